@@ -1,0 +1,75 @@
+# What a person types: `make demo`, `make test`, `make lint`, `make check`, `make bench`, `make clean`.
+#
+# Everything happens in .venv. Stamp files in it remember what was installed, so nothing is rebuilt until a source
+# changes. PYTHON=... chooses an interpreter; LUTMAC_ISA=... (avx512, avx2, portable) forces the kernels.
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+MODEL ?= smollm2
+QUESTION ?= Why is the sky blue? Answer in three sentences.
+
+SOURCES := pyproject.toml CMakeLists.txt $(shell find src native -type f -not -path '*/__pycache__/*' 2>/dev/null)
+
+.PHONY: demo test lint check bench format clean
+
+demo: $(VENV)/.lutmac
+	@$(BIN)/lutmac pull $(MODEL) >/dev/null
+	@echo '$$ lutmac run $(MODEL) "$(QUESTION)"'
+	@$(BIN)/lutmac run $(MODEL) "$(QUESTION)"
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+# What is too slow for `make test`.
+check: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.lutmac
+	$(BIN)/lutmac bench $(MODEL) --threads 1,2
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.python:
+	@set -e; \
+	for candidate in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	  if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	[ -n "$$python" ] || { echo 'lutmac needs Python 3.11 or newer: install it, or say where it is: make PYTHON=/path/to/python3' >&2; exit 1; }; \
+	[ -n "$$CXX" ] || command -v c++ g++ clang++ >/dev/null || { echo 'lutmac needs a C++20 compiler: install g++ or clang++, or name one: CXX=... make' >&2; exit 1; }; \
+	$$python -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || \
+	  { echo "lutmac needs the headers of $$python: install them (Debian and Ubuntu: python3-dev)" >&2; exit 1; }; \
+	echo "creating $(VENV) with $$($$python --version)"; \
+	$$python -m venv $(VENV) || { echo "cannot create $(VENV): $$python needs its venv module (Debian and Ubuntu: python3-venv)" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.lutmac: $(SOURCES) | $(VENV)/.python
+	@echo 'building and installing lutmac'
+	@$(PIP) install .
+	@touch $@
+
+# The extras alone, without building lutmac again: their lists stand in pyproject.toml.
+EXTRA = $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")'
+
+$(VENV)/.test: $(VENV)/.lutmac
+	@$(EXTRA) test > $(VENV)/test.txt
+	@$(PIP) install -r $(VENV)/test.txt
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.test
+	@$(EXTRA) dev > $(VENV)/dev.txt
+	@$(PIP) install -r $(VENV)/dev.txt
+	@touch $@

@@ -1,0 +1,147 @@
+// AVX2: byte shuffles of two 128-bit parts.
+//
+// 8-bit codes: [tile][2 k][32 rows][2 bytes], signed (code - 128); widened to 16 bits and multiplied with the
+// activations' integers by vpmaddwd.
+#include <immintrin.h>
+
+#include "kernels/bytewise.h"
+
+namespace lutmac::avx2 {
+namespace {
+
+struct Simd {
+  using Int = __m256i;
+  using Float = __m256;
+  static constexpr int kLanes = 8;
+  // 8 tokens x 1 sub-tile = 8 sums, 2 vectors of indices, 2 tables and 2 constants in 16 registers.
+  static constexpr int kSubTiles = 1;
+  static constexpr int kIntegerStep = 2;
+  static constexpr int kIntegerXor = 0x80;
+
+  static Int load(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+  static Int table(const uint8_t* p) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static Int load_int(const int32_t* p) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(p)); }
+  static void store_int(int32_t* p, Int v) { _mm256_store_si256(reinterpret_cast<__m256i*>(p), v); }
+  static Int zero() { return _mm256_setzero_si256(); }
+  static Int set32(int value) { return _mm256_set1_epi32(value); }
+  static Int low_nibbles(Int v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
+  static Int high_nibbles(Int v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
+  static Int lookup(Int table, Int index) { return _mm256_shuffle_epi8(table, index); }
+
+  // Words of planes 0 + 2 * 1 and planes 2 + 2 * 3; 8 lookups of a block stay below 6,121.
+  static Int quad_add(Int acc, Int looked) { return add16(acc, pair_sum(looked)); }
+  static Int quad_start(int) { return zero(); }
+  static Int quad_total(Int acc, int bias) {
+    return _mm256_sub_epi32(_mm256_madd_epi16(acc, _mm256_set1_epi32(0x00040001)), set32(bias));
+  }
+  static Int pair_sum(Int looked) { return _mm256_maddubs_epi16(looked, _mm256_set1_epi16(0x0201)); }
+  static Int even_words(Int v) { return _mm256_and_si256(v, _mm256_set1_epi32(0xffff)); }
+  static Int odd_words(Int v) { return _mm256_srli_epi32(v, 16); }
+  static Int upper_bytes(Int v) { return _mm256_srli_epi16(v, 8); }
+  static Int to_upper_bytes(Int v) { return _mm256_slli_epi16(v, 8); }
+  static Int add16(Int a, Int b) { return _mm256_add_epi16(a, b); }
+  static Int subtract16(Int a, Int b) { return _mm256_sub_epi16(a, b); }
+  static Int add32(Int a, Int b) { return _mm256_add_epi32(a, b); }
+  template <int kBits>
+  static Int shift_left32(Int v) {
+    return _mm256_slli_epi32(v, kBits);
+  }
+
+  static Float to_float(Int v) { return _mm256_cvtepi32_ps(v); }
+  static Float set_float(float value) { return _mm256_set1_ps(value); }
+  static Float broadcast(const uint8_t* p) { return _mm256_set1_ps(*reinterpret_cast<const float*>(p)); }
+  static Float load_half(const uint16_t* p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static Float load_float(const float* p) { return _mm256_load_ps(p); }
+  static void store_float(float* p, Float v) { _mm256_store_ps(p, v); }
+  static Float multiply_float(Float a, Float b) { return _mm256_mul_ps(a, b); }
+  static Float multiply_add(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
+
+  // sums[n, row] = sum of (code - 128) * integer over `count` activations.
+  template <int kTokens>
+  [[gnu::noinline]] static void multiply(const uint8_t* codes, const uint8_t* x, int64_t stride, int count,
+                                         const int32_t*, int32_t* sums) {
+    constexpr int kTogether = kTokens == 1 ? 4 : kTokens == 8 ? 1 : 2;
+    for (int t0 = 0; t0 < 4; t0 += kTogether) {
+      Int acc[kTokens][kTogether];
+      #pragma GCC unroll 8
+      for (int n = 0; n < kTokens; ++n) {
+        #pragma GCC unroll 8
+        for (int t = 0; t < kTogether; ++t) acc[n][t] = zero();
+      }
+      for (int step = 0; step < count / 2; ++step) {
+        Int weights[kTogether];
+        #pragma GCC unroll 8
+        for (int t = 0; t < kTogether; ++t) {
+          const uint8_t* at = codes + (step * 4 + t0 + t) * 16;
+          weights[t] = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+        }
+        if (kTokens == 1) prefetch(codes + step * 64 + 4096);
+        #pragma GCC unroll 8
+        for (int n = 0; n < kTokens; ++n) {
+          int32_t word;
+          std::memcpy(&word, x + n * stride + step * 4, 4);
+          const Int integers = _mm256_set1_epi32(word);
+          #pragma GCC unroll 8
+          for (int t = 0; t < kTogether; ++t) {
+            acc[n][t] = _mm256_add_epi32(acc[n][t], _mm256_madd_epi16(weights[t], integers));
+          }
+        }
+      }
+      #pragma GCC unroll 8
+      for (int n = 0; n < kTokens; ++n) {
+        #pragma GCC unroll 8
+        for (int t = 0; t < kTogether; ++t) store_int(sums + n * 32 + (t0 + t) * 8, acc[n][t]);
+      }
+    }
+  }
+
+  static float sum8(Float v) {
+    __m128 sum = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
+    return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
+  }
+
+  static float sum16(const float* x) { return sum8(_mm256_add_ps(_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8))); }
+
+  // Every lane holds the sum of the magnitudes of its 4 neighbours.
+  static Float group_sums(const float* x) {
+    Float v = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), _mm256_loadu_ps(x));
+    v = _mm256_add_ps(v, _mm256_permute_ps(v, 0xb1));
+    return _mm256_add_ps(v, _mm256_permute_ps(v, 0x4e));
+  }
+
+  static float largest_entry(const float* x) {
+    const Float v = _mm256_max_ps(_mm256_max_ps(group_sums(x), group_sums(x + 8)),
+                                  _mm256_max_ps(group_sums(x + 16), group_sums(x + 24)));
+    return _mm_cvtss_f32(_mm_max_ss(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1)));
+  }
+
+  static void store_table(const float* x, float inverse, uint8_t* table) {
+    const Float scaled = _mm256_mul_ps(_mm256_broadcast_ps(reinterpret_cast<const __m128*>(x)), set_float(inverse));
+    Float sum = _mm256_fmadd_ps(_mm256_permute_ps(scaled, 0x00), _mm256_load_ps(kSigns[0]), set_float(128.0f));
+    sum = _mm256_fmadd_ps(_mm256_permute_ps(scaled, 0x55), _mm256_load_ps(kSigns[1]), sum);
+    sum = _mm256_fmadd_ps(_mm256_permute_ps(scaled, 0xaa), _mm256_load_ps(kSigns[2]), sum);
+    const Float last = _mm256_permute_ps(scaled, 0xff);
+    // The first 8 entries have -x3, the others +x3.
+    const Int words = _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_sub_ps(sum, last)),
+                                         _mm256_cvtps_epi32(_mm256_add_ps(sum, last)));
+    const Int ordered = _mm256_permute4x64_epi64(words, 0xd8);
+    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
+    _mm_store_si128(reinterpret_cast<__m128i*>(table), bytes);
+  }
+
+  static void store_integers(int64_t k, const int32_t* values, uint8_t* out) {
+    for (int i = 0; i < 4; ++i) reinterpret_cast<int16_t*>(out)[k + i] = static_cast<int16_t>(values[i]);
+  }
+};
+
+}  // namespace
+
+const Kernels kKernels = bytewise_kernels<Simd>("avx2");
+
+}  // namespace lutmac::avx2

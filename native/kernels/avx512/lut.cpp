@@ -1,0 +1,145 @@
+// AVX-512 without VBMI: byte shuffles of four 128-bit parts, VNNI dot products.
+//
+// 8-bit codes: [tile][4 k][64 rows][4 bytes], unsigned; the activations' high and low halves take one vpdpbusd each.
+#include <immintrin.h>
+
+#include "kernels/bytewise.h"
+
+namespace lutmac::avx512 {
+namespace {
+
+struct Simd {
+  using Int = __m512i;
+  using Float = __m512;
+  static constexpr int kLanes = 16;
+  // 2 sub-tiles x 8 tokens = 16 sums, 4 vectors of indices, 2 tables and 2 constants in 32 registers.
+  static constexpr int kSubTiles = 2;
+  static constexpr int kIntegerStep = 4;
+  static constexpr int kIntegerXor = 0;
+
+  static Int load(const uint8_t* p) { return _mm512_loadu_si512(p); }
+  static void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+  static Int table(const uint8_t* p) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static Int load_int(const int32_t* p) { return _mm512_load_si512(p); }
+  static void store_int(int32_t* p, Int v) { _mm512_store_si512(p, v); }
+  static Int zero() { return _mm512_setzero_si512(); }
+  static Int set32(int value) { return _mm512_set1_epi32(value); }
+  static Int low_nibbles(Int v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
+  static Int high_nibbles(Int v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
+  static Int lookup(Int table, Int index) { return _mm512_shuffle_epi8(table, index); }
+
+  static Int quad_add(Int acc, Int looked) { return _mm512_dpbusd_epi32(acc, looked, _mm512_set1_epi32(0x08040201)); }
+  static Int quad_start(int bias) { return set32(-bias); }
+  static Int quad_total(Int acc, int) { return acc; }
+  static Int pair_sum(Int looked) { return _mm512_maddubs_epi16(looked, _mm512_set1_epi16(0x0201)); }
+  static Int even_words(Int v) { return _mm512_and_si512(v, _mm512_set1_epi32(0xffff)); }
+  static Int odd_words(Int v) { return _mm512_srli_epi32(v, 16); }
+  static Int upper_bytes(Int v) { return _mm512_srli_epi16(v, 8); }
+  static Int to_upper_bytes(Int v) { return _mm512_slli_epi16(v, 8); }
+  static Int add16(Int a, Int b) { return _mm512_add_epi16(a, b); }
+  static Int subtract16(Int a, Int b) { return _mm512_sub_epi16(a, b); }
+  static Int add32(Int a, Int b) { return _mm512_add_epi32(a, b); }
+  template <int kBits>
+  static Int shift_left32(Int v) {
+    return _mm512_slli_epi32(v, kBits);
+  }
+
+  static Float to_float(Int v) { return _mm512_cvtepi32_ps(v); }
+  static Float set_float(float value) { return _mm512_set1_ps(value); }
+  static Float broadcast(const uint8_t* p) { return _mm512_set1_ps(*reinterpret_cast<const float*>(p)); }
+  static Float load_half(const uint16_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static Float load_float(const float* p) { return _mm512_load_ps(p); }
+  static void store_float(float* p, Float v) { _mm512_store_ps(p, v); }
+  static Float multiply_float(Float a, Float b) { return _mm512_mul_ps(a, b); }
+  static Float multiply_add(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
+
+  static Int set_word(const uint8_t* p) {
+    int32_t word;
+    std::memcpy(&word, p, 4);
+    return _mm512_set1_epi32(word);
+  }
+
+  // sums[n, row] = sum of (code - 128) * integer over `count` activations, whose own sum is activations[n]. vpdpbusd wants
+  // unsigned codes; what that adds is taken off at the start.
+  template <int kTokens>
+  [[gnu::noinline]] static void multiply(const uint8_t* codes, const uint8_t* x, int64_t stride, int count,
+                                         const int32_t* activations, int32_t* sums) {
+    constexpr int kTogether = kTokens == 1 ? 4 : kTokens == 8 ? 1 : 2;
+    for (int t0 = 0; t0 < 4; t0 += kTogether) {
+      Int high[kTokens][kTogether], low[kTokens][kTogether];
+      #pragma GCC unroll 8
+      for (int n = 0; n < kTokens; ++n) {
+        #pragma GCC unroll 8
+        for (int t = 0; t < kTogether; ++t) {
+          high[n][t] = zero();
+          low[n][t] = set32(-128 * activations[n]);
+        }
+      }
+      for (int step = 0; step < count / 4; ++step) {
+        Int weights[kTogether];
+        #pragma GCC unroll 8
+        for (int t = 0; t < kTogether; ++t) {
+          weights[t] = load(codes + (step * 4 + t0 + t) * 64);
+          if (kTokens == 1) prefetch(codes + (step * 4 + t0 + t) * 64 + 4096);
+        }
+        #pragma GCC unroll 8
+        for (int n = 0; n < kTokens; ++n) {
+          const Int upper = set_word(x + n * stride + step * 8), lower = set_word(x + n * stride + step * 8 + 4);
+          #pragma GCC unroll 8
+          for (int t = 0; t < kTogether; ++t) {
+            high[n][t] = _mm512_dpbusd_epi32(high[n][t], weights[t], upper);
+            low[n][t] = _mm512_dpbusd_epi32(low[n][t], weights[t], lower);
+          }
+        }
+      }
+      #pragma GCC unroll 8
+      for (int n = 0; n < kTokens; ++n) {
+        #pragma GCC unroll 8
+        for (int t = 0; t < kTogether; ++t) {
+          store_int(sums + n * 64 + (t0 + t) * 16, _mm512_add_epi32(_mm512_slli_epi32(high[n][t], 8), low[n][t]));
+        }
+      }
+    }
+  }
+
+  static float sum16(const float* x) { return _mm512_reduce_add_ps(_mm512_loadu_ps(x)); }
+
+  static float largest_entry(const float* x) {
+    const Float a = group_sums(_mm512_abs_ps(_mm512_loadu_ps(x)));
+    const Float b = group_sums(_mm512_abs_ps(_mm512_loadu_ps(x + 16)));
+    return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
+  }
+
+  // Every lane holds the sum of its 4 neighbours.
+  static Float group_sums(Float v) {
+    v = _mm512_add_ps(v, _mm512_permute_ps(v, 0xb1));
+    return _mm512_add_ps(v, _mm512_permute_ps(v, 0x4e));
+  }
+
+  static void store_table(const float* x, float inverse, uint8_t* table) {
+    const Float scaled = _mm512_mul_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(x)), set_float(inverse));
+    Float sum = _mm512_fmadd_ps(_mm512_permute_ps(scaled, 0x00), _mm512_load_ps(kSigns[0]), set_float(128.0f));
+    sum = _mm512_fmadd_ps(_mm512_permute_ps(scaled, 0x55), _mm512_load_ps(kSigns[1]), sum);
+    sum = _mm512_fmadd_ps(_mm512_permute_ps(scaled, 0xaa), _mm512_load_ps(kSigns[2]), sum);
+    sum = _mm512_fmadd_ps(_mm512_permute_ps(scaled, 0xff), _mm512_load_ps(kSigns[3]), sum);
+    _mm_store_si128(reinterpret_cast<__m128i*>(table), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(sum)));
+  }
+
+  static void store_integers(int64_t k, const int32_t* values, uint8_t* out) {
+    for (int i = 0; i < 4; ++i) {
+      const int low = static_cast<int8_t>(values[i] & 255);
+      out[k * 2 + i] = static_cast<uint8_t>((values[i] - low) >> 8);
+      out[k * 2 + 4 + i] = static_cast<uint8_t>(low);
+    }
+  }
+};
+
+}  // namespace
+
+const Kernels kKernels = bytewise_kernels<Simd>("avx512");
+
+}  // namespace lutmac::avx512

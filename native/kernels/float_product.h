@@ -1,0 +1,129 @@
+// Products on plain f32 activations: dense matrices, and low-bit matrices in exact mode.
+//
+// Both turn 32 k of a tile into f32 and accumulate; one FMA per weight and token, k ascending, for any number of tokens.
+#pragma once
+
+#include "kernels/params.h"
+
+namespace lutmac::LUTMAC_TARGET {
+
+// Tokens whose sums are held at once: 32 x 64 floats are 8 KB, beside 8 KB of weights in a 32 KB L1 cache.
+inline constexpr int kFloatTokens = 32;
+
+inline void store_rows(const MatmulArgs& args, int64_t token, int64_t row, int count, const float* sum) {
+  float* y = args.y + token * args.y_stride + row;
+  for (int r = 0; r < count; ++r) {
+    float value = sum[r];
+    if (args.bias) value += args.bias[row + r];
+    y[r] = args.accumulate ? y[r] + value : value;
+  }
+}
+
+// fill(tile, block, weights) writes weights[32][kTileRows].
+template <int kTileRows, typename Fill>
+void float_product(int64_t rows, int64_t columns, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
+                   int64_t token_begin, int64_t token_end, Fill fill) {
+  alignas(64) float weights[32 * kTileRows];
+  alignas(64) float sums[kFloatTokens][kTileRows];
+  for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
+    const int64_t left = rows - tile * kTileRows;
+    const int valid = static_cast<int>(left < kTileRows ? left : kTileRows);
+    for (int64_t first = token_begin; first < token_end; first += kFloatTokens) {
+      const int count = static_cast<int>(token_end - first < kFloatTokens ? token_end - first : kFloatTokens);
+      for (int n = 0; n < count; ++n) {
+        for (int r = 0; r < kTileRows; ++r) sums[n][r] = 0.0f;
+      }
+      for (int64_t block = 0; block < columns / 32; ++block) {
+        fill(tile, block, weights);
+        for (int n = 0; n < count; ++n) {
+          const float* x = reinterpret_cast<const float*>(args.x + (first + n) * args.x_stride) + block * 32;
+          float* sum = sums[n];
+          for (int part = 0; part < kTileRows; part += 16) {
+            float local[16 < kTileRows ? 16 : kTileRows];
+            constexpr int kPart = 16 < kTileRows ? 16 : kTileRows;
+            for (int r = 0; r < kPart; ++r) local[r] = sum[part + r];
+            for (int k = 0; k < 32; ++k) {
+              for (int r = 0; r < kPart; ++r) {
+                local[r] = multiply_add(weights[k * kTileRows + part + r], x[k], local[r]);
+              }
+            }
+            for (int r = 0; r < kPart; ++r) sum[part + r] = local[r];
+          }
+        }
+      }
+      for (int n = 0; n < count; ++n) store_rows(args, first + n, tile * kTileRows, valid, sums[n]);
+    }
+  }
+}
+
+inline void dense_to_floats(DenseType type, const uint8_t* data, int64_t at, int count, float* out) {
+  if (type == DenseType::f32) {
+    std::memcpy(out, data + at * 4, static_cast<size_t>(count) * 4);
+  } else if (type == DenseType::f16) {
+    halves_to_floats(reinterpret_cast<const uint16_t*>(data) + at, out, count);
+  } else {
+    const uint16_t* bits = reinterpret_cast<const uint16_t*>(data) + at;
+    for (int i = 0; i < count; ++i) out[i] = bfloat16_to_float(bits[i]);
+  }
+}
+
+template <int kTileRows>
+void dense_product(const Dense& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
+                   int64_t token_end) {
+  float_product<kTileRows>(w.rows, w.columns, args, tile_begin, tile_end, token_begin, token_end,
+                           [&](int64_t tile, int64_t block, float* weights) {
+                             dense_to_floats(w.type, w.data, (tile * w.columns + block * 32) * kTileRows,
+                                             32 * kTileRows, weights);
+                           });
+}
+
+template <int kTileRows>
+void dense_row(const Dense& w, int64_t row, float* out) {
+  const int64_t tile = row / kTileRows, r = row % kTileRows;
+  for (int64_t k = 0; k < w.columns; ++k) {
+    dense_to_floats(w.type, w.data, (tile * w.columns + k) * kTileRows + r, 1, out + k);
+  }
+}
+
+// scale * (q - zero_point) + offset for 32 codes of one row; scale and offset as load_group gives them for center 0.
+// unpack(w, tile, block, codes) writes codes[kTileRows][32].
+template <int kTileRows, typename Unpack>
+void exact_product(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
+                   int64_t token_end, Unpack unpack) {
+  const int64_t segment = w.group_size < 32 ? w.group_size : 32;
+  float_product<kTileRows>(
+      w.rows, w.columns, args, tile_begin, tile_end, token_begin, token_end,
+      [&](int64_t tile, int64_t block, float* weights) {
+        uint8_t codes[kTileRows * 32];
+        float scale[kTileRows], offset[kTileRows];
+        unpack(w, tile, block, codes);
+        for (int64_t first = 0; first < 32; first += segment) {
+          load_group(w, kTileRows, tile, (block * 32 + first) / w.group_size, 0.0f, scale, offset);
+          for (int64_t k = first; k < first + segment; ++k) {
+            for (int r = 0; r < kTileRows; ++r) {
+              weights[k * kTileRows + r] = multiply_add(scale[r], static_cast<float>(codes[r * 32 + k]), offset[r]);
+            }
+          }
+        }
+      });
+}
+
+template <int kTileRows, typename Unpack>
+void lowbit_row(const LowBit& w, int64_t row, float* out, Unpack unpack_row_block) {
+  const int64_t tile = row / kTileRows;
+  const int r = static_cast<int>(row % kTileRows);
+  float scale[kTileRows], offset[kTileRows];
+  int64_t loaded = -1;
+  for (int64_t block = 0; block < w.columns / 32; ++block) {
+    uint8_t codes[32];
+    unpack_row_block(w, tile, block, r, codes);
+    for (int k = 0; k < 32; ++k) {
+      const int64_t group = (block * 32 + k) / w.group_size;
+      if (group != loaded) load_group(w, kTileRows, tile, group, 0.0f, scale, offset);
+      loaded = group;
+      out[block * 32 + k] = multiply_add(scale[r], static_cast<float>(codes[k]), offset[r]);
+    }
+  }
+}
+
+}  // namespace lutmac::LUTMAC_TARGET

@@ -1,0 +1,114 @@
+// What runs per token besides the matrix products: norms, rope, attention, activations.
+//
+// Plain loops, compiled once per ISA target. An operation is split into tasks 0..count-1 that any thread may run in any
+// order; a token's result depends bit for bit only on its own input and its cached keys and values, never on how many
+// tokens are in the step or on which thread ran the task. f32 rows are `stride` floats apart.
+#pragma once
+
+#include <cstdint>
+
+#include "target.h"
+
+namespace lutmac {
+
+// Tokens of one sequence that share one page of keys and values; also the unit in which attention reduces.
+inline constexpr int kPageTokens = 64;
+
+// The tokens of a step, and where their sequences keep their keys and values.
+struct Batch {
+  int num_tokens = 0;
+  int num_sequences = 0;
+  const int32_t* tokens = nullptr;          // [num_tokens] ids
+  const int32_t* sequence_start = nullptr;  // [num_sequences + 1] first row of each sequence; the last is num_tokens
+  const int32_t* first_position = nullptr;  // [num_sequences] position in the sequence of its first row
+  const int32_t* token_sequence = nullptr;  // [num_tokens] sequence of a row
+  const int32_t* token_position = nullptr;  // [num_tokens] position of a row
+  int num_output_rows = 0;
+  const int32_t* output_rows = nullptr;     // [num_output_rows] rows that want logits or final hidden states
+};
+
+// Keys and values of one layer: `base + page * page_bytes` for a page id out of the group's block table.
+// The element type is f16; the order within a page is known only to attention.cpp.
+struct LayerCache {
+  uint8_t* base = nullptr;
+  const int32_t* block_table = nullptr;  // [num_sequences, table_stride] page of positions 64 i .. 64 i + 63
+  int table_stride = 0;
+};
+
+enum class RopeStyle { half_split, interleaved };  // pairs (i, i + d/2), or (2i, 2i + 1)
+
+struct RopeArgs {
+  RopeStyle style = RopeStyle::half_split;
+  int rotary_dim = 0;                         // 0: no rotation; the first rotary_dim of each head are rotated
+  const float* inverse_frequency = nullptr;   // [rotary_dim / 2], scaling included
+  float attention_factor = 1.0f;              // multiplies cos and sin (yarn, longrope)
+  // [num_tokens, rotary_dim] what rope_angles wrote for each token of the step, shared by all layers of equal rope; null:
+  // rope_store computes the same on the spot, once per token and kv head.
+  const float* cos_sin = nullptr;
+};
+
+// Rotates q in place, rotates k, and stores k and v in the cache.
+struct RopeStoreArgs {
+  const Batch* batch = nullptr;
+  RopeArgs rope;
+  float* q = nullptr;        // [num_tokens, num_heads * head_dim]
+  const float* k = nullptr;  // [num_tokens, num_kv_heads * head_dim]
+  const float* v = nullptr;  // [num_tokens, num_kv_heads * head_dim]
+  int64_t q_stride = 0, k_stride = 0, v_stride = 0;
+  int num_heads = 0, num_kv_heads = 0, head_dim = 0;  // head_dim: a multiple of 16, at most 256
+  LayerCache cache;
+};
+
+struct AttentionArgs {
+  const Batch* batch = nullptr;
+  const float* q = nullptr;  // [num_tokens, num_heads * head_dim], rotated
+  float* out = nullptr;      // [num_tokens, num_heads * head_dim]
+  int64_t q_stride = 0, out_stride = 0;
+  int num_heads = 0, num_kv_heads = 0, head_dim = 0;
+  float scale = 1.0f;
+  float softcap = 0.0f;  // 0: none; else scores become softcap * tanh(score / softcap)
+  int window = 0;        // 0: none; else a token sees positions p - window + 1 .. p
+  LayerCache cache;
+  uint8_t* scratch = nullptr;  // scratch_bytes, 64-byte aligned, shared by all threads of the step
+  int64_t scratch_bytes = 0;
+};
+
+enum class Activation { silu, gelu_tanh, gelu, relu_squared };
+
+// The operations of one ISA target.
+struct Ops {
+  // out[i] = x[i] / rms(x) * (weight[i] + weight_bias), one row of `width`. The sum is taken in float in a fixed order.
+  void (*rms_norm)(const float* x, const float* weight, float weight_bias, float eps, int width, float* out);
+
+  // out[i] = activation(gate[i]) * up[i], one row of `width`.
+  void (*gated_activation)(Activation kind, const float* gate, const float* up, int width, float* out);
+
+  // out[rotary_dim]: the cosines, then the sines, of one token's angles, times attention_factor. The angle is the product
+  // of position and inverse frequency in float, as Hugging Face has it; its cosine and sine are rounded from double.
+  void (*rope_angles)(const Batch& batch, const RopeArgs& rope, int token, float* out);
+
+  // One task = one kv head, and the q heads that read it, of up to 64 tokens that share a page: so no two threads write
+  // to the same cache line of a page.
+  int (*rope_store_tasks)(const RopeStoreArgs&);
+  void (*rope_store)(const RopeStoreArgs&, int task);
+
+  // Attention runs in two phases with a barrier between: partial results over fixed spans of absolute position, then
+  // their combination in order. Where spans need not be spread over threads, phase one does it all and phase two has
+  // no tasks; the result is the same bit for bit.
+  int64_t (*attention_scratch_bytes)(int max_tokens, int max_context, int num_heads, int head_dim);
+  int (*attention_tasks)(const AttentionArgs&);
+  void (*attention)(const AttentionArgs&, int task);
+  int (*attention_combine_tasks)(const AttentionArgs&);
+  void (*attention_combine)(const AttentionArgs&, int task);
+};
+
+// Bytes of one page of one layer: keys and values of kPageTokens positions.
+inline constexpr int64_t page_bytes(int num_kv_heads, int head_dim) {
+  return int64_t{2} * 2 * kPageTokens * num_kv_heads * head_dim;
+}
+
+namespace portable { extern const Ops kOps; }
+namespace avx2 { extern const Ops kOps; }
+namespace avx512 { extern const Ops kOps; }
+
+}  // namespace lutmac

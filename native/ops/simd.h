@@ -1,0 +1,169 @@
+// A vector of floats as wide as the ISA target has, and the few functions that the operations need on it.
+//
+// Floats is a vector of the compiler (GCC, Clang), so + - * / and comparisons work on it as they do on a float. Only what
+// the language cannot say is an intrinsic. Everything lives in the target's namespace (see target.h), and includes nothing
+// that would instantiate a template of the standard library.
+#pragma once
+
+#include <cstdint>
+
+#include "target.h"
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace lutmac::LUTMAC_TARGET {
+
+#if defined(__AVX512F__)
+inline constexpr int kLanes = 16;
+inline constexpr int kRegisters = 32;
+#elif defined(__AVX2__)
+inline constexpr int kLanes = 8;
+inline constexpr int kRegisters = 16;
+#else
+inline constexpr int kLanes = 4;
+inline constexpr int kRegisters = 16;
+#endif
+
+typedef float Floats __attribute__((vector_size(4 * kLanes)));
+typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
+
+// Largest finite f16. Keys and values beyond it are stored as it, so that no infinity enters the cache.
+inline constexpr float kHalfMax = 65504.0f;
+
+inline Floats broadcast(float x) { return x - Floats{}; }
+inline Floats load(const float* from) {
+  Floats x;
+  __builtin_memcpy(&x, from, sizeof(x));
+  return x;
+}
+inline void store(float* to, Floats x) { __builtin_memcpy(to, &x, sizeof(x)); }
+
+// The first `count` lanes; the others are zero.
+inline Floats load_first(const float* from, int count) {
+  Floats x{};
+  __builtin_memcpy(&x, from, sizeof(float) * count);
+  return x;
+}
+inline void store_first(float* to, int count, Floats x) { __builtin_memcpy(to, &x, sizeof(float) * count); }
+
+inline Floats select(Ints mask, Floats where_set, Floats elsewhere) { return mask ? where_set : elsewhere; }
+
+#if defined(__AVX512F__)
+
+// Masks of all ones, which cost nothing, where GCC 12 warns of its own header's undefined operand otherwise.
+
+// a * b + c, rounded once where the target has the instruction (all but portable).
+inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+// The second operand where one is NaN.
+inline Floats maximum(Floats a, Floats b) { return _mm512_maskz_max_ps(0xffff, a, b); }
+inline Floats minimum(Floats a, Floats b) { return _mm512_maskz_min_ps(0xffff, a, b); }
+inline Floats load_half(const uint16_t* from) {
+  return _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256((const __m256i*)from));
+}
+inline void store_half(uint16_t* to, Floats x) {
+  x = maximum(broadcast(-kHalfMax), minimum(broadcast(kHalfMax), x));
+  _mm256_storeu_si256((__m256i*)to, _mm512_maskz_cvtps_ph(0xffff, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+#elif defined(__AVX2__)
+
+inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
+inline Floats maximum(Floats a, Floats b) { return _mm256_max_ps(a, b); }
+inline Floats minimum(Floats a, Floats b) { return _mm256_min_ps(a, b); }
+inline Floats load_half(const uint16_t* from) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)from)); }
+inline void store_half(uint16_t* to, Floats x) {
+  x = maximum(broadcast(-kHalfMax), minimum(broadcast(kHalfMax), x));
+  _mm_storeu_si128((__m128i*)to, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+#else
+
+typedef uint16_t Halves __attribute__((vector_size(2 * kLanes)));
+typedef uint32_t Bits __attribute__((vector_size(4 * kLanes)));
+
+inline Floats multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
+inline Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
+inline Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
+
+inline Floats load_half(const uint16_t* from) {
+  Halves half;
+  __builtin_memcpy(&half, from, sizeof(half));
+  const Bits bits = __builtin_convertvector(half, Bits);
+  // The exponent is rebiased by a product with 2^112, which is right for subnormals too; all ones stay all ones.
+  const Bits scaled = (Bits)((Floats)((bits & 0x7fff) << 13) * 0x1p112f);
+  const Bits special = (Bits)((bits & 0x7c00) == 0x7c00) & 0x7f800000u;
+  return (Floats)(scaled | special | (bits & 0x8000) << 16);
+}
+
+inline void store_half(uint16_t* to, Floats x) {
+  x = maximum(broadcast(-kHalfMax), minimum(broadcast(kHalfMax), x));
+  const Bits bits = (Bits)x & 0x7fffffffu;
+  const Bits normal = (bits + 0xfff + (bits >> 13 & 1)) >> 13;  // to nearest, ties to even
+  // Below 2^-14 the unit is 2^-24, which is the last place of 0.5.
+  const Bits subnormal = (Bits)((Floats)bits + 0.5f) - 0x3f000000u;
+  Bits half = bits < 0x38800000u ? subnormal : normal - (112u << 10);
+  half = bits > 0x7f800000u ? Bits{} + 0x7e00u : half;
+  half |= (Bits)x >> 16 & 0x8000;
+  const Halves out = __builtin_convertvector(half, Halves);
+  __builtin_memcpy(to, &out, sizeof(out));
+}
+
+#endif
+
+// Sum and maximum of the lanes, the two halves joined until one lane is left.
+inline float reduce_add(Floats x) {
+  for (int width = kLanes / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) x[i] += x[i + width];
+  return x[0];
+}
+inline float reduce_max(Floats x) {
+  for (int width = kLanes / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) x[i] = x[i] > x[i + width] ? x[i] : x[i + width];
+  return x[0];
+}
+
+// x = n ln 2 + r with |r| <= ln 2 / 2: 2^n, and e^r - 1.
+struct ExpParts {
+  Floats power;  // 2^n, -126 <= n <= 127
+  Floats rest;   // e^r - 1
+};
+
+// For -87.3 <= x <= 88; elsewhere the parts mean nothing.
+inline ExpParts exp_parts(Floats x) {
+  constexpr float kRound = 0x1.8p23f;  // adding it leaves the nearest integer in the low bits
+  const Floats shifted = multiply_add(x, broadcast(0x1.715476p0f), broadcast(kRound));
+  const Floats n = shifted - kRound;
+  // ln 2 in two parts, the first with so few bits that its product with n is exact.
+  Floats r = multiply_add(n, broadcast(-0x1.62e4p-1f), x);
+  r = multiply_add(n, broadcast(-0x1.7f7d1cp-20f), r);
+  // Minimax for e^r - 1 - r, relative to e^r: 3.1e-9.
+  Floats p = broadcast(0x1.6a23d2p-10f);
+  p = multiply_add(p, r, broadcast(0x1.123a2p-7f));
+  p = multiply_add(p, r, broadcast(0x1.5558f2p-5f));
+  p = multiply_add(p, r, broadcast(0x1.555492p-3f));
+  p = multiply_add(p, r, broadcast(0x1.fffffcp-2f));
+  p = multiply_add(p, r * r, r);
+  const Floats power = (Floats)(((Ints)shifted << 23) + (127 << 23));
+  return {power, p};
+}
+
+// e^x, relative error below 2e-7 (1.6e-7 seen over all floats). 0 below -87.3 (and at -inf), infinity above 88.
+inline Floats exp(Floats x) {
+  const ExpParts parts = exp_parts(x);
+  Floats y = multiply_add(parts.rest, parts.power, parts.power);
+  y = select(x < -87.3f, Floats{}, y);
+  return select(x > 88.0f, broadcast(__builtin_inff()), y);
+}
+
+// tanh x, relative error below 4e-7.
+inline Floats tanh(Floats x) {
+  // (e^2x - 1) / (e^2x + 1), the numerator without cancellation near 0; beyond 10 it is 1 in float.
+  const Floats twice = 2.0f * maximum(broadcast(-10.0f), minimum(broadcast(10.0f), x));
+  const ExpParts parts = exp_parts(twice);
+  const Floats numerator = multiply_add(parts.rest, parts.power, parts.power - 1.0f);
+  return numerator / (numerator + 2.0f);
+}
+
+}  // namespace lutmac::LUTMAC_TARGET

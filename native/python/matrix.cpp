@@ -1,0 +1,185 @@
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+
+#include <algorithm>
+#include <optional>
+
+#include <nanobind/stl/optional.h>
+
+#include "python/bindings.h"
+#include "runtime/packed_matrix.h"
+#include "runtime/thread_pool.h"
+
+namespace lutmac {
+namespace {
+
+using Bytes = nb::ndarray<const uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Runs = nb::ndarray<const int32_t, nb::shape<-1, 7>, nb::c_contig, nb::device::cpu>;
+
+bool is_type(const AnyArray& array, nb::dlpack::dtype_code code, int bits) {
+  return array.dtype().code == static_cast<uint8_t>(code) && array.dtype().bits == bits;
+}
+
+void require_shape(const AnyArray& array, int64_t rows, int64_t groups, const char* what) {
+  require(static_cast<int64_t>(array.shape(0)) == rows && static_cast<int64_t>(array.shape(1)) == groups,
+          std::string(what) + " must have one value per row and group");
+}
+
+ParamArray param(const std::optional<AnyArray>& values, const std::optional<AnyArray>& super, int groups_per_super,
+                 int64_t rows, int64_t groups, const char* what) {
+  using Code = nb::dlpack::dtype_code;
+  ParamArray out;
+  if (!values) return out;
+  require_shape(*values, rows, groups, what);
+  out.values = values->data();
+  if (!super) {
+    require(is_type(*values, Code::Float, 16) || is_type(*values, Code::Float, 32),
+            std::string(what) + " must be float16 or float32");
+    out.kind = values->dtype().bits == 16 ? ParamKind::f16 : ParamKind::f32;
+    return out;
+  }
+  require(is_type(*values, Code::Int, 8), std::string(what) + " under a super-scale must be int8");
+  require(is_type(*super, Code::Float, 16) || is_type(*super, Code::Float, 32),
+          std::string(what) + "'s super-scale must be float16 or float32");
+  require(groups_per_super >= 1, "groups per super-scale must be at least 1");
+  require_shape(*super, rows, (groups + groups_per_super - 1) / groups_per_super, "a super-scale");
+  out.kind = super->dtype().bits == 16 ? ParamKind::two_level_f16 : ParamKind::two_level_f32;
+  out.super = super->data();
+  out.groups_per_super = groups_per_super;
+  return out;
+}
+
+std::shared_ptr<PackedMatrix> pack_lowbit(const std::string& target, int64_t rows, int64_t columns, int bits,
+                                          int64_t group_size, const Bytes& source, int block_weights, int block_bytes,
+                                          const Runs& runs, int code_xor, const AnyArray& scale,
+                                          const std::optional<AnyArray>& scale_super, int scale_groups_per_super,
+                                          float zero_point, const std::optional<AnyArray>& offset,
+                                          const std::optional<AnyArray>& offset_super, int offset_groups_per_super,
+                                          int threads) {
+  require(group_size > 0 && columns > 0, "columns and group size must be positive");
+  require(static_cast<int64_t>(source.shape(0)) == rows, "the source must have one line per row");
+  const int64_t groups = (columns + group_size - 1) / group_size;
+  LowBitSource in;
+  in.rows = rows;
+  in.columns = columns;
+  in.bits = bits;
+  in.group_size = group_size;
+  in.bytes = source.data();
+  in.row_bytes = static_cast<int64_t>(source.shape(1));
+  in.block_weights = block_weights;
+  in.block_bytes = block_bytes;
+  for (size_t i = 0; i < runs.shape(0); ++i) {
+    const int32_t* r = runs.data() + i * 7;
+    in.runs.push_back({r[0], r[1], r[2], r[3], r[4], r[5], r[6]});
+  }
+  in.code_xor = static_cast<uint8_t>(code_xor);
+  in.zero_point = zero_point;
+  in.scale = param(scale, scale_super, scale_groups_per_super, rows, groups, "scale");
+  in.offset = param(offset, offset_super, offset_groups_per_super, rows, groups, "offset");
+  const TargetEntry& entry = find_target(target);
+  const nb::gil_scoped_release release;
+  return PackedMatrix::pack(entry, in, std::max(threads, 1));
+}
+
+std::shared_ptr<PackedMatrix> pack_dense(const std::string& target, const AnyArray& data, int threads) {
+  using Code = nb::dlpack::dtype_code;
+  DenseType type;
+  if (is_type(data, Code::Float, 32)) {
+    type = DenseType::f32;
+  } else if (is_type(data, Code::Float, 16)) {
+    type = DenseType::f16;
+  } else if (is_type(data, Code::UInt, 16)) {
+    type = DenseType::bf16;
+  } else {
+    throw std::invalid_argument("data must be float32, float16, or uint16 holding bfloat16 bits");
+  }
+  const TargetEntry& entry = find_target(target);
+  const nb::gil_scoped_release release;
+  return PackedMatrix::pack(entry, type, data.data(), static_cast<int64_t>(data.shape(0)),
+                            static_cast<int64_t>(data.shape(1)), std::max(threads, 1));
+}
+
+auto unpack_rows(const PackedMatrix& matrix, const IntArray& ids) {
+  for (size_t i = 0; i < ids.shape(0); ++i) {
+    require(ids.data()[i] >= 0 && ids.data()[i] < matrix.rows(), "row id out of range");
+  }
+  float* out;
+  auto result = new_matrix(static_cast<int64_t>(ids.shape(0)), matrix.columns(), out);
+  const nb::gil_scoped_release release;
+  for (size_t i = 0; i < ids.shape(0); ++i) matrix.unpack_row(ids.data()[i], out + i * matrix.columns());
+  return result;
+}
+
+auto matmul(const PackedMatrix& matrix, const FloatMatrix& x, bool exact, int threads) {
+  require(static_cast<int64_t>(x.shape(1)) == matrix.columns(), "x must have as many columns as the matrix");
+  const int64_t tokens = static_cast<int64_t>(x.shape(0)), columns = matrix.columns();
+  float* y;
+  auto result = new_matrix(tokens, matrix.rows(), y);
+  const nb::gil_scoped_release release;
+  const Form form = exact ? Form::plain : matrix.form();
+  MatmulArgs args;
+  std::unique_ptr<Mapping> forms;
+  if (form == Form::plain) {
+    args.x = reinterpret_cast<const uint8_t*>(x.data());
+    args.x_stride = columns * 4;
+  } else {
+    args.x_stride = form_stride(form, columns);
+    forms = std::make_unique<Mapping>(static_cast<size_t>(tokens * args.x_stride), true);
+    args.x = forms->data();
+    ThreadPool::instance().for_each(threads, tokens, [&](int64_t token) {
+      matrix.target().kernels->prepare(form, x.data() + token * columns, columns,
+                                       forms->data() + token * args.x_stride);
+    });
+  }
+  args.y = y;
+  args.y_stride = matrix.rows();
+  const int64_t block = tokens_per_task(matrix, args.x_stride), tiles = matrix.tiles();
+  ThreadPool::instance().for_each(threads, (tokens + block - 1) / block * tiles, [&](int64_t task) {
+    const int64_t first = task / tiles * block, tile = task % tiles;
+    matrix.matmul(args, exact, tile, tile + 1, first, std::min(tokens, first + block));
+  });
+  return result;
+}
+
+const char* form_name(Form form) {
+  return form == Form::plain ? "plain" : form == Form::tables ? "tables" : "integers";
+}
+
+int bits_of(const PackedMatrix& matrix) {
+  return matrix.is_dense() ? (matrix.dense().type == DenseType::f32 ? 32 : 16) : matrix.lowbit().bits;
+}
+
+}  // namespace
+
+void bind_matrix(nb::module_& module) {
+  nb::class_<PackedMatrix>(module, "Matrix")
+      .def_static("pack_lowbit", &pack_lowbit, nb::kw_only(), nb::arg("target"), nb::arg("rows"), nb::arg("columns"),
+                  nb::arg("bits"), nb::arg("group_size"), nb::arg("source"), nb::arg("block_weights"),
+                  nb::arg("block_bytes"), nb::arg("runs"), nb::arg("xor"), nb::arg("scale"),
+                  nb::arg("scale_super").none(), nb::arg("scale_groups_per_super"), nb::arg("zero_point"),
+                  nb::arg("offset").none(), nb::arg("offset_super").none(), nb::arg("offset_groups_per_super"),
+                  nb::arg("threads"))
+      .def_static("pack_dense", &pack_dense, nb::kw_only(), nb::arg("target"), nb::arg("data"), nb::arg("threads"))
+      .def_prop_ro("rows", &PackedMatrix::rows)
+      .def_prop_ro("columns", &PackedMatrix::columns)
+      .def_prop_ro("kind", [](const PackedMatrix& m) { return m.is_dense() ? "dense" : "lowbit"; })
+      .def_prop_ro("bits", &bits_of)
+      .def_prop_ro("group_size", [](const PackedMatrix& m) { return m.is_dense() ? 0 : m.lowbit().group_size; })
+      .def_prop_ro("target", [](const PackedMatrix& m) { return m.target().name; })
+      .def_prop_ro("nbytes", &PackedMatrix::bytes)
+      .def_prop_ro("form", [](const PackedMatrix& m) { return form_name(m.form()); })
+      .def("unpack_rows", &unpack_rows, nb::arg("ids"))
+      .def("matmul", &matmul, nb::arg("x"), nb::kw_only(), nb::arg("exact"), nb::arg("threads"));
+  module.def(
+      "form_stride",
+      [](const std::string& form, int64_t width) {
+        require(width > 0, "width must be positive");
+        for (Form f : {Form::plain, Form::tables, Form::integers}) {
+          if (form == form_name(f)) return form_stride(f, width);
+        }
+        throw std::invalid_argument("unknown form '" + form + "'");
+      },
+      nb::arg("form"), nb::arg("width"));
+}
+
+}  // namespace lutmac

@@ -1,0 +1,241 @@
+#include "runtime/operations.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+
+namespace lutmac {
+namespace {
+
+// Rows that one task of a row-wise operation takes: a claim costs about as much as a tenth of a row.
+constexpr int64_t kRowsPerTask = 4;
+// Widest row that a fused operation computes on its thread's stack when no later operation reads it as f32.
+constexpr int64_t kStackRow = 65536;
+
+int64_t row_tasks(const Step& step, Rows rows) { return (row_count(step, rows) + kRowsPerTask - 1) / kRowsPerTask; }
+
+float* float_row(const Step& step, int64_t buffer, int64_t width, int64_t row) {
+  return reinterpret_cast<float*>(step.arena + buffer + row * form_stride(Form::plain, width));
+}
+
+int64_t float_stride(int64_t width) { return form_stride(Form::plain, width) / 4; }
+
+template <typename Function>
+void for_rows(const Step& step, Rows rows, int64_t task, Function&& function) {
+  const int64_t end = std::min(row_count(step, rows), (task + 1) * kRowsPerTask);
+  for (int64_t row = task * kRowsPerTask; row < end; ++row) function(row);
+}
+
+LayerCache layer_cache(const Step& step, int layer, int group) {
+  LayerCache cache = step.groups[group];
+  cache.base = step.cache->layer(layer);
+  return cache;
+}
+
+}  // namespace
+
+Embed::Embed(std::shared_ptr<PackedMatrix> matrix, int64_t out, float scale)
+    : matrix_(std::move(matrix)), out_(out), scale_(scale) {}
+
+int64_t Embed::tasks(const Step& step, int) const { return row_tasks(step, Rows::tokens); }
+
+void Embed::run(const Step& step, int, int64_t task) const {
+  const int64_t width = matrix_->columns();
+  for_rows(step, Rows::tokens, task, [&](int64_t row) {
+    float* out = float_row(step, out_, width, row);
+    matrix_->unpack_row(step.batch.tokens[row], out);
+    if (scale_ != 1.0f) {
+      for (int64_t i = 0; i < width; ++i) out[i] *= scale_;
+    }
+  });
+}
+
+int64_t GatherOutputs::tasks(const Step& step, int) const { return row_tasks(step, Rows::outputs); }
+
+void GatherOutputs::run(const Step& step, int, int64_t task) const {
+  for_rows(step, Rows::outputs, task, [&](int64_t row) {
+    std::memcpy(float_row(step, out_, width_, row), float_row(step, x_, width_, step.batch.output_rows[row]),
+                static_cast<size_t>(width_) * 4);
+  });
+}
+
+RowOutput::RowOutput(const Kernels* kernels, int64_t width, int64_t out, std::vector<FormBuffer> forms)
+    : kernels_(kernels), width_(width), out_(out), forms_(std::move(forms)) {
+  if (out < 0 && width > kStackRow) throw std::invalid_argument("a fused row may be at most 65536 wide");
+}
+
+float* RowOutput::row(const Step& step, int64_t row, float* scratch) const {
+  return out_ >= 0 ? float_row(step, out_, width_, row) : scratch;
+}
+
+void RowOutput::finish(const Step& step, int64_t row, const float* values) const {
+  for (const FormBuffer& form : forms_) {
+    kernels_->prepare(form.form, values, width_, step.arena + form.offset + row * form_stride(form.form, width_));
+  }
+}
+
+Norm::Norm(const TargetEntry& target, Rows rows, int64_t x, std::vector<float> weight, float weight_bias, float eps,
+           RowOutput output)
+    : ops_(target.ops),
+      rows_(rows),
+      x_(x),
+      weight_(std::move(weight)),
+      weight_bias_(weight_bias),
+      eps_(eps),
+      output_(std::move(output)) {}
+
+int64_t Norm::tasks(const Step& step, int) const { return row_tasks(step, rows_); }
+
+void Norm::run(const Step& step, int, int64_t task) const {
+  alignas(64) float scratch[kStackRow];
+  const int64_t width = output_.width();
+  for_rows(step, rows_, task, [&](int64_t row) {
+    float* out = output_.row(step, row, scratch);
+    ops_->rms_norm(float_row(step, x_, width, row), weight_.data(), weight_bias_, eps_, static_cast<int>(width), out);
+    output_.finish(step, row, out);
+  });
+}
+
+int64_t Prepare::tasks(const Step& step, int) const { return row_tasks(step, rows_); }
+
+void Prepare::run(const Step& step, int, int64_t task) const {
+  for_rows(step, rows_, task, [&](int64_t row) { output_.finish(step, row, float_row(step, x_, output_.width(), row)); });
+}
+
+GatedActivation::GatedActivation(const TargetEntry& target, Rows rows, Activation kind, int64_t gate, int64_t up,
+                                 RowOutput output)
+    : ops_(target.ops), rows_(rows), kind_(kind), gate_(gate), up_(up), output_(std::move(output)) {}
+
+int64_t GatedActivation::tasks(const Step& step, int) const { return row_tasks(step, rows_); }
+
+void GatedActivation::run(const Step& step, int, int64_t task) const {
+  alignas(64) float scratch[kStackRow];
+  const int64_t width = output_.width();
+  for_rows(step, rows_, task, [&](int64_t row) {
+    float* out = output_.row(step, row, scratch);
+    ops_->gated_activation(kind_, float_row(step, gate_, width, row), float_row(step, up_, width, row),
+                           static_cast<int>(width), out);
+    output_.finish(step, row, out);
+  });
+}
+
+Matmul::Matmul(Rows rows, std::vector<Product> products, bool exact, float softcap)
+    : rows_(rows), products_(std::move(products)), exact_(exact), softcap_(softcap) {
+  first_tile_.push_back(0);
+  block_tokens_ = int64_t{1} << 30;
+  for (const Product& product : products_) {
+    const Form form = exact ? Form::plain : product.matrix->form();
+    x_stride_.push_back(form_stride(form, product.matrix->columns()));
+    first_tile_.push_back(first_tile_.back() + product.matrix->tiles());
+    block_tokens_ = std::min(block_tokens_, tokens_per_task(*product.matrix, x_stride_.back()));
+  }
+}
+
+int64_t Matmul::tasks(const Step& step, int) const {
+  const int64_t blocks = (row_count(step, rows_) + block_tokens_ - 1) / block_tokens_;
+  return blocks * first_tile_.back();
+}
+
+void Matmul::run(const Step& step, int, int64_t task) const {
+  // All tiles for one block of tokens, then the next: the block's forms stay in cache.
+  const int64_t block = task / first_tile_.back();
+  int64_t tile = task % first_tile_.back();
+  size_t index = 0;
+  while (tile >= first_tile_[index + 1]) ++index;
+  tile -= first_tile_[index];
+  const Product& product = products_[index];
+  const int64_t token_begin = block * block_tokens_;
+  const int64_t token_end = std::min(row_count(step, rows_), token_begin + block_tokens_);
+  const int64_t rows = product.matrix->rows();
+  MatmulArgs args;
+  args.x = step.arena + product.x;
+  args.x_stride = x_stride_[index];
+  args.y = product.to_logits ? step.logits : reinterpret_cast<float*>(step.arena + product.y);
+  args.y_stride = product.to_logits ? rows : float_stride(rows);
+  args.bias = product.bias.empty() ? nullptr : product.bias.data();
+  args.accumulate = product.accumulate;
+  product.matrix->matmul(args, exact_, tile, tile + 1, token_begin, token_end);
+  if (softcap_ != 0.0f) {
+    const int64_t tile_rows = product.matrix->target().kernels->tile_rows;
+    for (int64_t token = token_begin; token < token_end; ++token) {
+      for (int64_t row = tile * tile_rows; row < std::min(rows, (tile + 1) * tile_rows); ++row) {
+        float& value = args.y[token * args.y_stride + row];
+        value = softcap_ * std::tanh(value / softcap_);
+      }
+    }
+  }
+}
+
+RopeAngles::RopeAngles(const TargetEntry& target, RopeArgs rope, std::vector<float> inverse_frequency, int max_tokens)
+    : ops_(target.ops),
+      rope_(rope),
+      inverse_frequency_(std::move(inverse_frequency)),
+      table_(std::make_unique<Mapping>(static_cast<size_t>(max_tokens) * rope.rotary_dim * sizeof(float), false)) {
+  rope_.inverse_frequency = inverse_frequency_.data();
+}
+
+void RopeAngles::run(const Step& step, int, int64_t task) const {
+  float* table = reinterpret_cast<float*>(table_->data());
+  ops_->rope_angles(step.batch, rope_, static_cast<int>(task), table + task * rope_.rotary_dim);
+}
+
+bool RopeAngles::serves(const RopeArgs& rope, const std::vector<float>& inverse_frequency) const {
+  return rope_.rotary_dim == rope.rotary_dim && rope_.attention_factor == rope.attention_factor &&
+         inverse_frequency_ == inverse_frequency;
+}
+
+RopeStore::RopeStore(const TargetEntry& target, RopeStoreArgs args, int layer, int group, int64_t q, int64_t k,
+                     int64_t v)
+    : ops_(target.ops), args_(args), layer_(layer), group_(group), q_(q), k_(k), v_(v) {
+  args_.q_stride = float_stride(int64_t{args.num_heads} * args.head_dim);
+  args_.k_stride = args_.v_stride = float_stride(int64_t{args.num_kv_heads} * args.head_dim);
+}
+
+RopeStoreArgs RopeStore::args_for(const Step& step) const {
+  RopeStoreArgs args = args_;
+  args.batch = &step.batch;
+  args.q = reinterpret_cast<float*>(step.arena + q_);
+  args.k = reinterpret_cast<const float*>(step.arena + k_);
+  args.v = reinterpret_cast<const float*>(step.arena + v_);
+  args.cache = layer_cache(step, layer_, group_);
+  return args;
+}
+
+int64_t RopeStore::tasks(const Step& step, int) const { return ops_->rope_store_tasks(args_for(step)); }
+
+void RopeStore::run(const Step& step, int, int64_t task) const {
+  ops_->rope_store(args_for(step), static_cast<int>(task));
+}
+
+Attention::Attention(const TargetEntry& target, AttentionArgs args, int layer, int group, int64_t q, int64_t out)
+    : ops_(target.ops), args_(args), layer_(layer), group_(group), q_(q), out_(out) {
+  args_.q_stride = args_.out_stride = float_stride(int64_t{args.num_heads} * args.head_dim);
+}
+
+AttentionArgs Attention::args_for(const Step& step) const {
+  AttentionArgs args = args_;
+  args.batch = &step.batch;
+  args.q = reinterpret_cast<const float*>(step.arena + q_);
+  args.out = reinterpret_cast<float*>(step.arena + out_);
+  args.cache = layer_cache(step, layer_, group_);
+  args.scratch = step.scratch;
+  args.scratch_bytes = step.scratch_bytes;
+  return args;
+}
+
+int64_t Attention::tasks(const Step& step, int phase) const {
+  const AttentionArgs args = args_for(step);
+  return phase == 0 ? ops_->attention_tasks(args) : ops_->attention_combine_tasks(args);
+}
+
+void Attention::run(const Step& step, int phase, int64_t task) const {
+  const AttentionArgs args = args_for(step);
+  if (phase == 0) {
+    ops_->attention(args, static_cast<int>(task));
+  } else {
+    ops_->attention_combine(args, static_cast<int>(task));
+  }
+}
+
+}  // namespace lutmac

@@ -1,0 +1,167 @@
+// The operations that a program is made of. Each turns the arena's buffers and a step into arguments for kernels or ops.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "runtime/program.h"
+
+namespace lutmac {
+
+// A buffer of the arena that holds rows in some form.
+struct FormBuffer {
+  Form form;
+  int64_t offset;
+};
+
+class Embed final : public Operation {
+ public:
+  Embed(std::shared_ptr<PackedMatrix> matrix, int64_t out, float scale);
+  int64_t tasks(const Step& step, int phase) const override;
+  void run(const Step& step, int phase, int64_t task) const override;
+
+ private:
+  std::shared_ptr<PackedMatrix> matrix_;
+  int64_t out_;
+  float scale_;
+};
+
+class GatherOutputs final : public Operation {
+ public:
+  GatherOutputs(int64_t x, int64_t width, int64_t out) : x_(x), width_(width), out_(out) {}
+  int64_t tasks(const Step& step, int phase) const override;
+  void run(const Step& step, int phase, int64_t task) const override;
+
+ private:
+  int64_t x_, width_, out_;
+};
+
+// Writes rows of f32 to where later operations want them: as they are, and in the forms that products take.
+class RowOutput {
+ public:
+  RowOutput(const Kernels* kernels, int64_t width, int64_t out, std::vector<FormBuffer> forms);
+  // Where row `row` is to be computed: the f32 output, or scratch of the calling thread.
+  float* row(const Step& step, int64_t row, float* scratch) const;
+  void finish(const Step& step, int64_t row, const float* values) const;
+  int64_t width() const { return width_; }
+
+ private:
+  const Kernels* kernels_;
+  int64_t width_, out_;  // out: -1 for none
+  std::vector<FormBuffer> forms_;
+};
+
+class Norm final : public Operation {
+ public:
+  Norm(const TargetEntry& target, Rows rows, int64_t x, std::vector<float> weight, float weight_bias, float eps,
+       RowOutput output);
+  int64_t tasks(const Step& step, int phase) const override;
+  void run(const Step& step, int phase, int64_t task) const override;
+
+ private:
+  const Ops* ops_;
+  Rows rows_;
+  int64_t x_;
+  std::vector<float> weight_;
+  float weight_bias_, eps_;
+  RowOutput output_;
+};
+
+class Prepare final : public Operation {
+ public:
+  Prepare(Rows rows, int64_t x, RowOutput output) : rows_(rows), x_(x), output_(std::move(output)) {}
+  int64_t tasks(const Step& step, int phase) const override;
+  void run(const Step& step, int phase, int64_t task) const override;
+
+ private:
+  Rows rows_;
+  int64_t x_;
+  RowOutput output_;
+};
+
+class GatedActivation final : public Operation {
+ public:
+  GatedActivation(const TargetEntry& target, Rows rows, Activation kind, int64_t gate, int64_t up, RowOutput output);
+  int64_t tasks(const Step& step, int phase) const override;
+  void run(const Step& step, int phase, int64_t task) const override;
+
+ private:
+  const Ops* ops_;
+  Rows rows_;
+  Activation kind_;
+  int64_t gate_, up_;
+  RowOutput output_;
+};
+
+struct Product {
+  std::shared_ptr<PackedMatrix> matrix;
+  int64_t x = 0, y = 0;
+  std::vector<float> bias;
+  bool accumulate = false;
+  bool to_logits = false;
+};
+
+// Products side by side: their tiles are one list of tasks.
+class Matmul final : public Operation {
+ public:
+  Matmul(Rows rows, std::vector<Product> products, bool exact, float softcap = 0.0f);
+  int64_t tasks(const Step& step, int phase) const override;
+  void run(const Step& step, int phase, int64_t task) const override;
+
+ private:
+  Rows rows_;
+  std::vector<Product> products_;
+  std::vector<int64_t> first_tile_;  // of each product, in the common list; the last is the total
+  std::vector<int64_t> x_stride_;
+  bool exact_;
+  float softcap_;
+  int64_t block_tokens_;
+};
+
+// Cosines and sines of every token of the step, for all layers whose rope is the same.
+class RopeAngles final : public Operation {
+ public:
+  RopeAngles(const TargetEntry& target, RopeArgs rope, std::vector<float> inverse_frequency, int max_tokens);
+  int64_t tasks(const Step& step, int) const override { return row_count(step, Rows::tokens); }
+  void run(const Step& step, int phase, int64_t task) const override;
+  bool serves(const RopeArgs& rope, const std::vector<float>& inverse_frequency) const;
+  const float* table() const { return reinterpret_cast<const float*>(table_->data()); }
+
+ private:
+  const Ops* ops_;
+  RopeArgs rope_;
+  std::vector<float> inverse_frequency_;
+  std::unique_ptr<Mapping> table_;  // [max_tokens, rotary_dim]
+};
+
+class RopeStore final : public Operation {
+ public:
+  // args.rope.cos_sin: the table of the RopeAngles that runs before; null where nothing is rotated.
+  RopeStore(const TargetEntry& target, RopeStoreArgs args, int layer, int group, int64_t q, int64_t k, int64_t v);
+  int64_t tasks(const Step& step, int phase) const override;
+  void run(const Step& step, int phase, int64_t task) const override;
+
+ private:
+  RopeStoreArgs args_for(const Step& step) const;
+  const Ops* ops_;
+  RopeStoreArgs args_;
+  int layer_, group_;
+  int64_t q_, k_, v_;
+};
+
+class Attention final : public Operation {
+ public:
+  Attention(const TargetEntry& target, AttentionArgs args, int layer, int group, int64_t q, int64_t out);
+  int phases() const override { return 2; }
+  int64_t tasks(const Step& step, int phase) const override;
+  void run(const Step& step, int phase, int64_t task) const override;
+
+ private:
+  AttentionArgs args_for(const Step& step) const;
+  const Ops* ops_;
+  AttentionArgs args_;
+  int layer_, group_;
+  int64_t q_, out_;
+};
+
+}  // namespace lutmac

@@ -1,0 +1,220 @@
+#include "runtime/packed_matrix.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#include "runtime/thread_pool.h"
+
+namespace lutmac {
+namespace {
+
+int value_bytes(ParamKind kind) {
+  switch (kind) {
+    case ParamKind::f16: return 2;
+    case ParamKind::f32: return 4;
+    case ParamKind::two_level_f16:
+    case ParamKind::two_level_f32: return 1;
+    default: return 0;
+  }
+}
+
+int super_bytes(ParamKind kind) {
+  return kind == ParamKind::two_level_f16 ? 2 : kind == ParamKind::two_level_f32 ? 4 : 0;
+}
+
+// [rows, groups] -> [tile][group][tile_rows], zeros past the last row.
+template <typename Item>
+void tile_items(const void* in, int64_t rows, int64_t groups, int tile_rows, int64_t tile, uint8_t* out) {
+  Item* to = reinterpret_cast<Item*>(out) + tile * groups * tile_rows;
+  const int64_t first = tile * tile_rows;
+  for (int r = 0; r < tile_rows; ++r) {
+    const Item* from = static_cast<const Item*>(in) + (first + r) * groups;
+    for (int64_t group = 0; group < groups; ++group) to[group * tile_rows + r] = first + r < rows ? from[group] : Item{0};
+  }
+}
+
+void tile_params(const void* in, int64_t rows, int64_t groups, int item, int tile_rows, int64_t tile, uint8_t* out) {
+  if (item == 1) return tile_items<uint8_t>(in, rows, groups, tile_rows, tile, out);
+  if (item == 2) return tile_items<uint16_t>(in, rows, groups, tile_rows, tile, out);
+  tile_items<uint32_t>(in, rows, groups, tile_rows, tile, out);
+}
+
+constexpr uint64_t kEveryByte = 0x0101010101010101ull;
+
+// 8 bits to 8 bytes of 0 or 1, the lowest bit first.
+uint64_t spread_bits(uint8_t bits) {
+  const uint64_t isolated = bits * kEveryByte & 0x8040201008040201ull;  // byte i keeps bit i
+  return (isolated + 0x7f * kEveryByte) >> 7 & kEveryByte;              // any bit carries into the top one
+}
+
+// One run in every block of a row. 8 codes at a time: what a shift carries across bytes, the mask takes away.
+template <bool kPackedBits>
+void add_run(const LowBitSource& source, const BitRun& run, const uint8_t* row, uint8_t* codes) {
+  const uint64_t mask = ((1u << run.width) - 1) * kEveryByte;
+  const int shift = run.shift, dest = run.dest, whole = run.count / 8 * 8;
+  const uint8_t* in = row + run.byte;
+  uint8_t* out = codes + run.first;
+  for (int64_t k = 0; k < source.columns; k += source.block_weights) {
+    for (int i = 0; i < whole; i += 8) {
+      uint64_t word, values;
+      std::memcpy(&values, out + i, 8);
+      if constexpr (kPackedBits) {
+        word = spread_bits(in[i / 8]);
+      } else {
+        std::memcpy(&word, in + i, 8);
+        word = word >> shift & mask;
+      }
+      values |= word << dest;
+      std::memcpy(out + i, &values, 8);
+    }
+    for (int i = whole; i < run.count; ++i) {
+      const int value = kPackedBits ? in[i >> 3] >> (i & 7) & 1 : in[i] >> shift & static_cast<int>(mask & 255);
+      out[i] = static_cast<uint8_t>(out[i] | value << dest);
+    }
+    in += source.block_bytes;
+    out += source.block_weights;
+  }
+}
+
+// One row of codes, a byte each.
+void decode_row(const LowBitSource& source, int64_t row, uint8_t* codes) {
+  std::memset(codes, 0, static_cast<size_t>(source.columns));
+  const uint8_t* bytes = source.bytes + row * source.row_bytes;
+  for (const BitRun& run : source.runs) {
+    run.packed_bits ? add_run<true>(source, run, bytes, codes) : add_run<false>(source, run, bytes, codes);
+  }
+  if (source.code_xor) {
+    for (int64_t k = 0; k < source.columns; ++k) codes[k] = static_cast<uint8_t>(codes[k] ^ source.code_xor);
+  }
+}
+
+void require(bool condition, const char* message) {
+  if (!condition) throw std::invalid_argument(message);
+}
+
+void check_run(const LowBitSource& source, const BitRun& run) {
+  require(run.first >= 0 && run.count > 0 && run.first + run.count <= source.block_weights, "bit run outside its block");
+  const int span = run.packed_bits ? (run.count + 7) / 8 : run.count;
+  require(run.byte >= 0 && run.byte + span <= source.block_bytes, "bit run reads past its block");
+  require(run.shift >= 0 && run.width >= 1 && run.dest >= 0 && run.shift + run.width <= 8, "bit run has no such bits");
+  require(run.dest + (run.packed_bits ? 1 : run.width) <= 8, "bit run writes past a byte");
+}
+
+void check(const LowBitSource& source) {
+  require(source.rows > 0 && source.columns > 0, "a matrix needs rows and columns");
+  require(source.columns % kTableGroup == 0, "columns must be a multiple of 32");
+  require(source.bits >= 1 && source.bits <= 8, "bits must be 1 to 8");
+  require(source.group_size == 16 || (source.group_size > 0 && source.group_size % 32 == 0),
+          "group size must be 16 or a multiple of 32");
+  require(source.block_weights > 0 && source.columns % source.block_weights == 0,
+          "columns must be a multiple of the block's weights");
+  require(source.row_bytes == source.columns / source.block_weights * source.block_bytes,
+          "a row of the source has the wrong length");
+  for (const BitRun& run : source.runs) check_run(source, run);
+}
+
+}  // namespace
+
+uint8_t* PackedMatrix::take(int64_t bytes) {
+  blocks_.push_back(allocate_weights(static_cast<size_t>(bytes)));
+  bytes_ += bytes;
+  return blocks_.back().data;
+}
+
+std::shared_ptr<PackedMatrix> PackedMatrix::pack(const TargetEntry& target, const LowBitSource& source, int threads) {
+  check(source);
+  auto matrix = std::make_shared<PackedMatrix>();
+  matrix->target_ = &target;
+  const Kernels& kernels = *target.kernels;
+  const int tile_rows = kernels.tile_rows;
+  LowBit& w = matrix->lowbit_;
+  w.rows = source.rows;
+  w.columns = source.columns;
+  w.bits = source.bits;
+  w.group_size = source.group_size;
+  w.groups = (w.columns + w.group_size - 1) / w.group_size;
+  w.zero_point = source.zero_point;
+  w.scale_kind = source.scale.kind;
+  w.offset_kind = source.offset.kind;
+  w.groups_per_super = std::max(1, source.scale.groups_per_super);
+  w.offset_groups_per_super = std::max(1, source.offset.groups_per_super);
+  w.super_groups = (w.groups + w.groups_per_super - 1) / w.groups_per_super;
+  w.offset_super_groups = (w.groups + w.offset_groups_per_super - 1) / w.offset_groups_per_super;
+
+  const int64_t tiles = (w.rows + tile_rows - 1) / tile_rows;
+  const int64_t tile_bytes = kernels.packed_tile_bytes(w.bits, w.columns);
+  w.codes = matrix->take(tiles * tile_bytes);
+  struct Params {
+    const void* in;
+    int64_t groups;
+    int item;
+    uint8_t** out;
+  };
+  const Params params[] = {
+      {source.scale.values, w.groups, value_bytes(w.scale_kind), &w.scale},
+      {source.scale.super, w.super_groups, super_bytes(w.scale_kind), &w.scale_super},
+      {source.offset.values, w.groups, value_bytes(w.offset_kind), &w.offset},
+      {source.offset.super, w.offset_super_groups, super_bytes(w.offset_kind), &w.offset_super},
+  };
+  for (const Params& p : params) {
+    if (p.item) *p.out = matrix->take(tiles * p.groups * tile_rows * p.item);
+  }
+  ThreadPool::instance().for_each(threads, tiles, [&](int64_t tile) {
+    std::vector<uint8_t> codes(static_cast<size_t>(tile_rows * w.columns));
+    for (int r = 0; r < tile_rows && tile * tile_rows + r < w.rows; ++r) {
+      decode_row(source, tile * tile_rows + r, codes.data() + r * w.columns);
+    }
+    kernels.pack_tile(w.bits, w.columns, codes.data(), w.codes + tile * tile_bytes);
+    for (const Params& p : params) {
+      if (p.item) tile_params(p.in, w.rows, p.groups, p.item, tile_rows, tile, *p.out);
+    }
+  });
+  return matrix;
+}
+
+std::shared_ptr<PackedMatrix> PackedMatrix::pack(const TargetEntry& target, DenseType type, const void* data,
+                                                 int64_t rows, int64_t columns, int threads) {
+  require(rows > 0 && columns > 0, "a matrix needs rows and columns");
+  require(columns % kTableGroup == 0, "columns must be a multiple of 32");
+  auto matrix = std::make_shared<PackedMatrix>();
+  matrix->target_ = &target;
+  const int tile_rows = target.kernels->tile_rows, item = type == DenseType::f32 ? 4 : 2;
+  const int64_t tiles = (rows + tile_rows - 1) / tile_rows;
+  matrix->dense_ = {rows, columns, type, matrix->take(tiles * tile_rows * columns * item)};
+  // A column of a tile is a "group" of one value per row.
+  ThreadPool::instance().for_each(threads, tiles, [&](int64_t tile) {
+    tile_params(data, rows, columns, item, tile_rows, tile, matrix->dense_.data);
+  });
+  return matrix;
+}
+
+void PackedMatrix::unpack_row(int64_t row, float* out) const {
+  if (is_dense()) {
+    target_->kernels->unpack_row_dense(dense_, row, out);
+  } else {
+    target_->kernels->unpack_row_lowbit(lowbit_, row, out);
+  }
+}
+
+void PackedMatrix::matmul(const MatmulArgs& args, bool exact, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
+                          int64_t token_end) const {
+  const Kernels& kernels = *target_->kernels;
+  if (is_dense()) {
+    kernels.matmul_dense(dense_, args, tile_begin, tile_end, token_begin, token_end);
+  } else if (exact) {
+    kernels.matmul_lowbit_exact(lowbit_, args, tile_begin, tile_end, token_begin, token_end);
+  } else {
+    kernels.matmul_lowbit(lowbit_, args, tile_begin, tile_end, token_begin, token_end);
+  }
+}
+
+int64_t tokens_per_task(const PackedMatrix&, int64_t x_stride) {
+  // Half of a 1 MB L2 cache: the other half is for the weights that stream by. Multiples of 32 keep the kernels' blocks
+  // of tokens full.
+  constexpr int64_t kCacheBytes = 512 << 10;
+  return std::max<int64_t>(32, kCacheBytes / x_stride / 32 * 32);
+}
+
+}  // namespace lutmac

@@ -1,0 +1,74 @@
+// A matrix in the packing of one ISA target, and the way there from a checkpoint's bytes.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "kernels/lut.h"
+#include "runtime/memory.h"
+#include "runtime/targets.h"
+
+namespace lutmac {
+
+// A run of codes in a block of the source; see BitRun in lowbit/matrix.py.
+struct BitRun {
+  int first, count, byte, shift, width, dest, packed_bits;
+};
+
+// A scale or an offset as it comes: values [rows, groups], super-scales [rows, super groups].
+struct ParamArray {
+  ParamKind kind = ParamKind::none;
+  const void* values = nullptr;
+  const void* super = nullptr;
+  int groups_per_super = 0;
+};
+
+struct LowBitSource {
+  int64_t rows = 0, columns = 0;
+  int bits = 0;
+  int64_t group_size = 0;
+  const uint8_t* bytes = nullptr;  // [rows, row_bytes]
+  int64_t row_bytes = 0;
+  int block_weights = 0, block_bytes = 0;
+  std::vector<BitRun> runs;
+  uint8_t code_xor = 0;
+  float zero_point = 0.0f;
+  ParamArray scale, offset;
+};
+
+class PackedMatrix {
+ public:
+  // Throw std::invalid_argument where the description contradicts itself.
+  static std::shared_ptr<PackedMatrix> pack(const TargetEntry& target, const LowBitSource& source, int threads);
+  static std::shared_ptr<PackedMatrix> pack(const TargetEntry& target, DenseType type, const void* data, int64_t rows,
+                                            int64_t columns, int threads);
+
+  const TargetEntry& target() const { return *target_; }
+  bool is_dense() const { return dense_.data != nullptr; }
+  const LowBit& lowbit() const { return lowbit_; }
+  const Dense& dense() const { return dense_; }
+  int64_t rows() const { return is_dense() ? dense_.rows : lowbit_.rows; }
+  int64_t columns() const { return is_dense() ? dense_.columns : lowbit_.columns; }
+  int64_t tiles() const { return (rows() + target_->kernels->tile_rows - 1) / target_->kernels->tile_rows; }
+  int64_t bytes() const { return bytes_; }
+  // The form that the default product takes.
+  Form form() const { return is_dense() ? Form::plain : lowbit_.bits == 8 ? Form::integers : Form::tables; }
+
+  void unpack_row(int64_t row, float* out) const;
+  void matmul(const MatmulArgs& args, bool exact, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
+              int64_t token_end) const;
+
+ private:
+  const TargetEntry* target_ = nullptr;
+  LowBit lowbit_;
+  Dense dense_;
+  std::vector<Block> blocks_;
+  int64_t bytes_ = 0;
+
+  uint8_t* take(int64_t bytes);
+};
+
+// Tokens whose forms are worth keeping in cache while the tiles of a matrix pass by.
+int64_t tokens_per_task(const PackedMatrix& matrix, int64_t x_stride);
+
+}  // namespace lutmac

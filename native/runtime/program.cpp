@@ -1,0 +1,108 @@
+#include "runtime/program.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace lutmac {
+
+Cache::Cache(std::vector<int> num_pages, std::vector<int> layer_groups, std::vector<int64_t> layer_page_bytes)
+    : num_pages_(std::move(num_pages)),
+      layer_groups_(std::move(layer_groups)),
+      layer_page_bytes_(std::move(layer_page_bytes)) {
+  int64_t total = 0;
+  for (size_t i = 0; i < layer_groups_.size(); ++i) total += num_pages_[layer_groups_[i]] * layer_page_bytes_[i];
+  // Small pages: most of a context is never used, and what is not written must cost nothing.
+  memory_ = std::make_unique<Mapping>(static_cast<size_t>(total), false);
+  uint8_t* at = memory_->data();
+  for (size_t i = 0; i < layer_groups_.size(); ++i) {
+    layers_.push_back(at);
+    at += num_pages_[layer_groups_[i]] * layer_page_bytes_[i];
+  }
+}
+
+Program::Program(const TargetEntry& target, int max_tokens, int max_sequences, int max_context, int64_t arena_bytes,
+                 int num_layers, int num_cache_groups)
+    : target_(target),
+      max_tokens_(max_tokens),
+      max_sequences_(max_sequences),
+      max_context_(max_context),
+      num_cache_groups_(num_cache_groups),
+      cached_layers_(num_layers),
+      arena_bytes_(arena_bytes),
+      arena_(std::make_unique<Mapping>(static_cast<size_t>(arena_bytes), true)),
+      token_sequence_(max_tokens),
+      token_position_(max_tokens) {
+  step_.groups.resize(num_cache_groups);
+  step_.arena = arena_->data();
+}
+
+void Program::add_cached_layer(int layer, int group, int64_t page_bytes) {
+  if (layer < 0 || layer >= static_cast<int>(cached_layers_.size())) throw std::invalid_argument("no such layer");
+  if (group < 0 || group >= num_cache_groups_) throw std::invalid_argument("no such cache group");
+  cached_layers_[layer] = {group, page_bytes};
+}
+
+void Program::check_cache(const Cache& cache) const {
+  bool fits = cache.num_groups() == num_cache_groups_ && cache.num_layers() == static_cast<int>(cached_layers_.size());
+  for (int layer = 0; fits && layer < cache.num_layers(); ++layer) {
+    const CachedLayer& needed = cached_layers_[layer];
+    fits = needed.group < 0 ||
+           (cache.layer_group(layer) == needed.group && cache.layer_page_bytes(layer) >= needed.page_bytes);
+  }
+  if (!fits) throw std::invalid_argument("the cache does not have the layers that the program keeps");
+}
+
+void Program::reserve_scratch(int64_t bytes) {
+  if (bytes <= step_.scratch_bytes) return;
+  scratch_ = std::make_unique<Mapping>(static_cast<size_t>(bytes), false);
+  step_.scratch = scratch_->data();
+  step_.scratch_bytes = bytes;
+}
+
+void Program::walk(int threads, int) {
+  Counter* counter = counters_.data();
+  for (const auto& operation : operations_) {
+    const int phases = operation->phases();
+    for (int phase = 0; phase < phases; ++phase, ++counter) {
+      const int64_t tasks = operation->tasks(step_, phase);
+      if (tasks == 0) continue;  // for every thread alike
+      for (int64_t task; (task = counter->next.fetch_add(1, std::memory_order_relaxed)) < tasks;) {
+        operation->run(step_, phase, task);
+      }
+      if (threads > 1) barrier_->wait();
+    }
+  }
+}
+
+void Program::step(const Cache& cache, const Input& input, int threads) {
+  const std::lock_guard lock(mutex_);
+  Batch& batch = step_.batch;
+  batch = {input.num_tokens,     input.num_sequences,    input.tokens,          input.sequence_start,
+           input.first_position, token_sequence_.data(), token_position_.data(), input.num_output_rows,
+           input.output_rows};
+  for (int s = 0; s < input.num_sequences; ++s) {
+    for (int row = input.sequence_start[s]; row < input.sequence_start[s + 1]; ++row) {
+      token_sequence_[row] = s;
+      token_position_[row] = input.first_position[s] + row - input.sequence_start[s];
+    }
+  }
+  for (int group = 0; group < num_cache_groups_; ++group) {
+    step_.groups[group].block_table = input.block_tables[group].first;
+    step_.groups[group].table_stride = input.block_tables[group].second;
+  }
+  step_.cache = &cache;
+  step_.logits = input.logits;
+
+  size_t phases = 0;
+  for (const auto& operation : operations_) phases += static_cast<size_t>(operation->phases());
+  if (counters_.size() != phases) counters_ = std::vector<Counter>(phases);
+  for (Counter& counter : counters_) counter.next.store(0, std::memory_order_relaxed);
+  if (threads != barrier_threads_) {
+    barrier_ = std::make_unique<Barrier>(threads);
+    barrier_threads_ = threads;
+  }
+  auto job = [this, threads](int thread) { walk(threads, thread); };
+  ThreadPool::instance().run(threads, job);
+}
+
+}  // namespace lutmac

@@ -1,0 +1,124 @@
+// A program: the flat list of operations for one step, and the executor that walks it.
+//
+// Every thread walks the whole list. An operation is one or two phases, a phase is tasks claimed from a counter, and a
+// barrier stands after each phase. Nothing is allocated while a step runs.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "ops/ops.h"
+#include "runtime/memory.h"
+#include "runtime/packed_matrix.h"
+#include "runtime/thread_pool.h"
+
+namespace lutmac {
+
+// Keys and values of all layers, in pages that block tables name.
+class Cache {
+ public:
+  Cache(std::vector<int> num_pages, std::vector<int> layer_groups, std::vector<int64_t> layer_page_bytes);
+  int num_groups() const { return static_cast<int>(num_pages_.size()); }
+  int num_layers() const { return static_cast<int>(layers_.size()); }
+  int num_pages(int group) const { return num_pages_[group]; }
+  int layer_group(int layer) const { return layer_groups_[layer]; }
+  int64_t layer_page_bytes(int layer) const { return layer_page_bytes_[layer]; }
+  uint8_t* layer(int index) const { return layers_[index]; }
+  int64_t bytes() const { return static_cast<int64_t>(memory_->bytes()); }
+
+ private:
+  std::vector<int> num_pages_, layer_groups_;
+  std::vector<int64_t> layer_page_bytes_;
+  std::vector<uint8_t*> layers_;
+  std::unique_ptr<Mapping> memory_;
+};
+
+// Where an operation finds what changes from step to step.
+struct Step {
+  Batch batch;
+  uint8_t* arena = nullptr;
+  const Cache* cache = nullptr;
+  std::vector<LayerCache> groups;  // per cache group: block table and stride; base is the layer's
+  float* logits = nullptr;         // [num_output_rows, vocab]
+  uint8_t* scratch = nullptr;
+  int64_t scratch_bytes = 0;
+};
+
+// Which rows an operation works on; read at run time.
+enum class Rows { tokens, outputs };
+
+inline int64_t row_count(const Step& step, Rows rows) {
+  return rows == Rows::tokens ? step.batch.num_tokens : step.batch.num_output_rows;
+}
+
+class Operation {
+ public:
+  virtual ~Operation() = default;
+  virtual int phases() const { return 1; }
+  // The number of tasks of a phase: every thread asks, and all get the same answer.
+  virtual int64_t tasks(const Step& step, int phase) const = 0;
+  virtual void run(const Step& step, int phase, int64_t task) const = 0;
+};
+
+class Program {
+ public:
+  Program(const TargetEntry& target, int max_tokens, int max_sequences, int max_context, int64_t arena_bytes,
+          int num_layers, int num_cache_groups);
+
+  void add(std::unique_ptr<Operation> operation) { operations_.push_back(std::move(operation)); }
+  const std::vector<std::unique_ptr<Operation>>& operations() const { return operations_; }
+  // A layer whose keys and values the program keeps: the step's cache must have it, in that group, with such pages.
+  void add_cached_layer(int layer, int group, int64_t page_bytes);
+  // Throws std::invalid_argument where the cache lacks what the program needs.
+  void check_cache(const Cache& cache) const;
+  // Attention announces the scratch that it needs.
+  void reserve_scratch(int64_t bytes);
+
+  const TargetEntry& target() const { return target_; }
+  int max_tokens() const { return max_tokens_; }
+  int max_sequences() const { return max_sequences_; }
+  int max_context() const { return max_context_; }
+  int64_t arena_bytes() const { return arena_bytes_; }
+  int64_t vocab_size() const { return vocab_size_; }
+  void set_vocab_size(int64_t size) { vocab_size_ = size; }
+  int64_t logits_size() const { return logits_size_; }
+  void set_logits_size(int64_t size) { logits_size_ = size; }
+
+  // Input of a step; the arrays live as long as the call. Checked by the caller.
+  struct Input {
+    int num_tokens, num_sequences, num_output_rows;
+    const int32_t *tokens, *sequence_start, *first_position, *output_rows;
+    std::vector<std::pair<const int32_t*, int>> block_tables;  // table and stride per cache group
+    float* logits;
+  };
+  // Steps of one program queue.
+  void step(const Cache& cache, const Input& input, int threads);
+
+ private:
+  void walk(int threads, int thread);
+
+  const TargetEntry& target_;
+  struct CachedLayer {
+    int group = -1;
+    int64_t page_bytes = 0;
+  };
+
+  int max_tokens_, max_sequences_, max_context_, num_cache_groups_;
+  std::vector<CachedLayer> cached_layers_;
+  int64_t arena_bytes_, vocab_size_ = 0, logits_size_ = 0;
+  std::vector<std::unique_ptr<Operation>> operations_;
+  std::unique_ptr<Mapping> arena_, scratch_;
+  std::vector<int32_t> token_sequence_, token_position_;
+  // A counter per phase of each operation, each on a cache line of its own.
+  struct alignas(64) Counter {
+    std::atomic<int64_t> next{0};
+  };
+  std::vector<Counter> counters_;
+  std::unique_ptr<Barrier> barrier_;
+  int barrier_threads_ = 0;
+  Step step_;
+  std::mutex mutex_;
+};
+
+}  // namespace lutmac

@@ -1,0 +1,26 @@
+// Which ISA targets this build holds and this CPU runs.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/lut.h"
+#include "ops/ops.h"
+
+namespace lutmac {
+
+struct TargetEntry {
+  Target target;
+  const char* name;
+  const Kernels* kernels;
+  const Ops* ops;
+  bool (*runs_here)();
+};
+
+// Best first; the last is portable.
+const std::vector<TargetEntry>& targets();
+
+// Throws std::invalid_argument for a name that is unknown or cannot run here.
+const TargetEntry& find_target(const std::string& name);
+
+}  // namespace lutmac

@@ -1,0 +1,66 @@
+"""lutmac runs low-bit language models on CPUs by table lookup.
+
+    import lutmac
+
+    model = lutmac.load("smollm2", threads=2)
+    print(model.generate("The capital of France is", max_tokens=8))
+
+What is named here is imported when it is first used, so that ``import lutmac`` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lutmac.errors import (
+    CheckpointError,
+    ContextOverflowError,
+    InvalidRequestError,
+    LutmacError,
+    UnsupportedISAError,
+    UnsupportedModelError,
+)
+
+if TYPE_CHECKING:
+    from lutmac.engine.load import load
+    from lutmac.engine.model import Model
+    from lutmac.engine.pull import pull
+    from lutmac.engine.results import Chunk, Completion
+    from lutmac.lowbit.quantize import QuantizedMatrix, matmul, quantize
+
+__version__ = "0.1.0"
+__all__ = [
+    "CheckpointError",
+    "Chunk",
+    "Completion",
+    "ContextOverflowError",
+    "InvalidRequestError",
+    "LutmacError",
+    "Model",
+    "QuantizedMatrix",
+    "UnsupportedISAError",
+    "UnsupportedModelError",
+    "load",
+    "matmul",
+    "pull",
+    "quantize",
+]
+
+_HOMES = {
+    "Chunk": "lutmac.engine.results",
+    "Completion": "lutmac.engine.results",
+    "Model": "lutmac.engine.model",
+    "QuantizedMatrix": "lutmac.lowbit.quantize",
+    "load": "lutmac.engine.load",
+    "matmul": "lutmac.lowbit.quantize",
+    "pull": "lutmac.engine.pull",
+    "quantize": "lutmac.lowbit.quantize",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lutmac' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

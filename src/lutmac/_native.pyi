@@ -1,0 +1,159 @@
+"""The compiled half of lutmac: packed matrices, the program and its executor, the sampler.
+
+Arguments are checked; a wrong one raises ValueError. Long computations release the GIL.
+"""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+PAGE_TOKENS: int  # positions per page of the key-value cache
+
+def available_targets() -> list[str]:
+    """ISA targets that this CPU runs, best first; the last is "portable"."""
+
+def built_targets() -> list[str]:
+    """ISA targets that this build holds, best first."""
+
+def default_threads() -> int:
+    """Cores that the process may use: affinity and cgroup quota considered."""
+
+def memory_read_rate(threads: int, megabytes: int, passes: int) -> float:
+    """Best rate, in bytes per second, of reading a buffer of that size with that many threads."""
+
+def resident_bytes() -> int:
+    """Resident set size of this process now; see peak_resident_bytes for its maximum."""
+
+def peak_resident_bytes() -> int: ...
+
+class Matrix:
+    """A matrix in the packing of one ISA target. Immutable."""
+
+    @staticmethod
+    def pack_lowbit(
+        *,
+        target: str,
+        rows: int,
+        columns: int,
+        bits: int,
+        group_size: int,
+        source: NDArray[Any],  # [rows, row_bytes] uint8
+        block_weights: int,
+        block_bytes: int,
+        runs: NDArray[Any],  # [runs, 7] int32: first, count, byte, shift, width, dest, packed_bits
+        xor: int,
+        scale: NDArray[Any],  # [rows, groups] float16, float32 or int8
+        scale_super: NDArray[Any] | None,
+        scale_groups_per_super: int,
+        zero_point: float,
+        offset: NDArray[Any] | None,
+        offset_super: NDArray[Any] | None,
+        offset_groups_per_super: int,
+        threads: int,
+    ) -> Matrix: ...
+    @staticmethod
+    def pack_dense(*, target: str, data: NDArray[Any], threads: int) -> Matrix:
+        """data: [rows, columns] float32, float16, or uint16 holding bfloat16 bits."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    @property
+    def kind(self) -> str:
+        """"lowbit" or "dense"."""
+
+    @property
+    def bits(self) -> int:
+        """Bits per code (dense: of an element)."""
+
+    @property
+    def group_size(self) -> int: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def nbytes(self) -> int:
+        """Bytes of codes and parameters: what a product of one token reads."""
+
+    @property
+    def form(self) -> str:
+        """Form of activations that the default product takes: "tables", "integers" or "plain"."""
+
+    def unpack_rows(self, ids: NDArray[Any]) -> NDArray[Any]:
+        """ids: [n] int32 -> [n, columns] float32."""
+
+    def matmul(self, x: NDArray[Any], *, exact: bool, threads: int) -> NDArray[Any]:
+        """x: [n, columns] float32 -> [n, rows] float32."""
+
+def form_stride(form: str, width: int) -> int:
+    """Bytes from one token to the next in a buffer of that form ("plain", "tables", "integers")."""
+
+class Program:
+    """The flat list of operations for one step. Build it once (methods below, in order), then run it many times.
+
+    Buffers are byte offsets into one arena; a buffer holds ``rows`` rows of ``form_stride(form, width)`` bytes.
+    ``rows`` of an operation is "tokens" (all rows of the batch) or "outputs" (the rows that want logits).
+    """
+
+    def __init__(self, *, target: str, max_tokens: int, max_sequences: int, max_context: int, arena_bytes: int,
+                 num_layers: int, num_cache_groups: int) -> None: ...
+    def embed(self, *, matrix: Matrix, out: int, scale: float) -> None: ...
+    def gather_outputs(self, *, x: int, width: int, out: int) -> None:
+        """Copies the output rows of x to the front of out."""
+
+    def norm(self, *, rows: str, x: int, width: int, weight: NDArray[Any], weight_bias: float, eps: float,
+             out: int | None, forms: list[tuple[str, int]]) -> None:
+        """RMSNorm of x, written to out (f32) and prepared into each (form, buffer)."""
+
+    def prepare(self, *, rows: str, x: int, width: int, forms: list[tuple[str, int]]) -> None: ...
+    def matmul(self, *, rows: str, products: list[tuple[Matrix, int, int, NDArray[Any] | None, bool]],
+               exact: bool) -> None:
+        """Products that may run side by side: (matrix, input buffer, output buffer, bias, accumulate)."""
+
+    def logits(self, *, matrix: Matrix, x: int, exact: bool, softcap: float) -> None:
+        """The head: over the output rows, into the array handed to step."""
+
+    def rope_store(self, *, layer: int, cache_group: int, q: int, k: int, v: int, num_heads: int, num_kv_heads: int,
+                   head_dim: int, style: str, rotary_dim: int, inverse_frequency: NDArray[Any],
+                   attention_factor: float) -> None:
+        """Rotates q and k and stores k and v. style: "half_split" or "interleaved"."""
+
+    def attention(self, *, layer: int, cache_group: int, q: int, out: int, num_heads: int, num_kv_heads: int,
+                  head_dim: int, scale: float, softcap: float, window: int) -> None: ...
+    def gated_activation(self, *, rows: str, kind: str, gate: int, up: int, width: int, out: int | None,
+                         forms: list[tuple[str, int]]) -> None:
+        """activation(gate) * up. kind: "silu", "gelu_tanh", "gelu", "relu_squared"."""
+
+    def step(self, cache: Cache, *, tokens: NDArray[Any], sequence_start: NDArray[Any], first_position: NDArray[Any],
+             block_tables: list[NDArray[Any]], output_rows: NDArray[Any], logits: NDArray[Any] | None,
+             threads: int) -> None:
+        """Runs one step. tokens [n], sequence_start [s + 1], first_position [s], output_rows [r]: int32.
+
+        block_tables: one [s, pages] int32 array per cache group. logits: [r, vocab] float32, written.
+        """
+
+class Cache:
+    """Pages of keys and values, in memory that the system hands out as pages are first written."""
+
+    def __init__(self, *, num_pages: list[int], layer_groups: list[int], layer_page_bytes: list[int]) -> None:
+        """num_pages: per cache group. layer_groups: cache group of each layer. layer_page_bytes: per layer."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+def page_bytes(num_kv_heads: int, head_dim: int) -> int: ...
+
+class Sampler:
+    """Draws token ids from logits. Same seed and same calls, same ids."""
+
+    def __init__(self, *, temperature: float, top_k: int, top_p: float, min_p: float, repetition_penalty: float,
+                 presence_penalty: float, frequency_penalty: float, logit_bias_ids: NDArray[Any],
+                 logit_bias: NDArray[Any], seed: int) -> None:
+        """temperature 0: greedy. top_k 0: off. logit_bias_ids [b] int32 and logit_bias [b] float32."""
+
+    def sample(self, logits: NDArray[Any], penalized: NDArray[Any], generated_from: int) -> int:
+        """logits: [vocab] float32, left as it is.
+
+        penalized: [t] int32, the tokens so far. repetition_penalty looks at all of them; presence and frequency
+        penalties at those from index generated_from on (what was generated), as OpenAI's API defines them.
+        """

@@ -1,0 +1,142 @@
+"""Reads GGUF files: memory-mapped, bounds-checked, and fast where vocabularies are large."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutmac.checkpoints.gguf_header import GGUFTensor, HeaderReader
+from lutmac.checkpoints.gguf_metadata import Metadata
+from lutmac.checkpoints.gguf_types import as_matrix, check_type
+from lutmac.errors import CheckpointError
+from lutmac.lowbit.matrix import AnyMatrix, Array, DenseMatrix
+from lutmac.lowbit.reference import dequantize
+
+__all__ = ["GGUFFile", "GGUFTensor", "Metadata", "open_gguf"]
+
+
+class GGUFFile:
+    """An open GGUF file.
+
+    Opening reads the header and nothing else; it raises CheckpointError, with the path and what is wrong where, if the
+    file cannot be read or contradicts itself. Tensor types need not be supported until one is asked for. The mapping
+    lives as long as this object or a matrix whose codes are a view of it; ``with`` and ``close`` only let go earlier.
+
+    path: as given. metadata: see Metadata. tensors: the directory by name, in the file's order.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Opens the file at that path."""
+        self.path = os.fspath(path)
+        self._map: mmap.mmap | None = _map_file(self.path)
+        self.metadata, self.tensors = HeaderReader(self._map, self.path).read()
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes it."""
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the mapping; matrices already handed out stay valid. Metadata and tensors stay readable."""
+        self._map = None
+
+    @property
+    def architecture(self) -> str:
+        """``general.architecture``, as in "llama". Raises CheckpointError if the file does not say."""
+        value = self.metadata.get("general.architecture")
+        if not isinstance(value, str) or not value:
+            raise CheckpointError(f"{self.path}: metadata lacks general.architecture; is this a language model?")
+        return value
+
+    def check_supported(self, names: Iterable[str] | None = None) -> None:
+        """Raises UnsupportedModelError for the first of these tensors (default: all) whose type lutmac cannot read."""
+        for name in self.tensors if names is None else names:
+            check_type(self.path, name, self._tensor(name).type_name)
+
+    def matrix(self, name: str) -> AnyMatrix:
+        """The 2-D tensor of that name, [M, K]; its codes (or floats) are a read-only view of the file.
+
+        Raises UnsupportedModelError for a type that lutmac does not read, CheckpointError if there is no such tensor
+        or it is no matrix.
+        """
+        tensor = self._tensor(name)
+        check_type(self.path, name, tensor.type_name)
+        if len(tensor.shape) != 2:
+            raise CheckpointError(f"{self.path}: tensor {name!r} has shape {tensor.shape}, not that of a matrix")
+        rows, columns = tensor.shape
+        return as_matrix(tensor.type_name, rows, columns, self._bytes(tensor))
+
+    def vector(self, name: str) -> NDArray[np.float32]:
+        """The 1-D tensor of that name (F32, F16 or BF16) as float32, copied. Raises as matrix does."""
+        tensor = self._tensor(name)
+        check_type(self.path, name, tensor.type_name)
+        if len(tensor.shape) != 1:
+            raise CheckpointError(f"{self.path}: tensor {name!r} has shape {tensor.shape}, not that of a vector")
+        matrix = as_matrix(tensor.type_name, 1, tensor.shape[0], self._bytes(tensor))
+        if not isinstance(matrix, DenseMatrix):
+            raise CheckpointError(f"{self.path}: vector {name!r} has type {tensor.type_name}, not F32, F16 or BF16")
+        values: NDArray[np.float32] = dequantize(matrix)[0]
+        return values
+
+    def drop_pages(self, name: str | None = None) -> None:
+        """Returns the memory that holds this tensor's bytes (default: the whole file's) to the system.
+
+        For use when a tensor has been packed. It stays valid: what is read again comes from the page cache or disk.
+        """
+        mapped = self._mapped()
+        start, length = 0, len(mapped)
+        if name is not None:
+            tensor = self._tensor(name)
+            start = tensor.offset // mmap.PAGESIZE * mmap.PAGESIZE
+            length = tensor.offset + tensor.nbytes - start
+        mapped.madvise(mmap.MADV_DONTNEED, start, length)
+
+    def _tensor(self, name: str) -> GGUFTensor:
+        try:
+            return self.tensors[name]
+        except KeyError:
+            raise CheckpointError(f"{self.path}: there is no tensor {name!r}") from None
+
+    def _mapped(self) -> mmap.mmap:
+        if self._map is None:
+            raise CheckpointError(f"{self.path}: the file has been closed")
+        return self._map
+
+    def _bytes(self, tensor: GGUFTensor) -> Array:
+        return np.frombuffer(self._mapped(), np.uint8, tensor.nbytes, tensor.offset)
+
+
+def open_gguf(path: str | os.PathLike[str]) -> GGUFFile:
+    """Opens a GGUF file; see GGUFFile."""
+    return GGUFFile(path)
+
+
+def _map_file(path: str) -> mmap.mmap:
+    """Maps a regular, non-empty file read-only."""
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise CheckpointError(f"{path}: is a directory; give the path of a .gguf file in it")
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for a writer
+            raise CheckpointError(f"{path}: is not a regular file")
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise CheckpointError(f"{path}: is empty; download it again")
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise CheckpointError(f"{path}: cannot be read: {reason}") from None

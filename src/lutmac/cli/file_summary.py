@@ -1,0 +1,86 @@
+"""What stands in a model file, whether or not lutmac can run it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lutmac.checkpoints import GGUFFile, GGUFTensor, open_gguf
+from lutmac.errors import LutmacError
+from lutmac.models import find_architecture
+
+
+@dataclass(frozen=True)
+class TypeSummary:
+    """The tensors of one type."""
+
+    type: str
+    tensors: int
+    weights: int
+    bytes: int
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits that one weight takes in the file, scales and offsets included."""
+        return 8 * self.bytes / self.weights
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """A model file. context_length: as trained, None where the file does not say. problem: why it cannot be run."""
+
+    path: str
+    name: str | None
+    architecture: str
+    context_length: int | None
+    bytes: int
+    types: tuple[TypeSummary, ...]
+    tensors: tuple[GGUFTensor, ...]
+    problem: str | None
+
+    @property
+    def weights(self) -> int:
+        """Weights of all tensors."""
+        return sum(summary.weights for summary in self.types)
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits that one weight takes on average."""
+        return 8 * sum(summary.bytes for summary in self.types) / max(1, self.weights)
+
+
+def summarize_file(path: Path) -> FileSummary:
+    """Reads the header of a GGUF file. Raises CheckpointError where it cannot be read."""
+    with open_gguf(path) as file:
+        name, context = file.metadata.get("general.name"), file.metadata.get(f"{file.architecture}.context_length")
+        return FileSummary(
+            path=str(path),
+            name=name if isinstance(name, str) else None,
+            architecture=file.architecture,
+            context_length=context if isinstance(context, int) else None,
+            bytes=path.stat().st_size,
+            types=_summarize_types(list(file.tensors.values())),
+            tensors=tuple(file.tensors.values()),
+            problem=_problem(file),
+        )
+
+
+def _summarize_types(tensors: list[GGUFTensor]) -> tuple[TypeSummary, ...]:
+    """One entry per type, the one with the most bytes first."""
+    kinds = {tensor.type_name for tensor in tensors}
+    of_kind = {kind: [tensor for tensor in tensors if tensor.type_name == kind] for kind in kinds}
+    summaries = [
+        TypeSummary(kind, len(group), sum(t.elements for t in group), sum(t.nbytes for t in group))
+        for kind, group in of_kind.items()
+    ]
+    return tuple(sorted(summaries, key=lambda summary: -summary.bytes))
+
+
+def _problem(file: GGUFFile) -> str | None:
+    """Why the file cannot be run, as far as its header tells."""
+    try:
+        find_architecture(file.architecture)
+        file.check_supported()
+    except LutmacError as error:
+        return str(error)
+    return None

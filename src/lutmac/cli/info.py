@@ -1,0 +1,109 @@
+"""`lutmac info`: what is in a model file, and what it becomes in memory."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lutmac.cli import options
+from lutmac.cli.output import ProgressBar, format_bytes, print_json, print_table
+from lutmac.errors import UnsupportedModelError
+
+if TYPE_CHECKING:
+    from lutmac import Model
+    from lutmac.cli.file_summary import FileSummary
+
+
+def info(
+    model: options.Model,
+    *,
+    program: Annotated[bool, typer.Option("--program", help="Print the compiled program as one page.")] = False,
+    tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
+    threads: options.Threads = None,
+    context: options.Context = None,
+    precision: options.PrecisionOption = options.Precision.default,
+    as_json: options.AsJson = False,
+) -> None:
+    """Describe a model. What is in its file, and what it takes to run it.
+
+    Example: lutmac info smollm2 --program
+    """
+    import lutmac  # noqa: PLC0415 - the engine costs more to import than a help text may take
+    from lutmac.cli.file_summary import summarize_file  # noqa: PLC0415 - as above
+    from lutmac.engine.resolve import resolve  # noqa: PLC0415 - as above
+
+    path = resolve(model)
+    summary = summarize_file(path)
+    if program and summary.problem is not None:
+        raise UnsupportedModelError(f"{path}: {summary.problem}: there is no program to print")
+    loaded = None
+    if summary.problem is None:
+        with ProgressBar(shown=not as_json) as bar:
+            loaded = lutmac.load(path, threads=threads, context=context, precision=precision.value, progress=bar)
+    if as_json:
+        print_json(_as_dict(summary, loaded, program=program))
+    elif program and loaded is not None:
+        print(loaded.program())
+    else:
+        _print(summary, loaded, tensors=tensors)
+
+
+def _as_dict(summary: FileSummary, model: Model | None, *, program: bool) -> dict[str, object]:
+    """What --json prints: the file, and under "loaded" what it becomes (null where it cannot be run)."""
+    report = {**asdict(summary), "weights": summary.weights, "bits_per_weight": summary.bits_per_weight}
+    report["types"] = [{**asdict(t), "bits_per_weight": t.bits_per_weight} for t in summary.types]
+    report["loaded"] = None
+    if model is not None:
+        figures = model.info()
+        report["loaded"] = {
+            "isa": figures.isa,
+            "threads": figures.threads,
+            "precision": figures.precision,
+            "context": figures.context,
+            "layers": figures.layers,
+            "vocab_size": figures.vocab_size,
+            "weight_bytes": figures.weight_bytes,
+            "bytes_per_token": figures.bytes_per_token,
+            "cache_bytes": figures.cache_bytes,
+        }
+        if program:
+            report["program"] = model.program()
+    return report
+
+
+def _print(summary: FileSummary, model: Model | None, *, tensors: bool) -> None:
+    lines = [
+        ("file", f"{summary.path} ({format_bytes(summary.bytes)})"),
+        ("name", summary.name or "not stated"),
+        ("architecture", summary.architecture),
+        ("weights", f"{summary.weights / 1e6:.1f} million at {summary.bits_per_weight:.2f} bits"),
+        ("trained context", f"{summary.context_length or 'not stated'}"),
+    ]
+    if model is not None:
+        figures = model.info()
+        lines += [
+            ("layers", str(figures.layers)),
+            ("vocabulary", str(figures.vocab_size)),
+            ("memory", f"{format_bytes(figures.weight_bytes)} of packed weights"),
+            ("read per token", format_bytes(figures.bytes_per_token)),
+            ("context", f"{figures.context} tokens"),
+            ("key-value cache", f"up to {format_bytes(figures.cache_bytes)}, taken as it is used"),
+            ("ISA target", figures.isa),
+            ("threads", str(figures.threads)),
+        ]
+    for label, text in lines:
+        print(f"{label:<16} {text}")
+    if summary.problem is not None:
+        print(f"{'cannot be run':<16} {summary.problem}")
+    print()
+    rows = [
+        [t.type, str(t.tensors), str(t.weights), format_bytes(t.bytes), f"{t.bits_per_weight:.2f}"]
+        for t in summary.types
+    ]
+    print_table(["type", "tensors", "weights", "bytes", "bits per weight"], rows)
+    if tensors:
+        print()
+        shapes = [[t.name, t.type_name, "x".join(map(str, t.shape)), format_bytes(t.nbytes)] for t in summary.tensors]
+        print_table(["tensor", "type", "shape", "bytes"], shapes, left=2)

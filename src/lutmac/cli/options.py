@@ -1,0 +1,102 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from lutmac.errors import InvalidRequestError
+
+DEFAULT_MODEL = "smollm2"  # lutmac.engine.resolve's; repeated here since importing that costs too much for a help text
+
+
+class Precision(StrEnum):
+    """How activations enter the products."""
+
+    default = "default"
+    exact = "exact"
+
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A GGUF file, or a name that `lutmac pull` takes.")]
+OptionalModel = Annotated[
+    str,
+    typer.Argument(
+        metavar="[MODEL]", help=f"A GGUF file, or a name that `lutmac pull` takes; {DEFAULT_MODEL} when left out."
+    ),
+]
+Threads = Annotated[int | None, typer.Option("--threads", "-t", min=1, help="Threads; default: the usable cores.")]
+Context = Annotated[
+    int | None, typer.Option("--context", "-c", min=1, help="Longest sequence in tokens; default: the model's own.")
+]
+PrecisionOption = Annotated[
+    Precision, typer.Option("--precision", help="exact keeps activations in float32: slow, the reference.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+System = Annotated[str | None, typer.Option("--system", "-s", help="System message in front of the conversation.")]
+
+MaxTokens = Annotated[int | None, typer.Option("--max-tokens", "-n", min=1, help="Most tokens to generate.")]
+Temperature = Annotated[float | None, typer.Option("--temperature", min=0.0, help="Randomness; 0 is greedy.")]
+TopK = Annotated[int | None, typer.Option("--top-k", min=0, help="Draw from the k likeliest tokens; 0: from all.")]
+TopP = Annotated[float | None, typer.Option("--top-p", help="Draw from the likeliest tokens that make up p.")]
+MinP = Annotated[float | None, typer.Option("--min-p", help="Drop tokens below this share of the likeliest one.")]
+RepetitionPenalty = Annotated[
+    float | None, typer.Option("--repetition-penalty", help="Above 1: makes tokens seen so far less likely.")
+]
+PresencePenalty = Annotated[
+    float | None, typer.Option("--presence-penalty", help="Taken off the logit of tokens generated so far.")
+]
+FrequencyPenalty = Annotated[
+    float | None, typer.Option("--frequency-penalty", help="Taken off the logit for each time a token was generated.")
+]
+LogitBias = Annotated[
+    list[str] | None, typer.Option("--logit-bias", metavar="ID=BIAS", help="Added to a token's logit; repeatable.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Same seed, same text.")]
+Stop = Annotated[list[str] | None, typer.Option("--stop", help="Text that ends the reply; repeatable.")]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What the command line says about sampling; None where it says nothing and the engine's default holds."""
+
+    max_tokens: int | None
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    repetition_penalty: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    logit_bias: list[str] | None
+    seed: int | None
+    stop: list[str] | None
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments for the engine: those that were given. Raises InvalidRequestError for a malformed bias."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if "logit_bias" in given:
+            given["logit_bias"] = dict(parse_logit_bias(text) for text in given["logit_bias"])
+        return given
+
+
+def parse_logit_bias(text: str) -> tuple[int, float]:
+    """`"42=-1.5"` to (42, -1.5). Raises InvalidRequestError for anything else."""
+    token, _, bias = text.partition("=")
+    try:
+        return int(token), float(bias)
+    except ValueError:
+        raise InvalidRequestError(f"--logit-bias {text!r} is not of the form ID=BIAS, as in 42=-1.5") from None
+
+
+def parse_threads(text: str) -> list[int]:
+    """`"1,2"` to [1, 2]. Raises InvalidRequestError for anything else."""
+    try:
+        threads = [int(part) for part in text.split(",")]
+    except ValueError:
+        threads = []
+    if not threads or min(threads) < 1:
+        raise InvalidRequestError(f"--threads {text!r} is not a list of positive numbers, as in 1,2")
+    return threads

@@ -1,0 +1,37 @@
+"""`lutmac pull`: obtains a model file and says where it lies."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from lutmac.cli import options
+from lutmac.cli.output import ProgressBar, print_json
+
+
+def pull(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help=f"{options.DEFAULT_MODEL}, or hf:ORGANISATION/REPOSITORY/FILE.gguf from a model hub."
+        ),
+    ],
+    as_json: options.AsJson = False,
+) -> None:
+    """Obtain a model. Prints where its file lies.
+
+    Example: lutmac pull smollm2
+    """
+    if as_json:
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # huggingface_hub draws its own
+
+    import lutmac  # noqa: PLC0415 - the engine costs more to import than a help text may take
+
+    with ProgressBar(shown=not as_json) as bar:
+        path = lutmac.pull(name, progress=bar)
+    if as_json:
+        print_json({"name": name, "path": str(path), "bytes": path.stat().st_size})
+    else:
+        print(path)

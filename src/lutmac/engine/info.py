@@ -1,0 +1,64 @@
+"""What can be said about a loaded model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lutmac.graph.ir import Graph, Logits, MatMul
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor in the file. shape: slowest dimension first. type: as the file's format calls it."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Figures of a loaded model.
+
+    bits_per_weight: bytes of all tensors in the file over their elements. weight_bytes: packed matrices in memory.
+    bytes_per_token: of these, what the products of one token read. cache_bytes: address space of the key-value cache;
+    memory is taken as it is used. context: positions that this model was loaded for, of trained_context.
+    """
+
+    path: str
+    name: str
+    architecture: str
+    parameters: int
+    layers: int
+    vocab_size: int
+    context: int
+    trained_context: int
+    file_bytes: int
+    bits_per_weight: float
+    weight_bytes: int
+    bytes_per_token: int
+    cache_bytes: int
+    isa: str
+    threads: int
+    precision: str
+    tensors: tuple[TensorInfo, ...]
+
+    @property
+    def tensor_types(self) -> dict[str, int]:
+        """How many tensors there are of each type, the most frequent first."""
+        counts: dict[str, int] = {}
+        for tensor in self.tensors:
+            counts[tensor.type] = counts.get(tensor.type, 0) + 1
+        return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def bytes_per_token(graph: Graph) -> int:
+    """Bytes of weights that the products of one token read."""
+    total = 0
+    for op in graph.ops:
+        if isinstance(op, MatMul):
+            total += sum(product.weight.nbytes for product in op.products)
+        elif isinstance(op, Logits):
+            total += op.weight.nbytes
+    return total

@@ -1,0 +1,172 @@
+"""The model that a caller holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from collections.abc import Sequence as TokenSequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutmac.engine.conversation import Conversation
+from lutmac.engine.engine import Engine
+from lutmac.engine.generate import GenerationOptions, collect, new_sequence, parse_options, stream_sequence
+from lutmac.engine.info import ModelInfo
+from lutmac.engine.perplexity import Perplexity, Progress, measure_perplexity
+from lutmac.engine.results import Chunk, Completion
+from lutmac.errors import ContextOverflowError, InvalidRequestError
+from lutmac.graph.compile import Compiled
+from lutmac.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from lutmac.text.chat import ChatTemplate
+
+Prompt = str | TokenSequence[int]
+Message = Mapping[str, Any]
+
+
+class Model:
+    """A loaded model; ``lutmac.load`` makes one. Usable from several threads; frees its memory when dropped."""
+
+    def __init__(
+        self, engine: Engine, tokenizer: Tokenizer, compiled: Compiled, info: ModelInfo, metadata: Mapping[str, Any]
+    ) -> None:
+        """metadata: the checkpoint's; the chat template is in there."""
+        self.tokenizer = tokenizer
+        self._engine = engine
+        self._compiled = compiled
+        self._info = info
+        self._metadata = metadata
+
+    def generate(self, prompt: Prompt, **options: Unpack[GenerationOptions]) -> Completion:
+        """Continues a text (or token ids) and returns the whole continuation.
+
+        ``options`` are those of GenerationParams and SamplingParams. A text gets a BOS token where the model wants one,
+        and control tokens in it are plain text. Raises InvalidRequestError and ContextOverflowError.
+        """
+        return collect(self.stream(prompt, **options))
+
+    def stream(self, prompt: Prompt, **options: Unpack[GenerationOptions]) -> Iterator[Chunk]:
+        """As generate, but yields the text as it comes. Closing the iterator stops the generation."""
+        return self._stream(self._prompt_ids(prompt), options)
+
+    @overload
+    def chat(
+        self, messages: TokenSequence[Message], *, stream: Literal[False] = False, **options: Unpack[GenerationOptions]
+    ) -> Completion: ...
+    @overload
+    def chat(
+        self, messages: TokenSequence[Message], *, stream: Literal[True], **options: Unpack[GenerationOptions]
+    ) -> Iterator[Chunk]: ...
+    def chat(
+        self, messages: TokenSequence[Message], *, stream: bool = False, **options: Unpack[GenerationOptions]
+    ) -> Completion | Iterator[Chunk]:
+        """The reply to messages of the form {"role": "user", "content": "..."}, by the model's chat template."""
+        from lutmac.text.chat import encode_chat  # noqa: PLC0415 (jinja2 is slow to import)
+
+        chunks = self._stream(encode_chat(self.tokenizer, self._template, messages), options)
+        return chunks if stream else collect(chunks)
+
+    def conversation(self, system: str | None = None) -> Conversation:
+        """A conversation that keeps its keys and values from turn to turn."""
+        return Conversation(self._engine, self.tokenizer, self._template, system)
+
+    def logits(self, token_ids: TokenSequence[int]) -> NDArray[np.float32]:
+        """Logits after each of the tokens: [n, vocab] float32."""
+        ids = self._checked_ids(token_ids)
+        if len(ids) > self._engine.max_context:
+            raise ContextOverflowError(f"{len(ids)} tokens do not fit into the context of {self._engine.max_context}")
+        found = np.empty((len(ids), self._engine.vocab_size), dtype=np.float32)
+
+        def sink(position: int, logits: NDArray[np.float32]) -> None:
+            found[position : position + len(logits)] = logits
+
+        sequence = self._engine.new_sequence(ids, len(ids))
+        sequence.sink = sink
+        self._engine.submit(sequence)
+        try:
+            self._engine.drive(sequence, len(ids))
+        finally:
+            self._engine.stop(sequence)
+        return found
+
+    def perplexity(
+        self, text: Prompt, *, ctx: int = 512, windows: int = 20, progress: Progress | None = None
+    ) -> Perplexity:
+        """Perplexity over the first ``windows`` windows of ``ctx`` tokens, by llama.cpp's convention.
+
+        The text is tokenised without recognising control tokens. Raises InvalidRequestError.
+        """
+        if type(ctx) is not int or not 4 <= ctx <= self._engine.max_context:
+            raise InvalidRequestError(f"ctx is {ctx!r}, expected 4 to {self._engine.max_context} (the context)")
+        if type(windows) is not int or windows < 1:
+            raise InvalidRequestError(f"windows is {windows!r}, expected an integer of at least 1")
+        bos = self.tokenizer.bos_id if self.tokenizer.add_bos else None
+        if isinstance(text, str):
+            ids = ([] if bos is None else [bos]) + self.tokenizer.encode(text, add_special=False)
+        else:
+            ids = self._checked_ids(text)
+        return measure_perplexity(self._engine, ids, bos, ctx=ctx, windows=windows, progress=progress)
+
+    def info(self) -> ModelInfo:
+        """Figures: architecture, tensors, sizes, context, ISA target."""
+        return replace(self._info, threads=self._engine.threads)
+
+    def program(self) -> str:
+        """The compiled program as one readable page."""
+        from lutmac.graph.printer import print_program  # noqa: PLC0415 (only here)
+
+        return print_program(self._compiled)
+
+    @property
+    def threads(self) -> int:
+        """Threads of the steps to come; may be set."""
+        return self._engine.threads
+
+    @threads.setter
+    def threads(self, count: int) -> None:
+        if type(count) is not int or not 1 <= count <= 1024:
+            raise InvalidRequestError(f"threads is {count!r}, expected an integer from 1 to 1024")
+        self._engine.threads = count
+
+    @property
+    def context(self) -> int:
+        """Positions that one sequence may have."""
+        return self._engine.max_context
+
+    @cached_property
+    def _template(self) -> ChatTemplate:
+        from lutmac.text.chat import ChatTemplate  # noqa: PLC0415 (jinja2 is slow to import)
+
+        return ChatTemplate.from_gguf(self._metadata, self.tokenizer)
+
+    def _stream(self, prompt: list[int], options: Mapping[str, Any]) -> Iterator[Chunk]:
+        params = parse_options(options)
+        sequence = new_sequence(self._engine, self.tokenizer, prompt, params)
+        return stream_sequence(self._engine, self.tokenizer, sequence, params)
+
+    def _prompt_ids(self, prompt: Prompt) -> list[int]:
+        if not isinstance(prompt, str):
+            return self._checked_ids(prompt)
+        ids = self.tokenizer.encode(prompt)
+        if not ids:
+            raise InvalidRequestError("the prompt is empty, and this model has no token to begin a text with")
+        return ids
+
+    def _checked_ids(self, token_ids: TokenSequence[int]) -> list[int]:
+        """Token ids as a list. Raises InvalidRequestError where there are none or one is not in the vocabulary."""
+        try:
+            array = np.asarray(token_ids)
+        except ValueError:
+            array = np.empty(0, dtype=object)
+        if array.ndim != 1 or not len(array) or array.dtype.kind not in "iu":
+            raise InvalidRequestError("expected text, or a sequence of at least one integer token id")
+        vocab_size = self._engine.vocab_size
+        outside = array[(array < 0) | (array >= vocab_size)]
+        if len(outside):
+            raise InvalidRequestError(f"token id {outside[0]} is not in the vocabulary of {vocab_size}")
+        ids: list[int] = array.tolist()
+        return ids

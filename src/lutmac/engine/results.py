@@ -1,0 +1,68 @@
+"""What generation hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """How long a reply took, in seconds from when it was asked for.
+
+    prefill_tokens: prompt tokens that had to run (those kept from earlier turns did not), up to the first new token.
+    decode_tokens: tokens that followed the first, the end token included.
+    """
+
+    prefill_tokens: int
+    prefill_seconds: float
+    decode_tokens: int
+    decode_seconds: float
+
+    @property
+    def prefill_tokens_per_second(self) -> float:
+        """Rate of reading the prompt."""
+        return self.prefill_tokens / self.prefill_seconds if self.prefill_seconds > 0 else 0.0
+
+    @property
+    def decode_tokens_per_second(self) -> float:
+        """Rate of writing."""
+        return self.decode_tokens / self.decode_seconds if self.decode_seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A finished reply. finish_reason: "stop" (end token or stop string) or "length" (max_tokens or context).
+
+    token_ids: all that were generated, those of a stop string included. seed: what to pass for the same text again.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    prompt_tokens: int
+    seed: int
+    timings: Timings
+
+    def __str__(self) -> str:
+        """The text."""
+        return self.text
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The next piece of a streamed reply; the last one, maybe with empty text, carries the completion."""
+
+    text: str
+    completion: Completion | None = None
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """None until the last chunk."""
+        return None if self.completion is None else self.completion.finish_reason
+
+    def __str__(self) -> str:
+        """The text."""
+        return self.text

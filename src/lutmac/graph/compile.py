@@ -1,0 +1,218 @@
+"""From a graph after its passes to the native program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutmac import _native
+from lutmac.errors import UnsupportedModelError
+from lutmac.graph.ir import (
+    Attention,
+    Embed,
+    GatedActivation,
+    GatherOutputs,
+    Graph,
+    Logits,
+    MatMul,
+    Norm,
+    Op,
+    Prepare,
+    RopeStore,
+    Value,
+    Vector,
+)
+from lutmac.graph.placement import Placement, place
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a program is built for: tokens and sequences in one step, and positions of one sequence."""
+
+    max_tokens: int
+    max_sequences: int
+    max_context: int
+
+
+@dataclass
+class Parameters:
+    """The packed matrices and float32 vectors that a graph names."""
+
+    matrices: dict[str, _native.Matrix] = field(default_factory=dict)
+    vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CacheLayout:
+    """What the key-value cache of a program must hold.
+
+    windows: for each cache group the window that its layers share (0: none). layer_groups: the group of each layer.
+    layer_page_bytes: bytes of one page of each layer.
+    """
+
+    windows: tuple[int, ...]
+    layer_groups: tuple[int, ...]
+    layer_page_bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A native program together with what it was made from."""
+
+    program: _native.Program
+    graph: Graph
+    placement: Placement
+    cache: CacheLayout
+    target: str
+    exact: bool
+    limits: Limits
+
+
+def cache_layout(graph: Graph) -> CacheLayout:
+    """Puts the layers into cache groups by window."""
+    attentions = sorted((op for op in graph.ops if isinstance(op, Attention)), key=lambda op: op.layer)
+    windows = tuple(dict.fromkeys(op.window for op in attentions))
+    return CacheLayout(
+        windows,
+        tuple(windows.index(op.window) for op in attentions),
+        tuple(_native.page_bytes(op.num_kv_heads, op.head_dim) for op in attentions),
+    )
+
+
+def compile_graph(graph: Graph, parameters: Parameters, *, target: str, exact: bool, limits: Limits) -> Compiled:
+    """Places the graph's values and lowers its operations, one to one, to a native program.
+
+    Raises UnsupportedModelError where an operation is left that the native side does not have.
+    """
+    placement = place(graph, lambda value: limits.max_tokens * _native.form_stride(value.form, value.width))
+    cache = cache_layout(graph)
+    program = _native.Program(
+        target=target,
+        max_tokens=limits.max_tokens,
+        max_sequences=limits.max_sequences,
+        max_context=limits.max_context,
+        arena_bytes=placement.arena_bytes,
+        num_layers=len(cache.layer_groups),
+        num_cache_groups=len(cache.windows),
+    )
+    lowering = _Lowering(program, parameters, placement.offsets, cache, exact)
+    for op in graph.ops:
+        lowering.lower(op)
+    return Compiled(program, graph, placement, cache, target, exact, limits)
+
+
+@dataclass(frozen=True)
+class _Lowering:
+    program: _native.Program
+    parameters: Parameters
+    offsets: Mapping[Value, int]
+    cache: CacheLayout
+    exact: bool
+
+    def lower(self, op: Op) -> None:
+        match op:
+            case Embed():
+                matrix = self.parameters.matrices[op.weight.name]
+                self.program.embed(matrix=matrix, out=self.offsets[op.out], scale=op.scale)
+            case GatherOutputs():
+                self.program.gather_outputs(x=self.offsets[op.x], width=op.x.width, out=self.offsets[op.out])
+            case Norm():
+                self._norm(op)
+            case Prepare():
+                forms = self._forms(op.forms)
+                self.program.prepare(rows=op.x.rows, x=self.offsets[op.x], width=op.x.width, forms=forms)
+            case MatMul():
+                self._matmul(op)
+            case RopeStore():
+                self._rope_store(op)
+            case Attention():
+                self._attention(op)
+            case GatedActivation():
+                self._gated_activation(op)
+            case Logits():
+                matrix = self.parameters.matrices[op.weight.name]
+                self.program.logits(matrix=matrix, x=self.offsets[op.x], exact=self.exact, softcap=op.softcap)
+            case _:
+                written = ", ".join(value.name for value in op.writes())
+                raise UnsupportedModelError(
+                    f"no native operation for {type(op).__name__} (it makes {written}) and no pass could fuse it"
+                )
+
+    def _forms(self, values: tuple[Value, ...]) -> list[tuple[str, int]]:
+        return [(value.form, self.offsets[value]) for value in values]
+
+    def _out(self, value: Value | None) -> int | None:
+        return None if value is None else self.offsets[value]
+
+    def _vector(self, vector: Vector | None) -> NDArray[Any] | None:
+        return None if vector is None else self.parameters.vectors[vector.name]
+
+    def _norm(self, op: Norm) -> None:
+        self.program.norm(
+            rows=op.x.rows,
+            x=self.offsets[op.x],
+            width=op.x.width,
+            weight=self.parameters.vectors[op.weight.name],
+            weight_bias=op.weight_bias,
+            eps=op.eps,
+            out=self._out(op.out),
+            forms=self._forms(op.forms),
+        )
+
+    def _matmul(self, op: MatMul) -> None:
+        products = [
+            (
+                self.parameters.matrices[product.weight.name],
+                self.offsets[product.x],
+                self.offsets[product.out],
+                self._vector(product.bias),
+                product.residual is not None,
+            )
+            for product in op.products
+        ]
+        self.program.matmul(rows=op.products[0].x.rows, products=products, exact=self.exact)
+
+    def _rope_store(self, op: RopeStore) -> None:
+        self.program.rope_store(
+            layer=op.layer,
+            cache_group=self.cache.layer_groups[op.layer],
+            q=self.offsets[op.q],
+            k=self.offsets[op.k],
+            v=self.offsets[op.v],
+            num_heads=op.num_heads,
+            num_kv_heads=op.num_kv_heads,
+            head_dim=op.head_dim,
+            style=op.rope.style,
+            rotary_dim=op.rope.rotary_dim,
+            inverse_frequency=np.asarray(op.rope.inverse_frequency, dtype=np.float32),
+            attention_factor=op.rope.attention_factor,
+        )
+
+    def _attention(self, op: Attention) -> None:
+        self.program.attention(
+            layer=op.layer,
+            cache_group=self.cache.layer_groups[op.layer],
+            q=self.offsets[op.q],
+            out=self.offsets[op.out],
+            num_heads=op.num_heads,
+            num_kv_heads=op.num_kv_heads,
+            head_dim=op.head_dim,
+            scale=op.scale,
+            softcap=op.softcap,
+            window=op.window,
+        )
+
+    def _gated_activation(self, op: GatedActivation) -> None:
+        self.program.gated_activation(
+            rows=op.gate.rows,
+            kind=op.kind,
+            gate=self.offsets[op.gate],
+            up=self.offsets[op.up],
+            width=op.gate.width,
+            out=self._out(op.out),
+            forms=self._forms(op.forms),
+        )

@@ -1,0 +1,182 @@
+"""The passes between a model's graph and its program: each takes a graph and returns one that computes the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lutmac.graph.ir import (
+    Activation,
+    Add,
+    Form,
+    GatedActivation,
+    Graph,
+    Logits,
+    MatMul,
+    Multiply,
+    Norm,
+    Op,
+    Prepare,
+    Value,
+)
+
+
+def optimize(graph: Graph, *, exact: bool) -> Graph:
+    """All passes, in the order in which they build on each other.
+
+    exact: products read their inputs as plain floats, so nothing is prepared.
+    """
+    graph = fuse_gated_activations(graph)
+    if not exact:
+        graph = fuse_preparations(share_preparations(prepare_inputs(graph)))
+    graph = fuse_residual_adds(graph)
+    return drop_unread(group_products(graph))
+
+
+def fuse_gated_activations(graph: Graph) -> Graph:
+    """Activation, then Multiply by it: one GatedActivation, where nothing else reads the activation."""
+    readers, writers = graph.readers(), graph.writers()
+    ops: list[Op | None] = list(graph.ops)
+    for index, op in enumerate(graph.ops):
+        if not isinstance(op, Multiply):
+            continue
+        for gate, up in ((op.a, op.b), (op.b, op.a)):
+            producer = graph.ops[writers[gate]] if gate in writers else None
+            if isinstance(producer, Activation) and readers[gate] == [index]:
+                ops[index] = GatedActivation(producer.kind, producer.x, up, op.out)
+                ops[writers[gate]] = None
+                break
+    return _without_holes(ops)
+
+
+def prepare_inputs(graph: Graph) -> Graph:
+    """Puts a Prepare before every product whose matrix wants its input in another form than it has."""
+    ops: list[Op] = []
+    for op in graph.ops:
+        if isinstance(op, MatMul):
+            products = []
+            for product in op.products:
+                x = _prepared(product.x, product.weight.name, product.weight.form)
+                if x != product.x:
+                    ops.append(Prepare(product.x, (x,)))
+                products.append(replace(product, x=x))
+            op = MatMul(tuple(products))  # noqa: PLW2901
+        elif isinstance(op, Logits):
+            x = _prepared(op.x, op.weight.name, op.weight.form)
+            if x != op.x:
+                ops.append(Prepare(op.x, (x,)))
+            op = replace(op, x=x)  # noqa: PLW2901
+        ops.append(op)
+    return Graph(tuple(ops))
+
+
+def share_preparations(graph: Graph) -> Graph:
+    """Prepares a value once per form: what read a later preparation of the same reads the first."""
+    first: dict[tuple[Value, str], Value] = {}
+    substitutes: dict[Value, Value] = {}
+    ops: list[Op] = []
+    for op in graph.ops:
+        if not isinstance(op, Prepare):
+            ops.append(op.reading(substitutes))
+            continue
+        kept = []
+        for form in op.forms:
+            shared = first.setdefault((op.x, form.form), form)
+            if shared is form:
+                kept.append(form)
+            else:
+                substitutes[form] = shared
+        if kept:
+            ops.append(Prepare(op.x, tuple(kept)))
+    return Graph(tuple(ops))
+
+
+def fuse_preparations(graph: Graph) -> Graph:
+    """Lets the norm or gated activation that makes a value also write its prepared forms."""
+    writers = graph.writers()
+    ops: list[Op | None] = list(graph.ops)
+    for index, op in enumerate(graph.ops):
+        if not isinstance(op, Prepare) or op.x not in writers:
+            continue
+        producer = ops[writers[op.x]]
+        if isinstance(producer, Norm | GatedActivation):
+            ops[writers[op.x]] = replace(producer, forms=producer.forms + op.forms)
+            ops[index] = None
+    return _without_holes(ops)
+
+
+def fuse_residual_adds(graph: Graph) -> Graph:
+    """Add of a product's result and an older value: the product adds onto that value's buffer.
+
+    Only where nothing else reads the product's result, and nothing reads the older value from the product on: its
+    buffer is overwritten there.
+    """
+    ops: list[Op | None] = list(graph.ops)
+    readers, writers = graph.readers(), graph.writers()
+    for index, op in enumerate(graph.ops):
+        if not isinstance(op, Add):
+            continue
+        for result, residual in ((op.a, op.b), (op.b, op.a)):
+            place = writers.get(result, -1)
+            producer = ops[place] if place >= 0 else None
+            if not isinstance(producer, MatMul) or residual in (v for p in producer.products for v in (p.out, p.x)):
+                continue
+            written_before = writers.get(residual, -1) < place
+            last_read = [reader for reader in readers[residual] if reader >= place] == [index]
+            if written_before and last_read and readers[result] == [index] and residual.rows == result.rows:
+                products = tuple(
+                    replace(p, out=op.out, residual=residual) if p.out == result and p.residual is None else p
+                    for p in producer.products
+                )
+                if products == producer.products:
+                    continue
+                ops[place], ops[index] = MatMul(products), None
+                break
+    return _without_holes(ops)
+
+
+def group_products(graph: Graph) -> Graph:
+    """Joins neighbouring products that do not depend on each other (q, k, v; gate, up) into one operation."""
+    ops: list[Op] = []
+    for op in graph.ops:
+        last = ops[-1] if ops else None
+        if isinstance(op, MatMul) and isinstance(last, MatMul) and _independent(last, op):
+            ops[-1] = MatMul(last.products + op.products)
+        else:
+            ops.append(op)
+    return Graph(tuple(ops))
+
+
+def drop_unread(graph: Graph) -> Graph:
+    """Norms and gated activations of which only the prepared forms are read no longer write the plain result."""
+    readers = graph.readers()
+    ops = [
+        replace(op, out=None)
+        if isinstance(op, Norm | GatedActivation) and op.out is not None and op.forms and op.out not in readers
+        else op
+        for op in graph.ops
+    ]
+    return Graph(tuple(ops))
+
+
+def _prepared(x: Value, weight: str, form: Form) -> Value:
+    """The value that a product of that matrix reads in place of x: x itself where the form is right."""
+    if x.form == form:
+        return x
+    return replace(x, name=f"{x.name}.{form}({weight})", form=form)
+
+
+def _independent(first: MatMul, second: MatMul) -> bool:
+    same_rows = first.writes()[0].rows == second.writes()[0].rows
+    touched = set(second.reads()) | set(second.writes())
+    overwritten = {p.residual for p in first.products if p.residual} | {
+        p.residual for p in second.products if p.residual
+    }
+    read = {p.x for p in first.products + second.products}
+    shared_residual = {p.residual for p in first.products if p.residual} & {
+        p.residual for p in second.products if p.residual
+    }
+    return same_rows and not set(first.writes()) & touched and not overwritten & read and not shared_residual
+
+
+def _without_holes(ops: list[Op | None]) -> Graph:
+    return Graph(tuple(op for op in ops if op is not None))

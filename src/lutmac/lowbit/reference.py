@@ -1,0 +1,58 @@
+"""Matrices as the plain floats they stand for, by definition: the reference that exactness is measured against."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutmac.lowbit.matrix import AnyMatrix, Array, BitRun, DenseMatrix, LowBitMatrix, TwoLevel
+
+
+def dequantize(matrix: AnyMatrix) -> NDArray[np.float32]:
+    """The matrix as float32 [M, K]: ``scale * (code - zero_point) + offset``, every step rounded to float32.
+
+    Takes several times the memory of the result.
+    """
+    if isinstance(matrix, DenseMatrix):
+        return _dense(matrix.data)
+    # Scales of hostile or untrained files may be infinite: the result is then what IEEE 754 says.
+    with np.errstate(invalid="ignore", over="ignore"):
+        weights = codes(matrix).astype(np.float32) - np.float32(matrix.zero_point)
+        weights *= _per_weight(matrix.scale, matrix)
+        if matrix.offset is not None:
+            weights += _per_weight(matrix.offset, matrix)
+    return weights
+
+
+def codes(matrix: LowBitMatrix) -> NDArray[np.uint8]:
+    """The codes q[m, k] of a low-bit matrix, [M, K] uint8."""
+    layout = matrix.layout
+    blocks = matrix.source.reshape(matrix.rows, -1, layout.block_bytes)
+    found = np.zeros((matrix.rows, blocks.shape[1], layout.block_weights), np.uint8)
+    for run in layout.runs:
+        found[:, :, run.first : run.first + run.count] |= _run_codes(run, blocks) << np.uint8(run.dest)
+    return (found ^ np.uint8(layout.xor)).reshape(matrix.rows, -1)
+
+
+def _run_codes(run: BitRun, blocks: Array) -> Array:
+    if run.packed_bits:
+        packed = blocks[:, :, run.byte : run.byte + (run.count + 7) // 8]
+        return np.unpackbits(packed, axis=2, count=run.count, bitorder="little")
+    values = blocks[:, :, run.byte : run.byte + run.count] >> np.uint8(run.shift)
+    return np.asarray(values & np.uint8(2**run.width - 1))
+
+
+def _per_weight(parameter: Array | TwoLevel, matrix: LowBitMatrix) -> Array:
+    """A parameter per group, [M, G], spread over the weights: float32 [M, K]."""
+    if isinstance(parameter, TwoLevel):
+        supers = np.repeat(parameter.super_scale.astype(np.float32), parameter.groups_per_super, axis=1)
+        values = supers[:, : parameter.values.shape[1]] * parameter.values.astype(np.float32)
+    else:
+        values = parameter.astype(np.float32)
+    return np.repeat(values, matrix.group_size, axis=1)[:, : matrix.columns]
+
+
+def _dense(data: Array) -> NDArray[np.float32]:
+    if data.dtype == np.uint16:  # bfloat16: the upper half of a float32
+        return (data.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return data.astype(np.float32)

@@ -1,0 +1,66 @@
+"""Architectures: one file per family, and the registry that finds it by the name in a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+from lutmac.errors import UnsupportedModelError
+from lutmac.graph.ir import Graph, Vector, Weight
+
+# Architecture as a GGUF file names it -> the module that builds it.
+REGISTRY = {
+    "llama": "lutmac.models.llama",
+}
+
+
+class WeightSource(Protocol):
+    """A checkpoint's tensors by Hugging Face's names. Asking for a tensor is what loads it."""
+
+    def has(self, name: str) -> bool:
+        """Whether the checkpoint holds this tensor."""
+
+    def matrix(self, name: str, rows: int, columns: int) -> Weight:
+        """A matrix of that shape. Raises CheckpointError where it is missing or has another shape."""
+
+    def vector(self, name: str, width: int) -> Vector:
+        """A vector of that width. Raises CheckpointError where it is missing or has another width."""
+
+    def values(self, name: str, width: int) -> tuple[float, ...]:
+        """A small vector's values, for what a model works out while it is built."""
+
+
+class ModelConfig(Protocol):
+    """What the engine asks of any architecture's config."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids are below this."""
+
+    @property
+    def max_position_embeddings(self) -> int:
+        """Positions that the model was trained for."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A family of models.
+
+    read_gguf_config: a GGUF file's metadata to the family's config. gguf_tensor_name: Hugging Face's name of a tensor
+    to GGUF's. build: config and weights to the graph of one step.
+    """
+
+    name: str
+    read_gguf_config: Callable[[Mapping[str, Any]], ModelConfig]
+    gguf_tensor_name: Callable[[str], str]
+    build: Callable[[Any, WeightSource], Graph]
+
+
+def find_architecture(name: str) -> Architecture:
+    """The architecture of that name. Raises UnsupportedModelError, naming it and those that are supported."""
+    if name not in REGISTRY:
+        raise UnsupportedModelError(f"architecture {name!r} is not supported; supported: {', '.join(sorted(REGISTRY))}")
+    architecture: Architecture = import_module(REGISTRY[name]).ARCHITECTURE
+    return architecture

@@ -1,0 +1,161 @@
+"""Where chat templates run: Jinja's immutable sandbox, with what Hugging Face `transformers` offers to templates.
+
+A template comes with a model file, so it is hostile input. It reaches no file, no network and no Python internals, and
+its loops, its calls and the texts it puts together are bounded. Not bounded is the memory that a single call of a
+string method or a filter takes, such as `replace` or `center`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any, NoReturn
+
+from jinja2 import Template, TemplateError, nodes, pass_context
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.runtime import Context, LoopContext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+
+MAX_STEPS = 1_000_000
+"""Loop turns that one rendering may take, a call counting as ten: thousands of messages, or a few seconds."""
+
+MAX_LENGTH = 16_000_000
+"""Characters or items of the longest text or list a template may make: more than any context holds."""
+
+_METERED, _CONCATENATED = "*metered*", "*concatenated*"  # filter names that no template can write
+_MAX_EXPONENT = 64
+
+_steps_left: ContextVar[int] = ContextVar("_steps_left")
+
+
+class TemplateLimitError(Exception):
+    """A template does more than a chat template has any need to."""
+
+
+class TemplateRefusedError(TemplateError):
+    """The template itself refused the messages, by calling `raise_exception`."""
+
+
+class ChatEnvironment(ImmutableSandboxedEnvironment):
+    """The sandbox. Render its templates with `render`, which keeps the bounds."""
+
+    intercepted_binops = frozenset({"*", "**", "+"})
+
+    def __init__(self) -> None:
+        """An environment set up as `transformers` sets up its own."""
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _GenerationTag])
+        self.filters["tojson"] = _to_json
+        self.filters[_METERED] = pass_context(lambda _context, items: _metered(items))
+        self.filters[_CONCATENATED] = pass_context(lambda _context, parts: _concatenated(parts))
+        self.globals["raise_exception"] = _raise_exception
+        self.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+        del self.globals["lipsum"]
+
+    def render(self, template: Template, variables: Mapping[str, Any]) -> str:
+        """The text that a template makes of the variables.
+
+        Raises TemplateRefusedError where the template refuses them, TemplateLimitError where it exceeds a bound, and
+        whatever else goes wrong inside it.
+        """
+        token = _steps_left.set(MAX_STEPS)
+        try:
+            pieces: list[str] = []
+            length = 0
+            for piece in template.generate(**variables):
+                length += len(piece)
+                _check_length(length)
+                pieces.append(piece)
+            return "".join(pieces)
+        finally:
+            _steps_left.reset(token)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = _Bounding().visit(super()._parse(source, name, filename))
+        assert isinstance(tree, nodes.Template)
+        tree.set_environment(self)
+        return tree
+
+    def call(self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: D102 (Jinja's)
+        _step(10)
+        if isinstance(__obj, LoopContext) and args:  # a recursive loop calls itself with what to loop over next
+            args = (_metered(args[0]), *args[1:])
+        return super().call(__context, __obj, *args, **kwargs)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: D102 (Jinja's)
+        sizes = [len(value) if isinstance(value, Sized) else None for value in (left, right)]
+        if operator == "+" and None not in sizes:
+            _check_length(sum(size for size in sizes if size is not None))
+        elif operator == "*":
+            for size, count in ((sizes[0], right), (sizes[1], left)):
+                if size is not None and isinstance(count, int):
+                    _check_length(size * count)
+        elif operator == "**" and not abs(right) <= _MAX_EXPONENT:
+            raise TemplateLimitError(f"it raises a number to the power of {right}")
+        return super().call_binop(context, operator, left, right)
+
+
+class _Bounding(NodeTransformer):
+    """Puts a meter on every loop, and a bound on every `~`, of a parsed template."""
+
+    def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802 (NodeTransformer's)
+        self.generic_visit(node)
+        node.iter = nodes.Filter(node.iter, _METERED, [], [], None, None, lineno=node.lineno)
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:  # noqa: N802 (NodeTransformer's)
+        self.generic_visit(node)
+        parts = nodes.List(node.nodes, lineno=node.lineno)
+        return nodes.Filter(parts, _CONCATENATED, [], [], None, None, lineno=node.lineno)
+
+
+class _GenerationTag(Extension):
+    """`{% generation %}`, with which templates mark what was generated for training; here it changes nothing."""
+
+    tags = {"generation"}  # noqa: RUF012 (Jinja's)
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _step(count: int = 1) -> None:
+    left = _steps_left.get(MAX_STEPS) - count
+    _steps_left.set(left)
+    if left < 0:
+        raise TemplateLimitError(f"it takes more than {MAX_STEPS} steps")
+
+
+def _metered(items: Iterable[Any]) -> Iterator[Any]:
+    for item in items:
+        _step()
+        yield item
+
+
+def _concatenated(parts: Iterable[Any]) -> str:
+    texts = [str(part) for part in parts]
+    _check_length(sum(map(len, texts)))
+    return "".join(texts)
+
+
+def _check_length(length: int) -> None:
+    if length > MAX_LENGTH:
+        raise TemplateLimitError(f"it makes a text or list longer than {MAX_LENGTH}")
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise TemplateRefusedError(message)
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """JSON as it is, where Jinja's own filter escapes it for HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)

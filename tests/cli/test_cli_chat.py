@@ -1,0 +1,66 @@
+import pytest
+from terminal import COMMAND, CTRL_C, CTRL_D, Terminal
+
+LONG = "Write a very long story about a ship.\r"
+
+
+@pytest.fixture
+def terminal(smollm2_path):
+    command = [*COMMAND, "chat", str(smollm2_path), "--temperature", "0", "--max-tokens", "2000"]
+    with Terminal(command) as terminal:
+        terminal.wait_for("> ")
+        yield terminal
+
+
+def test_ctrl_c_stops_a_reply_and_not_the_session(terminal):
+    place = terminal.wait_for("> ")
+    terminal.type(LONG)
+    place = terminal.wait_for(LONG.strip(), after=0)
+    terminal.wait_for_more(place + 20)
+    terminal.type(CTRL_C)
+    place = terminal.wait_for("[stopped]", after=place)
+    place = terminal.wait_for("> ", after=place)
+    terminal.type("Say hello.\r")
+    place = terminal.wait_for("Say hello.", after=place)
+    place = terminal.wait_for("> ", after=place)
+    terminal.type(CTRL_D)
+    assert terminal.exit_code() == 0
+    assert "Traceback" not in terminal.screen
+
+
+def test_ctrl_c_at_the_prompt_does_not_leave(terminal):
+    place = len(terminal.screen)
+    terminal.type(CTRL_C)
+    place = terminal.wait_for("/exit", after=place)
+    terminal.wait_for("> ", after=place)
+    terminal.type("/exit\r")
+    assert terminal.exit_code() == 0
+
+
+def test_commands(terminal):
+    place = len(terminal.screen)
+    terminal.type("/help\r")
+    place = terminal.wait_for("/reset ", after=place)
+    place = terminal.wait_for("> ", after=place)
+    terminal.type("/reset\r")
+    place = terminal.wait_for("forgotten", after=place)
+    terminal.type("/nonsense\r")
+    place = terminal.wait_for("No such command", after=place)
+    terminal.type(CTRL_D)
+    assert terminal.exit_code() == 0
+
+
+def test_lines_from_a_pipe_are_answered_without_prompts(lutmac, smollm2_path):
+    result = lutmac("chat", smollm2_path, "--temperature", 0, "--max-tokens", 8, stdin="Hello\nHow are you?\n")
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert len(result.stdout.strip().splitlines()) >= 2
+    assert ">" not in result.stdout
+
+
+def test_a_turn_that_does_not_fit_leaves_the_session_alive(lutmac, smollm2_path):
+    lines = "word " * 300 + "\nHello\n"
+    result = lutmac("chat", smollm2_path, "--context", 128, "--max-tokens", 8, stdin=lines)
+    assert result.returncode == 0
+    assert result.stderr.count("lutmac: error:") == 1
+    assert result.stdout.strip()

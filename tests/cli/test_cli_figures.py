@@ -1,0 +1,94 @@
+"""Commands that print figures: pull, eval ppl and bench."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("The quick brown fox jumps over the lazy dog, and the dog does not mind. " * 40)
+    return path
+
+
+def test_pull_prints_where_the_model_lies(lutmac, smollm2_path, tmp_path, monkeypatch):
+    monkeypatch.setenv("LUTMAC_CACHE", str(tmp_path))
+    (tmp_path / "SmolLM2-135M-Instruct.Q4_1.gguf").symlink_to(smollm2_path)
+    result = lutmac("pull", "smollm2")
+    assert result.stdout.strip() == str(tmp_path / "SmolLM2-135M-Instruct.Q4_1.gguf")
+    report = json.loads(lutmac("pull", "smollm2", "--json").stdout)
+    assert report["bytes"] == smollm2_path.stat().st_size
+
+
+def test_a_name_before_its_pull_says_how_to_get_it(lutmac, tmp_path, monkeypatch):
+    monkeypatch.setenv("LUTMAC_CACHE", str(tmp_path))
+    result = lutmac("run", "Hello")
+    assert result.returncode == 2
+    assert "lutmac pull smollm2" in result.stderr
+
+
+def test_perplexity(lutmac, smollm2_path, text):
+    arguments = ["eval", "ppl", smollm2_path, text, "--ctx", 64, "--windows", 2]
+    report = json.loads(lutmac(*arguments, "--json").stdout)
+    assert 1 < report["perplexity"] < 100
+    assert report["windows"] == 2
+    assert report["tokens_scored"] == 2 * 31
+    exact = json.loads(lutmac(*arguments, "--json", "--precision", "exact").stdout)
+    assert exact["perplexity"] == pytest.approx(report["perplexity"], rel=0.02)
+    assert f"{report['perplexity']:.4f}" in lutmac(*arguments).stdout
+
+
+def test_a_text_shorter_than_a_window_is_a_mistake(lutmac, smollm2_path, text):
+    result = lutmac("eval", "ppl", smollm2_path, text, "--ctx", 4096)
+    assert result.returncode == 2
+    assert "4096" in result.stderr
+
+
+BENCH = ["--threads", "1,2", "--prompt-tokens", 16, "--decode-tokens", 4, "--repeat", 2]
+
+
+def test_bench_measures_every_thread_count_and_phase(lutmac, smollm2_path):
+    result = lutmac("bench", smollm2_path, *BENCH, "--json")
+    assert result.returncode == 0
+    assert result.stderr == ""
+    report = json.loads(result.stdout)
+    found = {(entry["engine"], entry["phase"], entry["threads"]) for entry in report["entries"]}
+    assert found == {("lutmac", phase, threads) for phase in ("prefill", "decode") for threads in (1, 2)}
+    for entry in report["entries"]:
+        assert entry["tokens_per_second_min"] <= entry["tokens_per_second"] <= entry["tokens_per_second_max"]
+        assert ("fraction_of_memory_read" in entry) == (entry["phase"] == "decode")
+    assert report["peak_memory_bytes"] > report["bytes_per_token"] > 50e6
+    assert all(rate > 1e8 for rate in report["memory_read_bytes_per_second"].values())
+
+
+def test_bench_prints_tables(lutmac, smollm2_path):
+    result = lutmac("bench", smollm2_path, *BENCH, "--context", 70)
+    assert result.returncode == 0
+    assert result.stderr == ""
+    for words in ("prefill", "decode", "GB/s", "peak memory", " 70 "):
+        assert words in result.stdout
+
+
+def test_bench_against_an_engine_that_is_not_installed(smollm2_path):
+    code = (
+        "import sys; sys.modules['llama_cpp'] = None; from lutmac.cli.main import run_command;"
+        "sys.exit(run_command(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "bench", str(smollm2_path), "--vs", "llama.cpp", "--repeat", "1"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "pip install llama-cpp-python" in result.stderr
+
+
+def test_bench_against_llama_cpp_prints_the_ratio(lutmac, smollm2_path):
+    pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed; it takes minutes to build")
+    result = lutmac("bench", smollm2_path, *BENCH, "--vs", "llama.cpp", "--json")
+    assert result.stderr == ""
+    report = json.loads(result.stdout)
+    assert len(report["entries"]) == 8
+    assert len(report["ratios"]) == 4
+    assert all(ratio["ratio"] > 0 for ratio in report["ratios"])

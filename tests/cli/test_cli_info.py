@@ -1,0 +1,72 @@
+import json
+
+import pytest
+
+
+def test_what_a_person_wants_to_know(lutmac, smollm2_path):
+    result = lutmac("info", smollm2_path)
+    assert result.returncode == 0
+    assert result.stderr == ""
+    for words in ("llama", "134.5 million", "Q4_1", "F32", "5.8", "8192", "ISA target", "98.4 MB", "packed weights"):
+        assert words in result.stdout
+
+
+def test_json(lutmac, smollm2_path):
+    result = lutmac("info", smollm2_path, "--json", "--context", 1024)
+    assert result.stderr == ""
+    report = json.loads(result.stdout)
+    assert report["architecture"] == "llama"
+    assert report["problem"] is None
+    assert 4 < report["bits_per_weight"] < 7
+    assert sum(kind["tensors"] for kind in report["types"]) == len(report["tensors"]) == 272
+    assert report["loaded"]["context"] == 1024
+    assert report["loaded"]["isa"] in ("avx512", "avx2", "portable")
+    assert 50e6 < report["loaded"]["bytes_per_token"] <= report["loaded"]["weight_bytes"] < 150e6
+
+
+def test_the_program_is_one_page(lutmac, smollm2_path):
+    result = lutmac("info", smollm2_path, "--program")
+    assert result.returncode == 0
+    assert 10 < len(result.stdout.splitlines()) < 60
+    for words in ("attention", "matmul", "norm", "logits", "layers 0"):
+        assert words in result.stdout
+
+
+def test_every_tensor_can_be_listed(lutmac, smollm2_path):
+    lines = lutmac("info", smollm2_path, "--tensors").stdout.splitlines()
+    assert sum("blk." in line for line in lines) == 270
+
+
+@pytest.fixture
+def unsupported(tmp_path):
+    gguf = pytest.importorskip("gguf", reason="writes the file that this test reads")
+    path = tmp_path / "unsupported.gguf"
+    writer = gguf.GGUFWriter(path, "mamba9")
+    writer.add_name("A model of the future")
+    import numpy as np
+
+    writer.add_tensor("x", np.zeros((4, 84), np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q2_K)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_a_file_that_cannot_be_run_is_described_all_the_same(lutmac, unsupported):
+    result = lutmac("info", unsupported)
+    assert result.returncode == 0
+    for words in ("A model of the future", "mamba9", "Q2_K", "cannot be run"):
+        assert words in result.stdout
+
+
+def test_json_of_a_file_that_cannot_be_run_says_why(lutmac, unsupported):
+    report = json.loads(lutmac("info", unsupported, "--json").stdout)
+    assert "mamba9" in report["problem"]
+    assert report["loaded"] is None
+
+
+def test_there_is_no_program_of_a_file_that_cannot_be_run(lutmac, unsupported):
+    result = lutmac("info", unsupported, "--program")
+    assert result.returncode == 2
+    assert "mamba9" in result.stderr

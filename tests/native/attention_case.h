@@ -1,0 +1,238 @@
+// A random attention problem: sequences with pages in shuffled order, NaN wherever nothing was stored.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "ops/ops.h"
+
+struct TestTarget {
+  const char* name;
+  const lutmac::Ops* ops;
+};
+
+inline std::vector<TestTarget> runnable_targets() {
+  std::vector<TestTarget> targets = {{"portable", &lutmac::portable::kOps}};
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) targets.push_back({"avx2", &lutmac::avx2::kOps});
+  if (__builtin_cpu_supports("avx512vnni")) targets.push_back({"avx512", &lutmac::avx512::kOps});
+#endif
+  return targets;
+}
+
+enum class Splitting { off, on };  // without scratch no sequence can be split
+
+struct CaseShape {
+  int num_heads = 1, num_kv_heads = 1, head_dim = 64;
+  int context = 1;
+  int window = 0;
+  float softcap = 0.0f;
+};
+
+// f16 as the cache rounds it, by way of double: nearest, ties to even.
+inline double round_to_half(float x) {
+  if (x == 0.0f) return 0.0;
+  int exponent;
+  std::frexp(x, &exponent);
+  const double unit = std::ldexp(1.0, std::max(exponent - 11, -24));
+  return std::clamp(std::nearbyint(x / unit) * unit, -65504.0, 65504.0);
+}
+
+class AttentionCase {
+ public:
+  CaseShape shape;
+  std::vector<float> q, k, v;  // before rotation
+  std::vector<float> inverse_frequency;
+  lutmac::RopeArgs rope;
+  std::vector<uint8_t> memory;
+  std::vector<int32_t> pages;
+
+  AttentionCase(TestRandom& random, CaseShape case_shape) : shape(case_shape) {
+    const int64_t tokens = shape.context, heads = shape.num_heads, kv_heads = shape.num_kv_heads, dim = shape.head_dim;
+    q = random.floats(tokens * heads * dim, 3.0f);
+    k = random.floats(tokens * kv_heads * dim);
+    v = random.floats(tokens * kv_heads * dim);
+    const int used = (shape.context + lutmac::kPageTokens - 1) / lutmac::kPageTokens;
+    pages.resize(used + 2);
+    std::iota(pages.begin(), pages.end(), 0);
+    for (int i = used + 1; i > 0; --i) std::swap(pages[i], pages[random.below(i + 1)]);
+    clear();
+  }
+  AttentionCase(const AttentionCase&) = delete;
+  AttentionCase(AttentionCase&&) = default;
+
+  void clear() { memory.assign(pages.size() * lutmac::page_bytes(shape.num_kv_heads, shape.head_dim), 0xff); }
+
+  void set_rope(lutmac::RopeStyle style, int rotary_dim, float factor) {
+    inverse_frequency.resize(rotary_dim / 2);
+    for (int i = 0; i < rotary_dim / 2; ++i) inverse_frequency[i] = std::pow(10000.0f, -2.0f * i / rotary_dim);
+    rope = {style, rotary_dim, inverse_frequency.data(), factor, nullptr};
+  }
+
+  std::string describe() const {
+    char text[128];
+    std::snprintf(text, sizeof(text), "heads %d/%d dim %d context %d window %d softcap %g", shape.num_heads,
+                  shape.num_kv_heads, shape.head_dim, shape.context, shape.window, static_cast<double>(shape.softcap));
+    return text;
+  }
+
+  lutmac::LayerCache cache() { return {memory.data(), pages.data(), static_cast<int>(pages.size())}; }
+
+  // Stores all tokens, chunks[i % size] at a time; rotates `rotated`.
+  void store(const TestTarget& target, const std::vector<int>& chunks, std::vector<float>& rotated, bool table) {
+    clear();
+    for_chunks(chunks, [&](const lutmac::Batch& batch, int first) { store_chunk(target, batch, first, rotated, table); });
+  }
+
+  // Stores and attends, chunk by chunk.
+  std::vector<float> run(const TestTarget& target, const std::vector<int>& chunks, Splitting splitting) {
+    std::vector<float> rotated = q, out(q.size());
+    clear();
+    for_chunks(chunks, [&](const lutmac::Batch& batch, int first) {
+      store_chunk(target, batch, first, rotated, false);
+      const int64_t offset = int64_t{first} * shape.num_heads * shape.head_dim;
+      attend(target, batch, rotated.data() + offset, out.data() + offset, cache(), splitting);
+    });
+    return out;
+  }
+
+  void attend(const TestTarget& target, const lutmac::Batch& batch, const float* from, float* out,
+              lutmac::LayerCache layer, Splitting splitting) const {
+    lutmac::AttentionArgs args;
+    args.batch = &batch;
+    args.q = from;
+    args.out = out;
+    args.q_stride = args.out_stride = int64_t{shape.num_heads} * shape.head_dim;
+    args.num_heads = shape.num_heads;
+    args.num_kv_heads = shape.num_kv_heads;
+    args.head_dim = shape.head_dim;
+    args.scale = scale();
+    args.softcap = shape.softcap;
+    args.window = shape.window;
+    args.cache = layer;
+    std::vector<float> scratch;
+    if (splitting == Splitting::on) {
+      args.scratch_bytes = target.ops->attention_scratch_bytes(batch.num_tokens, 2048, shape.num_heads, shape.head_dim);
+      scratch.assign(args.scratch_bytes / sizeof(float), NAN);
+      args.scratch = reinterpret_cast<uint8_t*>(scratch.data());
+    }
+    for (int task = target.ops->attention_tasks(args); task-- > 0;) target.ops->attention(args, task);
+    for (int task = target.ops->attention_combine_tasks(args); task-- > 0;) target.ops->attention_combine(args, task);
+  }
+
+  void store_chunk(const TestTarget& target, const lutmac::Batch& batch, int first, std::vector<float>& rotated,
+                   bool table) {
+    const int64_t kv_width = int64_t{shape.num_kv_heads} * shape.head_dim, width = int64_t{shape.num_heads} * shape.head_dim;
+    lutmac::RopeStoreArgs args;
+    args.batch = &batch;
+    args.rope = rope;
+    std::vector<float> angles(int64_t{batch.num_tokens} * rope.rotary_dim);
+    if (table) {
+      for (int token = 0; token < batch.num_tokens; ++token)
+        target.ops->rope_angles(batch, rope, token, angles.data() + int64_t{token} * rope.rotary_dim);
+      args.rope.cos_sin = angles.data();
+    }
+    args.q = rotated.data() + first * width;
+    args.k = k.data() + first * kv_width;
+    args.v = v.data() + first * kv_width;
+    args.q_stride = width;
+    args.k_stride = args.v_stride = kv_width;
+    args.num_heads = shape.num_heads;
+    args.num_kv_heads = shape.num_kv_heads;
+    args.head_dim = shape.head_dim;
+    args.cache = cache();
+    for (int task = target.ops->rope_store_tasks(args); task-- > 0;) target.ops->rope_store(args, task);
+  }
+
+  // Softmax attention of one token and head in double, without rotation.
+  std::vector<double> reference(const TestTarget&, int token, int head) const {
+    const int dim = shape.head_dim, kv_head = head / (shape.num_heads / shape.num_kv_heads);
+    const int first = shape.window > 0 ? std::max(0, token - shape.window + 1) : 0;
+    std::vector<double> weight, out(dim);
+    double total = 0.0;
+    for (int position = first; position <= token; ++position) {
+      double score = 0.0;
+      for (int i = 0; i < dim; ++i)
+        score += double(q[(int64_t{token} * shape.num_heads + head) * dim + i]) *
+                 round_to_half(k[(int64_t{position} * shape.num_kv_heads + kv_head) * dim + i]);
+      score *= double(scale());
+      if (shape.softcap != 0.0f) score = shape.softcap * std::tanh(score / shape.softcap);
+      weight.push_back(std::exp(score));
+      total += weight.back();
+    }
+    for (int position = first; position <= token; ++position)
+      for (int i = 0; i < dim; ++i)
+        out[i] += weight[position - first] / total *
+                  round_to_half(v[(int64_t{position} * shape.num_kv_heads + kv_head) * dim + i]);
+    return out;
+  }
+
+ private:
+  float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape.head_dim)); }
+
+  template <typename Body>
+  void for_chunks(const std::vector<int>& chunks, Body body) {
+    for (int first = 0, i = 0; first < shape.context; first += chunks[i++ % chunks.size()]) {
+      const int count = std::min(chunks[i % chunks.size()], shape.context - first);
+      const std::vector<int32_t> start = {0, count}, sequence(count, 0);
+      std::vector<int32_t> position(count);
+      std::iota(position.begin(), position.end(), first);
+      lutmac::Batch batch;
+      batch.num_tokens = count;
+      batch.num_sequences = 1;
+      batch.sequence_start = start.data();
+      batch.first_position = &first;
+      batch.token_sequence = sequence.data();
+      batch.token_position = position.data();
+      body(batch, first);
+    }
+  }
+};
+
+// The last token of each case (all of the first half of them) in one step; the other tokens are in the cache already.
+inline std::vector<std::vector<float>> run_together(const TestTarget& target, std::vector<AttentionCase>& cases,
+                                                    Splitting splitting) {
+  const CaseShape& shape = cases[0].shape;
+  const int64_t width = int64_t{shape.num_heads} * shape.head_dim;
+  const int64_t page_size = lutmac::page_bytes(shape.num_kv_heads, shape.head_dim);
+  std::vector<std::vector<float>> results;
+  std::vector<float> q;
+  std::vector<uint8_t> memory;
+  std::vector<int32_t> start = {0}, first, sequence, position;
+  size_t stride = 0;
+  for (AttentionCase& test : cases) stride = std::max(stride, test.pages.size());
+  std::vector<int32_t> table(stride * cases.size(), -1);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    AttentionCase& test = cases[i];
+    results.push_back(test.run(target, {64}, Splitting::off));
+    const int begin = i % 2 == 0 ? 0 : std::max(0, test.shape.context - 1);
+    for (size_t page = 0; page < test.pages.size(); ++page)
+      table[i * stride + page] = test.pages[page] + static_cast<int32_t>(memory.size() / page_size);
+    memory.insert(memory.end(), test.memory.begin(), test.memory.end());
+    q.insert(q.end(), test.q.begin() + begin * width, test.q.end());
+    first.push_back(begin);
+    for (int token = begin; token < test.shape.context; ++token) {
+      sequence.push_back(static_cast<int32_t>(i));
+      position.push_back(token);
+    }
+    start.push_back(static_cast<int32_t>(position.size()));
+  }
+  lutmac::Batch batch;
+  batch.num_tokens = static_cast<int>(position.size());
+  batch.num_sequences = static_cast<int>(cases.size());
+  batch.sequence_start = start.data();
+  batch.first_position = first.data();
+  batch.token_sequence = sequence.data();
+  batch.token_position = position.data();
+  std::vector<float> out(q.size());
+  cases[0].attend(target, batch, q.data(), out.data(), {memory.data(), table.data(), static_cast<int>(stride)}, splitting);
+  for (size_t i = 0; i < cases.size(); ++i)
+    std::copy(out.begin() + start[i] * width, out.begin() + start[i + 1] * width,
+              results[i].begin() + first[i] * width);
+  return results;
+}

@@ -1,0 +1,192 @@
+// The operations of every ISA target that this CPU runs, against naive references in double.
+//
+// Tolerances: u = 2^-24 is float's unit of rounding. A norm's sum of n squares in 4 x lanes partial sums, its root and its
+// three products stay within 16 u + n u / 16. Activations state theirs in activation.cpp. Keys and values are rounded to
+// f16 before the reference sees them, so attention's error is float arithmetic only: a score is a chain of head_dim
+// products, off by at most head_dim u |q| |k| scale; that error is magnified by the exponential and averaged by values of
+// size 1. With |scores| of a few units 1e-5 holds with room; without room for any wrong position or weight.
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "attention_case.h"
+#include "check.h"
+
+using namespace lutmac;
+
+namespace {
+
+constexpr double kUnit = 0x1p-24;
+
+void test_norm(const TestTarget& target) {
+  TestRandom random(1);
+  for (const int width : {1, 3, 16, 64, 100, 576, 1000, 4096}) {
+    for (const float bias : {0.0f, 1.0f}) {
+      const std::vector<float> x = random.floats(width, 3.0f), weight = random.floats(width);
+      std::vector<float> out(width + 1, 7.0f), in_place = x;
+      target.ops->rms_norm(x.data(), weight.data(), bias, 1e-5f, width, out.data());
+      target.ops->rms_norm(in_place.data(), weight.data(), bias, 1e-5f, width, in_place.data());
+      double sum = 0.0;
+      for (const float v : x) sum += double(v) * v;
+      const double inverse = 1.0 / std::sqrt(sum / width + double(1e-5f));
+      for (int i = 0; i < width; ++i) {
+        const double expected = x[i] * inverse * (double(weight[i]) + bias);
+        check(std::abs(out[i] - expected) <= (16 + width / 16.0) * kUnit * std::abs(x[i] * inverse) * 2,
+              "%s: rms_norm width %d [%d]: %.9g, expected %.9g", target.name, width, i, out[i], expected);
+        check(out[i] == in_place[i], "%s: rms_norm in place differs, width %d [%d]", target.name, width, i);
+      }
+      check(out[width] == 7.0f, "%s: rms_norm wrote past its row, width %d", target.name, width);
+    }
+  }
+}
+
+double exact_activation(Activation kind, double x) {
+  switch (kind) {
+    case Activation::silu: return x / (1.0 + std::exp(-x));
+    case Activation::gelu_tanh: return x / (1.0 + std::exp(-2.0 * std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::gelu: return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+    case Activation::relu_squared: return x > 0.0 ? x * x : 0.0;
+  }
+  return 0.0;
+}
+
+// Relative error that activation.cpp states.
+double activation_tolerance(Activation kind, double x) {
+  if (x < 0.0 && kind == Activation::gelu_tanh) return 4e-7 + 3e-7 * 1.6 * std::abs(x + 0.044715 * x * x * x);
+  if (x < 0.0 && kind == Activation::gelu) return 4e-7 + 1.5e-7 * x * x;
+  return 4e-7;
+}
+
+void test_activations(const TestTarget& target) {
+  constexpr int kWidth = 40013;  // odd, so that there is a tail
+  std::vector<float> gate(kWidth), up(kWidth, 1.0f), out(kWidth + 1, 7.0f);
+  for (int i = 0; i < kWidth; ++i) gate[i] = static_cast<float>(i - kWidth / 2) * 1e-3f;
+  for (const Activation kind : {Activation::silu, Activation::gelu_tanh, Activation::gelu, Activation::relu_squared}) {
+    target.ops->gated_activation(kind, gate.data(), up.data(), kWidth, out.data());
+    for (int i = 0; i < kWidth; ++i) {
+      const double expected = exact_activation(kind, gate[i]);
+      // Where the result is not a normal float, or the exponential has left its range, it may as well be 0.
+      const double allowed = activation_tolerance(kind, gate[i]) * std::abs(expected) + 1e-35;
+      check(std::abs(out[i] - expected) <= allowed, "%s: activation %d at %g: %.9g, expected %.9g", target.name,
+            static_cast<int>(kind), gate[i], out[i], expected);
+    }
+  }
+  check(out[kWidth] == 7.0f, "%s: gated_activation wrote past its row", target.name);
+  const float inputs[4] = {-1e4f, 1e4f, -std::numeric_limits<float>::infinity(), 0.0f};
+  const float ups[4] = {2.0f, 2.0f, 2.0f, 2.0f};
+  float few[4];
+  target.ops->gated_activation(Activation::silu, inputs, ups, 4, few);
+  check(few[0] == 0.0f && few[1] == 2e4f && few[3] == 0.0f, "%s: silu at the ends: %g %g %g", target.name, few[0],
+        few[1], few[3]);
+}
+
+// Rotation against double; with and without the shared table the same bits; f16 rounding of every class of number.
+void test_rope(const TestTarget& target) {
+  TestRandom random(2);
+  constexpr int kHeadDim = 64, kToken = 5;
+  for (const RopeStyle style : {RopeStyle::half_split, RopeStyle::interleaved}) {
+    for (const int rotary_dim : {0, 32, 64}) {
+      AttentionCase test(random, {.num_heads = 2, .num_kv_heads = 1, .head_dim = kHeadDim, .context = 200});
+      test.set_rope(style, rotary_dim, 1.25f);
+      const std::vector<float> before = test.q;
+      std::vector<float> with_table = test.q, without_table = test.q;
+      test.store(target, {200}, with_table, true);
+      test.store(target, {200}, without_table, false);
+      check(with_table == without_table, "%s: rope with and without table differ", target.name);
+      const int64_t row = int64_t{kToken} * 2 * kHeadDim;
+      for (int i = 0; i < rotary_dim / 2; ++i) {
+        const int a = style == RopeStyle::half_split ? i : 2 * i;
+        const int b = style == RopeStyle::half_split ? i + rotary_dim / 2 : 2 * i + 1;
+        const double angle = static_cast<float>(kToken) * test.inverse_frequency[i];
+        const double expected = 1.25 * (before[row + a] * std::cos(angle) - before[row + b] * std::sin(angle));
+        const double expected_b = 1.25 * (before[row + b] * std::cos(angle) + before[row + a] * std::sin(angle));
+        check(std::abs(with_table[row + a] - expected) < 8 * kUnit && std::abs(with_table[row + b] - expected_b) < 8 * kUnit,
+              "%s: rope of pair %d: %g %g, expected %g %g", target.name, i, with_table[row + a], with_table[row + b],
+              expected, expected_b);
+      }
+      for (int i = rotary_dim; i < kHeadDim; ++i)
+        check(with_table[row + i] == before[row + i], "%s: rope touched dimension %d", target.name, i);
+    }
+  }
+}
+
+void test_attention_values(const TestTarget& target) {
+  TestRandom random(3);
+  const int head_dims[] = {16, 64, 80, 96, 128, 256}, groups[] = {1, 3, 4, 8, 20}, windows[] = {0, 0, 1, 5, 64, 200, 700};
+  for (int round = 0; round < 40; ++round) {
+    CaseShape shape;
+    shape.head_dim = head_dims[random.below(6)];
+    shape.num_kv_heads = 1 + random.below(2);
+    shape.num_heads = shape.num_kv_heads * groups[random.below(5)];
+    shape.window = windows[random.below(7)];
+    shape.softcap = random.below(3) == 0 ? 2.0f : 0.0f;
+    shape.context = 1 + random.below(round % 4 == 0 ? 1500 : 300);
+    AttentionCase test(random, shape);
+    const std::vector<float> out = test.run(target, {shape.context}, Splitting::off);
+    for (int trial = 0; trial < 30; ++trial) {
+      const int token = trial == 0 ? shape.context - 1 : random.below(shape.context);
+      const int head = random.below(shape.num_heads);
+      const std::vector<double> expected = test.reference(target, token, head);
+      for (int i = 0; i < shape.head_dim; ++i) {
+        const float actual = out[(int64_t{token} * shape.num_heads + head) * shape.head_dim + i];
+        check(std::abs(actual - expected[i]) < 1e-5, "%s: attention %s token %d head %d [%d]: %.9g, expected %.9g",
+              target.name, test.describe().c_str(), token, head, i, actual, expected[i]);
+      }
+    }
+  }
+}
+
+// The same bits however the tokens are cut into steps, and whether or not spans are tasks of their own.
+void test_attention_invariance(const TestTarget& target) {
+  TestRandom random(4);
+  for (const CaseShape shape : {CaseShape{9, 3, 64, 700, 0, 0.0f}, CaseShape{4, 1, 128, 530, 0, 2.0f},
+                                CaseShape{3, 3, 80, 600, 100, 0.0f}, CaseShape{8, 1, 256, 600, 300, 0.0f},
+                                CaseShape{2, 2, 96, 330, 3, 0.0f}}) {
+    AttentionCase test(random, shape);
+    const std::vector<float> whole = test.run(target, {shape.context}, Splitting::off);
+    for (const int chunk : {1, 2, 7, 33, 64, 256}) {
+      for (const Splitting splitting : {Splitting::off, Splitting::on}) {
+        const std::vector<float> parts = test.run(target, {chunk}, splitting);
+        check(std::memcmp(parts.data(), whole.data(), whole.size() * sizeof(float)) == 0,
+              "%s: attention %s in chunks of %d%s differs from all at once", target.name, test.describe().c_str(), chunk,
+              splitting == Splitting::on ? ", split," : "");
+      }
+    }
+  }
+}
+
+// Several sequences in one step give what each gives alone.
+void test_attention_batch(const TestTarget& target) {
+  TestRandom random(5);
+  std::vector<AttentionCase> cases;
+  for (const int context : {1, 700, 64, 300, 0, 1030})
+    cases.emplace_back(random, CaseShape{6, 2, 64, context, 0, 0.0f});
+  for (const Splitting splitting : {Splitting::off, Splitting::on}) {
+    const std::vector<std::vector<float>> together = run_together(target, cases, splitting);
+    for (size_t i = 0; i < cases.size(); ++i) {
+      const std::vector<float> alone = cases[i].run(target, {cases[i].shape.context}, Splitting::off);
+      check(alone == together[i], "%s: sequence %zu of a batch differs from the same alone", target.name, i);
+    }
+  }
+}
+
+void test_scratch(const TestTarget& target) {
+  check(target.ops->attention_scratch_bytes(1, 4096, 9, 64) < 1 << 20, "%s: scratch for one token", target.name);
+  check(target.ops->attention_scratch_bytes(512, 131072, 32, 128) <= 16 << 20, "%s: scratch for many", target.name);
+}
+
+}  // namespace
+
+int main() {
+  for (const TestTarget& target : runnable_targets()) {
+    test_norm(target);
+    test_activations(target);
+    test_rope(target);
+    test_attention_values(target);
+    test_attention_invariance(target);
+    test_attention_batch(target);
+    test_scratch(target);
+    std::printf("%s: checked\n", target.name);
+  }
+  return report("ops_test");
+}

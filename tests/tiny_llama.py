@@ -1,0 +1,166 @@
+"""A small llama of random weights in a GGUF file, and its exact logits in float64, written from the papers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+
+VOCAB, HIDDEN, FFN, LAYERS, HEADS, KV_HEADS, HEAD_DIM, CONTEXT = 259, 256, 512, 2, 8, 4, 32, 512
+EPS, THETA = 1e-5, 10000.0
+END, IM_START, IM_END = 256, 257, 258
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class TinyLlama:
+    """The file, and the weights that its tensors stand for."""
+
+    path: Path
+    weights: dict[str, Array] = field(repr=False)
+
+    def logits(self, tokens: list[int]) -> Array:
+        """[n, vocab] float64."""
+        return exact_logits(self.weights, tokens)
+
+
+def make_tiny_llama(path: Path, kind: str, *, biases: bool = False, tied: bool = True, **overrides: Any) -> TinyLlama:
+    """Writes the file with all matrices of one tensor type. overrides: metadata under ``llama.``; None leaves it out."""
+    rng = np.random.default_rng(7)
+    writer = gguf.GGUFWriter(str(path), "llama")
+    metadata: dict[str, Any] = {
+        "context_length": CONTEXT,
+        "embedding_length": HIDDEN,
+        "block_count": LAYERS,
+        "feed_forward_length": FFN,
+        "attention.head_count": HEADS,
+        "attention.head_count_kv": KV_HEADS,
+        "attention.layer_norm_rms_epsilon": EPS,
+        "rope.freq_base": THETA,
+        "rope.dimension_count": HEAD_DIM,
+    }
+    for key, value in {**metadata, **{key.replace("__", "."): value for key, value in overrides.items()}}.items():
+        add_value(writer, f"llama.{key}", value)
+    add_tokenizer(writer)
+    weights: dict[str, Array] = {}
+    for name, shape in tensor_shapes(biases, tied).items():
+        if len(shape) == 1:
+            values = rng.normal(1.0 if "norm" in name else 0.0, 0.2, shape).astype(np.float32)
+            writer.add_tensor(name, values)
+        else:
+            values = add_matrix(writer, name, kind, rng.normal(0, shape[1] ** -0.5, shape).astype(np.float32), rng)
+        weights[name] = values.astype(np.float64)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return TinyLlama(path, weights)
+
+
+def add_value(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
+    if isinstance(value, str):
+        writer.add_string(key, value)
+    elif isinstance(value, float):
+        writer.add_float32(key, value)
+    elif isinstance(value, list):
+        writer.add_array(key, value)
+    elif value is not None:
+        writer.add_uint32(key, value)
+
+
+def add_tokenizer(writer: gguf.GGUFWriter) -> None:
+    """One token for each byte, and three control tokens."""
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list([*byte_names(), "<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    writer.add_token_types([1] * 256 + [3] * 3)
+    writer.add_token_merges([])
+    writer.add_eos_token_id(IM_END)
+    writer.add_bos_token_id(IM_START)
+    writer.add_add_bos_token(False)
+
+
+def byte_names() -> list[str]:
+    """GPT-2's printable names of the 256 bytes, in the order of the bytes."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = iter(range(256, 512))
+    return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
+
+
+def tensor_shapes(biases: bool, tied: bool) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (VOCAB, HIDDEN), "output_norm.weight": (HIDDEN,)}
+    if not tied:
+        shapes["output.weight"] = (VOCAB, HIDDEN)
+    for layer in range(LAYERS):
+        matrices = {
+            "attn_q": (HEADS * HEAD_DIM, HIDDEN),
+            "attn_k": (KV_HEADS * HEAD_DIM, HIDDEN),
+            "attn_v": (KV_HEADS * HEAD_DIM, HIDDEN),
+            "attn_output": (HIDDEN, HEADS * HEAD_DIM),
+            "ffn_gate": (FFN, HIDDEN),
+            "ffn_up": (FFN, HIDDEN),
+            "ffn_down": (HIDDEN, FFN),
+        }
+        shapes |= {f"blk.{layer}.{name}.weight": shape for name, shape in matrices.items()}
+        shapes |= {f"blk.{layer}.{name}.weight": (HIDDEN,) for name in ("attn_norm", "ffn_norm")}
+        if biases:
+            shapes |= {f"blk.{layer}.{name}.bias": matrices[name][:1] for name in ("attn_q", "attn_k", "attn_v")}
+    return shapes
+
+
+def add_matrix(writer: gguf.GGUFWriter, name: str, kind: str, values: Array, rng: np.random.Generator) -> Array:
+    """Adds a matrix in that tensor type and returns what it stands for."""
+    tensor_type = gguf.GGMLQuantizationType[kind]
+    data = random_q6_k(values.shape, rng) if kind == "Q6_K" else gguf.quants.quantize(values, tensor_type)
+    writer.add_tensor(name, data, raw_dtype=tensor_type)
+    stands_for: Array = gguf.quants.dequantize(data, tensor_type)
+    return stands_for.reshape(values.shape)
+
+
+def random_q6_k(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Blocks of 256 weights in 210 bytes: codes, 16 int8 scales, a float16; gguf cannot quantise to this type."""
+    blocks = rng.integers(0, 256, (shape[0], shape[1] // 256, 210), dtype=np.uint8)
+    blocks[..., 192:208] = rng.integers(1, 64, blocks[..., 192:208].shape, dtype=np.uint8)
+    blocks[..., 208:] = np.full((*blocks.shape[:2], 1), 5e-5, dtype=np.float16).view(np.uint8)
+    return blocks.reshape(shape[0], -1)
+
+
+def exact_logits(weights: dict[str, Array], tokens: list[int]) -> Array:
+    """The forward pass over one sequence, rope on pairs (2i, 2i + 1)."""
+    hidden = weights["token_embd.weight"][tokens]
+    for layer in range(LAYERS):
+        block = {n.removeprefix(f"blk.{layer}."): w for n, w in weights.items() if n.startswith(f"blk.{layer}.")}
+        hidden = hidden + attention(block, rms_norm(hidden, block["attn_norm.weight"]))
+        x = rms_norm(hidden, block["ffn_norm.weight"])
+        gate = x @ block["ffn_gate.weight"].T
+        gated = gate / (1 + np.exp(-gate)) * (x @ block["ffn_up.weight"].T)
+        hidden = hidden + gated @ block["ffn_down.weight"].T
+    head = weights.get("output.weight", weights["token_embd.weight"])
+    return rms_norm(hidden, weights["output_norm.weight"]) @ head.T
+
+
+def rms_norm(x: Array, weight: Array) -> Array:
+    return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + EPS) * weight
+
+
+def attention(block: dict[str, Array], x: Array) -> Array:
+    q, k, v = (
+        (x @ block[f"attn_{name}.weight"].T + block.get(f"attn_{name}.bias", 0.0)).reshape(len(x), heads, HEAD_DIM)
+        for name, heads in (("q", HEADS), ("k", KV_HEADS), ("v", KV_HEADS))
+    )
+    q, k = rotate(q), rotate(k)
+    k, v = (np.repeat(part, HEADS // KV_HEADS, axis=1) for part in (k, v))
+    scores = np.einsum("qhd,khd->hqk", q, k) / np.sqrt(HEAD_DIM)
+    scores += np.triu(np.full(scores.shape[1:], -np.inf), 1)
+    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    shares /= shares.sum(axis=-1, keepdims=True)
+    return np.einsum("hqk,khd->qhd", shares, v).reshape(len(x), -1) @ block["attn_output.weight"].T
+
+
+def rotate(heads: Array) -> Array:
+    angles = np.arange(len(heads))[:, None] * THETA ** (-np.arange(0, HEAD_DIM, 2) / HEAD_DIM)
+    turned = (heads[..., 0::2] + 1j * heads[..., 1::2]) * np.exp(1j * angles)[:, None]
+    return np.stack([turned.real, turned.imag], axis=-1).reshape(heads.shape)
