@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_llama import TinyLlama, make_tiny_llama
 
 import lutmac
 from lutmac.engine.pull import pull
 from lutmac.errors import CheckpointError
 from lutmac.lowbit.target import resolve_target
+from tiny_llama import TinyLlama, make_tiny_llama
 
 
 @pytest.fixture(scope="session")
@@ -30,11 +30,11 @@ def isa_target() -> str:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyLlama:
-    """A random llama in Q4_0 with 2 layers and 259 tokens."""
+    """A random llama in Q4_0 with 2 layers and 260 tokens."""
     return make_tiny_llama(tmp_path_factory.mktemp("tiny") / "tiny.gguf", "Q4_0")
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tiny: TinyLlama) -> lutmac.Model:
     """That model, loaded. Tests that count pages or change threads load their own."""
-    return lutmac.load(tiny.path, threads=2)
+    return lutmac.load(tiny.path, threads=1)

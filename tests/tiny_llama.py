@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import gguf
 import numpy as np
 
-VOCAB, HIDDEN, FFN, LAYERS, HEADS, KV_HEADS, HEAD_DIM, CONTEXT = 259, 256, 512, 2, 8, 4, 32, 512
+VOCAB, HIDDEN, FFN, LAYERS, HEADS, KV_HEADS, HEAD_DIM, CONTEXT = 260, 256, 512, 2, 8, 4, 32, 512
 EPS, THETA = 1e-5, 10000.0
-END, IM_START, IM_END = 256, 257, 258
+END, IM_START, IM_END = 257, 258, 259
 Array = np.ndarray
 
 
@@ -27,8 +28,19 @@ class TinyLlama:
         return exact_logits(self.weights, tokens)
 
 
-def make_tiny_llama(path: Path, kind: str, *, biases: bool = False, tied: bool = True, **overrides: Any) -> TinyLlama:
-    """Writes the file with all matrices of one tensor type. overrides: metadata under ``llama.``; None leaves it out."""
+def make_tiny_llama(
+    path: Path,
+    kind: str,
+    *,
+    kinds: Mapping[str, str] | None = None,
+    biases: bool = False,
+    tied: bool = True,
+    **overrides: Any,
+) -> TinyLlama:
+    """Writes the file. kind: tensor type of all matrices but those in ``kinds``. overrides: metadata, see below.
+
+    ``rope__freq_base=500.0`` is ``llama.rope.freq_base``; None leaves a key out.
+    """
     rng = np.random.default_rng(7)
     writer = gguf.GGUFWriter(str(path), "llama")
     metadata: dict[str, Any] = {
@@ -51,7 +63,8 @@ def make_tiny_llama(path: Path, kind: str, *, biases: bool = False, tied: bool =
             values = rng.normal(1.0 if "norm" in name else 0.0, 0.2, shape).astype(np.float32)
             writer.add_tensor(name, values)
         else:
-            values = add_matrix(writer, name, kind, rng.normal(0, shape[1] ** -0.5, shape).astype(np.float32), rng)
+            plain = rng.normal(0, shape[1] ** -0.5, shape).astype(np.float32)
+            values = add_matrix(writer, name, (kinds or {}).get(name, kind), plain, rng)
         weights[name] = values.astype(np.float64)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -72,12 +85,12 @@ def add_value(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
 
 
 def add_tokenizer(writer: gguf.GGUFWriter) -> None:
-    """One token for each byte, and three control tokens."""
+    """A token for each byte, one for two zero bytes (a vocabulary without merges is none), three control tokens."""
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
-    writer.add_token_list([*byte_names(), "<|endoftext|>", "<|im_start|>", "<|im_end|>"])
-    writer.add_token_types([1] * 256 + [3] * 3)
-    writer.add_token_merges([])
+    writer.add_token_list([*byte_names(), byte_names()[0] * 2, "<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    writer.add_token_types([1] * 257 + [3] * 3)
+    writer.add_token_merges([f"{byte_names()[0]} {byte_names()[0]}"])
     writer.add_eos_token_id(IM_END)
     writer.add_bos_token_id(IM_START)
     writer.add_add_bos_token(False)

@@ -3,9 +3,9 @@
 //
 //   attention_bench [context] [num_heads] [num_kv_heads] [head_dim] [layers]
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <numeric>
 #include <vector>
 
@@ -19,8 +19,11 @@ struct Shape {
   int context, num_heads, num_kv_heads, head_dim, layers;
 };
 
+// Of this thread's work: what other processes take is not counted.
 double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  timespec time;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
 // Median seconds of one layer, for the last `tokens` tokens of the context.

@@ -42,22 +42,6 @@ struct Bytewise {
   static constexpr int single_plane(int bits) { return bits - 1; }
   static int64_t block_bytes(int bits) { return int64_t{kTileRows} * 4 * bits; }
 
-  // Where the byte of (row, plane, step) lies in a block.
-  static int byte_of(int bits, int row, int plane, int step) {
-    const int e = row % kLanes, t = row / kLanes;
-    int base = 0;
-    if (has_quad(bits)) {
-      if (plane < 4) return (step * 4 + t) * kBytes + e * 4 + plane;
-      base = 16 * kBytes;
-    }
-    if (has_pair(bits)) {
-      const int first = pair_plane(bits);
-      if (plane < first + 2) return base + (step * 2 + t / 2) * kBytes + e * 4 + t % 2 * 2 + plane - first;
-      base += 8 * kBytes;
-    }
-    return base + step * kBytes + e * 4 + t;
-  }
-
   // ---- packing ----
 
   static int64_t packed_tile_bytes(int bits, int64_t columns) { return columns / 32 * block_bytes(bits); }
@@ -103,14 +87,28 @@ struct Bytewise {
       }
       return;
     }
-    for (int step = 0; step < 4; ++step) {
-      uint64_t planes = 0;
-      for (int plane = 0; plane < w.bits; ++plane) {
-        planes |= uint64_t{in[byte_of(w.bits, row, plane, step)]} << (plane * 8);
-      }
-      planes = transpose_bits(planes);
-      std::memcpy(codes + step * 8, &planes, 8);
+    const int e = row % kLanes, t = row / kLanes;
+    uint64_t planes[4] = {};
+    int shift = 0;
+    if (has_quad(w.bits)) {
+      for (int step = 0; step < 4; ++step) std::memcpy(&planes[step], in + (step * 4 + t) * kBytes + e * 4, 4);
+      in += 16 * kBytes;
+      shift = 32;
     }
+    if (has_pair(w.bits)) {
+      for (int step = 0; step < 4; ++step) {
+        uint16_t pair;
+        std::memcpy(&pair, in + (step * 2 + t / 2) * kBytes + e * 4 + t % 2 * 2, 2);
+        planes[step] |= uint64_t{pair} << shift;
+      }
+      in += 8 * kBytes;
+      shift += 16;
+    }
+    if (has_single(w.bits)) {
+      for (int step = 0; step < 4; ++step) planes[step] |= uint64_t{in[step * kBytes + e * 4 + t]} << shift;
+    }
+    for (int step = 0; step < 4; ++step) planes[step] = transpose_bits(planes[step]);
+    std::memcpy(codes, planes, 32);
   }
 
   static void unpack_block(const LowBit& w, int64_t tile, int64_t block, uint8_t* codes) {

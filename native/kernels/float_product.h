@@ -4,11 +4,13 @@
 #pragma once
 
 #include "kernels/params.h"
+#include "ops/simd.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
-// Tokens whose sums are held at once: 32 x 64 floats are 8 KB, beside 8 KB of weights in a 32 KB L1 cache.
-inline constexpr int kFloatTokens = 32;
+// Tokens whose sums are held at once, in 32 KB of L2 cache: turning a block into floats costs about as much as the
+// products of 50 tokens.
+inline constexpr int kFloatTokens = 128;
 
 inline void store_rows(const MatmulArgs& args, int64_t token, int64_t row, int count, const float* sum) {
   float* y = args.y + token * args.y_stride + row;
@@ -19,39 +21,58 @@ inline void store_rows(const MatmulArgs& args, int64_t token, int64_t row, int c
   }
 }
 
+// sums[n, row] += weights[k, row] * x[n, k] over 32 k, for kTokens tokens whose activations are x_stride floats apart.
+template <int kTileRows, int kTokens>
+[[gnu::noinline]] void add_block(const float* weights, const float* x, int64_t x_stride, float* sums) {
+  constexpr int kVectors = kTileRows / kLanes;
+  Floats acc[kTokens][kVectors];
+#pragma GCC unroll 8
+  for (int n = 0; n < kTokens; ++n) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) acc[n][v] = load(sums + n * kTileRows + v * kLanes);
+  }
+  for (int k = 0; k < 32; ++k, weights += kTileRows) {
+#pragma GCC unroll 8
+    for (int n = 0; n < kTokens; ++n) {
+      const Floats activation = broadcast(x[n * x_stride + k]);
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        acc[n][v] = multiply_add(load(weights + v * kLanes), activation, acc[n][v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int n = 0; n < kTokens; ++n) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) store(sums + n * kTileRows + v * kLanes, acc[n][v]);
+  }
+}
+
 // fill(tile, block, weights) writes weights[32][kTileRows].
 template <int kTileRows, typename Fill>
 void float_product(int64_t rows, int64_t columns, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
                    int64_t token_begin, int64_t token_end, Fill fill) {
+  // Sums of 4 or 2 tokens and 4 vectors of rows take half of the registers, or all but what a load needs.
+  constexpr int kTogether = kRegisters == 32 ? 4 : 2;
   alignas(64) float weights[32 * kTileRows];
-  alignas(64) float sums[kFloatTokens][kTileRows];
+  alignas(64) float sums[kFloatTokens * kTileRows];
+  const int64_t x_stride = args.x_stride / 4;
   for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
     const int64_t left = rows - tile * kTileRows;
     const int valid = static_cast<int>(left < kTileRows ? left : kTileRows);
     for (int64_t first = token_begin; first < token_end; first += kFloatTokens) {
       const int count = static_cast<int>(token_end - first < kFloatTokens ? token_end - first : kFloatTokens);
-      for (int n = 0; n < count; ++n) {
-        for (int r = 0; r < kTileRows; ++r) sums[n][r] = 0.0f;
-      }
-      for (int64_t block = 0; block < columns / 32; ++block) {
+      for (int i = 0; i < count * kTileRows; ++i) sums[i] = 0.0f;
+      const float* x = reinterpret_cast<const float*>(args.x + first * args.x_stride);
+      for (int64_t block = 0; block < columns / 32; ++block, x += 32) {
         fill(tile, block, weights);
-        for (int n = 0; n < count; ++n) {
-          const float* x = reinterpret_cast<const float*>(args.x + (first + n) * args.x_stride) + block * 32;
-          float* sum = sums[n];
-          for (int part = 0; part < kTileRows; part += 16) {
-            float local[16 < kTileRows ? 16 : kTileRows];
-            constexpr int kPart = 16 < kTileRows ? 16 : kTileRows;
-            for (int r = 0; r < kPart; ++r) local[r] = sum[part + r];
-            for (int k = 0; k < 32; ++k) {
-              for (int r = 0; r < kPart; ++r) {
-                local[r] = multiply_add(weights[k * kTileRows + part + r], x[k], local[r]);
-              }
-            }
-            for (int r = 0; r < kPart; ++r) sum[part + r] = local[r];
-          }
+        int n = 0;
+        for (; n + kTogether <= count; n += kTogether) {
+          add_block<kTileRows, kTogether>(weights, x + n * x_stride, x_stride, sums + n * kTileRows);
         }
+        for (; n < count; ++n) add_block<kTileRows, 1>(weights, x + n * x_stride, x_stride, sums + n * kTileRows);
       }
-      for (int n = 0; n < count; ++n) store_rows(args, first + n, tile * kTileRows, valid, sums[n]);
+      for (int n = 0; n < count; ++n) store_rows(args, first + n, tile * kTileRows, valid, sums + n * kTileRows);
     }
   }
 }

@@ -131,6 +131,7 @@ class AttentionTile {
         .b = page_keys(args_.cache, plan_.sequence, page, args_.num_kv_heads, head_dim_, kv_head_),
         .b_stride = kPageTokens,
         .count = head_dim_,
+        .next = page_values(args_.cache, plan_.sequence, page, args_.num_kv_heads, head_dim_, kv_head_),
     };
     multiply_rows(product, (end - begin) * heads_, from, to, false);
   }
@@ -191,8 +192,15 @@ class AttentionTile {
              range.begin * head_dim_,
         .b_stride = head_dim_,
         .count = range.end - range.begin,
+        .next = next_keys(page),
     };
     multiply_rows(product, (end - begin) * heads_, 0, head_dim_, true);
+  }
+
+  // Keys of the page after this one, where the sequence has one.
+  const uint16_t* next_keys(int page) const {
+    if ((page + 1) * kPageTokens >= first_position_ + tokens_) return nullptr;
+    return page_keys(args_.cache, plan_.sequence, page + 1, args_.num_kv_heads, head_dim_, kv_head_);
   }
 
   const AttentionArgs& args_;

@@ -18,7 +18,13 @@ struct RowProduct {
   const uint16_t* b = nullptr;  // [count, columns] f16
   int b_stride = 0;
   int count = 0;
+  // What is read next, as large as b: fetched into the cache on the way, row by row. Null: nothing.
+  const uint16_t* next = nullptr;
 };
+
+inline void prefetch_row(const uint16_t* row, int width) {
+  for (int i = 0; i < width; i += 32) __builtin_prefetch(row + i, 0, 3);
+}
 
 // out (+)= a b for `rows` rows and `vectors` vectors of columns from `column` on. An element is one chain of multiply_add
 // in the order of i, whatever shares the call with it: batch invariance rests on this.
@@ -33,7 +39,9 @@ inline void multiply_block(const RowProduct& p, int row, int column, bool add) {
 
   const float* a = p.a + row * p.a_stride;
   const uint16_t* b = p.b + column;
+  const bool prefetch = p.next != nullptr && row == 0 && column == 0;
   for (int i = 0; i < p.count; ++i, b += p.b_stride) {
+    if (prefetch) prefetch_row(p.next + i * p.b_stride, p.b_stride);
     Floats values[vectors];
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) values[v] = load_half(b + v * kLanes);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <limits>
 #include <stdexcept>
 #include <utility>
@@ -16,10 +17,12 @@ constexpr int64_t kBlock = 64;  // logits that are looked at together: the loops
 // e^x for x <= 0, relative error below 3e-7; 0 below -87 and for NaN. Not std::exp, whose last bit varies by platform.
 inline float exp_nonpositive(float x) {
   constexpr float kRound = 0x1.8p23f;  // adding it leaves the nearest integer in the low bits
-  const float clamped = x > -87.0f ? x : -87.0f;
-  const float shifted = clamped * 0x1.715476p0f + kRound;
+  // A mask, not a choice: GCC makes vector code of it.
+  const uint32_t in_range = -static_cast<uint32_t>(x > -87.0f);
+  x = std::bit_cast<float>(std::bit_cast<uint32_t>(x) & in_range);
+  const float shifted = x * 0x1.715476p0f + kRound;
   const float n = shifted - kRound;
-  const float r = clamped - n * 0x1.62e4p-1f - n * 0x1.7f7d1cp-20f;
+  const float r = x - n * 0x1.62e4p-1f - n * 0x1.7f7d1cp-20f;
   float p = 0x1.6a23d2p-10f;
   p = p * r + 0x1.123a2p-7f;
   p = p * r + 0x1.5558f2p-5f;
@@ -27,7 +30,7 @@ inline float exp_nonpositive(float x) {
   p = p * r + 0x1.fffffcp-2f;
   p = p * (r * r) + r + 1.0f;
   const float power = std::bit_cast<float>((std::bit_cast<uint32_t>(shifted) << 23) + (127u << 23));
-  return x > -87.0f ? p * power : 0.0f;
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(p * power) & in_range);
 }
 
 bool any_above(const float* logits, int64_t count, float threshold) {
@@ -82,7 +85,7 @@ int32_t Sampler::sample(const float* logits, int64_t vocab, const int32_t* token
   const float highest = logits[best];
   if (options_.temperature <= 0.0f || options_.top_k == 1 || highest == -kNever) return static_cast<int32_t>(best);
   choose_candidates(logits, vocab, highest);
-  return draw();
+  return draw(highest);
 }
 
 // The logits with bias and penalties; the caller's own where there are none.
@@ -181,12 +184,18 @@ void Sampler::keep_highest(const float* logits, int64_t vocab, float highest, in
   for (Candidate& candidate : candidates_) candidate.weight = exp_nonpositive(candidate.logit - highest);
 }
 
-// Every token that can be drawn, in order of id.
+// Every token that can be drawn, in order of id; of those that min-p will drop, only the nearest.
 void Sampler::keep_all(const float* logits, int64_t vocab, float highest) {
+  constexpr float kSlack = 0.01f;  // far more than std::log and the sum can be off
+  const float least = options_.min_p > 0.0f ? highest + std::log(std::min(options_.min_p, 1.0f)) - kSlack : kNever;
   candidates_.clear();
-  for (int64_t i = 0; i < vocab; ++i) {
-    if (logits[i] > kNever)
-      candidates_.push_back({logits[i], static_cast<int32_t>(i), exp_nonpositive(logits[i] - highest)});
+  for (int64_t begin = 0; begin < vocab; begin += kBlock) {
+    const int64_t end = std::min(begin + kBlock, vocab);
+    if (!any_above(logits + begin, end - begin, least)) continue;
+    float weight[kBlock];
+    for (int64_t i = begin; i < end; ++i) weight[i - begin] = exp_nonpositive(logits[i] - highest);
+    for (int64_t i = begin; i < end; ++i)
+      if (logits[i] > least) candidates_.push_back({logits[i], static_cast<int32_t>(i), weight[i - begin]});
   }
 }
 
@@ -202,14 +211,13 @@ bool Sampler::cut_top_p(double total) {
   return false;
 }
 
-int32_t Sampler::draw() {
-  float highest = kNever;
-  for (const Candidate& candidate : candidates_) highest = std::max(highest, candidate.logit);
-  double total = 0.0;
-  for (Candidate& candidate : candidates_) {
-    candidate.weight = exp_nonpositive((candidate.logit - highest) / options_.temperature);
-    total += static_cast<double>(candidate.weight);
+int32_t Sampler::draw(float highest) {
+  if (options_.temperature != 1.0f) {
+    for (Candidate& candidate : candidates_)
+      candidate.weight = exp_nonpositive((candidate.logit - highest) / options_.temperature);
   }
+  double total = 0.0;
+  for (const Candidate& candidate : candidates_) total += static_cast<double>(candidate.weight);
   double left = random_.uniform() * total;
   for (const Candidate& candidate : candidates_) {
     left -= static_cast<double>(candidate.weight);

@@ -16,8 +16,8 @@ struct SamplerOptions {
   float repetition_penalty = 1.0f;  // 1: off
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
-  std::vector<int32_t> logit_bias_ids;
-  std::vector<float> logit_bias;  // added to the logits of those ids
+  std::vector<int32_t> logit_bias_ids = {};
+  std::vector<float> logit_bias = {};  // added to the logits of those ids
   uint64_t seed = 0;
 };
 
@@ -50,7 +50,7 @@ class Sampler {
   void keep_highest(const float* logits, int64_t vocab, float highest, int64_t count);
   void keep_all(const float* logits, int64_t vocab, float highest);
   bool cut_top_p(double total);
-  int32_t draw();
+  int32_t draw(float highest);
 
   SamplerOptions options_;
   Random random_;

@@ -30,10 +30,12 @@ def test_a_name_before_its_pull_says_how_to_get_it(lutmac, tmp_path, monkeypatch
     assert "lutmac pull smollm2" in result.stderr
 
 
-def test_perplexity(lutmac, smollm2_path, text):
-    arguments = ["eval", "ppl", smollm2_path, text, "--ctx", 64, "--windows", 2]
-    report = json.loads(lutmac(*arguments, "--json").stdout)
-    assert 1 < report["perplexity"] < 100
+def test_perplexity(lutmac, tiny, text):
+    arguments = ["eval", "ppl", tiny.path, text, "--ctx", 64, "--windows", 2]
+    result = lutmac(*arguments, "--json")
+    assert result.stderr == ""
+    report = json.loads(result.stdout)
+    assert 1 < report["perplexity"] < 1000
     assert report["windows"] == 2
     assert report["tokens_scored"] == 2 * 31
     exact = json.loads(lutmac(*arguments, "--json", "--precision", "exact").stdout)
@@ -41,17 +43,19 @@ def test_perplexity(lutmac, smollm2_path, text):
     assert f"{report['perplexity']:.4f}" in lutmac(*arguments).stdout
 
 
-def test_a_text_shorter_than_a_window_is_a_mistake(lutmac, smollm2_path, text):
-    result = lutmac("eval", "ppl", smollm2_path, text, "--ctx", 4096)
+def test_a_text_shorter_than_a_window_is_a_mistake(lutmac, tiny, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("Short.")
+    result = lutmac("eval", "ppl", tiny.path, text, "--ctx", 64)
     assert result.returncode == 2
-    assert "4096" in result.stderr
+    assert "64" in result.stderr
 
 
 BENCH = ["--threads", "1,2", "--prompt-tokens", 16, "--decode-tokens", 4, "--repeat", 2]
 
 
-def test_bench_measures_every_thread_count_and_phase(lutmac, smollm2_path):
-    result = lutmac("bench", smollm2_path, *BENCH, "--json")
+def test_bench_measures_every_thread_count_and_phase(lutmac, tiny):
+    result = lutmac("bench", tiny.path, *BENCH, "--json")
     assert result.returncode == 0
     assert result.stderr == ""
     report = json.loads(result.stdout)
@@ -60,12 +64,12 @@ def test_bench_measures_every_thread_count_and_phase(lutmac, smollm2_path):
     for entry in report["entries"]:
         assert entry["tokens_per_second_min"] <= entry["tokens_per_second"] <= entry["tokens_per_second_max"]
         assert ("fraction_of_memory_read" in entry) == (entry["phase"] == "decode")
-    assert report["peak_memory_bytes"] > report["bytes_per_token"] > 50e6
+    assert report["peak_memory_bytes"] > report["bytes_per_token"] > 0
     assert all(rate > 1e8 for rate in report["memory_read_bytes_per_second"].values())
 
 
-def test_bench_prints_tables(lutmac, smollm2_path):
-    result = lutmac("bench", smollm2_path, *BENCH, "--context", 70)
+def test_bench_prints_tables(lutmac, tiny):
+    result = lutmac("bench", tiny.path, *BENCH, "--context", 70)
     assert result.returncode == 0
     assert result.stderr == ""
     for words in ("prefill", "decode", "GB/s", "peak memory", " 70 "):

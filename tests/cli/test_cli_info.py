@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 
@@ -7,7 +8,7 @@ def test_what_a_person_wants_to_know(lutmac, smollm2_path):
     result = lutmac("info", smollm2_path)
     assert result.returncode == 0
     assert result.stderr == ""
-    for words in ("llama", "134.5 million", "Q4_1", "F32", "5.8", "8192", "ISA target", "98.4 MB", "packed weights"):
+    for words in ("llama", "134.5 million", "Q4_1", "F32", "5.74 bits", "8192", "ISA target", "98.4 MB", "packed weights"):
         assert words in result.stdout
 
 
@@ -43,7 +44,6 @@ def unsupported(tmp_path):
     path = tmp_path / "unsupported.gguf"
     writer = gguf.GGUFWriter(path, "mamba9")
     writer.add_name("A model of the future")
-    import numpy as np
 
     writer.add_tensor("x", np.zeros((4, 84), np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q2_K)
     writer.write_header_to_file()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +51,7 @@ def test_the_arena_is_no_larger_than_all_buffers_together(graph: Graph) -> None:
 def test_a_chain_needs_two_buffers() -> None:
     values = [Value(f"v{i}", 16) for i in range(10)]
     ops = [Embed(WEIGHT, values[0])]
-    ops += [MatMul((Product(WEIGHT, x, out),)) for x, out in zip(values, values[1:], strict=False)]
+    ops += [MatMul((Product(WEIGHT, x, out),)) for x, out in pairwise(values)]
     assert place(Graph((*ops, Logits(WEIGHT, values[-1]))), lambda value: 64).arena_bytes == 128
 
 

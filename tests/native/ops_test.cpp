@@ -110,6 +110,22 @@ void test_rope(const TestTarget& target) {
   }
 }
 
+// A token that sees only itself gets its value back, as the cache has rounded it.
+void test_cache_rounding(const TestTarget& target) {
+  TestRandom random(6);
+  AttentionCase test(random, {.num_heads = 1, .num_kv_heads = 1, .head_dim = 256, .context = 64, .window = 1});
+  for (size_t i = 0; i < test.v.size(); ++i) test.v[i] = std::ldexp(test.v[i], static_cast<int>(i % 50) - 30);
+  const float special[] = {0.0f, 65504.0f, 65519.0f, 65520.0f, 1e30f, -1e30f, 0x1p-24f, 0x1p-25f, 0x1.8p-25f, 0x1.ffcp-15f,
+                           0x1.ffep-15f, 1.0f + 0x1p-11f, 1.0f + 0x1.8p-10f, std::numeric_limits<float>::infinity()};
+  std::copy(std::begin(special), std::end(special), test.v.begin());
+  const std::vector<float> out = test.run(target, {64}, Splitting::off);
+  for (size_t i = 0; i < out.size(); ++i)
+    check(out[i] == round_to_half(test.v[i]), "%s: cache rounds %a to %a, expected %a", target.name, test.v[i], out[i],
+          round_to_half(test.v[i]));
+  test.v[300] = NAN;
+  check(std::isnan(test.run(target, {64}, Splitting::off)[300]), "%s: the cache hides a NaN", target.name);
+}
+
 void test_attention_values(const TestTarget& target) {
   TestRandom random(3);
   const int head_dims[] = {16, 64, 80, 96, 128, 256}, groups[] = {1, 3, 4, 8, 20}, windows[] = {0, 0, 1, 5, 64, 200, 700};
@@ -173,6 +189,24 @@ void test_attention_batch(const TestTarget& target) {
 void test_scratch(const TestTarget& target) {
   check(target.ops->attention_scratch_bytes(1, 4096, 9, 64) < 1 << 20, "%s: scratch for one token", target.name);
   check(target.ops->attention_scratch_bytes(512, 131072, 32, 128) <= 16 << 20, "%s: scratch for many", target.name);
+
+  // One token far into a sequence is spread over tasks: as many per kv head as there are spans.
+  const int32_t start[2] = {0, 1}, position = 4095, sequence = 0;
+  Batch batch;
+  batch.num_tokens = batch.num_sequences = 1;
+  batch.sequence_start = start;
+  batch.first_position = batch.token_position = &position;
+  batch.token_sequence = &sequence;
+  AttentionArgs args;
+  args.batch = &batch;
+  args.num_heads = 9;
+  args.num_kv_heads = 3;
+  args.head_dim = 64;
+  check(target.ops->attention_tasks(args) == 3 && target.ops->attention_combine_tasks(args) == 0,
+        "%s: without scratch a token is a task per kv head", target.name);
+  args.scratch_bytes = target.ops->attention_scratch_bytes(1, 4096, 9, 64);
+  check(target.ops->attention_tasks(args) > 32 && target.ops->attention_combine_tasks(args) == 3,
+        "%s: a long context is not spread over tasks", target.name);
 }
 
 }  // namespace
@@ -182,6 +216,7 @@ int main() {
     test_norm(target);
     test_activations(target);
     test_rope(target);
+    test_cache_rounding(target);
     test_attention_values(target);
     test_attention_invariance(target);
     test_attention_batch(target);

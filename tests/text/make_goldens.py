@@ -4,6 +4,8 @@ pip install llama-cpp-python
 python tests/text/make_goldens.py SmolLM2-135M-Instruct.Q4_1.gguf ../shared/data/wikitext-2/test.txt
 """
 
+# ruff: noqa: RUF001 (the letters and the punctuation of other scripts are meant)
+
 import array
 import hashlib
 import json

@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vocabularies import CONTROL, Metadata, texts
+from vocabularies import Metadata, texts
 
 from lutmac.errors import CheckpointError, InvalidRequestError, UnsupportedModelError
 from lutmac.text import ChatTemplate, Tokenizer, encode_chat
@@ -109,7 +109,7 @@ def test_templates_have_what_transformers_gives_them() -> None:
 
 
 def test_a_template_that_refuses_the_messages_says_why() -> None:
-    with pytest.raises(InvalidRequestError, match="no system role here$"):
+    with pytest.raises(InvalidRequestError, match=r"no system role here$"):
         render("{{ raise_exception('no system\n role here') }}")
 
 
@@ -169,6 +169,13 @@ def test_a_template_cannot_leave_its_sandbox(source: str) -> None:
         "{% for i in range(90000) %}{{ messages[0].content * 100 }}{% endfor %}",
     ],
 )
-def test_a_template_cannot_run_or_write_without_end(source: str) -> None:
+def test_a_template_cannot_run_or_write_without_end(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lutmac.text.sandbox.MAX_STEPS", 20_000)  # the same bound, reached sooner
     with pytest.raises(UnsupportedModelError, match="stopped"):
         render(source)
+
+
+def test_a_chat_of_thousands_of_messages_is_within_bounds() -> None:
+    messages = [{"role": "user", "content": " Hello "}] * 5000
+    source = "{% for m in messages %}{{ m.content.strip().split('x')[0].upper() }}{% endfor %}"
+    assert ChatTemplate(source).render(messages) == "HELLO" * 5000

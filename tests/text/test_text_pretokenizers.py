@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from tokenizers import Regex
@@ -55,12 +57,20 @@ def test_text_is_cut_as_the_model_was_trained(name: str, text: str, expected: li
     assert words(name, text) == expected
 
 
+@pytest.mark.parametrize("name", ["tiny_aya", "superbpe", "gpt-4o", "llama-bpe", "smollm", "exaone-moe"])
+@pytest.mark.parametrize("text", ["1" * 20_000, " " * 20_000 + "x", "aB" * 10_000, "e\u0301" * 10_000, "a b " * 5000])
+def test_no_text_takes_quadratic_time(name: str, text: str) -> None:
+    started = time.perf_counter()
+    assert "".join(words(name, text)) == text
+    assert time.perf_counter() - started < 5  # well under a second where nothing else runs
+
+
 def test_a_file_without_a_pre_tokenizer_gets_the_default() -> None:
     assert pre_tokenizer(None) is PRE_TOKENIZERS["default"]
 
 
 def test_an_unknown_pre_tokenizer_is_named_with_those_that_are_known(bpe_metadata: Metadata) -> None:
-    with pytest.raises(UnsupportedModelError, match="'mystery'.*gpt-2.*qwen2"):
+    with pytest.raises(UnsupportedModelError, match=r"'mystery'.*gpt-2.*qwen2"):
         Tokenizer.from_gguf({**bpe_metadata, "tokenizer.ggml.pre": "mystery"})
 
 

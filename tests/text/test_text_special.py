@@ -17,10 +17,11 @@ def one_token_after_the_other(text: str) -> list[str | int]:
     for token in sorted(TOKENS, key=lambda token: (-len(token.encode()), token)):
         found: list[str | int] = []
         for piece in pieces:
-            while isinstance(piece, str) and token in piece:
-                before, _, piece = piece.partition(token)
+            rest = piece
+            while isinstance(rest, str) and token in rest:
+                before, _, rest = rest.partition(token)
                 found += [before, TOKENS[token]]
-            found.append(piece)
+            found.append(rest)
         pieces = found
     return [piece for piece in pieces if piece != ""]
 

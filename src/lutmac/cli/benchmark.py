@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import lutmac
 from lutmac import Model, _native
-from lutmac.cli.llama_cpp_peer import LlamaCpp, fixed_tokens
+from lutmac.cli.llama_cpp_peer import LlamaCpp, check_installed, fixed_tokens
 from lutmac.cli.measure import Contestant, Plan, Rates, measure, runs_of
 from lutmac.cli.output import format_bytes, print_table
 from lutmac.engine.resolve import resolve
@@ -125,6 +125,8 @@ def run_benchmark(
     """Measures one model, with llama.cpp in turns where `versus` says so. Raises what loading the model raises."""
     counts = threads or [_native.default_threads()]
     path = resolve(name)
+    if versus:
+        check_installed()
     model = lutmac.load(path, threads=max(counts), context=plan.longest_sequence, progress=progress)
     own = Lutmac(model)
     # The peak is lutmac's own only before the peer is there and before the memory is measured.

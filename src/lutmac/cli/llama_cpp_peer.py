@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import importlib.util
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ def fixed_tokens(count: int, vocab_size: int) -> list[int]:
     return [(1009 + 7919 * i) % vocab_size for i in range(count)]
 
 
+def check_installed() -> None:
+    """Raises InvalidRequestError where llama-cpp-python is missing."""
+    if importlib.util.find_spec("llama_cpp") is None:
+        raise InvalidRequestError("--vs llama.cpp needs llama-cpp-python: `pip install llama-cpp-python` brings it")
+
+
 class LlamaCpp:
     """One model file opened by llama.cpp, with a context per flash-attention setting."""
 
@@ -28,14 +35,9 @@ class LlamaCpp:
     def __init__(self, path: Path, max_tokens: int) -> None:
         """path: a GGUF file. max_tokens: the longest sequence that will be measured.
 
-        Raises InvalidRequestError when llama-cpp-python is not installed, CheckpointError when it cannot read the file.
+        Raises CheckpointError when llama.cpp cannot read the file; see check_installed for when it is not there.
         """
-        try:
-            self._api: Any = importlib.import_module("llama_cpp")
-        except ImportError as error:
-            raise InvalidRequestError(
-                "--vs llama.cpp needs llama-cpp-python: install it with `pip install llama-cpp-python`"
-            ) from error
+        self._api: Any = importlib.import_module("llama_cpp")
         api = self._api
         self._silence = api.llama_log_callback(lambda level, text, user_data: None)
         api.llama_log_set(self._silence, ctypes.c_void_p(0))

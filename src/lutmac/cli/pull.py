@@ -24,8 +24,9 @@ def pull(
 
     Example: lutmac pull smollm2
     """
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # huggingface_hub would tell of every retry
     if as_json:
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # huggingface_hub draws its own
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
     import lutmac  # noqa: PLC0415 - the engine costs more to import than a help text may take
 

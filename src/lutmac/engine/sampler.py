@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
@@ -66,7 +66,7 @@ class Sampler:
 
     def __init__(self, params: SamplingParams) -> None:
         """Draws a seed where the parameters have none."""
-        self.seed = secrets.randbits(64) if params.seed is None else params.seed
+        self.seed = int.from_bytes(os.urandom(8), "little") if params.seed is None else params.seed
         self._native = _native.Sampler(
             temperature=params.temperature,
             top_k=params.top_k,

@@ -30,6 +30,10 @@ class Value:
     rows: Rows = "tokens"
     form: Form = "plain"
 
+    def __hash__(self) -> int:
+        """By name: values are looked up some ten thousand times while a model loads."""
+        return hash(self.name)
+
 
 @dataclass(frozen=True)
 class Weight:

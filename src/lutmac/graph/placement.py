@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -63,24 +64,26 @@ def lives(graph: Graph, size: Callable[[Value], int]) -> dict[Value, Life]:
 
 
 def place(graph: Graph, size: Callable[[Value], int]) -> Placement:
-    """Places the largest buffers first, each in the lowest gap between those whose lives overlap its own."""
-    placed: list[tuple[int, Life]] = []
+    """Places buffers in the order of their lives, each in the lowest gap that the living ones leave."""
     starts: dict[Value, int] = {}
-    for value, life in sorted(lives(graph, size).items(), key=lambda item: (-item[1].nbytes, item[1].first)):
-        life.nbytes = _aligned(life.nbytes)
-        start = _lowest_gap(life, placed)
-        placed.append((start, life))
+    living: list[tuple[int, Life]] = []  # by start
+    arena_bytes = 0
+    for value, life in sorted(lives(graph, size).items(), key=lambda item: item[1].first):
+        living = [(start, other) for start, other in living if other.last >= life.first]
+        start = _lowest_gap(_aligned(life.nbytes), living)
+        insort(living, (start, life), key=lambda item: item[0])
         starts[value] = start
+        arena_bytes = max(arena_bytes, start + _aligned(life.nbytes))
     buffers = buffer_of_values(graph)
-    offsets = {value: starts[buffer] for value, buffer in buffers.items()}
-    return Placement(offsets, buffers, max((start + life.nbytes for start, life in placed), default=0))
+    return Placement({value: starts[buffer] for value, buffer in buffers.items()}, buffers, arena_bytes)
 
 
-def _lowest_gap(life: Life, placed: list[tuple[int, Life]]) -> int:
+def _lowest_gap(nbytes: int, living: list[tuple[int, Life]]) -> int:
     start = 0
-    for other_start, other in sorted(placed, key=lambda item: item[0]):
-        if life.overlaps(other) and other_start < start + life.nbytes:
-            start = max(start, other_start + other.nbytes)
+    for other_start, other in living:
+        if other_start - start >= nbytes:
+            break
+        start = other_start + _aligned(other.nbytes)
     return start
 
 

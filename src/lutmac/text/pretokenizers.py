@@ -2,7 +2,8 @@
 
 A pre-tokenizer is a list of patterns in Oniguruma's syntax. Each in turn cuts every piece the ones before it left,
 into its matches and what lies between them. Where llama.cpp approximates a model's own pattern because its regex
-engine lacks a feature, the model's own is used here.
+engine lacks a feature, the model's own is used here. What counts as a letter or a number is Oniguruma's to say, as it
+was when these models were trained; llama.cpp's tables are of a newer Unicode.
 """
 
 # ruff: noqa: RUF001 (the punctuation of other scripts is meant)
@@ -28,6 +29,10 @@ _LLAMA3 = rf"{_CONTRACTION}|{_WORD}|\p{{N}}{{1,3}}{_SYMBOLS}{_LINES_AND_SPACES}"
 _QWEN2 = rf"{_CONTRACTION}|{_WORD}|\p{{N}}{_SYMBOLS}{_LINES_AND_SPACES}"
 _BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
 _CJK = "[一-龥぀-ゟ゠-ヿ]+"
+
+# Looking ahead to the end of a number takes quadratic time, so these look no further than 1,000 digits.
+_THREES_FROM_THE_RIGHT = r"\d{1,3}(?=(?:\d{3}){0,333}\b)"
+_BEFORE_THREES = r"(?=(\d{3}){1,333}(?!\d))"
 
 
 def _cased(contraction: str, digits: str, symbols: str = r"| ?[^\s\p{L}\p{N}]+[\r\n/]*") -> str:
@@ -114,7 +119,7 @@ _KINDS: dict[tuple[str, ...], PreTokenizer] = {
     )),
     ("tekken",): PreTokenizer((_TEKKEN,), ignore_merges=True, adds_bos=True),
     ("gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"): PreTokenizer((_GPT4O,)),
-    ("tiny_aya", "cohere2moe"): PreTokenizer((r"\d{1,3}(?=(?:\d{3})*\b)", _GPT4O)),
+    ("tiny_aya", "cohere2moe"): PreTokenizer((_THREES_FROM_THE_RIGHT, _GPT4O)),
     ("youtu",): PreTokenizer((
         "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|" + _CJK, _cased(f"{_CONTRACTION}?", r"\p{N}"),
     ), ignore_merges=True),
@@ -130,7 +135,7 @@ _KINDS: dict[tuple[str, ...], PreTokenizer] = {
     )),
     ("poro-chat", "bloom", "gpt3-finnish"): PreTokenizer((_BLOOM,)),
     ("viking",): PreTokenizer((_BLOOM, r"\p{N}")),
-    ("superbpe",): PreTokenizer((r"\p{N}+", r"(?=(\d{3})+(?!\d))")),
+    ("superbpe",): PreTokenizer((r"\p{N}+", _BEFORE_THREES)),
 }  # fmt: skip
 
 PRE_TOKENIZERS: dict[str, PreTokenizer] = {name: kind for names, kind in _KINDS.items() for name in names}

@@ -1,0 +1,96 @@
+"""Conversations keep what they have computed, and say the same as if they had not."""
+
+from __future__ import annotations
+
+import pytest
+
+import lutmac
+from lutmac.engine.conversation import Conversation
+from lutmac.engine.results import Completion
+from lutmac.errors import ContextOverflowError, InvalidRequestError
+from tiny_llama import CONTEXT, TinyLlama
+
+
+@pytest.fixture
+def model(tiny: TinyLlama) -> lutmac.Model:
+    return lutmac.load(tiny.path, threads=1)
+
+
+def say(conversation: Conversation, text: str) -> Completion:
+    completion = list(conversation.send(text, temperature=0.0, max_tokens=12))[-1].completion
+    assert completion is not None
+    return completion
+
+
+def test_a_turn_runs_only_what_is_new(model: lutmac.Model) -> None:
+    conversation = model.conversation(system="Be brief.")
+    first = say(conversation, "Hello")
+    assert first.timings.prefill_tokens == first.prompt_tokens
+    second = say(conversation, "And then?")
+    assert second.timings.prefill_tokens < second.prompt_tokens - first.prompt_tokens + 1
+
+
+def test_kept_keys_and_values_change_nothing(model: lutmac.Model) -> None:
+    conversation = model.conversation()
+    say(conversation, "Hello")
+    kept = say(conversation, "And then?")
+    afresh = model.chat(
+        [*conversation.messages[:-2], {"role": "user", "content": "And then?"}], temperature=0.0, max_tokens=12
+    )
+    assert kept.token_ids == afresh.token_ids
+
+
+def test_the_conversation_remembers_both_sides(model: lutmac.Model) -> None:
+    conversation = model.conversation(system="Be brief.")
+    reply = say(conversation, "Hello")
+    assert conversation.messages == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": reply.text},
+    ]
+
+
+def test_an_interrupted_reply_stays_as_far_as_it_was_read(model: lutmac.Model) -> None:
+    conversation = model.conversation()
+    stream = conversation.send("Hello", temperature=0.0, ignore_eos=True)
+    read = "".join(next(stream).text for _ in range(3))
+    stream.close()  # type: ignore[attr-defined]
+    assert conversation.messages[-1] == {"role": "assistant", "content": read}
+    assert say(conversation, "Go on").finish_reason
+
+
+def test_two_replies_at_once_are_an_error(model: lutmac.Model) -> None:
+    conversation = model.conversation()
+    stream = conversation.send("Hello", ignore_eos=True)
+    next(stream)
+    with pytest.raises(InvalidRequestError, match="still streaming"):
+        conversation.send("Hello again")
+
+
+def test_a_full_context_is_an_error_that_changes_nothing(model: lutmac.Model) -> None:
+    conversation = model.conversation()
+    with pytest.raises(ContextOverflowError, match=str(CONTEXT)):
+        conversation.send("a" * CONTEXT)
+    assert conversation.messages == []
+    assert say(conversation, "Hello").finish_reason
+
+
+def test_pages_of_idle_conversations_are_given_to_those_who_need_them(model: lutmac.Model) -> None:
+    conversations = [model.conversation() for _ in range(3)]
+    expected = []
+    for conversation in conversations:
+        list(conversation.send("Hello " * 60, temperature=0.0, max_tokens=None))
+        expected.append(conversation.messages[-1]["content"])
+    for _ in range(2):
+        for stream in [model.stream([65] * 400, max_tokens=None, ignore_eos=True) for _ in range(8)]:
+            next(stream)
+    assert [conversation.messages[-1]["content"] for conversation in conversations] == expected
+
+
+def test_a_dropped_conversation_gives_its_pages_back(model: lutmac.Model) -> None:
+    before = model._engine.available_pages()
+    conversation = model.conversation()
+    say(conversation, "Hello")
+    assert model._engine.available_pages() < before
+    del conversation
+    assert model._engine.available_pages() == before

@@ -1,0 +1,92 @@
+"""What generation gives back: text, reasons to stop, limits."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lutmac
+from lutmac.engine.generate import StopMatcher
+from lutmac.errors import ContextOverflowError, InvalidRequestError
+from tiny_llama import CONTEXT, END, IM_END, VOCAB
+
+PROMPT = "Once upon a time"
+
+
+def test_a_stream_is_the_completion_in_pieces(tiny_model: lutmac.Model) -> None:
+    chunks = list(tiny_model.stream(PROMPT, max_tokens=20, seed=1))
+    completion = chunks[-1].completion
+    assert completion is not None
+    assert completion.text == "".join(chunk.text for chunk in chunks)
+    assert completion.token_ids == tiny_model.generate(PROMPT, max_tokens=20, seed=1).token_ids
+    assert [chunk.finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+
+
+def test_max_tokens_ends_with_length(tiny_model: lutmac.Model) -> None:
+    completion = tiny_model.generate(PROMPT, max_tokens=5, seed=1, ignore_eos=True)
+    assert (len(completion.token_ids), completion.finish_reason) == (5, "length")
+    assert completion.prompt_tokens == len(PROMPT)
+    assert completion.timings.prefill_tokens == len(PROMPT)
+    assert completion.timings.decode_tokens == 4
+
+
+@pytest.mark.parametrize("end", [IM_END, END])
+def test_an_end_token_ends_with_stop_and_is_no_text(tiny_model: lutmac.Model, end: int) -> None:
+    completion = tiny_model.generate(PROMPT, logit_bias={end: 500.0})
+    assert (completion.text, completion.token_ids, completion.finish_reason) == ("", (), "stop")
+
+
+def test_the_context_ends_with_length(tiny_model: lutmac.Model) -> None:
+    completion = tiny_model.generate([65] * (CONTEXT - 3), max_tokens=None, ignore_eos=True)
+    assert (len(completion.token_ids), completion.finish_reason) == (3, "length")
+
+
+def test_a_prompt_that_fills_the_context_is_an_error_with_both_numbers(tiny_model: lutmac.Model) -> None:
+    with pytest.raises(ContextOverflowError, match=f"{CONTEXT + 10} tokens.*{CONTEXT}"):
+        tiny_model.stream([65] * (CONTEXT + 10))
+
+
+def test_a_stop_string_across_tokens_is_not_in_the_text(tiny_model: lutmac.Model) -> None:
+    """Every token is one byte here, so every longer stop string crosses tokens."""
+    whole = tiny_model.generate(PROMPT, max_tokens=40, temperature=0, ignore_eos=True).text
+    stop = whole[10:14]
+    completion = tiny_model.generate(PROMPT, max_tokens=40, temperature=0, ignore_eos=True, stop=[stop, "never this"])
+    assert completion.text == whole[: whole.index(stop)]
+    assert completion.finish_reason == "stop"
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=4), max_size=3), st.lists(st.text("ab", max_size=3), max_size=12))
+def test_stop_strings_cut_at_the_first_match_however_the_text_arrives(stops: list[str], pieces: list[str]) -> None:
+    matcher, text, seen, passed = StopMatcher(tuple(stops)), "".join(pieces), "", ""
+    for piece in pieces:
+        if not matcher.matched:
+            seen += piece
+            passed += matcher.push(piece)
+    passed += matcher.flush()
+    places = [seen.index(stop) for stop in stops if stop in seen]
+    assert matcher.matched == bool(places)
+    assert passed == seen[: min(places)] if places else passed == text
+
+
+@pytest.mark.parametrize("prompt", ["", [], [0.5], [[1]], [-1], [10**6], None])
+def test_a_wrong_prompt_is_an_error(tiny_model: lutmac.Model, prompt: object) -> None:
+    with pytest.raises(InvalidRequestError):
+        tiny_model.stream(prompt)  # type: ignore[arg-type]
+
+
+def test_control_tokens_in_a_prompt_are_text(tiny_model: lutmac.Model) -> None:
+    assert tiny_model.generate("<|im_end|>", max_tokens=1).prompt_tokens == len("<|im_end|>")
+
+
+def test_logits_are_those_that_generation_sees(tiny_model: lutmac.Model) -> None:
+    logits = tiny_model.logits([1, 2, 3])
+    assert logits.shape == (3, VOCAB)
+    assert tiny_model.generate([1, 2, 3], temperature=0, max_tokens=1, ignore_eos=True).token_ids == (
+        logits[-1].argmax(),
+    )
+
+
+def test_logits_beyond_the_context_are_an_error(tiny_model: lutmac.Model) -> None:
+    with pytest.raises(ContextOverflowError, match=f"{CONTEXT + 1} tokens.*{CONTEXT}"):
+        tiny_model.logits([1] * (CONTEXT + 1))

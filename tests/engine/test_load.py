@@ -1,0 +1,98 @@
+"""Loading: options, progress, what is wrong with a file or a name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lutmac
+from lutmac.errors import CheckpointError, InvalidRequestError, UnsupportedISAError, UnsupportedModelError
+from tiny_llama import CONTEXT, VOCAB, TinyLlama, make_tiny_llama
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("threads", 0),
+        ("threads", 1.5),
+        ("context", 1),
+        ("context", CONTEXT + 1),
+        ("precision", "double"),
+        ("max_batch_tokens", 0),
+    ],
+)
+def test_a_wrong_option_is_named(tiny: TinyLlama, option: str, value: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=option):
+        lutmac.load(tiny.path, **{option: value})
+
+
+def test_an_unknown_isa_is_an_error_that_names_those_that_run(tiny: TinyLlama) -> None:
+    with pytest.raises(UnsupportedISAError, match=r"isa=sse9.*this CPU runs .*portable"):
+        lutmac.load(tiny.path, isa="sse9")
+
+
+def test_the_environment_chooses_the_isa(tiny: TinyLlama, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUTMAC_ISA", "portable")
+    assert lutmac.load(tiny.path).info().isa == "portable"
+    monkeypatch.setenv("LUTMAC_ISA", "sse9")
+    with pytest.raises(UnsupportedISAError, match="LUTMAC_ISA=sse9"):
+        lutmac.load(tiny.path)
+
+
+def test_progress_ends_with_all_bytes(tiny: TinyLlama) -> None:
+    seen: list[tuple[int, int, str]] = []
+    lutmac.load(tiny.path, progress=lambda done, total, what: seen.append((done, total, what)))
+    assert seen[-1] == (seen[-1][1], seen[-1][1], "loading")
+    assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
+
+
+def test_info_says_what_was_loaded(tiny: TinyLlama) -> None:
+    info = lutmac.load(tiny.path, threads=2, context=128).info()
+    assert (info.architecture, info.layers, info.vocab_size) == ("llama", 2, VOCAB)
+    assert (info.context, info.trained_context, info.threads) == (128, CONTEXT, 2)
+    assert info.tensor_types == {"Q4_0": 15, "F32": 5}
+    assert 4.5 <= info.bits_per_weight < 5
+    assert info.weight_bytes == info.bytes_per_token  # every matrix is read, the tied one as the head
+
+
+def test_names_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUTMAC_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError, match=r"unknown model 'smollm3'.*smollm2.*hf:"):
+        lutmac.load("smollm3")
+    with pytest.raises(CheckpointError, match="lutmac pull smollm2"):
+        lutmac.load("smollm2")
+    with pytest.raises(CheckpointError, match=r"missing\.gguf: no such file"):
+        lutmac.load(tmp_path / "missing.gguf")
+    with pytest.raises(CheckpointError, match=r"hf:organisation/repository/file\.gguf"):
+        lutmac.load("hf:only-one-part")
+
+
+def test_files_that_are_no_models(tmp_path: Path) -> None:
+    (tmp_path / "empty.gguf").touch()
+    (tmp_path / "text.gguf").write_text("not a model, but long enough to look at " * 10)
+    for path in (tmp_path, tmp_path / "empty.gguf", tmp_path / "text.gguf"):
+        with pytest.raises(CheckpointError, match=str(path)):
+            lutmac.load(path)
+
+
+def test_a_truncated_file_is_an_error(tiny: TinyLlama, tmp_path: Path) -> None:
+    short = tmp_path / "short.gguf"
+    short.write_bytes(tiny.path.read_bytes()[:-5000])
+    with pytest.raises(CheckpointError, match=r"short\.gguf"):
+        lutmac.load(short)
+
+
+def test_an_unsupported_tensor_type_is_named(tmp_path: Path) -> None:
+    tiny = make_tiny_llama(tmp_path / "tiny.gguf", "Q4_0", kinds={"blk.0.ffn_up.weight": "TQ1_0"})
+    with pytest.raises(UnsupportedModelError, match=r"blk\.0\.ffn_up\.weight.*TQ1_0"):
+        lutmac.load(tiny.path)
+
+
+def test_importing_lutmac_is_cheap() -> None:
+    code = "import sys, lutmac; sys.exit(any(m in sys.modules for m in ('numpy', 'jinja2', 'tokenizers', 'rich')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert set(lutmac.__all__) <= {*dir(lutmac), *lutmac._HOMES}

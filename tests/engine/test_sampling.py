@@ -1,0 +1,74 @@
+"""Sampling parameters: their ranges, and that a seed decides the text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import lutmac
+from lutmac.errors import InvalidRequestError
+
+PROMPT = "Once upon a time"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", -0.1),
+        ("temperature", float("nan")),
+        ("temperature", "hot"),
+        ("top_k", -1),
+        ("top_k", 1.5),
+        ("top_p", 0.0),
+        ("top_p", 1.1),
+        ("min_p", -0.1),
+        ("min_p", 1.5),
+        ("repetition_penalty", 0.0),
+        ("presence_penalty", float("inf")),
+        ("frequency_penalty", None),
+        ("seed", -1),
+        ("seed", True),
+        ("logit_bias", {99999: 1.0}),
+        ("logit_bias", {1: float("inf")}),
+        ("logit_bias", [1]),
+        ("max_tokens", 0),
+        ("max_tokens", 2.5),
+        ("stop", ""),
+        ("stop", ["a", ""]),
+        ("stop", 3),
+        ("temprature", 1.0),
+    ],
+)
+def test_a_wrong_parameter_is_named(tiny_model: lutmac.Model, name: str, value: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=name):
+        tiny_model.stream(PROMPT, **{name: value})
+
+
+def test_same_seed_same_text(tiny_model: lutmac.Model) -> None:
+    def text(seed: int | None) -> str:
+        return tiny_model.generate(PROMPT, max_tokens=24, temperature=1.5, top_k=0, seed=seed, ignore_eos=True).text
+
+    assert text(7) == text(7)
+    assert len({text(seed) for seed in range(4)}) == 4
+    assert text(None) != text(None)
+
+
+def test_a_completion_tells_the_seed_that_repeats_it(tiny_model: lutmac.Model) -> None:
+    first = tiny_model.generate(PROMPT, max_tokens=24)
+    assert tiny_model.generate(PROMPT, max_tokens=24, seed=first.seed).token_ids == first.token_ids
+
+
+def test_greedy_takes_the_largest_logit(tiny_model: lutmac.Model) -> None:
+    ids = tiny_model.tokenizer.encode(PROMPT)
+    for token in tiny_model.generate(PROMPT, temperature=0, max_tokens=8, ignore_eos=True).token_ids:
+        assert token == tiny_model.logits(ids)[-1].argmax()
+        ids.append(token)
+
+
+def test_a_bias_can_force_and_forbid_a_token(tiny_model: lutmac.Model) -> None:
+    forced = tiny_model.generate(PROMPT, max_tokens=5, logit_bias={65: 500.0})
+    assert forced.text == "AAAAA"
+    best = tiny_model.generate(PROMPT, max_tokens=1, temperature=0, ignore_eos=True).token_ids[0]
+    other = tiny_model.generate(PROMPT, max_tokens=1, temperature=0, ignore_eos=True, logit_bias={best: -500.0})
+    assert other.token_ids[0] != best

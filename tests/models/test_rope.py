@@ -1,0 +1,45 @@
+"""Rotary frequencies, plain and scaled."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lutmac.models.metadata import MetadataReader
+from lutmac.models.rope import RopeScaling, make_rope, scaling_from_gguf
+
+PLAIN = 10000.0 ** (-np.arange(0, 64, 2) / 64)
+
+
+def test_plain_frequencies() -> None:
+    np.testing.assert_allclose(make_rope("half_split", 64, 10000.0, RopeScaling()).inverse_frequency, PLAIN)
+
+
+def test_linear_scaling_divides_all_frequencies() -> None:
+    rope = make_rope("half_split", 64, 10000.0, RopeScaling("linear", 4.0))
+    np.testing.assert_allclose(rope.inverse_frequency, PLAIN / 4)
+    assert rope.attention_factor == 1
+
+
+def test_factors_divide_frequencies_one_by_one() -> None:
+    factors = tuple(np.linspace(1, 8, 32))
+    np.testing.assert_allclose(
+        make_rope("interleaved", 64, 1e4, RopeScaling(), factors).inverse_frequency, PLAIN / factors
+    )
+
+
+def test_yarn_keeps_high_frequencies_and_divides_low_ones() -> None:
+    rope = make_rope("half_split", 64, 10000.0, RopeScaling("yarn", 16.0, original_context=4096))
+    share = np.array(rope.inverse_frequency) / PLAIN
+    assert share[0] == 1  # turns 652 times in 4096 positions
+    assert share[-1] == pytest.approx(1 / 16)  # turns a tenth of once
+    assert (np.diff(share) < 1e-12).all()
+    assert rope.attention_factor == pytest.approx(1 + 0.1 * np.log(16))
+
+
+def test_scaling_from_metadata() -> None:
+    metadata = {"x.rope.scaling.type": "yarn", "x.rope.scaling.factor": 4.0}
+    scaling = scaling_from_gguf(MetadataReader(metadata, "x"), 8192)
+    assert scaling == RopeScaling("yarn", 4.0, 8192)
+    assert scaling_from_gguf(MetadataReader({}, "x"), 8192) == RopeScaling()
+    assert scaling_from_gguf(MetadataReader({"x.rope.scale_linear": 2.0}, "x"), 8192) == RopeScaling("linear", 2.0)
