@@ -56,20 +56,27 @@ $(VENV)/.python:
 	$$python -m venv $(VENV) || { echo "cannot create $(VENV): $$python needs its venv module (Debian and Ubuntu: python3-venv)" >&2; exit 1; }
 	@touch $@
 
-$(VENV)/.lutmac: $(SOURCES) | $(VENV)/.python
-	@echo 'building and installing lutmac'
-	@$(PIP) install .
+# One of the lists of requirements in pyproject.toml, one a line.
+REQUIREMENTS = $(BIN)/python -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb")); \
+  print(*{**project["project"]["optional-dependencies"], "build": project["build-system"]["requires"]}[sys.argv[1]], sep="\n")'
+
+# Builds in the environment itself: an isolated one is new each time, and would compile everything again.
+$(VENV)/.build: | $(VENV)/.python
+	@$(REQUIREMENTS) build > $(VENV)/build.txt
+	@$(PIP) install -r $(VENV)/build.txt 'cmake>=3.20' ninja
 	@touch $@
 
-# The extras alone, without building lutmac again: their lists stand in pyproject.toml.
-EXTRA = $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")'
+$(VENV)/.lutmac: $(SOURCES) | $(VENV)/.build
+	@echo 'building and installing lutmac'
+	@$(PIP) install --no-build-isolation .
+	@touch $@
 
 $(VENV)/.test: $(VENV)/.lutmac
-	@$(EXTRA) test > $(VENV)/test.txt
+	@$(REQUIREMENTS) test > $(VENV)/test.txt
 	@$(PIP) install -r $(VENV)/test.txt
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test
-	@$(EXTRA) dev > $(VENV)/dev.txt
+	@$(REQUIREMENTS) dev > $(VENV)/dev.txt
 	@$(PIP) install -r $(VENV)/dev.txt
 	@touch $@

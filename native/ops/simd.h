@@ -27,7 +27,8 @@ inline constexpr int kRegisters = 16;
 #endif
 
 typedef float Floats __attribute__((vector_size(4 * kLanes)));
-typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
+typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));  // what a comparison gives
+typedef uint32_t Bits __attribute__((vector_size(4 * kLanes)));
 
 // Largest finite f16. Keys and values beyond it are stored as it, so that no infinity enters the cache.
 inline constexpr float kHalfMax = 65504.0f;
@@ -81,7 +82,6 @@ inline void store_half(uint16_t* to, Floats x) {
 #else
 
 typedef uint16_t Halves __attribute__((vector_size(2 * kLanes)));
-typedef uint32_t Bits __attribute__((vector_size(4 * kLanes)));
 
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
 inline Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
@@ -145,7 +145,7 @@ inline ExpParts exp_parts(Floats x) {
   p = multiply_add(p, r, broadcast(0x1.555492p-3f));
   p = multiply_add(p, r, broadcast(0x1.fffffcp-2f));
   p = multiply_add(p, r * r, r);
-  const Floats power = (Floats)(((Ints)shifted << 23) + (127 << 23));
+  const Floats power = (Floats)(((Bits)shifted << 23) + (127u << 23));
   return {power, p};
 }
 

@@ -59,17 +59,21 @@ void Program::reserve_scratch(int64_t bytes) {
   step_.scratch_bytes = bytes;
 }
 
-void Program::walk(int threads, int) {
-  Counter* counter = counters_.data();
+void Program::walk() {
+  Progress* progress = progress_.data();
   for (const auto& operation : operations_) {
     const int phases = operation->phases();
-    for (int phase = 0; phase < phases; ++phase, ++counter) {
-      const int64_t tasks = operation->tasks(step_, phase);
-      if (tasks == 0) continue;  // for every thread alike
-      for (int64_t task; (task = counter->next.fetch_add(1, std::memory_order_relaxed)) < tasks;) {
+    for (int phase = 0; phase < phases; ++phase, ++progress) {
+      const uint32_t tasks = static_cast<uint32_t>(operation->tasks(step_, phase));
+      uint32_t own = 0;
+      for (int64_t task; (task = progress->claimed.fetch_add(1, std::memory_order_relaxed)) < tasks; ++own) {
         operation->run(step_, phase, task);
       }
-      if (threads > 1) barrier_->wait();
+      if (own > 0 && progress->done.fetch_add(own, std::memory_order_acq_rel) + own == tasks) {
+        progress->done.notify_all();
+      } else {
+        wait_until(progress->done, tasks);
+      }
     }
   }
 }
@@ -95,13 +99,12 @@ void Program::step(const Cache& cache, const Input& input, int threads) {
 
   size_t phases = 0;
   for (const auto& operation : operations_) phases += static_cast<size_t>(operation->phases());
-  if (counters_.size() != phases) counters_ = std::vector<Counter>(phases);
-  for (Counter& counter : counters_) counter.next.store(0, std::memory_order_relaxed);
-  if (threads != barrier_threads_) {
-    barrier_ = std::make_unique<Barrier>(threads);
-    barrier_threads_ = threads;
+  if (progress_.size() != phases) progress_ = std::vector<Progress>(phases);
+  for (Progress& progress : progress_) {
+    progress.claimed.store(0, std::memory_order_relaxed);
+    progress.done.store(0, std::memory_order_relaxed);
   }
-  auto job = [this, threads](int thread) { walk(threads, thread); };
+  auto job = [this](int) { walk(); };
   ThreadPool::instance().run(threads, job);
 }
 

@@ -1,7 +1,8 @@
 // A program: the flat list of operations for one step, and the executor that walks it.
 //
-// Every thread walks the whole list. An operation is one or two phases, a phase is tasks claimed from a counter, and a
-// barrier stands after each phase. Nothing is allocated while a step runs.
+// Every thread walks the whole list. An operation is one or two phases, a phase is tasks claimed from a counter, and the
+// next phase begins when all its tasks are done: not when all threads arrive, so one that another process keeps from
+// running holds nobody up while it has no task. Nothing is allocated while a step runs.
 #pragma once
 
 #include <memory>
@@ -96,7 +97,7 @@ class Program {
   void step(const Cache& cache, const Input& input, int threads);
 
  private:
-  void walk(int threads, int thread);
+  void walk();
 
   const TargetEntry& target_;
   struct CachedLayer {
@@ -110,13 +111,12 @@ class Program {
   std::vector<std::unique_ptr<Operation>> operations_;
   std::unique_ptr<Mapping> arena_, scratch_;
   std::vector<int32_t> token_sequence_, token_position_;
-  // A counter per phase of each operation, each on a cache line of its own.
-  struct alignas(64) Counter {
-    std::atomic<int64_t> next{0};
+  // Of each phase of each operation, on a cache line of its own.
+  struct alignas(64) Progress {
+    std::atomic<int64_t> claimed{0};
+    std::atomic<uint32_t> done{0};
   };
-  std::vector<Counter> counters_;
-  std::unique_ptr<Barrier> barrier_;
-  int barrier_threads_ = 0;
+  std::vector<Progress> progress_;
   Step step_;
   std::mutex mutex_;
 };

@@ -26,16 +26,22 @@ void relax() {
 // Longer than any imbalance between operations of a step, shorter than a scheduler's time slice.
 constexpr std::chrono::microseconds kSpin{50};
 
-// Waits until value differs from old: spins, then sleeps.
-void wait_for_change(const std::atomic<uint32_t>& value, uint32_t old) {
+// Calls done() until it is true, or the time for spinning is over.
+template <typename Done>
+bool spin(Done done) {
   const auto deadline = std::chrono::steady_clock::now() + kSpin;
   do {
     for (int i = 0; i < 32; ++i) {
-      if (value.load(std::memory_order_acquire) != old) return;
+      if (done()) return true;
       relax();
     }
   } while (std::chrono::steady_clock::now() < deadline);
-  while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
+  return false;
+}
+
+void wait_for_change(const std::atomic<uint32_t>& value, uint32_t old) {
+  if (spin([&] { return value.load(std::memory_order_acquire) != old; })) return;
+  value.wait(old, std::memory_order_acquire);
 }
 
 // cpu.max of cgroup v2 ("max" or microseconds per period): whole cores, at least 1; 0 when there is no quota.
@@ -65,15 +71,11 @@ int first_sibling(int cpu) {
 
 }  // namespace
 
-void Barrier::wait() {
-  const uint32_t generation = generation_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
-    arrived_.store(0, std::memory_order_relaxed);
-    generation_.fetch_add(1, std::memory_order_release);
-    generation_.notify_all();
-    return;
+void wait_until(const std::atomic<uint32_t>& value, uint32_t wanted) {
+  if (spin([&] { return value.load(std::memory_order_acquire) == wanted; })) return;
+  for (uint32_t now; (now = value.load(std::memory_order_acquire)) != wanted;) {
+    value.wait(now, std::memory_order_acquire);
   }
-  wait_for_change(generation_, generation);
 }
 
 ThreadPool& ThreadPool::instance() {
@@ -103,7 +105,7 @@ void ThreadPool::work(int thread, uint32_t seen) {
     if (stop_.load(std::memory_order_acquire)) return;
     ++seen;
     if (thread < active_) job_(context_, thread);
-    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_one();
+    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_all();
   }
 }
 
@@ -117,15 +119,11 @@ void ThreadPool::run(int count, void (*job)(void*, int), void* context) {
   active_ = count;
   job_ = job;
   context_ = context;
-  running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  running_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   job(context, 0);
-  for (int left; (left = running_.load(std::memory_order_acquire)) != 0;) {
-    for (int i = 0; i < 2000 && running_.load(std::memory_order_acquire) != 0; ++i) relax();
-    left = running_.load(std::memory_order_acquire);
-    if (left != 0) running_.wait(left, std::memory_order_acquire);
-  }
+  wait_until(running_, 0);
 }
 
 int default_threads() {

@@ -9,17 +9,9 @@
 
 namespace lutmac {
 
-// A barrier for the threads of one job. A waiting thread spins briefly, then sleeps: another process may hold its core.
-class Barrier {
- public:
-  explicit Barrier(int threads) : threads_(threads) {}
-  void wait();
-
- private:
-  const int threads_;
-  std::atomic<int> arrived_{0};
-  std::atomic<uint32_t> generation_{0};
-};
+// Waits until value is `wanted`: spins briefly, then sleeps, for another process may hold the core of whoever is to
+// change it. Whoever changes it calls notify_all.
+void wait_until(const std::atomic<uint32_t>& value, uint32_t wanted);
 
 class ThreadPool {
  public:
@@ -56,7 +48,7 @@ class ThreadPool {
   std::mutex job_mutex_;  // one job at a time
   std::vector<std::thread> workers_;
   std::atomic<uint32_t> generation_{0};
-  std::atomic<int> running_{0};
+  std::atomic<uint32_t> running_{0};  // workers that have yet to finish the current job
   std::atomic<bool> stop_{false};
   int active_ = 0;  // threads of the current job
   void (*job_)(void*, int) = nullptr;

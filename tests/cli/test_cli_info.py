@@ -8,7 +8,17 @@ def test_what_a_person_wants_to_know(lutmac, smollm2_path):
     result = lutmac("info", smollm2_path)
     assert result.returncode == 0
     assert result.stderr == ""
-    for words in ("llama", "134.5 million", "Q4_1", "F32", "5.74 bits", "8192", "ISA target", "98.4 MB", "packed weights"):
+    for words in (
+        "llama",
+        "134.5 million",
+        "Q4_1",
+        "F32",
+        "5.74 bits",
+        "8192",
+        "ISA target",
+        "98.4 MB",
+        "packed weights",
+    ):
         assert words in result.stdout
 
 

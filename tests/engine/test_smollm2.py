@@ -30,7 +30,7 @@ def test_it_answers_in_a_chat_and_stops_by_itself(model: lutmac.Model) -> None:
 
 
 def test_it_is_the_same_bits_in_chunks_and_with_more_threads(model: lutmac.Model, smollm2_path: Path) -> None:
-    tokens = model.tokenizer.encode("It is the same in batches of one and of seven, in chunks of one and of 33. " * 4)
+    tokens = model.tokenizer.encode("It is the same in batches of one and of seven, in chunks of one and of 33. " * 2)
     chunked = lutmac.load(smollm2_path, threads=1, max_batch_tokens=33)
     np.testing.assert_array_equal(chunked.logits(tokens), model.logits(tokens))
 
@@ -45,9 +45,10 @@ def test_default_precision_is_near_exact(model: lutmac.Model, smollm2_path: Path
     assert divergence.mean() < 2e-3
 
 
-def test_other_python_threads_run_while_it_computes(model: lutmac.Model) -> None:
-    """A step of 500 tokens holds nobody up for longer than half of it."""
-    worker = Thread(target=model.logits, args=([1] * 500,))
+def test_other_python_threads_run_while_it_computes(model: lutmac.Model, isa_target: str) -> None:
+    """A step of many tokens holds nobody up for longer than half of it."""
+    count = 32 if isa_target == "portable" else 400  # a second or so
+    worker = Thread(target=model.logits, args=([1] * count,))
     began = last = time.perf_counter()
     longest = 0.0
     worker.start()

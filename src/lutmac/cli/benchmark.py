@@ -13,7 +13,7 @@ from lutmac.cli.output import format_bytes, print_table
 from lutmac.engine.resolve import resolve
 
 MEMORY_BUFFER_MEGABYTES = 1024  # several times the largest last-level cache that one is likely to meet
-MEMORY_PASSES = 5
+MEMORY_PASSES = 4
 
 
 class Lutmac:
@@ -148,18 +148,22 @@ def _measure_all(
     contestants: list[Contestant], counts: list[int], plan: Plan, progress: Callable[[int, int, str], None]
 ) -> tuple[list[Rates], dict[int, float]]:
     """Rates of all contestants, and the memory's read rate, for each number of threads."""
-    total, done = len(counts) * (1 + runs_of(contestants, plan)), 0
+    total, done = len(counts) * (2 + runs_of(contestants, plan)), 0
 
     def advance() -> None:
         nonlocal done
         done += 1
         progress(done, total, "measuring")
 
+    def memory_rate(threads: int) -> float:
+        advance()
+        return _native.memory_read_rate(threads, MEMORY_BUFFER_MEGABYTES, MEMORY_PASSES)
+
     rates, memory_read = [], {}
     for count in counts:
-        memory_read[count] = _native.memory_read_rate(count, MEMORY_BUFFER_MEGABYTES, MEMORY_PASSES)
-        advance()
+        before = memory_rate(count)  # and after: what else the machine does changes within the minutes between
         rates += measure(contestants, plan, count, advance)
+        memory_read[count] = max(before, memory_rate(count))
     return rates, memory_read
 
 
