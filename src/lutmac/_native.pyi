@@ -61,7 +61,7 @@ class Matrix:
     def columns(self) -> int: ...
     @property
     def kind(self) -> str:
-        """"lowbit" or "dense"."""
+        """ "lowbit" or "dense"."""
 
     @property
     def bits(self) -> int:
@@ -95,38 +95,93 @@ class Program:
     ``rows`` of an operation is "tokens" (all rows of the batch) or "outputs" (the rows that want logits).
     """
 
-    def __init__(self, *, target: str, max_tokens: int, max_sequences: int, max_context: int, arena_bytes: int,
-                 num_layers: int, num_cache_groups: int) -> None: ...
+    def __init__(
+        self,
+        *,
+        target: str,
+        max_tokens: int,
+        max_sequences: int,
+        max_context: int,
+        arena_bytes: int,
+        num_layers: int,
+        num_cache_groups: int,
+    ) -> None: ...
     def embed(self, *, matrix: Matrix, out: int, scale: float) -> None: ...
     def gather_outputs(self, *, x: int, width: int, out: int) -> None:
         """Copies the output rows of x to the front of out."""
 
-    def norm(self, *, rows: str, x: int, width: int, weight: NDArray[Any], weight_bias: float, eps: float,
-             out: int | None, forms: list[tuple[str, int]]) -> None:
+    def norm(
+        self,
+        *,
+        rows: str,
+        x: int,
+        width: int,
+        weight: NDArray[Any],
+        weight_bias: float,
+        eps: float,
+        out: int | None,
+        forms: list[tuple[str, int]],
+    ) -> None:
         """RMSNorm of x, written to out (f32) and prepared into each (form, buffer)."""
 
     def prepare(self, *, rows: str, x: int, width: int, forms: list[tuple[str, int]]) -> None: ...
-    def matmul(self, *, rows: str, products: list[tuple[Matrix, int, int, NDArray[Any] | None, bool]],
-               exact: bool) -> None:
+    def matmul(
+        self, *, rows: str, products: list[tuple[Matrix, int, int, NDArray[Any] | None, bool]], exact: bool
+    ) -> None:
         """Products that may run side by side: (matrix, input buffer, output buffer, bias, accumulate)."""
 
     def logits(self, *, matrix: Matrix, x: int, exact: bool, softcap: float) -> None:
         """The head: over the output rows, into the array handed to step."""
 
-    def rope_store(self, *, layer: int, cache_group: int, q: int, k: int, v: int, num_heads: int, num_kv_heads: int,
-                   head_dim: int, style: str, rotary_dim: int, inverse_frequency: NDArray[Any],
-                   attention_factor: float) -> None:
+    def rope_store(
+        self,
+        *,
+        layer: int,
+        cache_group: int,
+        q: int,
+        k: int,
+        v: int,
+        num_heads: int,
+        num_kv_heads: int,
+        head_dim: int,
+        style: str,
+        rotary_dim: int,
+        inverse_frequency: NDArray[Any],
+        attention_factor: float,
+    ) -> None:
         """Rotates q and k and stores k and v. style: "half_split" or "interleaved"."""
 
-    def attention(self, *, layer: int, cache_group: int, q: int, out: int, num_heads: int, num_kv_heads: int,
-                  head_dim: int, scale: float, softcap: float, window: int) -> None: ...
-    def gated_activation(self, *, rows: str, kind: str, gate: int, up: int, width: int, out: int | None,
-                         forms: list[tuple[str, int]]) -> None:
+    def attention(
+        self,
+        *,
+        layer: int,
+        cache_group: int,
+        q: int,
+        out: int,
+        num_heads: int,
+        num_kv_heads: int,
+        head_dim: int,
+        scale: float,
+        softcap: float,
+        window: int,
+    ) -> None: ...
+    def gated_activation(
+        self, *, rows: str, kind: str, gate: int, up: int, width: int, out: int | None, forms: list[tuple[str, int]]
+    ) -> None:
         """activation(gate) * up. kind: "silu", "gelu_tanh", "gelu", "relu_squared"."""
 
-    def step(self, cache: Cache, *, tokens: NDArray[Any], sequence_start: NDArray[Any], first_position: NDArray[Any],
-             block_tables: list[NDArray[Any]], output_rows: NDArray[Any], logits: NDArray[Any] | None,
-             threads: int) -> None:
+    def step(
+        self,
+        cache: Cache,
+        *,
+        tokens: NDArray[Any],
+        sequence_start: NDArray[Any],
+        first_position: NDArray[Any],
+        block_tables: list[NDArray[Any]],
+        output_rows: NDArray[Any],
+        logits: NDArray[Any] | None,
+        threads: int,
+    ) -> None:
         """Runs one step. tokens [n], sequence_start [s + 1], first_position [s], output_rows [r]: int32.
 
         block_tables: one [s, pages] int32 array per cache group. logits: [r, vocab] float32, written.
@@ -146,9 +201,20 @@ def page_bytes(num_kv_heads: int, head_dim: int) -> int: ...
 class Sampler:
     """Draws token ids from logits. Same seed and same calls, same ids."""
 
-    def __init__(self, *, temperature: float, top_k: int, top_p: float, min_p: float, repetition_penalty: float,
-                 presence_penalty: float, frequency_penalty: float, logit_bias_ids: NDArray[Any],
-                 logit_bias: NDArray[Any], seed: int) -> None:
+    def __init__(
+        self,
+        *,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+        min_p: float,
+        repetition_penalty: float,
+        presence_penalty: float,
+        frequency_penalty: float,
+        logit_bias_ids: NDArray[Any],
+        logit_bias: NDArray[Any],
+        seed: int,
+    ) -> None:
         """temperature 0: greedy. top_k 0: off. logit_bias_ids [b] int32 and logit_bias [b] float32."""
 
     def sample(self, logits: NDArray[Any], penalized: NDArray[Any], generated_from: int) -> int:

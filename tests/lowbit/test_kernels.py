@@ -149,9 +149,7 @@ def test_a_token_does_not_depend_on_its_batch(target, case, seed, exact):
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @EXAMPLES
-@given(
-    rows=st.integers(1, 150), blocks=st.integers(1, 24), tokens=st.integers(1, 40), seed=st.integers(0, 2**32 - 1)
-)
+@given(rows=st.integers(1, 150), blocks=st.integers(1, 24), tokens=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
 def test_dense_products(target, dtype, rows, blocks, tokens, seed):
     rng = np.random.default_rng(seed)
     weights = rng.standard_normal((rows, blocks * 32)).astype(np.float32)
