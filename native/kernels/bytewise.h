@@ -34,6 +34,8 @@ struct Bytewise {
   static constexpr int kTileRows = 4 * kLanes;
   // How far ahead of the loads weights are fetched: a page, so that the prefetch crosses into the next one in time.
   static constexpr int kPrefetch = 4096;
+  // The same for parameters, of which there are fewer: about as far ahead in weights.
+  static constexpr int kParamPrefetch = 1024;
 
   static constexpr bool has_quad(int bits) { return bits >= 4; }
   static constexpr bool has_pair(int bits) { return bits & 2; }
@@ -367,8 +369,9 @@ struct Bytewise {
     }
   }
 
-  // load_group for the common kinds, in registers.
-  static void load_params(const LowBit& w, int64_t tile, int64_t group, float center, float* scale, float* offset) {
+  // load_group for the common kinds, in registers. One token reads each parameter once: `ahead` fetches them early.
+  static void load_params(const LowBit& w, int64_t tile, int64_t group, float center, bool ahead, float* scale,
+                          float* offset) {
     if (w.scale_kind != ParamKind::f16 || (w.offset_kind != ParamKind::f16 && w.offset_kind != ParamKind::none)) {
       load_group(w, kTileRows, tile, group, center, scale, offset);
       return;
@@ -377,6 +380,12 @@ struct Bytewise {
     const uint16_t* scales = reinterpret_cast<const uint16_t*>(w.scale) + at;
     const uint16_t* offsets = reinterpret_cast<const uint16_t*>(w.offset) + at;
     const Float shift = Simd::set_float(center - w.zero_point);
+    if (ahead) {
+      for (int64_t byte = kParamPrefetch; byte < kParamPrefetch + kTileRows * 2; byte += 64) {
+        Simd::prefetch(reinterpret_cast<const uint8_t*>(scales) + byte);
+        if (w.offset_kind != ParamKind::none) Simd::prefetch(reinterpret_cast<const uint8_t*>(offsets) + byte);
+      }
+    }
     for (int t = 0; t < kTileRows; t += kLanes) {
       const Float s = Simd::load_half(scales + t);
       Simd::store_float(scale + t, s);
@@ -399,7 +408,7 @@ struct Bytewise {
       for (int half = 0; half <= (halves ? 1 : 0); ++half) {
         const bool first = halves || in_group == 0;
         const bool last = halves || in_group + 1 == group_blocks || block + 1 == blocks;
-        if (first) load_params(w, tile, group, center_of(kBits), state.scale, state.offset);
+        if (first) load_params(w, tile, group, center_of(kBits), kTokens == 1, state.scale, state.offset);
         segment<kBits, kTokens>(w.columns, codes, x, args.x_stride, {block, half, halves}, first, last, state);
         in_group = last ? 0 : in_group + 1;
         group += last;

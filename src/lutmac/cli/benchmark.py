@@ -156,9 +156,11 @@ def _measure_all(
         progress(done, total, "measuring")
 
     def memory_rate(threads: int) -> float:
+        rate = _native.memory_read_rate(threads, MEMORY_BUFFER_MEGABYTES, MEMORY_PASSES)
         advance()
-        return _native.memory_read_rate(threads, MEMORY_BUFFER_MEGABYTES, MEMORY_PASSES)
+        return rate
 
+    progress(0, total, "measuring")
     rates, memory_read = [], {}
     for count in counts:
         before = memory_rate(count)  # and after: what else the machine does changes within the minutes between

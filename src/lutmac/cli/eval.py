@@ -45,6 +45,7 @@ def ppl(
 
     with ProgressBar(shown=not as_json) as bar:
         loaded = lutmac.load(model, threads=threads, context=ctx, precision=precision.value, progress=bar)
+        bar(0, windows, "perplexity")
         result = loaded.perplexity(content, ctx=ctx, windows=windows, progress=bar)
     if as_json:
         figures = {"model": loaded.info().path, "isa": loaded.info().isa, "precision": precision.value}

@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 a mistake in the request or the file, 130 interrupted by C
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -102,6 +103,11 @@ def _usage_message(error: Exception) -> str:
 
 def main() -> None:
     """Entry point of the `lutmac` script."""
+    # NumPy's BLAS, of which lutmac makes no use, would start a thread for every core as it is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # A vocabulary is hundreds of thousands of small objects: by default the collector would look through them again and
+    # again while they are made, for a tenth of the time to the first token.
+    gc.set_threshold(200_000, 20, 20)
     sys.exit(run_command(sys.argv[1:]))
 
 

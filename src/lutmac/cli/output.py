@@ -60,7 +60,8 @@ class ProgressBar:
         self._shown = shown and sys.stderr.isatty()
         self._begin = time.monotonic()
         self._bar: Any = None
-        self._tasks: dict[str, Any] = {}
+        self._task: Any = None
+        self._what = ""
 
     def __enter__(self) -> Self:
         """The bar itself."""
@@ -75,14 +76,16 @@ class ProgressBar:
             self._bar = None
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        """Shows `done` of `total` steps of `what`; a new `what` is a new line."""
+        """Shows `done` of `total` steps of `what`; a new `what` takes the place of the one before."""
         if not self._shown or (self._bar is None and time.monotonic() - self._begin < BAR_DELAY_SECONDS):
             return
         if self._bar is None:
             self._bar = _start_bar()
-        if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(what, total=total)
-        self._bar.update(self._tasks[what], completed=done, total=total)
+            self._task = self._bar.add_task(what, total=total)
+        elif what != self._what:
+            self._bar.reset(self._task, description=what)
+        self._what = what
+        self._bar.update(self._task, completed=done, total=total)
 
 
 def _start_bar() -> Any:

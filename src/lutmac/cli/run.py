@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -73,8 +75,11 @@ def run(
 
     import lutmac  # noqa: PLC0415 - the engine costs more to import than a help text may take
 
+    load = lutmac.load
+    if not raw:  # loading leaves Python idle for longer than the templates' Jinja takes to import
+        Thread(target=import_module, args=("lutmac.text.sandbox",), daemon=True).start()
     with ProgressBar(shown=not as_json) as bar:
-        model = lutmac.load(name, threads=threads, context=context, precision=precision.value, progress=bar)
+        model = load(name, threads=threads, context=context, precision=precision.value, progress=bar)
     messages = [{"role": "system", "content": system}] if system is not None else []
     messages.append({"role": "user", "content": prompt})
     chunks = model.stream(prompt, **sampling) if raw else model.chat(messages, stream=True, **sampling)

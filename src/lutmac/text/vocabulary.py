@@ -113,7 +113,7 @@ class Vocabulary:
 def strings(metadata: Mapping[str, Any], name: str) -> list[str]:
     """The list of strings `tokenizer.ggml.<name>`. Raises CheckpointError where it is missing or something else."""
     value = metadata.get(_PREFIX + name)
-    if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(text, str) for text in value):
+    if not isinstance(value, Sequence) or isinstance(value, str) or not set(map(type, value)) <= {str}:
         fault = "missing" if value is None else "no list of strings"
         raise CheckpointError(f"the file's tokenizer cannot be read: {_PREFIX}{name} is {fault}")
     return value if isinstance(value, list) else list(value)
