@@ -3,11 +3,12 @@
 
 #include <algorithm>
 #include <optional>
+#include <vector>
 
 #include <nanobind/stl/optional.h>
 
 #include "python/bindings.h"
-#include "runtime/packed_matrix.h"
+#include "runtime/packer.h"
 #include "runtime/thread_pool.h"
 
 namespace lutmac {
@@ -49,55 +50,75 @@ ParamArray param(const std::optional<AnyArray>& values, const std::optional<AnyA
   return out;
 }
 
-std::shared_ptr<PackedMatrix> pack_lowbit(const std::string& target, int64_t rows, int64_t columns, int bits,
-                                          int64_t group_size, const Bytes& source, int block_weights, int block_bytes,
-                                          const Runs& runs, int code_xor, const AnyArray& scale,
-                                          const std::optional<AnyArray>& scale_super, int scale_groups_per_super,
-                                          float zero_point, const std::optional<AnyArray>& offset,
-                                          const std::optional<AnyArray>& offset_super, int offset_groups_per_super,
-                                          int threads) {
-  require(group_size > 0 && columns > 0, "columns and group size must be positive");
-  require(static_cast<int64_t>(source.shape(0)) == rows, "the source must have one line per row");
-  const int64_t groups = (columns + group_size - 1) / group_size;
-  LowBitSource in;
-  in.rows = rows;
-  in.columns = columns;
-  in.bits = bits;
-  in.group_size = group_size;
-  in.bytes = source.data();
-  in.row_bytes = static_cast<int64_t>(source.shape(1));
-  in.block_weights = block_weights;
-  in.block_bytes = block_bytes;
-  for (size_t i = 0; i < runs.shape(0); ++i) {
-    const int32_t* r = runs.data() + i * 7;
-    in.runs.push_back({r[0], r[1], r[2], r[3], r[4], r[5], r[6]});
-  }
-  in.code_xor = static_cast<uint8_t>(code_xor);
-  in.zero_point = zero_point;
-  in.scale = param(scale, scale_super, scale_groups_per_super, rows, groups, "scale");
-  in.offset = param(offset, offset_super, offset_groups_per_super, rows, groups, "offset");
-  const TargetEntry& entry = find_target(target);
-  const nb::gil_scoped_release release;
-  return PackedMatrix::pack(entry, in, std::max(threads, 1));
-}
+// A packer that keeps the arrays it reads from alive.
+class ArrayPacker {
+ public:
+  ArrayPacker(const std::string& target, int threads) : packer_(find_target(target), std::max(threads, 1)) {}
 
-std::shared_ptr<PackedMatrix> pack_dense(const std::string& target, const AnyArray& data, int threads) {
-  using Code = nb::dlpack::dtype_code;
-  DenseType type;
-  if (is_type(data, Code::Float, 32)) {
-    type = DenseType::f32;
-  } else if (is_type(data, Code::Float, 16)) {
-    type = DenseType::f16;
-  } else if (is_type(data, Code::UInt, 16)) {
-    type = DenseType::bf16;
-  } else {
-    throw std::invalid_argument("data must be float32, float16, or uint16 holding bfloat16 bits");
+  std::shared_ptr<PackedMatrix> add_lowbit(int64_t rows, int64_t columns, int bits, int64_t group_size,
+                                           const Bytes& source, int block_weights, int block_bytes, const Runs& runs,
+                                           int code_xor, const AnyArray& scale,
+                                           const std::optional<AnyArray>& scale_super, int scale_groups_per_super,
+                                           float zero_point, const std::optional<AnyArray>& offset,
+                                           const std::optional<AnyArray>& offset_super, int offset_groups_per_super) {
+    require(group_size > 0 && columns > 0, "columns and group size must be positive");
+    require(static_cast<int64_t>(source.shape(0)) == rows, "the source must have one line per row");
+    const int64_t groups = (columns + group_size - 1) / group_size;
+    LowBitSource in;
+    in.rows = rows;
+    in.columns = columns;
+    in.bits = bits;
+    in.group_size = group_size;
+    in.bytes = source.data();
+    in.row_bytes = static_cast<int64_t>(source.shape(1));
+    in.block_weights = block_weights;
+    in.block_bytes = block_bytes;
+    for (size_t i = 0; i < runs.shape(0); ++i) {
+      const int32_t* r = runs.data() + i * 7;
+      in.runs.push_back({r[0], r[1], r[2], r[3], r[4], r[5], r[6]});
+    }
+    in.code_xor = static_cast<uint8_t>(code_xor);
+    in.zero_point = zero_point;
+    in.scale = param(scale, scale_super, scale_groups_per_super, rows, groups, "scale");
+    in.offset = param(offset, offset_super, offset_groups_per_super, rows, groups, "offset");
+    auto matrix = packer_.add(in);
+    sources_.push_back(source);
+    for (const auto& array : {std::optional<AnyArray>(scale), scale_super, offset, offset_super}) {
+      if (array) params_.push_back(*array);
+    }
+    return matrix;
   }
-  const TargetEntry& entry = find_target(target);
-  const nb::gil_scoped_release release;
-  return PackedMatrix::pack(entry, type, data.data(), static_cast<int64_t>(data.shape(0)),
-                            static_cast<int64_t>(data.shape(1)), std::max(threads, 1));
-}
+
+  std::shared_ptr<PackedMatrix> add_dense(const AnyArray& data) {
+    using Code = nb::dlpack::dtype_code;
+    DenseSource in{DenseType::f32, data.data(), static_cast<int64_t>(data.shape(0)),
+                   static_cast<int64_t>(data.shape(1))};
+    if (is_type(data, Code::Float, 16)) {
+      in.type = DenseType::f16;
+    } else if (is_type(data, Code::UInt, 16)) {
+      in.type = DenseType::bf16;
+    } else {
+      require(is_type(data, Code::Float, 32), "data must be float32, float16, or uint16 holding bfloat16 bits");
+    }
+    auto matrix = packer_.add(in);
+    params_.push_back(data);
+    return matrix;
+  }
+
+  void finish() {
+    {
+      const nb::gil_scoped_release release;
+      packer_.finish();
+    }
+    sources_.clear();
+    params_.clear();
+  }
+
+ private:
+  Packer packer_;
+  std::vector<Bytes> sources_;
+  std::vector<AnyArray> params_;
+};
 
 auto unpack_rows(const PackedMatrix& matrix, const IntArray& ids) {
   for (size_t i = 0; i < ids.shape(0); ++i) {
@@ -133,7 +154,7 @@ auto matmul(const PackedMatrix& matrix, const FloatMatrix& x, bool exact, int th
   }
   args.y = y;
   args.y_stride = matrix.rows();
-  const int64_t block = tokens_per_task(matrix, args.x_stride), tiles = matrix.tiles();
+  const int64_t block = tokens_per_task(args.x_stride), tiles = matrix.tiles();
   ThreadPool::instance().for_each(threads, (tokens + block - 1) / block * tiles, [&](int64_t task) {
     const int64_t first = task / tiles * block, tile = task % tiles;
     matrix.matmul(args, exact, tile, tile + 1, first, std::min(tokens, first + block));
@@ -152,14 +173,16 @@ int bits_of(const PackedMatrix& matrix) {
 }  // namespace
 
 void bind_matrix(nb::module_& module) {
+  nb::class_<ArrayPacker>(module, "Packer")
+      .def(nb::init<const std::string&, int>(), nb::kw_only(), nb::arg("target"), nb::arg("threads"))
+      .def("add_lowbit", &ArrayPacker::add_lowbit, nb::kw_only(), nb::arg("rows"), nb::arg("columns"), nb::arg("bits"),
+           nb::arg("group_size"), nb::arg("source"), nb::arg("block_weights"), nb::arg("block_bytes"), nb::arg("runs"),
+           nb::arg("xor"), nb::arg("scale"), nb::arg("scale_super").none(), nb::arg("scale_groups_per_super"),
+           nb::arg("zero_point"), nb::arg("offset").none(), nb::arg("offset_super").none(),
+           nb::arg("offset_groups_per_super"))
+      .def("add_dense", &ArrayPacker::add_dense, nb::arg("data"))
+      .def("finish", &ArrayPacker::finish);
   nb::class_<PackedMatrix>(module, "Matrix")
-      .def_static("pack_lowbit", &pack_lowbit, nb::kw_only(), nb::arg("target"), nb::arg("rows"), nb::arg("columns"),
-                  nb::arg("bits"), nb::arg("group_size"), nb::arg("source"), nb::arg("block_weights"),
-                  nb::arg("block_bytes"), nb::arg("runs"), nb::arg("xor"), nb::arg("scale"),
-                  nb::arg("scale_super").none(), nb::arg("scale_groups_per_super"), nb::arg("zero_point"),
-                  nb::arg("offset").none(), nb::arg("offset_super").none(), nb::arg("offset_groups_per_super"),
-                  nb::arg("threads"))
-      .def_static("pack_dense", &pack_dense, nb::kw_only(), nb::arg("target"), nb::arg("data"), nb::arg("threads"))
       .def_prop_ro("rows", &PackedMatrix::rows)
       .def_prop_ro("columns", &PackedMatrix::columns)
       .def_prop_ro("kind", [](const PackedMatrix& m) { return m.is_dense() ? "dense" : "lowbit"; })

@@ -21,6 +21,10 @@ float* float_row(const Step& step, int64_t buffer, int64_t width, int64_t row) {
 
 int64_t float_stride(int64_t width) { return form_stride(Form::plain, width) / 4; }
 
+// A claim costs about a tenth of a small tile, and no thread should wait long for another's last task: each product is
+// cut into about this many tasks.
+constexpr int64_t kTasksPerProduct = 24;
+
 template <typename Function>
 void for_rows(const Step& step, Rows rows, int64_t task, Function&& function) {
   const int64_t end = std::min(row_count(step, rows), (task + 1) * kRowsPerTask);
@@ -122,47 +126,47 @@ void GatedActivation::run(const Step& step, int, int64_t task) const {
 
 Matmul::Matmul(Rows rows, std::vector<Product> products, bool exact, float softcap)
     : rows_(rows), products_(std::move(products)), exact_(exact), softcap_(softcap) {
-  first_tile_.push_back(0);
   block_tokens_ = int64_t{1} << 30;
   for (const Product& product : products_) {
     const Form form = exact ? Form::plain : product.matrix->form();
-    x_stride_.push_back(form_stride(form, product.matrix->columns()));
-    first_tile_.push_back(first_tile_.back() + product.matrix->tiles());
-    block_tokens_ = std::min(block_tokens_, tokens_per_task(*product.matrix, x_stride_.back()));
+    const int64_t x_stride = form_stride(form, product.matrix->columns());
+    const int64_t tiles = product.matrix->tiles(), task_tiles = std::max<int64_t>(1, tiles / kTasksPerProduct);
+    shares_.push_back({tasks_per_block_, task_tiles, x_stride});
+    tasks_per_block_ += (tiles + task_tiles - 1) / task_tiles;
+    block_tokens_ = std::min(block_tokens_, tokens_per_task(x_stride));
   }
 }
 
 int64_t Matmul::tasks(const Step& step, int) const {
-  const int64_t blocks = (row_count(step, rows_) + block_tokens_ - 1) / block_tokens_;
-  return blocks * first_tile_.back();
+  return (row_count(step, rows_) + block_tokens_ - 1) / block_tokens_ * tasks_per_block_;
 }
 
 void Matmul::run(const Step& step, int, int64_t task) const {
   // All tiles for one block of tokens, then the next: the block's forms stay in cache.
-  const int64_t block = task / first_tile_.back();
-  int64_t tile = task % first_tile_.back();
-  size_t index = 0;
-  while (tile >= first_tile_[index + 1]) ++index;
-  tile -= first_tile_[index];
+  const int64_t block = task / tasks_per_block_, in_block = task % tasks_per_block_;
+  size_t index = products_.size() - 1;
+  while (shares_[index].first_task > in_block) --index;
   const Product& product = products_[index];
+  const Share& share = shares_[index];
+  const int64_t tile_begin = (in_block - share.first_task) * share.task_tiles;
+  const int64_t tile_end = std::min(product.matrix->tiles(), tile_begin + share.task_tiles);
   const int64_t token_begin = block * block_tokens_;
   const int64_t token_end = std::min(row_count(step, rows_), token_begin + block_tokens_);
   const int64_t rows = product.matrix->rows();
   MatmulArgs args;
   args.x = step.arena + product.x;
-  args.x_stride = x_stride_[index];
+  args.x_stride = share.x_stride;
   args.y = product.to_logits ? step.logits : reinterpret_cast<float*>(step.arena + product.y);
   args.y_stride = product.to_logits ? rows : float_stride(rows);
   args.bias = product.bias.empty() ? nullptr : product.bias.data();
   args.accumulate = product.accumulate;
-  product.matrix->matmul(args, exact_, tile, tile + 1, token_begin, token_end);
-  if (softcap_ != 0.0f) {
-    const int64_t tile_rows = product.matrix->target().kernels->tile_rows;
-    for (int64_t token = token_begin; token < token_end; ++token) {
-      for (int64_t row = tile * tile_rows; row < std::min(rows, (tile + 1) * tile_rows); ++row) {
-        float& value = args.y[token * args.y_stride + row];
-        value = softcap_ * std::tanh(value / softcap_);
-      }
+  product.matrix->matmul(args, exact_, tile_begin, tile_end, token_begin, token_end);
+  if (softcap_ == 0.0f) return;
+  const int64_t tile_rows = product.matrix->target().kernels->tile_rows;
+  for (int64_t token = token_begin; token < token_end; ++token) {
+    float* y = args.y + token * args.y_stride;
+    for (int64_t row = tile_begin * tile_rows; row < std::min(rows, tile_end * tile_rows); ++row) {
+      y[row] = softcap_ * std::tanh(y[row] / softcap_);
     }
   }
 }

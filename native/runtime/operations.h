@@ -110,12 +110,16 @@ class Matmul final : public Operation {
 
  private:
   Rows rows_;
+  // A product's part of the tasks of one block of tokens.
+  struct Share {
+    int64_t first_task, task_tiles, x_stride;
+  };
+
   std::vector<Product> products_;
-  std::vector<int64_t> first_tile_;  // of each product, in the common list; the last is the total
-  std::vector<int64_t> x_stride_;
+  std::vector<Share> shares_;  // of each product
+  int64_t tasks_per_block_ = 0, block_tokens_;
   bool exact_;
   float softcap_;
-  int64_t block_tokens_;
 };
 
 // Cosines and sines of every token of the step, for all layers whose rope is the same.

@@ -5,8 +5,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "runtime/thread_pool.h"
-
 namespace lutmac {
 namespace {
 
@@ -19,6 +17,8 @@ int value_bytes(ParamKind kind) {
     default: return 0;
   }
 }
+
+int element_bytes(DenseType type) { return type == DenseType::f32 ? 4 : 2; }
 
 int super_bytes(ParamKind kind) {
   return kind == ParamKind::two_level_f16 ? 2 : kind == ParamKind::two_level_f32 ? 4 : 0;
@@ -123,13 +123,9 @@ uint8_t* PackedMatrix::take(int64_t bytes) {
   return blocks_.back().data;
 }
 
-std::shared_ptr<PackedMatrix> PackedMatrix::pack(const TargetEntry& target, const LowBitSource& source, int threads) {
+PackedMatrix::PackedMatrix(const TargetEntry& target, const LowBitSource& source) : target_(&target) {
   check(source);
-  auto matrix = std::make_shared<PackedMatrix>();
-  matrix->target_ = &target;
-  const Kernels& kernels = *target.kernels;
-  const int tile_rows = kernels.tile_rows;
-  LowBit& w = matrix->lowbit_;
+  LowBit& w = lowbit_;
   w.rows = source.rows;
   w.columns = source.columns;
   w.bits = source.bits;
@@ -142,52 +138,46 @@ std::shared_ptr<PackedMatrix> PackedMatrix::pack(const TargetEntry& target, cons
   w.offset_groups_per_super = std::max(1, source.offset.groups_per_super);
   w.super_groups = (w.groups + w.groups_per_super - 1) / w.groups_per_super;
   w.offset_super_groups = (w.groups + w.offset_groups_per_super - 1) / w.offset_groups_per_super;
-
-  const int64_t tiles = (w.rows + tile_rows - 1) / tile_rows;
-  const int64_t tile_bytes = kernels.packed_tile_bytes(w.bits, w.columns);
-  w.codes = matrix->take(tiles * tile_bytes);
-  struct Params {
-    const void* in;
-    int64_t groups;
-    int item;
-    uint8_t** out;
+  w.codes = take(tiles() * target.kernels->packed_tile_bytes(w.bits, w.columns));
+  const auto params = [&](int64_t groups, int item) {
+    return item ? take(tiles() * target.kernels->tile_rows * groups * item) : nullptr;
   };
-  const Params params[] = {
-      {source.scale.values, w.groups, value_bytes(w.scale_kind), &w.scale},
-      {source.scale.super, w.super_groups, super_bytes(w.scale_kind), &w.scale_super},
-      {source.offset.values, w.groups, value_bytes(w.offset_kind), &w.offset},
-      {source.offset.super, w.offset_super_groups, super_bytes(w.offset_kind), &w.offset_super},
-  };
-  for (const Params& p : params) {
-    if (p.item) *p.out = matrix->take(tiles * p.groups * tile_rows * p.item);
-  }
-  ThreadPool::instance().for_each(threads, tiles, [&](int64_t tile) {
-    std::vector<uint8_t> codes(static_cast<size_t>(tile_rows * w.columns));
-    for (int r = 0; r < tile_rows && tile * tile_rows + r < w.rows; ++r) {
-      decode_row(source, tile * tile_rows + r, codes.data() + r * w.columns);
-    }
-    kernels.pack_tile(w.bits, w.columns, codes.data(), w.codes + tile * tile_bytes);
-    for (const Params& p : params) {
-      if (p.item) tile_params(p.in, w.rows, p.groups, p.item, tile_rows, tile, *p.out);
-    }
-  });
-  return matrix;
+  w.scale = params(w.groups, value_bytes(w.scale_kind));
+  w.scale_super = params(w.super_groups, super_bytes(w.scale_kind));
+  w.offset = params(w.groups, value_bytes(w.offset_kind));
+  w.offset_super = params(w.offset_super_groups, super_bytes(w.offset_kind));
 }
 
-std::shared_ptr<PackedMatrix> PackedMatrix::pack(const TargetEntry& target, DenseType type, const void* data,
-                                                 int64_t rows, int64_t columns, int threads) {
-  require(rows > 0 && columns > 0, "a matrix needs rows and columns");
-  require(columns % kTableGroup == 0, "columns must be a multiple of 32");
-  auto matrix = std::make_shared<PackedMatrix>();
-  matrix->target_ = &target;
-  const int tile_rows = target.kernels->tile_rows, item = type == DenseType::f32 ? 4 : 2;
-  const int64_t tiles = (rows + tile_rows - 1) / tile_rows;
-  matrix->dense_ = {rows, columns, type, matrix->take(tiles * tile_rows * columns * item)};
+void PackedMatrix::fill_tile(const LowBitSource& source, int64_t tile) const {
+  const LowBit& w = lowbit_;
+  const Kernels& kernels = *target_->kernels;
+  const int tile_rows = kernels.tile_rows;
+  std::vector<uint8_t> codes(static_cast<size_t>(tile_rows * w.columns));
+  for (int r = 0; r < tile_rows && tile * tile_rows + r < w.rows; ++r) {
+    decode_row(source, tile * tile_rows + r, codes.data() + r * w.columns);
+  }
+  kernels.pack_tile(w.bits, w.columns, codes.data(), w.codes + tile * kernels.packed_tile_bytes(w.bits, w.columns));
+  const auto params = [&](const void* in, int64_t groups, int item, uint8_t* out) {
+    if (item) tile_params(in, w.rows, groups, item, tile_rows, tile, out);
+  };
+  params(source.scale.values, w.groups, value_bytes(w.scale_kind), w.scale);
+  params(source.scale.super, w.super_groups, super_bytes(w.scale_kind), w.scale_super);
+  params(source.offset.values, w.groups, value_bytes(w.offset_kind), w.offset);
+  params(source.offset.super, w.offset_super_groups, super_bytes(w.offset_kind), w.offset_super);
+}
+
+PackedMatrix::PackedMatrix(const TargetEntry& target, const DenseSource& source) : target_(&target) {
+  require(source.rows > 0 && source.columns > 0, "a matrix needs rows and columns");
+  require(source.columns % kTableGroup == 0, "columns must be a multiple of 32");
+  const int tile_rows = target.kernels->tile_rows;
+  const int64_t padded_rows = (source.rows + tile_rows - 1) / tile_rows * tile_rows;
+  dense_ = {source.rows, source.columns, source.type, take(padded_rows * source.columns * element_bytes(source.type))};
+}
+
+void PackedMatrix::fill_tile(const DenseSource& source, int64_t tile) const {
   // A column of a tile is a "group" of one value per row.
-  ThreadPool::instance().for_each(threads, tiles, [&](int64_t tile) {
-    tile_params(data, rows, columns, item, tile_rows, tile, matrix->dense_.data);
-  });
-  return matrix;
+  tile_params(source.data, source.rows, source.columns, element_bytes(source.type), target_->kernels->tile_rows, tile,
+              dense_.data);
 }
 
 void PackedMatrix::unpack_row(int64_t row, float* out) const {
@@ -210,7 +200,7 @@ void PackedMatrix::matmul(const MatmulArgs& args, bool exact, int64_t tile_begin
   }
 }
 
-int64_t tokens_per_task(const PackedMatrix&, int64_t x_stride) {
+int64_t tokens_per_task(int64_t x_stride) {
   // Half of a 1 MB L2 cache: the other half is for the weights that stream by. Multiples of 32 keep the kernels' blocks
   // of tokens full.
   constexpr int64_t kCacheBytes = 512 << 10;

@@ -36,12 +36,20 @@ struct LowBitSource {
   ParamArray scale, offset;
 };
 
+struct DenseSource {
+  DenseType type = DenseType::f32;
+  const void* data = nullptr;  // [rows, columns]
+  int64_t rows = 0, columns = 0;
+};
+
 class PackedMatrix {
  public:
+  // With its memory laid out and nothing in it yet: fill_tile, for every tile and from the same source, packs it.
   // Throw std::invalid_argument where the description contradicts itself.
-  static std::shared_ptr<PackedMatrix> pack(const TargetEntry& target, const LowBitSource& source, int threads);
-  static std::shared_ptr<PackedMatrix> pack(const TargetEntry& target, DenseType type, const void* data, int64_t rows,
-                                            int64_t columns, int threads);
+  PackedMatrix(const TargetEntry& target, const LowBitSource& source);
+  PackedMatrix(const TargetEntry& target, const DenseSource& source);
+  void fill_tile(const LowBitSource& source, int64_t tile) const;
+  void fill_tile(const DenseSource& source, int64_t tile) const;
 
   const TargetEntry& target() const { return *target_; }
   bool is_dense() const { return dense_.data != nullptr; }
@@ -69,6 +77,6 @@ class PackedMatrix {
 };
 
 // Tokens whose forms are worth keeping in cache while the tiles of a matrix pass by.
-int64_t tokens_per_task(const PackedMatrix& matrix, int64_t x_stride);
+int64_t tokens_per_task(int64_t x_stride);
 
 }  // namespace lutmac

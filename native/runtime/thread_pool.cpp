@@ -1,6 +1,7 @@
 #include "runtime/thread_pool.h"
 
 #include <sched.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <chrono>
@@ -100,6 +101,10 @@ void ThreadPool::grow(int count) {
 }
 
 void ThreadPool::work(int thread, uint32_t seen) {
+  // Signals are for the threads that know what to do with them: Ctrl-C must wake Python's main thread.
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
   for (;;) {
     wait_for_change(generation_, seen);
     if (stop_.load(std::memory_order_acquire)) return;

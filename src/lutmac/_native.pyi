@@ -26,13 +26,13 @@ def resident_bytes() -> int:
 
 def peak_resident_bytes() -> int: ...
 
-class Matrix:
-    """A matrix in the packing of one ISA target. Immutable."""
+class Packer:
+    """Packs matrices for one ISA target, many in one go, without holding the interpreter."""
 
-    @staticmethod
-    def pack_lowbit(
+    def __init__(self, *, target: str, threads: int) -> None: ...
+    def add_lowbit(
+        self,
         *,
-        target: str,
         rows: int,
         columns: int,
         bits: int,
@@ -49,11 +49,17 @@ class Matrix:
         offset: NDArray[Any] | None,
         offset_super: NDArray[Any] | None,
         offset_groups_per_super: int,
-        threads: int,
-    ) -> Matrix: ...
-    @staticmethod
-    def pack_dense(*, target: str, data: NDArray[Any], threads: int) -> Matrix:
+    ) -> Matrix:
+        """A matrix that has its shape and size now, and its contents after ``finish``."""
+
+    def add_dense(self, data: NDArray[Any]) -> Matrix:
         """data: [rows, columns] float32, float16, or uint16 holding bfloat16 bits."""
+
+    def finish(self) -> None:
+        """Packs what was added, and lets go of the arrays that it came from."""
+
+class Matrix:
+    """A matrix in the packing of one ISA target. Immutable. A Packer makes it."""
 
     @property
     def rows(self) -> int: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import sys
 import time
 from types import TracebackType
@@ -14,6 +15,11 @@ COMMAND = [sys.executable, "-m", "lutmac.cli.main"]
 CTRL_C, CTRL_D = "\x03", "\x04"
 
 
+def hear_ctrl_c() -> None:
+    """Before a command starts: a test run in the background may have been told to ignore Ctrl-C, and would pass it on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """Runs a command; `screen` is all that it has written so far."""
 
@@ -21,6 +27,7 @@ class Terminal:
         self.screen = ""
         self._pid, self._master = pty.fork()
         if self._pid == 0:
+            hear_ctrl_c()
             os.execvp(command[0], command)
         self._exit_code: int | None = None
 

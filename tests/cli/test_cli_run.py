@@ -4,7 +4,7 @@ import subprocess
 import time
 
 import pytest
-from terminal import COMMAND, Terminal
+from terminal import COMMAND, Terminal, hear_ctrl_c
 
 GREEDY = ["--temperature", "0", "--max-tokens", "6"]
 CAPITAL = "The capital of France is"
@@ -67,7 +67,7 @@ def test_a_logit_bias_rules_a_token_in(lutmac, tiny):
 
 def test_text_appears_while_it_is_written_and_ctrl_c_ends_it(smollm2_path):
     command = [*COMMAND, "run", str(smollm2_path), *STORY]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c) as process:
         assert process.stdout is not None
         assert process.stdout.read1()
         time.sleep(0.2)

@@ -186,16 +186,20 @@ def test_halves_of_every_value_come_back_exactly():
         ({"runs": np.array([[0, 32, 1, 0, 8, 0, 0]], np.int32)}, "reads past its block"),
         ({"runs": np.array([[1, 32, 0, 0, 8, 0, 0]], np.int32)}, "outside its block"),
         ({"scale": np.ones((4, 3), np.float32)}, "one value per row and group"),
-        ({"target": "sse9"}, "unknown ISA target"),
     ],
 )
 def test_contradictions_are_refused(change, message):
     arguments = {
-        "target": "portable", "rows": 4, "columns": 64, "bits": 4, "group_size": 32,
+        "rows": 4, "columns": 64, "bits": 4, "group_size": 32,
         "source": np.zeros((4, 64), np.uint8), "block_weights": 32, "block_bytes": 32,
         "runs": np.array([[0, 32, 0, 0, 8, 0, 0]], np.int32), "xor": 0, "scale": np.ones((4, 2), np.float32),
         "scale_super": None, "scale_groups_per_super": 0, "zero_point": 0.0, "offset": None, "offset_super": None,
-        "offset_groups_per_super": 0, "threads": 1,
+        "offset_groups_per_super": 0,
     }  # fmt: skip
     with pytest.raises(ValueError, match=message):
-        _native.Matrix.pack_lowbit(**{**arguments, **change})
+        _native.Packer(target="portable", threads=1).add_lowbit(**{**arguments, **change})
+
+
+def test_an_unknown_target_is_refused():
+    with pytest.raises(ValueError, match="unknown ISA target 'sse9'"):
+        _native.Packer(target="sse9", threads=1)

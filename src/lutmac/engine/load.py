@@ -18,7 +18,7 @@ from lutmac.errors import CheckpointError, InvalidRequestError
 from lutmac.graph.compile import Compiled, Limits, Parameters, compile_graph
 from lutmac.graph.ir import Form, Vector, Weight
 from lutmac.graph.passes import optimize
-from lutmac.lowbit.packing import pack
+from lutmac.lowbit.packing import Packer
 from lutmac.lowbit.target import resolve_target
 from lutmac.models import Architecture, ModelConfig, find_architecture
 from lutmac.text.tokenizer import Tokenizer
@@ -28,6 +28,7 @@ Precision = Literal["default", "exact"]
 DEFAULT_CONTEXT = 8192  # at most, where the caller does not say
 T = TypeVar("T")
 MAX_SEQUENCES = 16  # in one step; more wait
+PACK_TOGETHER = 128 << 20  # bytes of the file: a small model at once, of a large one never much twice in memory
 FORMS: dict[str, Form] = {"plain": "plain", "tables": "tables", "integers": "integers"}
 
 
@@ -67,9 +68,10 @@ def load(
         architecture = find_architecture(file.architecture)
         file.check_supported()
         config = architecture.read_gguf_config(file.metadata)
-        tokenizer = _InBackground(lambda: Tokenizer.from_gguf(file.metadata))  # packing leaves Python idle
         weights = GGUFWeights(file, architecture, options, progress)
         graph = optimize(architecture.build(config, weights), exact=options.exact)
+        tokenizer = _InBackground(lambda: Tokenizer.from_gguf(file.metadata))  # packing leaves Python idle
+        weights.finish()
         limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, _context(options.context, config))
         compiled = compile_graph(graph, weights.parameters, target=options.target, exact=options.exact, limits=limits)
         engine = Engine(compiled, vocab_size=config.vocab_size, threads=options.threads)
@@ -101,7 +103,7 @@ class _InBackground(Generic[T]):
 
 
 class GGUFWeights:
-    """A GGUF file's tensors by Hugging Face's names; asking for a matrix packs it."""
+    """A GGUF file's tensors by Hugging Face's names; what was asked for is packed by ``finish`` at the latest."""
 
     def __init__(
         self, file: GGUFFile, architecture: Architecture, options: LoadOptions, progress: Progress | None
@@ -110,9 +112,11 @@ class GGUFWeights:
         self.parameters = Parameters()
         self._file = file
         self._gguf_name = architecture.gguf_tensor_name
-        self._options = options
         self._progress = progress
         self._weights: dict[str, Weight] = {}
+        self._packer = Packer(target=options.target, threads=options.threads)
+        self._pending: list[str] = []  # tensors that the packer has yet to read
+        self._pending_bytes = 0
         self._done = 0
         self._total = sum(tensor.nbytes for tensor in file.tensors.values())
 
@@ -121,16 +125,27 @@ class GGUFWeights:
         return self._gguf_name(name) in self._file.tensors
 
     def matrix(self, name: str, rows: int, columns: int) -> Weight:
-        """A matrix, packed when it is first asked for. Raises CheckpointError where it is missing or misshapen."""
+        """A matrix. Raises CheckpointError where it is missing or misshapen."""
         if name not in self._weights:
             gguf_name = self._checked_shape(name, (rows, columns))
-            packed = pack(self._file.matrix(gguf_name), target=self._options.target, threads=self._options.threads)
-            self._file.drop_pages(gguf_name)
+            packed = self._packer.add(self._file.matrix(gguf_name))
             self.parameters.matrices[name] = packed
             form = FORMS[packed.form]
             self._weights[name] = Weight(name, rows, columns, form, packed.bits, packed.group_size, packed.nbytes)
-            self._report(gguf_name)
+            self._pending.append(gguf_name)
+            self._pending_bytes += self._file.tensors[gguf_name].nbytes
+            if self._pending_bytes >= PACK_TOGETHER:
+                self.finish()
         return self._weights[name]
+
+    def finish(self) -> None:
+        """Packs the matrices that were asked for, and gives the file's pages back."""
+        self._packer.finish()
+        for gguf_name in self._pending:
+            self._file.drop_pages(gguf_name)
+            self._report(gguf_name)
+        self._pending.clear()
+        self._pending_bytes = 0
 
     def vector(self, name: str, width: int) -> Vector:
         """A vector. Raises CheckpointError where it is missing or has another width."""

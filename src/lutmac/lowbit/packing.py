@@ -11,36 +11,52 @@ from lutmac import _native
 from lutmac.lowbit.matrix import AnyMatrix, Array, BlockLayout, DenseMatrix, LowBitMatrix, TwoLevel
 
 
+class Packer:
+    """Packs matrices into the order that an ISA target's kernels read, many in one go."""
+
+    def __init__(self, *, target: str, threads: int) -> None:
+        """target: one that this CPU runs."""
+        self._native = _native.Packer(target=target, threads=threads)
+
+    def add(self, matrix: AnyMatrix) -> _native.Matrix:
+        """A packed matrix whose contents are there once ``finish`` returns; its source is read then."""
+        if isinstance(matrix, DenseMatrix):
+            return self._native.add_dense(np.ascontiguousarray(matrix.data))
+        return self._add_lowbit(matrix)
+
+    def finish(self) -> None:
+        """Packs what was added. Other Python threads run meanwhile."""
+        self._native.finish()
+
+    def _add_lowbit(self, matrix: LowBitMatrix) -> _native.Matrix:
+        scale, scale_super, scale_groups = _levels(matrix.scale)
+        offset, offset_super, offset_groups = (None, None, 0) if matrix.offset is None else _levels(matrix.offset)
+        return self._native.add_lowbit(
+            rows=matrix.rows,
+            columns=matrix.columns,
+            bits=matrix.bits,
+            group_size=matrix.group_size,
+            source=matrix.source,
+            block_weights=matrix.layout.block_weights,
+            block_bytes=matrix.layout.block_bytes,
+            runs=_runs(matrix.layout),
+            xor=matrix.layout.xor,
+            scale=scale,
+            scale_super=scale_super,
+            scale_groups_per_super=scale_groups,
+            zero_point=matrix.zero_point,
+            offset=offset,
+            offset_super=offset_super,
+            offset_groups_per_super=offset_groups,
+        )
+
+
 def pack(matrix: AnyMatrix, *, target: str, threads: int) -> _native.Matrix:
-    """A matrix in the order that the target's kernels read. Its source is not needed afterwards."""
-    if isinstance(matrix, DenseMatrix):
-        return _native.Matrix.pack_dense(target=target, data=np.ascontiguousarray(matrix.data), threads=threads)
-    return _pack_lowbit(matrix, target, threads)
-
-
-def _pack_lowbit(matrix: LowBitMatrix, target: str, threads: int) -> _native.Matrix:
-    scale, scale_super, scale_groups = _levels(matrix.scale)
-    offset, offset_super, offset_groups = (None, None, 0) if matrix.offset is None else _levels(matrix.offset)
-    return _native.Matrix.pack_lowbit(
-        target=target,
-        rows=matrix.rows,
-        columns=matrix.columns,
-        bits=matrix.bits,
-        group_size=matrix.group_size,
-        source=matrix.source,
-        block_weights=matrix.layout.block_weights,
-        block_bytes=matrix.layout.block_bytes,
-        runs=_runs(matrix.layout),
-        xor=matrix.layout.xor,
-        scale=scale,
-        scale_super=scale_super,
-        scale_groups_per_super=scale_groups,
-        zero_point=matrix.zero_point,
-        offset=offset,
-        offset_super=offset_super,
-        offset_groups_per_super=offset_groups,
-        threads=threads,
-    )
+    """One matrix in the order that the target's kernels read. Its source is not needed afterwards."""
+    packer = Packer(target=target, threads=threads)
+    packed = packer.add(matrix)
+    packer.finish()
+    return packed
 
 
 def _levels(parameter: Array | TwoLevel) -> tuple[NDArray[Any], NDArray[Any] | None, int]:
