@@ -15,7 +15,7 @@
 // the indices are computed once and each token costs 4, 6 and 8.
 #pragma once
 
-#include "kernels/bits.h"
+#include "kernels/bytewise_layout.h"
 #include "kernels/float_product.h"
 #include "kernels/lut.h"
 #include "kernels/params.h"
@@ -27,6 +27,7 @@ namespace lutmac::LUTMAC_TARGET {
 // registers beside 8 tokens.
 template <typename Simd>
 struct Bytewise {
+  using Layout = BytewiseLayout<Simd>;
   using Int = typename Simd::Int;
   using Float = typename Simd::Float;
   static constexpr int kLanes = Simd::kLanes;
@@ -36,102 +37,6 @@ struct Bytewise {
   static constexpr int kPrefetch = 4096;
   // The same for parameters, of which there are fewer: about as far ahead in weights.
   static constexpr int kParamPrefetch = 1024;
-
-  static constexpr bool has_quad(int bits) { return bits >= 4; }
-  static constexpr bool has_pair(int bits) { return bits & 2; }
-  static constexpr bool has_single(int bits) { return bits & 1; }
-  static constexpr int pair_plane(int bits) { return has_quad(bits) ? 4 : 0; }
-  static constexpr int single_plane(int bits) { return bits - 1; }
-  static int64_t block_bytes(int bits) { return int64_t{kTileRows} * 4 * bits; }
-
-  // ---- packing ----
-
-  static int64_t packed_tile_bytes(int bits, int64_t columns) { return columns / 32 * block_bytes(bits); }
-
-  static void pack_tile(int bits, int64_t columns, const uint8_t* codes, uint8_t* out) {
-    if (bits == 8) return pack_integers(columns, codes, out);
-    for (int64_t k = 0; k < columns; k += 32, out += block_bytes(bits)) {
-      for (int row = 0; row < kTileRows; ++row) pack_row(bits, row, codes + row * columns + k, out);
-    }
-  }
-
-  // The planes of 32 codes of one row: those of a component are neighbours.
-  static void pack_row(int bits, int row, const uint8_t* codes, uint8_t* block) {
-    uint64_t planes[4];
-    std::memcpy(planes, codes, 32);
-    for (int step = 0; step < 4; ++step) planes[step] = transpose_bits(planes[step]);
-    const int e = row % kLanes, t = row / kLanes;
-    if (has_quad(bits)) {
-      for (int step = 0; step < 4; ++step) {
-        std::memcpy(block + (step * 4 + t) * kBytes + e * 4, &planes[step], 4);
-        planes[step] >>= 32;
-      }
-      block += 16 * kBytes;
-    }
-    if (has_pair(bits)) {
-      for (int step = 0; step < 4; ++step) {
-        std::memcpy(block + (step * 2 + t / 2) * kBytes + e * 4 + t % 2 * 2, &planes[step], 2);
-        planes[step] >>= 16;
-      }
-      block += 8 * kBytes;
-    }
-    if (has_single(bits)) {
-      for (int step = 0; step < 4; ++step) block[step * kBytes + e * 4 + t] = static_cast<uint8_t>(planes[step]);
-    }
-  }
-
-  static void unpack_row_block(const LowBit& w, int64_t tile, int64_t block, int row, uint8_t* codes) {
-    const uint8_t* in = w.codes + tile * packed_tile_bytes(w.bits, w.columns) + block * block_bytes(w.bits);
-    if (w.bits == 8) {
-      constexpr int kStep = Simd::kIntegerStep;
-      for (int k = 0; k < 32; ++k) {
-        codes[k] = static_cast<uint8_t>(in[(k / kStep * kTileRows + row) * kStep + k % kStep] ^ Simd::kIntegerXor);
-      }
-      return;
-    }
-    const int e = row % kLanes, t = row / kLanes;
-    uint64_t planes[4] = {};
-    int shift = 0;
-    if (has_quad(w.bits)) {
-      for (int step = 0; step < 4; ++step) std::memcpy(&planes[step], in + (step * 4 + t) * kBytes + e * 4, 4);
-      in += 16 * kBytes;
-      shift = 32;
-    }
-    if (has_pair(w.bits)) {
-      for (int step = 0; step < 4; ++step) {
-        uint16_t pair;
-        std::memcpy(&pair, in + (step * 2 + t / 2) * kBytes + e * 4 + t % 2 * 2, 2);
-        planes[step] |= uint64_t{pair} << shift;
-      }
-      in += 8 * kBytes;
-      shift += 16;
-    }
-    if (has_single(w.bits)) {
-      for (int step = 0; step < 4; ++step) planes[step] |= uint64_t{in[step * kBytes + e * 4 + t]} << shift;
-    }
-    for (int step = 0; step < 4; ++step) planes[step] = transpose_bits(planes[step]);
-    std::memcpy(codes, planes, 32);
-  }
-
-  static void unpack_block(const LowBit& w, int64_t tile, int64_t block, uint8_t* codes) {
-    for (int row = 0; row < kTileRows; ++row) unpack_row_block(w, tile, block, row, codes + row * 32);
-  }
-
-  static void unpack_tile(int bits, int64_t columns, const uint8_t* packed, uint8_t* codes) {
-    LowBit w;
-    w.bits = bits;
-    w.columns = columns;
-    w.codes = const_cast<uint8_t*>(packed);
-    for (int64_t block = 0; block < columns / 32; ++block) {
-      for (int row = 0; row < kTileRows; ++row) {
-        unpack_row_block(w, 0, block, row, codes + row * columns + block * 32);
-      }
-    }
-  }
-
-  static void unpack_row(const LowBit& w, int64_t row, float* out) {
-    lowbit_row<kTileRows>(w, row, out, unpack_row_block);
-  }
 
   // ---- lookup ----
 
@@ -269,16 +174,16 @@ struct Bytewise {
   static void look_up(const uint8_t* codes, const uint8_t* tables, int64_t stride, int first_step, int steps,
                       int32_t* sums) {
     const int32_t bias = steps * 2 * 128 * ((1 << kBits) - 1);
-    if constexpr (has_quad(kBits)) {
+    if constexpr (Layout::has_quad(kBits)) {
       add_quad<kTokens>(codes + first_step * 4 * kBytes, tables, stride, steps, bias, sums);
       codes += 16 * kBytes;
     }
-    if constexpr (has_pair(kBits)) {
-      add_pair<kTokens, pair_plane(kBits)>(codes + first_step * 2 * kBytes, tables, stride, steps, bias, sums);
+    if constexpr (Layout::has_pair(kBits)) {
+      add_pair<kTokens, Layout::pair_plane(kBits)>(codes + first_step * 2 * kBytes, tables, stride, steps, bias, sums);
       codes += 8 * kBytes;
     }
-    if constexpr (has_single(kBits)) {
-      add_single<kTokens, single_plane(kBits)>(codes + first_step * kBytes, tables, stride, steps, bias, sums);
+    if constexpr (Layout::has_single(kBits)) {
+      add_single<kTokens, Layout::single_plane(kBits)>(codes + first_step * kBytes, tables, stride, steps, bias, sums);
     }
   }
 
@@ -399,12 +304,12 @@ struct Bytewise {
   static void product(const LowBit& w, const MatmulArgs& args, int64_t tile, int64_t token) {
     State<kTokens> state;
     for (float& value : state.total) value = 0.0f;
-    const uint8_t* codes = w.codes + tile * packed_tile_bytes(kBits, w.columns);
+    const uint8_t* codes = w.codes + tile * Layout::packed_tile_bytes(kBits, w.columns);
     const uint8_t* x = args.x + token * args.x_stride;
     const bool halves = w.group_size < 32;
     const int64_t blocks = w.columns / 32, group_blocks = halves ? 1 : w.group_size / 32;
     int64_t group = 0, in_group = 0;  // the current group, and blocks of it done
-    for (int64_t block = 0; block < blocks; ++block, codes += block_bytes(kBits)) {
+    for (int64_t block = 0; block < blocks; ++block, codes += Layout::block_bytes(kBits)) {
       for (int half = 0; half <= (halves ? 1 : 0); ++half) {
         const bool first = halves || in_group == 0;
         const bool last = halves || in_group + 1 == group_blocks || block + 1 == blocks;
@@ -443,7 +348,7 @@ struct Bytewise {
 
   static void matmul_lowbit_exact(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
                                   int64_t token_begin, int64_t token_end) {
-    exact_product<kTileRows>(w, args, tile_begin, tile_end, token_begin, token_end, unpack_block);
+    exact_product<kTileRows>(w, args, tile_begin, tile_end, token_begin, token_end, Layout::unpack_block);
   }
 
   // ---- forms ----
@@ -457,25 +362,21 @@ struct Bytewise {
       prepare_integers(x, k, out, Simd::store_integers);
     }
   }
-
- private:
-  static void pack_integers(int64_t columns, const uint8_t* codes, uint8_t* out) {
-    constexpr int kStep = Simd::kIntegerStep;
-    for (int64_t k = 0; k < columns; k += kStep) {
-      for (int row = 0; row < kTileRows; ++row, out += kStep) {
-        std::memcpy(out, codes + row * columns + k, kStep);
-        for (int i = 0; i < kStep; ++i) out[i] = static_cast<uint8_t>(out[i] ^ Simd::kIntegerXor);
-      }
-    }
-  }
 };
 
 template <typename Simd>
 constexpr Kernels bytewise_kernels(const char* name) {
   using B = Bytewise<Simd>;
-  return {name,           B::kTileRows,     B::prepare,           B::packed_tile_bytes, B::pack_tile,
-          B::unpack_tile, B::matmul_lowbit, B::matmul_lowbit_exact, dense_product<B::kTileRows>,
-          B::unpack_row,  dense_row<B::kTileRows>};
+  return {name,
+          B::kTileRows,
+          B::prepare,
+          B::Layout::packed_tile_bytes,
+          B::Layout::pack_tile,
+          B::matmul_lowbit,
+          B::matmul_lowbit_exact,
+          dense_product<B::kTileRows>,
+          B::Layout::unpack_row,
+          dense_row<B::kTileRows>};
 }
 
 }  // namespace lutmac::LUTMAC_TARGET

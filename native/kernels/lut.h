@@ -105,8 +105,6 @@ struct Kernels {
   // codes: [tile_rows, columns] one code per byte (zeros past the last row). out: packed_tile_bytes.
   int64_t (*packed_tile_bytes)(int bits, int64_t columns);
   void (*pack_tile)(int bits, int64_t columns, const uint8_t* codes, uint8_t* out);
-  // The inverse.
-  void (*unpack_tile)(int bits, int64_t columns, const uint8_t* packed, uint8_t* codes);
 
   void (*matmul_lowbit)(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
                         int64_t token_begin, int64_t token_end);

@@ -92,7 +92,7 @@ struct Ops {
   int (*rope_store_tasks)(const RopeStoreArgs&);
   void (*rope_store)(const RopeStoreArgs&, int task);
 
-  // Attention runs in two phases with a barrier between: partial results over fixed spans of absolute position, then
+  // Attention runs in two phases, one after the other: partial results over fixed spans of absolute position, then
   // their combination in order. Where spans need not be spread over threads, phase one does it all and phase two has
   // no tasks; the result is the same bit for bit.
   int64_t (*attention_scratch_bytes)(int max_tokens, int max_context, int num_heads, int head_dim);

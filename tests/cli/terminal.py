@@ -16,7 +16,7 @@ CTRL_C, CTRL_D = "\x03", "\x04"
 
 
 def hear_ctrl_c() -> None:
-    """Before a command starts: a test run in the background may have been told to ignore Ctrl-C, and would pass it on."""
+    """For a child before it runs its command: tests in the background may ignore Ctrl-C, and children inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -67,7 +67,8 @@ def test_a_logit_bias_rules_a_token_in(lutmac, tiny):
 
 def test_text_appears_while_it_is_written_and_ctrl_c_ends_it(smollm2_path):
     command = [*COMMAND, "run", str(smollm2_path), *STORY]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, preexec_fn=hear_ctrl_c) as process:  # noqa: PLW1509 - the only thread
         assert process.stdout is not None
         assert process.stdout.read1()
         time.sleep(0.2)

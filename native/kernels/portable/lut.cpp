@@ -52,16 +52,6 @@ void unpack_block(const LowBit& w, int64_t tile, int64_t block, uint8_t* codes) 
   for (int r = 0; r < kTileRows; ++r) unpack_row_block(w, tile, block, r, codes + r * 32);
 }
 
-void unpack_tile(int bits, int64_t columns, const uint8_t* packed, uint8_t* codes) {
-  LowBit w;
-  w.bits = bits;
-  w.columns = columns;
-  w.codes = const_cast<uint8_t*>(packed);
-  for (int64_t block = 0; block < columns / 32; ++block) {
-    for (int r = 0; r < kTileRows; ++r) unpack_row_block(w, 0, block, r, codes + r * columns + block * 32);
-  }
-}
-
 void prepare(Form form, const float* x, int64_t k, uint8_t* out) {
   if (form == Form::plain) {
     std::memcpy(out, x, static_cast<size_t>(k) * 4);
@@ -162,8 +152,10 @@ void unpack_row(const LowBit& w, int64_t row, float* out) { lowbit_row<kTileRows
 }  // namespace
 
 const Kernels kKernels = {
-    "portable", kTileRows,     prepare,           packed_tile_bytes,        pack_tile,  unpack_tile,
-    matmul_lowbit, matmul_lowbit_exact, dense_product<kTileRows>, unpack_row, dense_row<kTileRows>,
+    "portable",    kTileRows,           prepare,
+    packed_tile_bytes, pack_tile,       matmul_lowbit,
+    matmul_lowbit_exact, dense_product<kTileRows>, unpack_row,
+    dense_row<kTileRows>,
 };
 
 }  // namespace lutmac::portable

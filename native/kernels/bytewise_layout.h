@@ -1,0 +1,110 @@
+// The packing of the bytewise kernels: where codes lie, and the way there and back. See bytewise.h.
+#pragma once
+
+#include "kernels/bits.h"
+#include "kernels/float_product.h"
+#include "kernels/lut.h"
+
+namespace lutmac::LUTMAC_TARGET {
+
+template <typename Simd>
+struct BytewiseLayout {
+  static constexpr int kLanes = Simd::kLanes;
+  static constexpr int kBytes = kLanes * 4;
+  static constexpr int kTileRows = 4 * kLanes;
+
+  static constexpr bool has_quad(int bits) { return bits >= 4; }
+  static constexpr bool has_pair(int bits) { return bits & 2; }
+  static constexpr bool has_single(int bits) { return bits & 1; }
+  static constexpr int pair_plane(int bits) { return has_quad(bits) ? 4 : 0; }
+  static constexpr int single_plane(int bits) { return bits - 1; }
+  static int64_t block_bytes(int bits) { return int64_t{kTileRows} * 4 * bits; }
+
+  static int64_t packed_tile_bytes(int bits, int64_t columns) { return columns / 32 * block_bytes(bits); }
+
+  static void pack_tile(int bits, int64_t columns, const uint8_t* codes, uint8_t* out) {
+    if (bits == 8) return pack_integers(columns, codes, out);
+    for (int64_t k = 0; k < columns; k += 32, out += block_bytes(bits)) {
+      for (int row = 0; row < kTileRows; ++row) pack_row(bits, row, codes + row * columns + k, out);
+    }
+  }
+
+  // The planes of 32 codes of one row: those of a component are neighbours.
+  static void pack_row(int bits, int row, const uint8_t* codes, uint8_t* block) {
+    uint64_t planes[4];
+    std::memcpy(planes, codes, 32);
+    for (int step = 0; step < 4; ++step) planes[step] = transpose_bits(planes[step]);
+    const int e = row % kLanes, t = row / kLanes;
+    if (has_quad(bits)) {
+      for (int step = 0; step < 4; ++step) {
+        std::memcpy(block + (step * 4 + t) * kBytes + e * 4, &planes[step], 4);
+        planes[step] >>= 32;
+      }
+      block += 16 * kBytes;
+    }
+    if (has_pair(bits)) {
+      for (int step = 0; step < 4; ++step) {
+        std::memcpy(block + (step * 2 + t / 2) * kBytes + e * 4 + t % 2 * 2, &planes[step], 2);
+        planes[step] >>= 16;
+      }
+      block += 8 * kBytes;
+    }
+    if (has_single(bits)) {
+      for (int step = 0; step < 4; ++step) block[step * kBytes + e * 4 + t] = static_cast<uint8_t>(planes[step]);
+    }
+  }
+
+  static void unpack_row_block(const LowBit& w, int64_t tile, int64_t block, int row, uint8_t* codes) {
+    const uint8_t* in = w.codes + tile * packed_tile_bytes(w.bits, w.columns) + block * block_bytes(w.bits);
+    if (w.bits == 8) {
+      constexpr int kStep = Simd::kIntegerStep;
+      for (int k = 0; k < 32; ++k) {
+        codes[k] = static_cast<uint8_t>(in[(k / kStep * kTileRows + row) * kStep + k % kStep] ^ Simd::kIntegerXor);
+      }
+      return;
+    }
+    const int e = row % kLanes, t = row / kLanes;
+    uint64_t planes[4] = {};
+    int shift = 0;
+    if (has_quad(w.bits)) {
+      for (int step = 0; step < 4; ++step) std::memcpy(&planes[step], in + (step * 4 + t) * kBytes + e * 4, 4);
+      in += 16 * kBytes;
+      shift = 32;
+    }
+    if (has_pair(w.bits)) {
+      for (int step = 0; step < 4; ++step) {
+        uint16_t pair;
+        std::memcpy(&pair, in + (step * 2 + t / 2) * kBytes + e * 4 + t % 2 * 2, 2);
+        planes[step] |= uint64_t{pair} << shift;
+      }
+      in += 8 * kBytes;
+      shift += 16;
+    }
+    if (has_single(w.bits)) {
+      for (int step = 0; step < 4; ++step) planes[step] |= uint64_t{in[step * kBytes + e * 4 + t]} << shift;
+    }
+    for (int step = 0; step < 4; ++step) planes[step] = transpose_bits(planes[step]);
+    std::memcpy(codes, planes, 32);
+  }
+
+  static void unpack_block(const LowBit& w, int64_t tile, int64_t block, uint8_t* codes) {
+    for (int row = 0; row < kTileRows; ++row) unpack_row_block(w, tile, block, row, codes + row * 32);
+  }
+
+  static void unpack_row(const LowBit& w, int64_t row, float* out) {
+    lowbit_row<kTileRows>(w, row, out, unpack_row_block);
+  }
+
+ private:
+  static void pack_integers(int64_t columns, const uint8_t* codes, uint8_t* out) {
+    constexpr int kStep = Simd::kIntegerStep;
+    for (int64_t k = 0; k < columns; k += kStep) {
+      for (int row = 0; row < kTileRows; ++row, out += kStep) {
+        std::memcpy(out, codes + row * columns + k, kStep);
+        for (int i = 0; i < kStep; ++i) out[i] = static_cast<uint8_t>(out[i] ^ Simd::kIntegerXor);
+      }
+    }
+  }
+};
+
+}  // namespace lutmac::LUTMAC_TARGET
