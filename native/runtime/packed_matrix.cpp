@@ -152,17 +152,9 @@ void PackedMatrix::fill_tile(const LowBitSource& source, int64_t tile) const {
   const LowBit& w = lowbit_;
   const Kernels& kernels = *target_->kernels;
   const int tile_rows = kernels.tile_rows;
-  // Kept from tile to tile: making it anew would cost a tenth of the packing.
-  thread_local std::vector<uint8_t> codes;
-  codes.resize(static_cast<size_t>(tile_rows * w.columns));
-  for (int r = 0; r < tile_rows; ++r) {
-    uint8_t* row_codes = codes.data() + r * w.columns;
-    const int64_t row = tile * tile_rows + r;
-    if (row < w.rows) {
-      decode_row(source, row, row_codes);
-    } else {
-      std::memset(row_codes, 0, static_cast<size_t>(w.columns));
-    }
+  std::vector<uint8_t> codes(static_cast<size_t>(tile_rows * w.columns));
+  for (int r = 0; r < tile_rows && tile * tile_rows + r < w.rows; ++r) {
+    decode_row(source, tile * tile_rows + r, codes.data() + r * w.columns);
   }
   kernels.pack_tile(w.bits, w.columns, codes.data(), w.codes + tile * kernels.packed_tile_bytes(w.bits, w.columns));
   const auto params = [&](const void* in, int64_t groups, int item, uint8_t* out) {
