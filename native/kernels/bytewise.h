@@ -35,7 +35,7 @@ struct Bytewise {
   static constexpr int kTileRows = 4 * kLanes;
   // How far ahead of the loads weights are fetched: a page, so that the prefetch crosses into the next one in time.
   static constexpr int kPrefetch = 4096;
-  // The same for parameters, of which there are fewer: about as far ahead in weights.
+  // The same for parameters, of which there are fewer: 8 groups of f16 ahead on avx512, 16 on avx2.
   static constexpr int kParamPrefetch = 1024;
 
   // ---- lookup ----

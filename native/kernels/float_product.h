@@ -4,12 +4,11 @@
 #pragma once
 
 #include "kernels/params.h"
-#include "ops/simd.h"
+#include "simd.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
-// Tokens whose sums are held at once, in 32 KB of L2 cache: turning a block into floats costs about as much as the
-// products of 50 tokens.
+// Tokens whose sums are held at once, in 32 KB of L2 cache: turning a block into floats is dear, and is shared by them.
 inline constexpr int kFloatTokens = 128;
 
 inline void store_rows(const MatmulArgs& args, int64_t token, int64_t row, int count, const float* sum) {

@@ -1,7 +1,7 @@
 // Activations of gated feed-forward layers. Each states its error relative to the exact value.
 #include "ops/activation.h"
 
-#include "ops/simd.h"
+#include "simd.h"
 
 namespace lutmac::LUTMAC_TARGET {
 

@@ -1,7 +1,7 @@
 // RMSNorm (Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467).
 #include "ops/norm.h"
 
-#include "ops/simd.h"
+#include "simd.h"
 
 namespace lutmac::LUTMAC_TARGET {
 

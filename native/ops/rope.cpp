@@ -2,7 +2,7 @@
 #include "ops/rope.h"
 
 #include "ops/page.h"
-#include "ops/simd.h"
+#include "simd.h"
 
 namespace lutmac::LUTMAC_TARGET {
 

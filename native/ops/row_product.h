@@ -1,7 +1,7 @@
 // The product at the heart of attention: rows of floats times f16 rows of the cache.
 #pragma once
 
-#include "ops/simd.h"
+#include "simd.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
