@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
@@ -53,6 +54,15 @@ class Terminal:
             if not self._read(end - time.monotonic()):
                 raise AssertionError(f"no {text!r} behind place {after} of {self.screen!r}")
         return self.screen.index(text, after) + len(text)
+
+    def press_until(self, key: str, text: str, *, presses: int = 60) -> int:
+        """Presses a key, once a second, until the text stands behind what is on the screen now; returns its end."""
+        place = len(self.screen)
+        for _ in range(presses):
+            self.type(key)
+            with contextlib.suppress(TimeoutError):
+                return self.wait_for(text, after=place, timeout=1)
+        raise AssertionError(f"no {text!r} behind place {place} of {self.screen!r}")
 
     def wait_for_more(self, after: int, *, timeout: float = 120) -> None:
         """Waits until more than `after` characters stand on the screen."""

@@ -1,5 +1,3 @@
-import time
-
 import pytest
 from terminal import COMMAND, CTRL_C, CTRL_D, Terminal
 
@@ -31,10 +29,8 @@ def test_ctrl_c_stops_a_reply_and_not_the_session(terminal):
 
 
 def test_ctrl_c_at_the_prompt_does_not_leave(terminal):
-    place = len(terminal.screen)
-    time.sleep(0.5)  # as a person would: between showing its prompt and listening, readline can lose a signal
-    terminal.type(CTRL_C)
-    place = terminal.wait_for("/exit", after=place)
+    # Between showing its prompt and listening, readline can lose a signal: a person presses again.
+    place = terminal.press_until(CTRL_C, "/exit")
     terminal.wait_for("> ", after=place)
     terminal.type("/exit\r")
     assert terminal.exit_code() == 0
@@ -49,6 +45,7 @@ def test_commands(terminal):
     place = terminal.wait_for("forgotten", after=place)
     terminal.type("/nonsense\r")
     place = terminal.wait_for("No such command", after=place)
+    terminal.wait_for("> ", after=place)  # before its prompt the terminal keeps Ctrl-D to itself
     terminal.type(CTRL_D)
     assert terminal.exit_code() == 0
 
