@@ -14,10 +14,9 @@ struct BytewiseLayout {
   static constexpr int kTileRows = 4 * kLanes;
 
   static constexpr bool has_quad(int bits) { return bits >= 4; }
-  static constexpr bool has_pair(int bits) { return bits & 2; }
-  static constexpr bool has_single(int bits) { return bits & 1; }
-  static constexpr int pair_plane(int bits) { return has_quad(bits) ? 4 : 0; }
-  static constexpr int single_plane(int bits) { return bits - 1; }
+  static constexpr bool has_triple(int bits) { return (bits & 3) == 3; }
+  static constexpr bool has_pair(int bits) { return (bits & 3) == 2; }
+  static constexpr bool has_single(int bits) { return (bits & 3) == 1; }
   static int64_t block_bytes(int bits) { return int64_t{kTileRows} * 4 * bits; }
 
   static int64_t packed_tile_bytes(int bits, int64_t columns) { return columns / 32 * block_bytes(bits); }
@@ -42,12 +41,16 @@ struct BytewiseLayout {
       }
       block += 16 * kBytes;
     }
+    if (has_triple(bits)) {
+      for (int step = 0; step < 3; ++step) {
+        const uint32_t bytes = (planes[step] & 0xffffff) | (planes[3] >> (8 * step) & 0xff) << 24;
+        std::memcpy(block + (step * 4 + t) * kBytes + e * 4, &bytes, 4);
+      }
+    }
     if (has_pair(bits)) {
       for (int step = 0; step < 4; ++step) {
         std::memcpy(block + (step * 2 + t / 2) * kBytes + e * 4 + t % 2 * 2, &planes[step], 2);
-        planes[step] >>= 16;
       }
-      block += 8 * kBytes;
     }
     if (has_single(bits)) {
       for (int step = 0; step < 4; ++step) block[step * kBytes + e * 4 + t] = static_cast<uint8_t>(planes[step]);
@@ -71,14 +74,20 @@ struct BytewiseLayout {
       in += 16 * kBytes;
       shift = 32;
     }
+    if (has_triple(w.bits)) {
+      for (int step = 0; step < 3; ++step) {
+        uint32_t bytes;
+        std::memcpy(&bytes, in + (step * 4 + t) * kBytes + e * 4, 4);
+        planes[step] |= uint64_t{bytes & 0xffffff} << shift;
+        planes[3] |= uint64_t{bytes >> 24} << (shift + 8 * step);
+      }
+    }
     if (has_pair(w.bits)) {
       for (int step = 0; step < 4; ++step) {
         uint16_t pair;
         std::memcpy(&pair, in + (step * 2 + t / 2) * kBytes + e * 4 + t % 2 * 2, 2);
         planes[step] |= uint64_t{pair} << shift;
       }
-      in += 8 * kBytes;
-      shift += 16;
     }
     if (has_single(w.bits)) {
       for (int step = 0; step < 4; ++step) planes[step] |= uint64_t{in[step * kBytes + e * 4 + t]} << shift;

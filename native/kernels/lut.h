@@ -15,6 +15,7 @@
 namespace lutmac {
 
 inline constexpr int kTableGroup = 32;  // run of k that shares a table scale; K is a multiple of it
+inline constexpr int kTableUnit = 128;  // run of k whose table scales are multiples of one unit
 
 // What a kernel wants its activations turned into.
 enum class Form {
@@ -36,13 +37,21 @@ enum class DenseType { f32, f16, bf16 };
 
 // Tables of one token: for each LUT group of 4 activations, 16 entries u8 = round(sum / step) + 128, the sum taken as
 // +x where the bit is 1 and -x where it is 0; the step is shared by a table group.
-// [tables u8: K/4 * 16][half_step f32: K/32][sum32 f32: K/32][sum16 f32: K/16]
+// [tables u8: K/4 * 16][half_step f32: K/32][sum32 f32: K/32][sum16 f32: K/16][multiple s32: K/32][unit f32: K/128 up]
 // half_step = step / 2 (sum of bit*x = (T + sum x) / 2); sumN: sums of N consecutive activations.
+// half_step = unit * multiple, the multiple from 1 to kMaxMultiple: kernels may sum integers times multiples over the
+// table groups of a unit, and go to floats once.
 struct TableForm {
+  // The largest at which plane 6's weight times it fits s16. A finer unit is no better: the table group with the largest
+  // step, which makes the error, is at this multiple.
+  static constexpr int kMaxMultiple = 511;
+  static int64_t units(int64_t k) { return (k + kTableUnit - 1) / kTableUnit; }
   static int64_t scale_offset(int64_t k) { return k * 4; }
   static int64_t sum32_offset(int64_t k) { return k * 4 + k / 32 * 4; }
   static int64_t sum16_offset(int64_t k) { return k * 4 + k / 32 * 8; }
-  static int64_t bytes(int64_t k) { return k * 4 + k / 32 * 16; }
+  static int64_t multiple_offset(int64_t k) { return k * 4 + k / 32 * 16; }
+  static int64_t unit_offset(int64_t k) { return k * 4 + k / 32 * 20; }
+  static int64_t bytes(int64_t k) { return unit_offset(k) + units(k) * 4; }
 };
 
 // Integers of one token: x = step * i, i s16 of at most 127 * 256, the step shared by 32 activations.

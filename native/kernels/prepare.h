@@ -44,20 +44,44 @@ struct PlainTables {
   }
 };
 
+// The tables of the table groups of one unit; `out` is the whole form.
 template <typename Arithmetic>
-void prepare_tables(const float* x, int64_t k, uint8_t* out) {
+void prepare_unit(const float* x, int64_t k, int64_t unit, uint8_t* out) {
   float* half_step = reinterpret_cast<float*>(out + TableForm::scale_offset(k));
   float* sum32 = reinterpret_cast<float*>(out + TableForm::sum32_offset(k));
   float* sum16 = reinterpret_cast<float*>(out + TableForm::sum16_offset(k));
-  for (int64_t block = 0; block < k / kTableGroup; ++block, x += kTableGroup) {
-    const float largest = Arithmetic::largest_entry(x);
-    const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
-    half_step[block] = largest * (0.5f / 127.0f);
-    sum16[2 * block] = Arithmetic::sum16(x);
-    sum16[2 * block + 1] = Arithmetic::sum16(x + 16);
-    sum32[block] = sum16[2 * block] + sum16[2 * block + 1];
-    for (int g = 0; g < 8; ++g) Arithmetic::store_table(x + g * 4, inverse, out + (block * 8 + g) * 16);
+  int32_t* multiples = reinterpret_cast<int32_t*>(out + TableForm::multiple_offset(k));
+  const int64_t begin = unit * (kTableUnit / kTableGroup);
+  const int count = static_cast<int>(k / kTableGroup - begin < 4 ? k / kTableGroup - begin : 4);
+  float largest[4], top = 0.0f;
+  for (int b = 0; b < count; ++b) {
+    largest[b] = Arithmetic::largest_entry(x + (begin + b) * kTableGroup);
+    top = largest[b] > top ? largest[b] : top;
   }
+  constexpr float kMax = static_cast<float>(TableForm::kMaxMultiple);
+  // What one unit of the multiple covers, so that entries of that multiple fit 127 steps.
+  const float cover = top / kMax, per_cover = top > 0.0f ? kMax / top : 0.0f;
+  const float unit_step = cover * (0.5f / 127.0f);
+  reinterpret_cast<float*>(out + TableForm::unit_offset(k))[unit] = unit_step;
+  for (int b = 0; b < count; ++b) {
+    const int64_t block = begin + b;
+    int multiple = static_cast<int>(largest[b] * per_cover);
+    multiple += static_cast<float>(multiple) * cover < largest[b];  // rounds up
+    multiple = multiple < 1 ? 1 : multiple > TableForm::kMaxMultiple ? TableForm::kMaxMultiple : multiple;
+    multiples[block] = multiple;
+    half_step[block] = unit_step * static_cast<float>(multiple);
+    const float inverse = top > 0.0f ? 127.0f / (cover * static_cast<float>(multiple)) : 0.0f;
+    const float* at = x + block * kTableGroup;
+    sum16[2 * block] = Arithmetic::sum16(at);
+    sum16[2 * block + 1] = Arithmetic::sum16(at + 16);
+    sum32[block] = sum16[2 * block] + sum16[2 * block + 1];
+    for (int g = 0; g < 8; ++g) Arithmetic::store_table(at + g * 4, inverse, out + (block * 8 + g) * 16);
+  }
+}
+
+template <typename Arithmetic>
+void prepare_tables(const float* x, int64_t k, uint8_t* out) {
+  for (int64_t unit = 0; unit < TableForm::units(k); ++unit) prepare_unit<Arithmetic>(x, k, unit, out);
 }
 
 // The largest integer is 127 * 256: both halves of 256 * high + low then fit s8.

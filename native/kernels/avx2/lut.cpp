@@ -32,27 +32,35 @@ struct Simd {
   static Int lookup(Int table, Int index) { return _mm256_shuffle_epi8(table, index); }
 
   // Words of planes 0 + 2 * 1 and planes 2 + 2 * 3; 8 lookups of a block stay below 6,121.
-  static Int quad_add(Int acc, Int looked) { return add16(acc, pair_sum(looked)); }
+  template <bool kTriple>
+  static Int quad_add(Int acc, Int looked) {
+    return add16(acc, _mm256_maddubs_epi16(looked, set32(kTriple ? 0x00010201 : 0x02010201)));
+  }
   static Int quad_start(int) { return zero(); }
-  static Int quad_total(Int acc, int bias) {
-    return _mm256_sub_epi32(_mm256_madd_epi16(acc, _mm256_set1_epi32(0x00040001)), set32(bias));
+  static Int quad_total(Int acc, int start) { return multiply_words(set32(start), acc, quad_multiple(1)); }
+  static Int quad_multiple(int multiple) { return set32(multiple * 0x00040001); }
+  static Int gather_spare(Int a, Int b, Int c) {
+    // Bytes 3 of a, b, c become bytes 0, 1, 2; byte 3 is anything.
+    b = _mm256_and_si256(_mm256_srli_epi32(b, 16), set32(0xff00));
+    c = _mm256_and_si256(_mm256_srli_epi32(c, 8), set32(0xff0000));
+    return _mm256_or_si256(_mm256_srli_epi32(a, 24), _mm256_or_si256(b, c));
   }
   static Int pair_sum(Int looked) { return _mm256_maddubs_epi16(looked, _mm256_set1_epi16(0x0201)); }
-  static Int even_words(Int v) { return _mm256_and_si256(v, _mm256_set1_epi32(0xffff)); }
-  static Int odd_words(Int v) { return _mm256_srli_epi32(v, 16); }
+  // sum + the products of each lane's two words.
+  static Int multiply_words(Int sum, Int words, Int multiple) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(words, multiple));
+  }
   static Int upper_bytes(Int v) { return _mm256_srli_epi16(v, 8); }
   static Int to_upper_bytes(Int v) { return _mm256_slli_epi16(v, 8); }
-  static Int add16(Int a, Int b) { return _mm256_add_epi16(a, b); }
-  static Int subtract16(Int a, Int b) { return _mm256_sub_epi16(a, b); }
-  static Int add32(Int a, Int b) { return _mm256_add_epi32(a, b); }
-  template <int kBits>
-  static Int shift_left32(Int v) {
-    return _mm256_slli_epi32(v, kBits);
+  // Opaque to the compiler: GCC puts additions off until the registers are full of what is to be added.
+  static Int add16(Int a, Int b) {
+    asm("vpaddw %1, %0, %0" : "+x"(a) : "x"(b));
+    return a;
   }
-
+  static Int subtract16(Int a, Int b) { return _mm256_sub_epi16(a, b); }
   static Float to_float(Int v) { return _mm256_cvtepi32_ps(v); }
   static Float set_float(float value) { return _mm256_set1_ps(value); }
-  static Float broadcast(const uint8_t* p) { return _mm256_set1_ps(*reinterpret_cast<const float*>(p)); }
+  static Float broadcast(const float* p) { return _mm256_set1_ps(*p); }
   static Float load_half(const uint16_t* p) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }

@@ -30,25 +30,34 @@ struct Simd {
   static Int high_nibbles(Int v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
   static Int lookup(Int table, Int index) { return _mm512_shuffle_epi8(table, index); }
 
-  static Int quad_add(Int acc, Int looked) { return _mm512_dpbusd_epi32(acc, looked, _mm512_set1_epi32(0x08040201)); }
-  static Int quad_start(int bias) { return set32(-bias); }
+  template <bool kTriple>
+  static Int quad_add(Int acc, Int looked) {
+    return _mm512_dpbusd_epi32(acc, looked, _mm512_set1_epi32(kTriple ? 0x00040201 : 0x08040201));
+  }
+  static Int quad_start(int start) { return set32(start); }
   static Int quad_total(Int acc, int) { return acc; }
+  // A block's sum of a quad stays below 30,601: it is a word.
+  static Int quad_multiple(int multiple) { return set32(multiple); }
+  static Int gather_spare(Int a, Int b, Int c) {
+    // Bytes 3 of a, b, c become bytes 0, 1, 2; byte 3 is anything.
+    b = _mm512_and_si512(_mm512_srli_epi32(b, 16), set32(0xff00));
+    c = _mm512_and_si512(_mm512_srli_epi32(c, 8), set32(0xff0000));
+    return _mm512_or_si512(_mm512_srli_epi32(a, 24), _mm512_or_si512(b, c));
+  }
   static Int pair_sum(Int looked) { return _mm512_maddubs_epi16(looked, _mm512_set1_epi16(0x0201)); }
-  static Int even_words(Int v) { return _mm512_and_si512(v, _mm512_set1_epi32(0xffff)); }
-  static Int odd_words(Int v) { return _mm512_srli_epi32(v, 16); }
+  // sum + the products of each lane's two words.
+  static Int multiply_words(Int sum, Int words, Int multiple) { return _mm512_dpwssd_epi32(sum, words, multiple); }
   static Int upper_bytes(Int v) { return _mm512_srli_epi16(v, 8); }
   static Int to_upper_bytes(Int v) { return _mm512_slli_epi16(v, 8); }
-  static Int add16(Int a, Int b) { return _mm512_add_epi16(a, b); }
-  static Int subtract16(Int a, Int b) { return _mm512_sub_epi16(a, b); }
-  static Int add32(Int a, Int b) { return _mm512_add_epi32(a, b); }
-  template <int kBits>
-  static Int shift_left32(Int v) {
-    return _mm512_slli_epi32(v, kBits);
+  // Opaque to the compiler: GCC puts additions off until the registers are full of what is to be added.
+  static Int add16(Int a, Int b) {
+    asm("vpaddw %1, %0, %0" : "+v"(a) : "v"(b));
+    return a;
   }
-
+  static Int subtract16(Int a, Int b) { return _mm512_sub_epi16(a, b); }
   static Float to_float(Int v) { return _mm512_cvtepi32_ps(v); }
   static Float set_float(float value) { return _mm512_set1_ps(value); }
-  static Float broadcast(const uint8_t* p) { return _mm512_set1_ps(*reinterpret_cast<const float*>(p)); }
+  static Float broadcast(const float* p) { return _mm512_set1_ps(*p); }
   static Float load_half(const uint16_t* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
