@@ -105,6 +105,11 @@ class ArrayPacker {
     return matrix;
   }
 
+  std::shared_ptr<PackedMatrix> add_random(int64_t rows, int64_t columns, int bits, int64_t group_size,
+                                           int scale_exponent, uint64_t seed) {
+    return packer_.add(RandomSource{rows, columns, bits, group_size, scale_exponent, seed});
+  }
+
   void finish() {
     {
       const nb::gil_scoped_release release;
@@ -181,6 +186,8 @@ void bind_matrix(nb::module_& module) {
            nb::arg("zero_point"), nb::arg("offset").none(), nb::arg("offset_super").none(),
            nb::arg("offset_groups_per_super"))
       .def("add_dense", &ArrayPacker::add_dense, nb::arg("data"))
+      .def("add_random", &ArrayPacker::add_random, nb::kw_only(), nb::arg("rows"), nb::arg("columns"), nb::arg("bits"),
+           nb::arg("group_size"), nb::arg("scale_exponent"), nb::arg("seed"))
       .def("finish", &ArrayPacker::finish);
   nb::class_<PackedMatrix>(module, "Matrix")
       .def_prop_ro("rows", &PackedMatrix::rows)

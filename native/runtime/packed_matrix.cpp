@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "runtime/random.h"
+
 namespace lutmac {
 namespace {
 
@@ -115,6 +117,20 @@ void check(const LowBitSource& source) {
   for (const BitRun& run : source.runs) check_run(source, run);
 }
 
+LowBitSource describe(const RandomSource& source) {
+  require(source.scale_exponent > -15 && source.scale_exponent < 15, "scale exponent must be from -14 to 14");
+  LowBitSource described;
+  described.rows = source.rows;
+  described.columns = source.columns;
+  described.bits = source.bits;
+  described.group_size = source.group_size;
+  described.zero_point = source.bits > 0 ? static_cast<float>((1 << source.bits) - 1) / 2 : 0.0f;
+  described.scale.kind = ParamKind::f16;
+  described.block_weights = described.block_bytes = 32;
+  described.row_bytes = source.columns;
+  return described;
+}
+
 }  // namespace
 
 uint8_t* PackedMatrix::take(int64_t bytes) {
@@ -178,6 +194,24 @@ void PackedMatrix::fill_tile(const DenseSource& source, int64_t tile) const {
   // A column of a tile is a "group" of one value per row.
   tile_params(source.data, source.rows, source.columns, element_bytes(source.type), target_->kernels->tile_rows, tile,
               dense_.data);
+}
+
+PackedMatrix::PackedMatrix(const TargetEntry& target, const RandomSource& source)
+    : PackedMatrix(target, describe(source)) {}
+
+void PackedMatrix::fill_tile(const RandomSource& source, int64_t tile) const {
+  const LowBit& w = lowbit_;
+  const Kernels& kernels = *target_->kernels;
+  const int tile_rows = kernels.tile_rows;
+  const uint64_t mask = ((1u << w.bits) - 1) * kEveryByte;
+  std::vector<uint64_t> words(static_cast<size_t>(tile_rows * w.columns / 8));
+  Random random(source.seed << 32 ^ static_cast<uint64_t>(tile));
+  for (uint64_t& word : words) word = random.next() & mask;
+  kernels.pack_tile(w.bits, w.columns, reinterpret_cast<const uint8_t*>(words.data()),
+                    w.codes + tile * kernels.packed_tile_bytes(w.bits, w.columns));
+  uint16_t* scales = reinterpret_cast<uint16_t*>(w.scale) + tile * w.groups * tile_rows;
+  const int base = (source.scale_exponent + 15) << 10;
+  for (int64_t i = 0; i < w.groups * tile_rows; ++i) scales[i] = static_cast<uint16_t>(base | (random.next() & 1023));
 }
 
 void PackedMatrix::unpack_row(int64_t row, float* out) const {

@@ -42,14 +42,25 @@ struct DenseSource {
   int64_t rows = 0, columns = 0;
 };
 
+// Random codes under f16 scales, for benchmarks: as fast as weights that mean something.
+struct RandomSource {
+  int64_t rows = 0, columns = 0;
+  int bits = 0;
+  int64_t group_size = 0;
+  int scale_exponent = 0;  // scales are f16 from 2^this to twice that; the zero point is the mean code
+  uint64_t seed = 0;
+};
+
 class PackedMatrix {
  public:
   // With its memory laid out and nothing in it yet: fill_tile, for every tile and from the same source, packs it.
   // Throw std::invalid_argument where the description contradicts itself.
   PackedMatrix(const TargetEntry& target, const LowBitSource& source);
   PackedMatrix(const TargetEntry& target, const DenseSource& source);
+  PackedMatrix(const TargetEntry& target, const RandomSource& source);
   void fill_tile(const LowBitSource& source, int64_t tile) const;
   void fill_tile(const DenseSource& source, int64_t tile) const;
+  void fill_tile(const RandomSource& source, int64_t tile) const;
 
   const TargetEntry& target() const { return *target_; }
   bool is_dense() const { return dense_.data != nullptr; }

@@ -16,6 +16,11 @@ std::shared_ptr<PackedMatrix> Packer::add(const DenseSource& source) {
   return jobs_.back().matrix;
 }
 
+std::shared_ptr<PackedMatrix> Packer::add(const RandomSource& source) {
+  jobs_.push_back({std::make_shared<PackedMatrix>(target_, source), source});
+  return jobs_.back().matrix;
+}
+
 void Packer::finish() {
   std::vector<int64_t> first_tile;  // of each job, in the common list
   int64_t tiles = 0;

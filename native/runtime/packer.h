@@ -17,12 +17,13 @@ class Packer {
   // Throw std::invalid_argument where the description contradicts itself.
   std::shared_ptr<PackedMatrix> add(const LowBitSource& source);
   std::shared_ptr<PackedMatrix> add(const DenseSource& source);
+  std::shared_ptr<PackedMatrix> add(const RandomSource& source);
   void finish();
 
  private:
   struct Job {
     std::shared_ptr<PackedMatrix> matrix;
-    std::variant<LowBitSource, DenseSource> source;
+    std::variant<LowBitSource, DenseSource, RandomSource> source;
   };
 
   const TargetEntry& target_;

@@ -55,6 +55,11 @@ class Packer:
     def add_dense(self, data: NDArray[Any]) -> Matrix:
         """data: [rows, columns] float32, float16, or uint16 holding bfloat16 bits."""
 
+    def add_random(
+        self, *, rows: int, columns: int, bits: int, group_size: int, scale_exponent: int, seed: int
+    ) -> Matrix:
+        """Random codes, float16 scales from 2**scale_exponent to twice that, the mean code as zero point."""
+
     def finish(self) -> None:
         """Packs what was added, and lets go of the arrays that it came from."""
 

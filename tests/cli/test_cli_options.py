@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lutmac.cli.options import parse_logit_bias, parse_threads
+from lutmac.cli.options import parse_counts, parse_logit_bias
 from lutmac.cli.output import format_bytes
 from lutmac.errors import InvalidRequestError
 
@@ -20,13 +20,13 @@ def test_other_logit_biases_are_refused(text):
 
 @given(st.lists(st.integers(1, 512), min_size=1))
 def test_threads_are_a_list_of_numbers(threads):
-    assert parse_threads(",".join(map(str, threads))) == threads
+    assert parse_counts(",".join(map(str, threads)), "--threads") == threads
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1,", "1,x", "1.5"])
 def test_other_threads_are_refused(text):
     with pytest.raises(InvalidRequestError, match="as in 1,2"):
-        parse_threads(text)
+        parse_counts(text, "--threads")
 
 
 @pytest.mark.parametrize(

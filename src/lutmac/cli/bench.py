@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
 from lutmac.cli import options
 from lutmac.cli.output import ProgressBar, print_json
+from lutmac.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from lutmac.cli.measure import Plan
 
 
 class Peer(StrEnum):
@@ -17,19 +22,56 @@ class Peer(StrEnum):
     llama_cpp = "llama.cpp"
 
 
+ModelOrKernels = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODEL|kernels",
+        help="A GGUF file, or a name that `lutmac pull` takes; `kernels` measures the matrix products alone.",
+    ),
+]
 ThreadCounts = Annotated[
     str | None,
     typer.Option("--threads", "-t", metavar="N[,N...]", help="Thread counts, as in 1,2; default: the usable cores."),
 ]
-PromptTokens = Annotated[int, typer.Option("--prompt-tokens", min=1, help="Tokens per measured prefill.")]
+PromptTokens = Annotated[
+    int, typer.Option("--prompt-tokens", "--prompt", "-p", min=1, help="Tokens per measured prefill.")
+]
 DecodeTokens = Annotated[int, typer.Option("--decode-tokens", min=1, help="Tokens per measured decode.")]
 Depth = Annotated[int, typer.Option("--context", "-c", min=0, help="Tokens in the KV cache before decoding begins.")]
 Repeat = Annotated[int, typer.Option("--repeat", "-r", min=1, help="Measured runs, after one that is not.")]
 Versus = Annotated[Peer | None, typer.Option("--vs", help="Measure this engine on the same file in the same run.")]
+Synthetic = Annotated[
+    str | None,
+    typer.Option(
+        "--synthetic",
+        metavar="SHAPE",
+        help="Random weights instead of a file: llama-2-7b, llama-3-8b, bitnet-3b, qwen2.5-3b or smollm2-135m.",
+    ),
+]
+Bits = Annotated[
+    str, typer.Option("--bits", metavar="N[,N...]", help="Bits per weight, 1 to 8 (--synthetic and kernels).")
+]
+GroupSize = Annotated[
+    int, typer.Option("--group-size", min=0, help="Weights that share a scale; 0: a row (--synthetic and kernels).")
+]
+Layers = Annotated[int | None, typer.Option("--layers", min=1, help="Fewer layers than the shape has (--synthetic).")]
+Streams = Annotated[
+    str | None,
+    typer.Option("--streams", metavar="N[,N...]", help="Also decode so many sequences together (--synthetic)."),
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the JSON to a file, too.")]
+Plot = Annotated[
+    Path | None, typer.Option("--plot", metavar="DIR", help="Draw pictures (--synthetic with several bits; kernels).")
+]
+
+
+class _Report(Protocol):
+    def as_dict(self) -> dict[str, object]: ...
+    def print(self) -> None: ...
 
 
 def bench(
-    model: options.Model,
+    model: ModelOrKernels = None,
     *,
     threads: ThreadCounts = None,
     prompt_tokens: PromptTokens = 128,
@@ -37,21 +79,85 @@ def bench(
     context: Depth = 0,
     repeat: Repeat = 5,
     versus: Versus = None,
+    synthetic: Synthetic = None,
+    bits: Bits = "2",
+    group_size: GroupSize = 128,
+    layers: Layers = None,
+    streams: Streams = None,
+    output: Output = None,
+    plot: Plot = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure speed. Prefill and decode rates, and the memory's read rate in the same run.
 
     Example: lutmac bench smollm2 --threads 1,2 --vs llama.cpp
-    """
-    counts = options.parse_threads(threads) if threads is not None else None
 
-    from lutmac.cli.benchmark import run_benchmark  # noqa: PLC0415 - imports the engine
-    from lutmac.cli.measure import Plan  # noqa: PLC0415 - as above
+    Example: lutmac bench --synthetic llama-2-7b --bits 1,2,3,4 --threads 1,2 --plot pictures
+    """
+    if (model is None) == (synthetic is None):
+        raise InvalidRequestError("bench wants either a model (or `kernels`) or --synthetic SHAPE")
+    counts = options.parse_counts(threads, "--threads") if threads is not None else None
+    widths = options.parse_counts(bits, "--bits")
+    numbers = options.parse_counts(streams, "--streams") if streams is not None else []
+    if plot is not None:
+        from lutmac.cli.plots import check_matplotlib  # noqa: PLC0415 - rarely asked for
+
+        check_matplotlib()
+
+    from lutmac.cli.measure import Plan  # noqa: PLC0415 - imports the engine
 
     plan = Plan(prompt_tokens, decode_tokens, context, repeat)
+    report: _Report
     with ProgressBar(shown=not as_json) as bar:
-        report = run_benchmark(model, counts, plan, versus=versus is not None, progress=bar)
+        if synthetic is not None:
+            report = _synthetic(synthetic, widths, group_size, layers, counts, plan, numbers, plot, bar)
+        elif model == "kernels":
+            report = _kernels(widths, group_size, counts, repeat, plot, bar)
+        else:
+            from lutmac.cli.benchmark import run_benchmark  # noqa: PLC0415 - imports the engine
+
+            assert model is not None
+            report = run_benchmark(model, counts, plan, versus=versus is not None, progress=bar)
+    if output is not None:
+        options.write_json(output, report.as_dict())
     if as_json:
         print_json(report.as_dict())
     else:
         report.print()
+
+
+def _synthetic(
+    shape: str,
+    widths: list[int],
+    group_size: int,
+    layers: int | None,
+    counts: list[int] | None,
+    plan: Plan,
+    streams: list[int],
+    plot: Path | None,
+    bar: ProgressBar,
+) -> _Report:
+    from lutmac.cli.synthetic_benchmark import run_synthetic  # noqa: PLC0415 - imports the engine
+    from lutmac.engine.synthetic import SyntheticSpec  # noqa: PLC0415 - as above
+
+    specs = [SyntheticSpec(shape, width, group_size, layers=layers) for width in widths]
+    reports = run_synthetic(specs, counts, plan, streams, bar)
+    if plot is not None:
+        from lutmac.cli.plots import plot_bits  # noqa: PLC0415 - an extra
+
+        plot_bits(reports, plot)
+    return reports
+
+
+def _kernels(
+    widths: list[int], group_size: int, counts: list[int] | None, repeat: int, plot: Path | None, bar: ProgressBar
+) -> _Report:
+    from lutmac.cli.kernel_benchmark import KernelPlan, run_kernels  # noqa: PLC0415 - imports the engine
+
+    options.check_widths(widths, group_size)
+    report = run_kernels(KernelPlan(tuple(widths), group_size, (1, 8, 128), repeat), counts, bar)
+    if plot is not None:
+        from lutmac.cli.plots import plot_roofline  # noqa: PLC0415 - an extra
+
+        plot_roofline(report, plot)
+    return report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import lutmac
 from lutmac import Model, _native
@@ -42,8 +42,22 @@ class Lutmac:
 
 
 @dataclass(frozen=True)
+class StreamRate:
+    """Tokens per second of several sequences decoded together, and how many times one sequence's rate that is."""
+
+    streams: int
+    threads: int
+    tokens_per_second: float
+    ratio_to_one: float
+
+
+@dataclass(frozen=True)
 class Report:
-    """All that one run of the benchmark found. memory_read: bytes per second, by number of threads."""
+    """All that one run of the benchmark found.
+
+    bytes_per_token: of weights. memory_read: bytes per second, by number of threads. cache_bytes_per_position: keys and
+    values of one position in all layers, which a decoded token reads for each position before it.
+    """
 
     model: str
     isa: str
@@ -52,6 +66,16 @@ class Report:
     peak_memory_bytes: int
     rates: list[Rates]
     peer_version: str | None
+    cache_bytes_per_position: int
+    streams: list[StreamRate] = field(default_factory=list)
+
+    def decode_rate(self, threads: int) -> float:
+        """lutmac's decoded tokens per second."""
+        return next(r.median for r in self.rates if (r.engine, r.phase, r.threads) == (Lutmac.name, "decode", threads))
+
+    def bytes_read(self, rates: Rates) -> float:
+        """Bytes of weights and of the key-value cache that a decoded token reads, in the middle of the run."""
+        return self.bytes_per_token + self.cache_bytes_per_position * (rates.depth + rates.tokens / 2)
 
     def ratios(self) -> list[tuple[Rates, float]]:
         """lutmac's rates, each with how many times the peer's it is."""
@@ -65,9 +89,11 @@ class Report:
             "model": self.model,
             "isa": self.isa,
             "bytes_per_token": self.bytes_per_token,
+            "cache_bytes_per_position": self.cache_bytes_per_position,
             "peak_memory_bytes": self.peak_memory_bytes,
             "memory_read_bytes_per_second": {str(count): rate for count, rate in self.memory_read.items()},
             "peer": self.peer_version,
+            "streams": [vars(rate) for rate in self.streams],
             "entries": [self._entry(rates) for rates in self.rates],
             "ratios": [
                 {"phase": rates.phase, "threads": rates.threads, "ratio": ratio} for rates, ratio in self.ratios()
@@ -89,8 +115,11 @@ class Report:
         if rates.variant:
             entry["variant"] = rates.variant
         if rates.phase == "decode":
+            speed = rates.median * self.bytes_read(rates)
+            entry["bytes_read_per_token"] = self.bytes_read(rates)
             entry["model_bytes_per_second"] = rates.median * self.bytes_per_token
-            entry["fraction_of_memory_read"] = rates.median * self.bytes_per_token / self.memory_read[rates.threads]
+            entry["bytes_read_per_second"] = speed
+            entry["fraction_of_memory_read"] = speed / self.memory_read[rates.threads]
         return entry
 
     def print(self) -> None:
@@ -108,9 +137,16 @@ class Report:
             print()
         for rates, ratio in self.ratios():
             print(f"lutmac / llama.cpp, {rates.phase}, {_threads(rates.threads)}: {ratio:.2f}")
+        if self.streams:
+            print()
+            print_table(["streams", "threads", "tok/s", "of one"], [self._stream_row(rate) for rate in self.streams], 0)
+
+    @staticmethod
+    def _stream_row(rate: StreamRate) -> list[str]:
+        return [str(rate.streams), str(rate.threads), f"{rate.tokens_per_second:.1f}", f"{rate.ratio_to_one:.2f}"]
 
     def _row(self, rates: Rates) -> list[str]:
-        speed = rates.median * self.bytes_per_token
+        speed = rates.median * self.bytes_read(rates)
         fraction = speed / self.memory_read[rates.threads]
         memory = [f"{speed / 1e9:.1f}", f"{fraction:.0%}"] if rates.phase == "decode" else ["", ""]
         engine = f"{rates.engine} ({rates.variant})" if rates.variant else rates.engine
@@ -135,16 +171,18 @@ def run_benchmark(
     peak = _native.peak_resident_bytes()
     peer = LlamaCpp(path, plan.longest_sequence) if versus else None
     try:
-        rates, memory_read = _measure_all([own] if peer is None else [own, peer], counts, plan, progress)
+        rates, memory_read = measure_all([own] if peer is None else [own, peer], counts, plan, progress)
         version = peer.version if peer is not None else None
     finally:
         if peer is not None:
             peer.close()
     info = model.info()
-    return Report(str(path), info.isa, info.bytes_per_token, memory_read, peak, rates, version)
+    return Report(
+        str(path), info.isa, info.bytes_per_token, memory_read, peak, rates, version, info.cache_bytes_per_position
+    )
 
 
-def _measure_all(
+def measure_all(
     contestants: list[Contestant], counts: list[int], plan: Plan, progress: Callable[[int, int, str], None]
 ) -> tuple[list[Rates], dict[int, float]]:
     """Rates of all contestants, and the memory's read rate, for each number of threads."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -91,12 +93,28 @@ def parse_logit_bias(text: str) -> tuple[int, float]:
         raise InvalidRequestError(f"--logit-bias {text!r} is not of the form ID=BIAS, as in 42=-1.5") from None
 
 
-def parse_threads(text: str) -> list[int]:
-    """`"1,2"` to [1, 2]. Raises InvalidRequestError for anything else."""
+def parse_counts(text: str, option: str) -> list[int]:
+    """`"1,2"` to [1, 2]. Raises InvalidRequestError for anything else, naming the option."""
     try:
-        threads = [int(part) for part in text.split(",")]
+        counts = [int(part) for part in text.split(",")]
     except ValueError:
-        threads = []
-    if not threads or min(threads) < 1:
-        raise InvalidRequestError(f"--threads {text!r} is not a list of positive numbers, as in 1,2")
-    return threads
+        counts = []
+    if not counts or min(counts) < 1:
+        raise InvalidRequestError(f"{option} {text!r} is not a list of positive numbers, as in 1,2")
+    return counts
+
+
+def check_widths(bits: list[int], group_size: int) -> None:
+    """Raises InvalidRequestError for bits or a group size that no kernel has."""
+    if max(bits) > 8:
+        raise InvalidRequestError(f"--bits {max(bits)} is more than 8")
+    if group_size and group_size != 16 and group_size % 32:
+        raise InvalidRequestError(f"--group-size {group_size} is neither 16 nor a multiple of 32, nor 0 for a row")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes JSON to a file. Raises InvalidRequestError where that cannot be done."""
+    try:
+        path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InvalidRequestError(f"cannot write {path}: {error.strerror}") from None

@@ -23,7 +23,8 @@ class ModelInfo:
 
     bits_per_weight: bytes of all tensors in the file over their elements. weight_bytes: packed matrices in memory.
     bytes_per_token: of these, what the products of one token read. cache_bytes: address space of the key-value cache;
-    memory is taken as it is used. context: positions that this model was loaded for, of trained_context.
+    memory is taken as it is used; cache_bytes_per_position of it stand for one token. context: positions that this
+    model was loaded for, of trained_context.
     """
 
     path: str
@@ -39,6 +40,7 @@ class ModelInfo:
     weight_bytes: int
     bytes_per_token: int
     cache_bytes: int
+    cache_bytes_per_position: int
     isa: str
     threads: int
     precision: str

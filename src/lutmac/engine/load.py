@@ -217,6 +217,7 @@ def _info(file: GGUFFile, config: ModelConfig, compiled: Compiled, engine: Engin
         weight_bytes=sum(matrix.nbytes for matrix in parameters.matrices.values()),
         bytes_per_token=bytes_per_token(compiled.graph),
         cache_bytes=engine.cache_bytes,
+        cache_bytes_per_position=compiled.cache.bytes_per_position,
         isa=compiled.target,
         threads=engine.threads,
         precision="exact" if compiled.exact else "default",

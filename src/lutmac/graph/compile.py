@@ -58,6 +58,11 @@ class CacheLayout:
     layer_groups: tuple[int, ...]
     layer_page_bytes: tuple[int, ...]
 
+    @property
+    def bytes_per_position(self) -> int:
+        """Keys and values of one token in all layers."""
+        return sum(self.layer_page_bytes) // _native.PAGE_TOKENS
+
 
 @dataclass(frozen=True)
 class Compiled:

@@ -1,0 +1,51 @@
+"""`lutmac bench` without a file: random weights, and the products alone."""
+
+import json
+
+QUICK = ["--threads", "1,2", "--prompt-tokens", 4, "--decode-tokens", 2, "--repeat", 1]
+
+
+def test_random_weights_of_several_widths(lutmac, tmp_path):
+    options = ["--layers", 1, "--bits", "1,2,4", "--group-size", 64, "--streams", 2]
+    saved = tmp_path / "report.json"
+    result = lutmac(
+        "bench", "--synthetic", "smollm2-135m", *QUICK, *options, "--json", "--output", saved, "--plot", tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert json.loads(saved.read_text()) == report
+    assert [model["bits"] for model in report["models"]] == [1, 2, 4]
+    sizes = [model["bytes_per_token"] for model in report["models"]]
+    assert sizes == sorted(sizes)
+    for model in report["models"]:
+        assert {entry["phase"] for entry in model["entries"]} == {"prefill", "decode"}
+        decode = [entry for entry in model["entries"] if entry["phase"] == "decode"]
+        assert all(entry["bytes_read_per_token"] > model["bytes_per_token"] for entry in decode)
+        assert {(rate["streams"], rate["threads"]) for rate in model["streams"]} == {(1, 1), (2, 1), (1, 2), (2, 2)}
+    assert [fit["threads"] for fit in report["time_per_token_by_bits"]] == [1, 2]
+    assert (tmp_path / "tokens_by_bits.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_width_is_reported_as_a_model_is(lutmac):
+    result = lutmac(
+        "bench", "--synthetic", "smollm2-135m", "--layers", 1, "--bits", 3, "--group-size", 0, *QUICK, "--json"
+    )
+    report = json.loads(result.stdout)
+    assert "3-bit, one scale per row" in report["model"]
+    assert all("fraction_of_memory_read" in e for e in report["entries"] if e["phase"] == "decode")
+
+
+def test_mistakes_get_one_line(lutmac):
+    for arguments, named in (
+        (["--synthetic", "llama-9"], "llama-2-7b"),
+        (["--synthetic", "llama-2-7b", "--bits", "9"], "9"),
+        (["--synthetic", "llama-2-7b", "--group-size", 48], "48"),
+        (["--synthetic", "smollm2-135m", "--context", 10**6], "8192"),
+        (["smollm2", "--synthetic", "llama-2-7b"], "--synthetic"),
+        ([], "--synthetic"),
+        (["kernels", "--bits", "0"], "--bits"),
+    ):
+        result = lutmac("bench", *arguments)
+        assert result.returncode == 2, arguments
+        assert named in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
