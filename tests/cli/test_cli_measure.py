@@ -2,7 +2,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lutmac.cli.measure import Plan, measure, runs_of
+from lutmac.cli.measure import Plan, Span, measure, runs_of
 
 PLAN = Plan(prompt_tokens=100, decode_tokens=10, depth=0, repeat=3)
 
@@ -19,13 +19,17 @@ class Engine:
     def variants(self) -> tuple[str, ...]:
         return tuple(self.seconds)
 
-    def prefill(self, variant: str, threads: int, tokens: int) -> float:
+    def prefill(self, variant: str, threads: int, tokens: int) -> Span:
         self.log.append(self.name + variant)
-        return self.seconds[variant] * tokens
+        return self._span(self.seconds[variant] * tokens)
 
-    def decode(self, variant: str, threads: int, depth: int, tokens: int) -> float:
+    def decode(self, variant: str, threads: int, depth: int, tokens: int) -> Span:
         self.log.append(self.name + variant)
-        return 10 * self.seconds[variant] * tokens
+        return self._span(10 * self.seconds[variant] * tokens)
+
+    @staticmethod
+    def _span(seconds: float) -> Span:
+        return Span(seconds, 2 * seconds)
 
 
 def test_rates_are_tokens_per_second_of_the_better_variant():
@@ -38,6 +42,7 @@ def test_rates_are_tokens_per_second_of_the_better_variant():
         ("b", "fast", "decode", 2, 10),
     ]
     assert [r.median for r in rates] == pytest.approx([2.0, 4.0, 0.2, 0.4])
+    assert [r.core_seconds_per_token for r in rates] == pytest.approx([1.0, 0.5, 10.0, 5.0])
     assert all(len(r.samples) == PLAN.repeat for r in rates)
 
 

@@ -57,7 +57,7 @@ GroupSize = Annotated[
 Layers = Annotated[int | None, typer.Option("--layers", min=1, help="Fewer layers than the shape has (--synthetic).")]
 Streams = Annotated[
     str | None,
-    typer.Option("--streams", metavar="N[,N...]", help="Also decode so many sequences together (--synthetic)."),
+    typer.Option("--streams", metavar="N[,N...]", help="Also decode so many sequences together."),
 ]
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the JSON to a file, too.")]
 Plot = Annotated[
@@ -117,7 +117,7 @@ def bench(
             from lutmac.cli.benchmark import run_benchmark  # noqa: PLC0415 - imports the engine
 
             assert model is not None
-            report = run_benchmark(model, counts, plan, versus=versus is not None, progress=bar)
+            report = run_benchmark(model, counts, plan, numbers, versus=versus is not None, progress=bar)
     if output is not None:
         options.write_json(output, report.as_dict())
     if as_json:

@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import lutmac
-from lutmac import Model, _native
-from lutmac.cli.llama_cpp_peer import LlamaCpp, check_installed, fixed_tokens
+from lutmac import _native
+from lutmac.cli.engine_contestant import EngineContestant
+from lutmac.cli.llama_cpp_peer import LlamaCpp, check_installed
 from lutmac.cli.measure import Contestant, Plan, Rates, measure, runs_of
 from lutmac.cli.output import format_bytes, print_table
 from lutmac.engine.resolve import resolve
 
+LUTMAC = EngineContestant.name
 MEMORY_BUFFER_MEGABYTES = 1024  # several times the largest last-level cache that one is likely to meet
 MEMORY_PASSES = 4
-
-
-class Lutmac:
-    """lutmac as a contestant: through the public calls, tokens drawn with the default sampling."""
-
-    name = "lutmac"
-    variants: tuple[str, ...] = ("",)
-
-    def __init__(self, model: Model) -> None:
-        """model: loaded with room for the longest sequence."""
-        self._model = model
-        self._vocab_size = model.info().vocab_size
-
-    def prefill(self, variant: str, threads: int, tokens: int) -> float:
-        """Seconds to the first token behind a prompt of that many tokens."""
-        return self._generate(threads, tokens, 1).timings.prefill_seconds
-
-    def decode(self, variant: str, threads: int, depth: int, tokens: int) -> float:
-        """Seconds for that many tokens after the first one behind max(1, depth) tokens of prompt."""
-        return self._generate(threads, max(1, depth), 1 + tokens).timings.decode_seconds
-
-    def _generate(self, threads: int, prompt_tokens: int, max_tokens: int) -> lutmac.Completion:
-        self._model.threads = threads
-        prompt = fixed_tokens(prompt_tokens, self._vocab_size)
-        return self._model.generate(prompt, max_tokens=max_tokens, ignore_eos=True, seed=0)
 
 
 @dataclass(frozen=True)
@@ -71,7 +49,7 @@ class Report:
 
     def decode_rate(self, threads: int) -> float:
         """lutmac's decoded tokens per second."""
-        return next(r.median for r in self.rates if (r.engine, r.phase, r.threads) == (Lutmac.name, "decode", threads))
+        return next(r.median for r in self.rates if (r.engine, r.phase, r.threads) == (LUTMAC, "decode", threads))
 
     def bytes_read(self, rates: Rates) -> float:
         """Bytes of weights and of the key-value cache that a decoded token reads, in the middle of the run."""
@@ -79,8 +57,8 @@ class Report:
 
     def ratios(self) -> list[tuple[Rates, float]]:
         """lutmac's rates, each with how many times the peer's it is."""
-        peers = {(r.phase, r.threads): r for r in self.rates if r.engine != Lutmac.name}
-        own = [r for r in self.rates if r.engine == Lutmac.name and (r.phase, r.threads) in peers]
+        peers = {(r.phase, r.threads): r for r in self.rates if r.engine != LUTMAC}
+        own = [r for r in self.rates if r.engine == LUTMAC and (r.phase, r.threads) in peers]
         return [(r, r.median / peers[r.phase, r.threads].median) for r in own]
 
     def as_dict(self) -> dict[str, object]:
@@ -111,6 +89,7 @@ class Report:
             "tokens_per_second_min": min(rates.samples),
             "tokens_per_second_max": max(rates.samples),
             "samples": list(rates.samples),
+            "core_seconds_per_token": rates.core_seconds_per_token,
         }
         if rates.variant:
             entry["variant"] = rates.variant
@@ -131,7 +110,19 @@ class Report:
         if self.peer_version:
             print(f"peer: {self.peer_version}")
         print()
-        header = ["engine", "phase", "threads", "tokens", "context", "tok/s", "min", "max", "GB/s", "of memory"]
+        header = [
+            "engine",
+            "phase",
+            "threads",
+            "tokens",
+            "context",
+            "tok/s",
+            "min",
+            "max",
+            "core-s/tok",
+            "GB/s",
+            "of memory",
+        ]
         print_table(header, [self._row(rates) for rates in self.rates], left=2)
         if self.peer_version:
             print()
@@ -152,11 +143,17 @@ class Report:
         engine = f"{rates.engine} ({rates.variant})" if rates.variant else rates.engine
         counts = [str(rates.threads), str(rates.tokens), str(rates.depth)]
         figures = [f"{rate:.1f}" for rate in (rates.median, min(rates.samples), max(rates.samples))]
-        return [engine, rates.phase, *counts, *figures, *memory]
+        return [engine, rates.phase, *counts, *figures, f"{rates.core_seconds_per_token:.4f}", *memory]
 
 
 def run_benchmark(
-    name: str, threads: list[int] | None, plan: Plan, *, versus: bool, progress: Callable[[int, int, str], None]
+    name: str,
+    threads: list[int] | None,
+    plan: Plan,
+    streams: list[int],
+    *,
+    versus: bool,
+    progress: Callable[[int, int, str], None],
 ) -> Report:
     """Measures one model, with llama.cpp in turns where `versus` says so. Raises what loading the model raises."""
     counts = threads or [_native.default_threads()]
@@ -164,13 +161,14 @@ def run_benchmark(
     if versus:
         check_installed()
     model = lutmac.load(path, threads=max(counts), context=plan.longest_sequence, progress=progress)
-    own = Lutmac(model)
+    own = EngineContestant(model.engine)
     # The peak is lutmac's own only before the peer is there and before the memory is measured.
     own.prefill("", max(counts), plan.prompt_tokens)
     own.decode("", max(counts), plan.depth, 1)
     peak = _native.peak_resident_bytes()
     peer = LlamaCpp(path, plan.longest_sequence) if versus else None
     try:
+        together = measure_streams(own, counts, plan, streams)
         rates, memory_read = measure_all([own] if peer is None else [own, peer], counts, plan, progress)
         version = peer.version if peer is not None else None
     finally:
@@ -178,7 +176,15 @@ def run_benchmark(
             peer.close()
     info = model.info()
     return Report(
-        str(path), info.isa, info.bytes_per_token, memory_read, peak, rates, version, info.cache_bytes_per_position
+        str(path),
+        info.isa,
+        info.bytes_per_token,
+        memory_read,
+        peak,
+        rates,
+        version,
+        info.cache_bytes_per_position,
+        together,
     )
 
 
@@ -205,6 +211,25 @@ def measure_all(
         rates += measure(contestants, plan, count, advance)
         memory_read[count] = max(before, memory_rate(count))
     return rates, memory_read
+
+
+def measure_streams(
+    contestant: EngineContestant, counts: list[int], plan: Plan, streams: list[int]
+) -> list[StreamRate]:
+    """Decode of one sequence and of each number of sequences together, in turns, for each number of threads."""
+    found = []
+    for threads in counts if streams else []:
+        numbers = sorted({1, *streams})
+        samples: dict[int, list[float]] = {number: [] for number in numbers}
+        for _ in range(plan.repeat):
+            for number in numbers:
+                span = contestant.decode_streams(threads, number, plan.depth, plan.decode_tokens)
+                samples[number].append(number * plan.decode_tokens / span.seconds)
+        one = statistics.median(samples[1])
+        for number in numbers:
+            rate = statistics.median(samples[number])
+            found.append(StreamRate(number, threads, rate, rate / one))
+    return found
 
 
 def _threads(count: int) -> str:

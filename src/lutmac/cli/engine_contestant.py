@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from lutmac.cli.llama_cpp_peer import fixed_tokens
+from lutmac.cli.measure import Span, Stopwatch
 from lutmac.engine.engine import Engine
 from lutmac.engine.sampler import SamplingParams
 from lutmac.engine.sequence import Sequence
@@ -13,25 +13,25 @@ from lutmac.engine.sequence import Sequence
 
 @dataclass
 class EngineContestant:
-    """An engine without a tokenizer: what a model of random weights has."""
+    """An engine, with or without a tokenizer above it."""
 
     engine: Engine
     name: str = "lutmac"
     variants: tuple[str, ...] = ("",)
 
-    def prefill(self, variant: str, threads: int, tokens: int) -> float:
-        """Seconds to the first token behind a prompt of that many tokens."""
+    def prefill(self, variant: str, threads: int, tokens: int) -> Span:
+        """Time to the first token behind a prompt of that many tokens."""
         self.engine.threads = threads
-        begin = time.perf_counter()
+        watch = Stopwatch()
         self._run([self._sequence(tokens, 1)])
-        return time.perf_counter() - begin
+        return watch.read()
 
-    def decode(self, variant: str, threads: int, depth: int, tokens: int) -> float:
-        """Seconds for that many tokens after the first one behind max(1, depth) tokens of prompt."""
+    def decode(self, variant: str, threads: int, depth: int, tokens: int) -> Span:
+        """Time for that many tokens after the first one behind max(1, depth) tokens of prompt."""
         return self.decode_streams(threads, 1, depth, tokens)
 
-    def decode_streams(self, threads: int, streams: int, depth: int, tokens: int) -> float:
-        """Seconds in which each of that many sequences, decoded together, gets that many tokens."""
+    def decode_streams(self, threads: int, streams: int, depth: int, tokens: int) -> Span:
+        """Time in which each of that many sequences, decoded together, gets that many tokens."""
         self.engine.threads = threads
         sequences = [self._sequence(max(1, depth), 1 + tokens) for _ in range(streams)]
         for sequence in sequences:
@@ -39,10 +39,11 @@ class EngineContestant:
         while any(sequence.length == sequence.prompt_length for sequence in sequences):
             self.engine.step()
         missing = sum(sequence.max_length - sequence.length for sequence in sequences)
-        begin = time.perf_counter()
+        watch = Stopwatch()
         self._finish(sequences)
+        span, share = watch.read(), streams * tokens / missing
         # While some prompts were still on their way, the first sequences may have decoded already.
-        return (time.perf_counter() - begin) * streams * tokens / missing
+        return Span(span.seconds * share, span.core_seconds * share)
 
     def _sequence(self, prompt_tokens: int, max_tokens: int) -> Sequence:
         engine = self.engine

@@ -9,10 +9,10 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
-import time
 from pathlib import Path
 from typing import Any
 
+from lutmac.cli.measure import Span, Stopwatch
 from lutmac.errors import CheckpointError, InvalidRequestError
 
 
@@ -81,28 +81,28 @@ class LlamaCpp:
             self._api.llama_model_free(self._model)
             self._model = None
 
-    def prefill(self, variant: str, threads: int, tokens: int) -> float:
-        """Seconds for a prompt of that many tokens with empty KV memory. variant: "flash" or "plain"."""
+    def prefill(self, variant: str, threads: int, tokens: int) -> Span:
+        """Time for a prompt of that many tokens with empty KV memory. variant: "flash" or "plain"."""
         context = self._prepare(variant, threads, keep=0)
-        begin = time.perf_counter()
+        watch = Stopwatch()
         self._decode_prompt(variant, context, tokens)
-        return time.perf_counter() - begin
+        return watch.read()
 
-    def decode(self, variant: str, threads: int, depth: int, tokens: int) -> float:
-        """Seconds for that many single-token steps behind `depth` tokens (at least one, as every engine here)."""
+    def decode(self, variant: str, threads: int, depth: int, tokens: int) -> Span:
+        """Time for that many single-token steps behind `depth` tokens (at least one, as every engine here)."""
         depth = max(1, depth)
         keep = depth if self._cached[variant] >= depth else 0
         context = self._prepare(variant, threads, keep=keep)
         if keep == 0:
             self._decode_prompt(variant, context, depth)
         token = (self._api.llama_token * 1)(*fixed_tokens(1, self._vocab_size))
-        begin = time.perf_counter()
+        watch = Stopwatch()
         for _ in range(tokens):
             self._check(self._api.llama_decode(context, self._api.llama_batch_get_one(token, 1)))
         self._api.llama_synchronize(context)
-        seconds = time.perf_counter() - begin
+        span = watch.read()
         self._cached[variant] = depth + tokens
-        return seconds
+        return span
 
     def _prepare(self, variant: str, threads: int, keep: int) -> Any:
         """Sets both thread counts and clears the KV memory behind the first `keep` tokens."""

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Phase = Literal["prefill", "decode"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Time that passed, and processor time that all threads of the process spent in it, in seconds."""
+
+    seconds: float
+    core_seconds: float
+
+
+class Stopwatch:
+    """Measures from when it is made."""
+
+    def __init__(self) -> None:
+        """Starts."""
+        self._wall, self._cores = time.perf_counter(), time.process_time()
+
+    def read(self) -> Span:
+        """What has passed since."""
+        return Span(time.perf_counter() - self._wall, time.process_time() - self._cores)
 
 
 class Contestant(Protocol):
@@ -16,11 +37,11 @@ class Contestant(Protocol):
     name: str
     variants: tuple[str, ...]  # settings of which the best counts
 
-    def prefill(self, variant: str, threads: int, tokens: int) -> float:
-        """Seconds for a prompt of that many tokens with an empty KV cache."""
+    def prefill(self, variant: str, threads: int, tokens: int) -> Span:
+        """Time for a prompt of that many tokens with an empty KV cache."""
 
-    def decode(self, variant: str, threads: int, depth: int, tokens: int) -> float:
-        """Seconds for that many tokens, one at a time, behind max(1, depth) tokens of context."""
+    def decode(self, variant: str, threads: int, depth: int, tokens: int) -> Span:
+        """Time for that many tokens, one at a time, behind max(1, depth) tokens of context."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +61,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Rates:
-    """Tokens per second of one engine in one phase, a figure per repeat."""
+    """Tokens per second of one engine in one phase, a figure per repeat; core_seconds: of a token, likewise."""
 
     engine: str
     variant: str
@@ -49,6 +70,12 @@ class Rates:
     tokens: int
     depth: int
     samples: tuple[float, ...]
+    core_seconds: tuple[float, ...]
+
+    @property
+    def core_seconds_per_token(self) -> float:
+        """The middle figure: processor time that a token takes on all threads together."""
+        return statistics.median(self.core_seconds)
 
     @property
     def median(self) -> float:
@@ -64,19 +91,30 @@ def measure(
     phases: tuple[Phase, ...] = ("prefill", "decode")
     for phase in phases:
         runs = [(contestant, variant) for contestant in contestants for variant in contestant.variants]
-        samples: dict[tuple[str, str], list[float]] = {(c.name, v): [] for c, v in runs}
+        samples = {(contestant.name, variant): _Samples() for contestant, variant in runs}
         for turn in range(plan.repeat + 1):
             for contestant, variant in runs:
-                rate = _rate(contestant, variant, phase, plan, threads)
+                tokens, span = _run(contestant, variant, phase, plan, threads)
                 if turn > 0:
-                    samples[contestant.name, variant].append(rate)
+                    samples[contestant.name, variant].add(tokens, span)
                 on_run()
         for contestant in contestants:
-            variant = max(contestant.variants, key=lambda v, c=contestant: statistics.median(samples[c.name, v]))  # type: ignore[misc]
+            best = max(contestant.variants, key=lambda v, c=contestant: statistics.median(samples[c.name, v].rates))  # type: ignore[misc]
             tokens, depth = (plan.prompt_tokens, 0) if phase == "prefill" else (plan.decode_tokens, max(1, plan.depth))
-            figures = tuple(samples[contestant.name, variant])
-            results.append(Rates(contestant.name, variant, phase, threads, tokens, depth, figures))
+            found = samples[contestant.name, best]
+            rates, cores = tuple(found.rates), tuple(found.core_seconds)
+            results.append(Rates(contestant.name, best, phase, threads, tokens, depth, rates, cores))
     return results
+
+
+@dataclass
+class _Samples:
+    rates: list[float] = field(default_factory=list)
+    core_seconds: list[float] = field(default_factory=list)
+
+    def add(self, tokens: int, span: Span) -> None:
+        self.rates.append(tokens / span.seconds)
+        self.core_seconds.append(span.core_seconds / tokens)
 
 
 def runs_of(contestants: Sequence[Contestant], plan: Plan) -> int:
@@ -84,7 +122,7 @@ def runs_of(contestants: Sequence[Contestant], plan: Plan) -> int:
     return 2 * (plan.repeat + 1) * sum(len(contestant.variants) for contestant in contestants)
 
 
-def _rate(contestant: Contestant, variant: str, phase: Phase, plan: Plan, threads: int) -> float:
+def _run(contestant: Contestant, variant: str, phase: Phase, plan: Plan, threads: int) -> tuple[int, Span]:
     if phase == "prefill":
-        return plan.prompt_tokens / contestant.prefill(variant, threads, plan.prompt_tokens)
-    return plan.decode_tokens / contestant.decode(variant, threads, plan.depth, plan.decode_tokens)
+        return plan.prompt_tokens, contestant.prefill(variant, threads, plan.prompt_tokens)
+    return plan.decode_tokens, contestant.decode(variant, threads, plan.depth, plan.decode_tokens)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import gc
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from lutmac import _native
-from lutmac.cli.benchmark import Report, StreamRate, measure_all
+from lutmac.cli.benchmark import Report, measure_all, measure_streams
 from lutmac.cli.engine_contestant import EngineContestant
 from lutmac.cli.measure import Plan
-from lutmac.engine.synthetic import SyntheticModel, SyntheticSpec, make_synthetic
+from lutmac.engine.synthetic import SyntheticSpec, make_synthetic
 from lutmac.lowbit.target import resolve_target
 
 Progress = Callable[[int, int, str], None]
@@ -108,25 +107,5 @@ def _measure(spec: SyntheticSpec, counts: list[int], plan: Plan, streams: list[i
         rates=rates,
         peer_version=None,
         cache_bytes_per_position=model.cache_bytes_per_position,
-        streams=_streams(model, contestant, counts, plan, streams),
+        streams=measure_streams(contestant, counts, plan, streams),
     )
-
-
-def _streams(
-    model: SyntheticModel, contestant: EngineContestant, counts: list[int], plan: Plan, streams: list[int]
-) -> list[StreamRate]:
-    """One stream and each of the numbers asked for, in turns."""
-    found = []
-    for threads in counts if streams else []:
-        numbers = sorted({1, *streams})
-        samples: dict[int, list[float]] = {number: [] for number in numbers}
-        for _ in range(plan.repeat):
-            for number in numbers:
-                seconds = contestant.decode_streams(threads, number, plan.depth, plan.decode_tokens)
-                samples[number].append(number * plan.decode_tokens / seconds)
-        one = statistics.median(samples[1])
-        found += [
-            StreamRate(number, threads, statistics.median(samples[number]), statistics.median(samples[number]) / one)
-            for number in numbers
-        ]
-    return found

@@ -122,6 +122,11 @@ class Model:
         return print_program(self._compiled)
 
     @property
+    def engine(self) -> Engine:
+        """What runs the sequences, for those who want to step it themselves."""
+        return self._engine
+
+    @property
     def threads(self) -> int:
         """Threads of the steps to come; may be set."""
         return self._engine.threads
