@@ -27,6 +27,23 @@ inline float bits_to_float(uint32_t bits) {
 
 inline float bfloat16_to_float(uint16_t bits) { return bits_to_float(uint32_t{bits} << 16); }
 
+// OCP microscaling's exponent byte: 2^(byte - 127), the smallest of them subnormal in f32. 255, NaN there, is infinite.
+inline float e8m0_to_float(uint8_t byte) {
+  const uint32_t bits = uint32_t{byte} << 23;
+  return bits_to_float(bits > 0x400000u ? bits : 0x400000u);
+}
+
+// OCP's FP8 E4M3: no infinities, and NaN where all bits but the sign are set.
+inline float e4m3_to_float(uint8_t byte) {
+  const uint32_t magnitude = byte & 0x7fu;
+  // As in half_to_float: the product corrects the exponent's bias and normalises subnormals.
+  float value = bits_to_float(magnitude << 20) * 0x1p120f;
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  bits = magnitude == 0x7fu ? 0x7fc00000u : bits;
+  return bits_to_float(bits | (byte & 0x80u) << 24);
+}
+
 // IEEE 754 binary16, subnormals, infinities and NaN included.
 inline float half_to_float(uint16_t half) {
 #if defined(__F16C__)

@@ -17,6 +17,7 @@
 #include "kernels/lut.h"
 #include "kernels/params.h"
 #include "kernels/prepare.h"
+#include "kernels/prepare_ternary.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
@@ -143,7 +144,8 @@ struct Bytewise {
 
   // Scales and offsets for the common kinds, in registers. One token reads each parameter once: `ahead` fetches early.
   static void load_params(const LowBit& w, int64_t tile, int64_t group, bool ahead, float* scale, float* offset) {
-    if (w.scale_kind != ParamKind::f16 || (w.offset_kind != ParamKind::f16 && w.offset_kind != ParamKind::none)) {
+    if (w.factor != 1.0f || w.scale_kind != ParamKind::f16 ||
+        (w.offset_kind != ParamKind::f16 && w.offset_kind != ParamKind::none)) {
       load_group(w, kTileRows, tile, group, w.zero_point, scale, offset);
       return;
     }
@@ -165,7 +167,7 @@ struct Bytewise {
   static void product(const LowBit& w, const MatmulArgs& args, int64_t tile, int64_t token) {
     State<kTokens> state;
     for (float& value : state.total) value = 0.0f;
-    const uint8_t* codes = w.codes + tile * Layout::packed_tile_bytes(kBits, w.columns);
+    const uint8_t* codes = w.codes + tile * Layout::packed_tile_bytes(CodeKind::affine, kBits, w.columns);
     const uint8_t* x = args.x + token * args.x_stride;
     const float center = center_of(kBits) - w.zero_point;
     const bool halves = w.group_size < 32, offset = w.offset_kind != ParamKind::none;
@@ -211,6 +213,9 @@ struct Bytewise {
 
   static void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
                             int64_t token_begin, int64_t token_end) {
+    if (w.kind != CodeKind::affine) {
+      return Layout::Codes::matmul_lowbit(w, args, tile_begin, tile_end, token_begin, token_end);
+    }
     using Products = void (*)(const LowBit&, const MatmulArgs&, int64_t, int64_t, int64_t, int64_t);
     static constexpr Products kProducts[] = {products<1>, products<2>, products<3>, products<4>,
                                              products<5>, products<6>, products<7>, products<8>};
@@ -229,6 +234,8 @@ struct Bytewise {
       std::memcpy(out, x, static_cast<size_t>(k) * 4);
     } else if (form == Form::tables) {
       prepare_tables<Simd>(x, k, out);
+    } else if (form == Form::ternary) {
+      prepare_ternary(x, k, out);
     } else {
       prepare_integers(x, k, out, Simd::store_integers);
     }

@@ -4,6 +4,7 @@
 #include "kernels/bits.h"
 #include "kernels/float_product.h"
 #include "kernels/lut.h"
+#include "kernels/plain_codes.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
@@ -19,9 +20,14 @@ struct BytewiseLayout {
   static constexpr bool has_single(int bits) { return (bits & 3) == 1; }
   static int64_t block_bytes(int bits) { return int64_t{kTileRows} * 4 * bits; }
 
-  static int64_t packed_tile_bytes(int bits, int64_t columns) { return columns / 32 * block_bytes(bits); }
+  using Codes = PlainCodes<kTileRows, Simd::kIntegerStep == 4>;
 
-  static void pack_tile(int bits, int64_t columns, const uint8_t* codes, uint8_t* out) {
+  static int64_t packed_tile_bytes(CodeKind kind, int bits, int64_t columns) {
+    return kind == CodeKind::affine ? columns / 32 * block_bytes(bits) : Codes::packed_tile_bytes(kind, columns);
+  }
+
+  static void pack_tile(CodeKind kind, int bits, int64_t columns, const uint8_t* codes, uint8_t* out) {
+    if (kind != CodeKind::affine) return Codes::pack_tile(kind, columns, codes, out);
     if (bits == 8) return pack_integers(columns, codes, out);
     for (int64_t k = 0; k < columns; k += 32, out += block_bytes(bits)) {
       for (int row = 0; row < kTileRows; ++row) pack_row(bits, row, codes + row * columns + k, out);
@@ -58,7 +64,8 @@ struct BytewiseLayout {
   }
 
   static void unpack_row_block(const LowBit& w, int64_t tile, int64_t block, int row, uint8_t* codes) {
-    const uint8_t* in = w.codes + tile * packed_tile_bytes(w.bits, w.columns) + block * block_bytes(w.bits);
+    if (w.kind != CodeKind::affine) return Codes::unpack_row_block(w, tile, block, row, codes);
+    const uint8_t* in = w.codes + tile * packed_tile_bytes(w.kind, w.bits, w.columns) + block * block_bytes(w.bits);
     if (w.bits == 8) {
       constexpr int kStep = Simd::kIntegerStep;
       for (int k = 0; k < 32; ++k) {

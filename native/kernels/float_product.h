@@ -105,7 +105,13 @@ void dense_row(const Dense& w, int64_t row, float* out) {
   }
 }
 
-// scale * (q - zero_point) + offset for 32 codes of one row; scale and offset as load_group gives them for center 0.
+// One weight. scale and offset: as load_group gives them for center 0 (a codebook's zero point is 0).
+inline float weight_of(const LowBit& w, uint8_t code, float scale, float offset) {
+  if (w.kind != CodeKind::codebook) return multiply_add(scale, static_cast<float>(code), offset);
+  const float other = w.has_second ? offset * w.second.values[code & 15] : offset;
+  return multiply_add(scale, w.codebook.values[code & 15], other);
+}
+
 // unpack(w, tile, block, codes) writes codes[kTileRows][32].
 template <int kTileRows, typename Unpack>
 void exact_product(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
@@ -121,7 +127,7 @@ void exact_product(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, 
           load_group(w, kTileRows, tile, (block * 32 + first) / w.group_size, 0.0f, scale, offset);
           for (int64_t k = first; k < first + segment; ++k) {
             for (int r = 0; r < kTileRows; ++r) {
-              weights[k * kTileRows + r] = multiply_add(scale[r], static_cast<float>(codes[r * 32 + k]), offset[r]);
+              weights[k * kTileRows + r] = weight_of(w, codes[r * 32 + k], scale[r], offset[r]);
             }
           }
         }
@@ -141,7 +147,7 @@ void lowbit_row(const LowBit& w, int64_t row, float* out, Unpack unpack_row_bloc
       const int64_t group = (block * 32 + k) / w.group_size;
       if (group != loaded) load_group(w, kTileRows, tile, group, 0.0f, scale, offset);
       loaded = group;
-      out[block * 32 + k] = multiply_add(scale[r], static_cast<float>(codes[k]), offset[r]);
+      out[block * 32 + k] = weight_of(w, codes[k], scale[r], offset[r]);
     }
   }
 }

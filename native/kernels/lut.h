@@ -1,7 +1,9 @@
 // The contract that every ISA target's kernels implement: packing, forms, matrix products.
 //
 // The definition of correct, for a row m and a token (W the matrix, x the activations, both exact):
-//     y[m] = sum over k of W[m,k] * x[k],   W[m,k] = scale[m,g] * (q[m,k] - zero_point) + offset[m,g]
+//     y[m] = sum over k of W[m,k] * x[k],   W[m,k] = scale[m,g] * value(q[m,k]) + offset[m,g] * second(q[m,k])
+// with value(q) = q - zero_point and second(q) = 1 for affine and ternary codes, and look-ups of 16 values each for a
+// codebook (second is 1 where there is one codebook alone).
 // A kernel may replace x by the form it asked for (tables, integers); portable states the arithmetic for each form.
 //
 // Batch invariance: a token's result depends bit for bit only on its own form and the matrix. Every kernel reduces k in
@@ -21,7 +23,15 @@ inline constexpr int kTableUnit = 128;  // run of k whose table scales are multi
 enum class Form {
   plain,     // f32, as they are
   tables,    // for 1 to 7 bits
-  integers,  // for 8 bits
+  integers,  // for 8 bits and for codebooks
+  ternary,   // for ternary codes
+};
+
+// What codes mean, and how they are packed.
+enum class CodeKind {
+  affine,    // 1 to 8 bits: a number
+  codebook,  // 4 bits: an index into 16 values
+  ternary,   // 0, 1, 2, five of them in a byte; one scale per row
 };
 
 // Kinds of per-group parameter (scale, offset), kept in memory as small as in the file.
@@ -31,6 +41,9 @@ enum class ParamKind {
   f32,
   two_level_f16,  // int8 values under an f16 super-scale
   two_level_f32,
+  bf16,
+  e8m0,  // a power of two: 2^(byte - 127); 255 is infinite
+  e4m3,  // 8-bit float with sign, 4 exponent and 3 mantissa bits; 0x7f and 0xff are NaN
 };
 
 enum class DenseType { f32, f16, bf16 };
@@ -64,20 +77,56 @@ struct IntegerForm {
   static int64_t bytes(int64_t k) { return k * 2 + k / 32 * 12; }
 };
 
+// Tables of one token for ternary codes. A run is 5 activations; of its 5 trits (-1, 0, 1) the first three have the index
+// a = 9 t2 + 3 t1 + t0 + 13 and the other two c = 3 t4 + t3 + 4. The run's sum of trit * x is step * (A[a] + C[c] - 128):
+//   A: 16 entries s8; a of 0 to 13, the last of them 0, the others by symmetry: A[26 - a] = -A[a]
+//   C: 16 entries u8; c of 0 to 8, around 128
+// The step is shared by 8 runs and is unit * multiple, the multiple from 1 to kMaxMultiple and the unit the token's: a
+// row's sum is one integer up to its end. Activations past column k count as zeros.
+// [A, C: 32 bytes for each run][multiple s32: for each 8 runs][unit f32][bias s32: sum of multiple * 128 over all runs]
+struct TernaryForm {
+  static constexpr int kRunsPerStep = 8;
+  static constexpr int kMaxMultiple = 511;
+  static int64_t runs(int64_t k) { return (k + 4) / 5; }
+  static int64_t steps(int64_t k) { return (runs(k) + kRunsPerStep - 1) / kRunsPerStep; }
+  static int64_t multiple_offset(int64_t k) { return runs(k) * 32; }
+  static int64_t unit_offset(int64_t k) { return multiple_offset(k) + steps(k) * 4; }
+  static int64_t bias_offset(int64_t k) { return unit_offset(k) + 4; }
+  static int64_t bytes(int64_t k) { return bias_offset(k) + 4; }
+};
+// Columns of a ternary matrix, so that its integer sums fit 32 bits.
+inline constexpr int64_t kMaxTernaryColumns = 131072;
+
 // Bytes from one token's form to the next: an odd number of cache lines, so that the same place of 8 tokens does not
 // fall into one set of the L1 cache.
 inline int64_t form_stride(Form form, int64_t k) {
-  int64_t bytes = form == Form::plain ? k * 4 : form == Form::tables ? TableForm::bytes(k) : IntegerForm::bytes(k);
+  int64_t bytes = k * 4;
+  if (form == Form::tables) bytes = TableForm::bytes(k);
+  if (form == Form::integers) bytes = IntegerForm::bytes(k);
+  if (form == Form::ternary) bytes = TernaryForm::bytes(k);
   return ((bytes + 63) / 64 | 1) * 64;
 }
+
+// 16 values, and what the integer kernels read for them: value = step * integer. The integers fit s8 where that states the
+// values to within a millionth of the largest; else they are of at most 127 * 256 (wide): within 1.6e-5 of the largest.
+struct Codebook {
+  float values[16] = {};
+  int16_t integers[16] = {};
+  float step = 0.0f;
+  bool wide = false;
+};
 
 // A packed matrix. Codes and parameters are in the order of the target's packing.
 struct LowBit {
   int64_t rows = 0, columns = 0;
-  int bits = 0;
+  CodeKind kind = CodeKind::affine;
+  int bits = 0;            // 1 to 8; codebook: 4; ternary: 2
   int64_t group_size = 0;  // 16, or a multiple of 32
   int64_t groups = 0;      // ceil(columns / group_size)
   float zero_point = 0.0f;
+  float factor = 1.0f;     // of every scale and offset
+  bool has_second = false;
+  Codebook codebook, second;
   ParamKind scale_kind = ParamKind::none, offset_kind = ParamKind::none;
   int groups_per_super = 0, offset_groups_per_super = 0;
   int64_t super_groups = 0, offset_super_groups = 0;  // ceil(groups / groups_per_super)
@@ -112,8 +161,8 @@ struct Kernels {
   void (*prepare)(Form form, const float* x, int64_t k, uint8_t* out);
 
   // codes: [tile_rows, columns] one code per byte (zeros past the last row). out: packed_tile_bytes.
-  int64_t (*packed_tile_bytes)(int bits, int64_t columns);
-  void (*pack_tile)(int bits, int64_t columns, const uint8_t* codes, uint8_t* out);
+  int64_t (*packed_tile_bytes)(CodeKind kind, int bits, int64_t columns);
+  void (*pack_tile)(CodeKind kind, int bits, int64_t columns, const uint8_t* codes, uint8_t* out);
 
   void (*matmul_lowbit)(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
                         int64_t token_begin, int64_t token_end);

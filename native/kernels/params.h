@@ -26,6 +26,13 @@ inline void load_params(const ParamSource& source, int64_t groups, int tile_rows
     halves_to_floats(reinterpret_cast<const uint16_t*>(source.values) + at, out, tile_rows);
   } else if (source.kind == ParamKind::none) {
     for (int r = 0; r < tile_rows; ++r) out[r] = 0.0f;
+  } else if (source.kind == ParamKind::bf16) {
+    const uint16_t* bits = reinterpret_cast<const uint16_t*>(source.values) + at;
+    for (int r = 0; r < tile_rows; ++r) out[r] = bfloat16_to_float(bits[r]);
+  } else if (source.kind == ParamKind::e8m0) {
+    for (int r = 0; r < tile_rows; ++r) out[r] = e8m0_to_float(source.values[at + r]);
+  } else if (source.kind == ParamKind::e4m3) {
+    for (int r = 0; r < tile_rows; ++r) out[r] = e4m3_to_float(source.values[at + r]);
   } else {
     const int64_t super_at = (tile * source.super_groups + group / source.groups_per_super) * tile_rows;
     const int8_t* small = reinterpret_cast<const int8_t*>(source.values) + at;
@@ -45,8 +52,14 @@ inline void load_group(const LowBit& w, int tile_rows, int64_t tile, int64_t gro
                        float* offset) {
   load_params({w.scale_kind, w.scale, w.scale_super, w.groups_per_super, w.super_groups}, w.groups, tile_rows, tile,
               group, scale);
+  if (w.factor != 1.0f) {
+    for (int r = 0; r < tile_rows; ++r) scale[r] *= w.factor;
+  }
   load_params({w.offset_kind, w.offset, w.offset_super, w.offset_groups_per_super, w.offset_super_groups}, w.groups,
               tile_rows, tile, group, offset);
+  if (w.factor != 1.0f) {
+    for (int r = 0; r < tile_rows; ++r) offset[r] *= w.factor;
+  }
   const float shift = center - w.zero_point;
   for (int r = 0; r < tile_rows; ++r) offset[r] = multiply_add(scale[r], shift, offset[r]);
 }

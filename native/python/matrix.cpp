@@ -26,17 +26,27 @@ void require_shape(const AnyArray& array, int64_t rows, int64_t groups, const ch
           std::string(what) + " must have one value per row and group");
 }
 
+// The kind of a parameter without super-scale; format: of bytes, "e8m0" or "e4m3".
+ParamKind param_kind(const AnyArray& values, const std::string& format, const char* what) {
+  using Code = nb::dlpack::dtype_code;
+  if (is_type(values, Code::UInt, 8) && format == "e8m0") return ParamKind::e8m0;
+  if (is_type(values, Code::UInt, 8) && format == "e4m3") return ParamKind::e4m3;
+  if (is_type(values, Code::UInt, 16)) return ParamKind::bf16;
+  if (is_type(values, Code::Float, 16)) return ParamKind::f16;
+  require(is_type(values, Code::Float, 32),
+          std::string(what) + " must be float16, float32, uint16 holding bfloat16 bits, or uint8 with a format");
+  return ParamKind::f32;
+}
+
 ParamArray param(const std::optional<AnyArray>& values, const std::optional<AnyArray>& super, int groups_per_super,
-                 int64_t rows, int64_t groups, const char* what) {
+                 const std::string& format, int64_t rows, int64_t groups, const char* what) {
   using Code = nb::dlpack::dtype_code;
   ParamArray out;
   if (!values) return out;
   require_shape(*values, rows, groups, what);
   out.values = values->data();
   if (!super) {
-    require(is_type(*values, Code::Float, 16) || is_type(*values, Code::Float, 32),
-            std::string(what) + " must be float16 or float32");
-    out.kind = values->dtype().bits == 16 ? ParamKind::f16 : ParamKind::f32;
+    out.kind = param_kind(*values, format, what);
     return out;
   }
   require(is_type(*values, Code::Int, 8), std::string(what) + " under a super-scale must be int8");
@@ -60,7 +70,10 @@ class ArrayPacker {
                                            int code_xor, const AnyArray& scale,
                                            const std::optional<AnyArray>& scale_super, int scale_groups_per_super,
                                            float zero_point, const std::optional<AnyArray>& offset,
-                                           const std::optional<AnyArray>& offset_super, int offset_groups_per_super) {
+                                           const std::optional<AnyArray>& offset_super, int offset_groups_per_super,
+                                           const std::string& scale_format, const std::string& offset_format,
+                                           float factor, const std::optional<FloatArray>& codebook,
+                                           const std::optional<FloatArray>& second_codebook, bool ternary) {
     require(group_size > 0 && columns > 0, "columns and group size must be positive");
     require(static_cast<int64_t>(source.shape(0)) == rows, "the source must have one line per row");
     const int64_t groups = (columns + group_size - 1) / group_size;
@@ -79,8 +92,17 @@ class ArrayPacker {
     }
     in.code_xor = static_cast<uint8_t>(code_xor);
     in.zero_point = zero_point;
-    in.scale = param(scale, scale_super, scale_groups_per_super, rows, groups, "scale");
-    in.offset = param(offset, offset_super, offset_groups_per_super, rows, groups, "offset");
+    in.factor = factor;
+    require(!codebook || !ternary, "a matrix has a codebook or ternary codes, not both");
+    require(codebook || !second_codebook, "a second codebook stands beside a first");
+    for (const auto* book : {&codebook, &second_codebook}) {
+      require(!*book || (*book)->shape(0) == 16, "a codebook must have 16 values");
+    }
+    in.kind = codebook ? CodeKind::codebook : ternary ? CodeKind::ternary : CodeKind::affine;
+    in.codebook = codebook ? codebook->data() : nullptr;
+    in.second_codebook = second_codebook ? second_codebook->data() : nullptr;
+    in.scale = param(scale, scale_super, scale_groups_per_super, scale_format, rows, groups, "scale");
+    in.offset = param(offset, offset_super, offset_groups_per_super, offset_format, rows, groups, "offset");
     auto matrix = packer_.add(in);
     sources_.push_back(source);
     for (const auto& array : {std::optional<AnyArray>(scale), scale_super, offset, offset_super}) {
@@ -168,7 +190,18 @@ auto matmul(const PackedMatrix& matrix, const FloatMatrix& x, bool exact, int th
 }
 
 const char* form_name(Form form) {
-  return form == Form::plain ? "plain" : form == Form::tables ? "tables" : "integers";
+  switch (form) {
+    case Form::plain: return "plain";
+    case Form::tables: return "tables";
+    case Form::integers: return "integers";
+    default: return "ternary";
+  }
+}
+
+const char* codes_name(const PackedMatrix& matrix) {
+  if (matrix.is_dense()) return "floats";
+  const CodeKind kind = matrix.lowbit().kind;
+  return kind == CodeKind::codebook ? "codebook" : kind == CodeKind::ternary ? "ternary" : "affine";
 }
 
 int bits_of(const PackedMatrix& matrix) {
@@ -184,7 +217,9 @@ void bind_matrix(nb::module_& module) {
            nb::arg("group_size"), nb::arg("source"), nb::arg("block_weights"), nb::arg("block_bytes"), nb::arg("runs"),
            nb::arg("xor"), nb::arg("scale"), nb::arg("scale_super").none(), nb::arg("scale_groups_per_super"),
            nb::arg("zero_point"), nb::arg("offset").none(), nb::arg("offset_super").none(),
-           nb::arg("offset_groups_per_super"))
+           nb::arg("offset_groups_per_super"), nb::arg("scale_format") = "", nb::arg("offset_format") = "",
+           nb::arg("factor") = 1.0f, nb::arg("codebook").none() = nb::none(),
+           nb::arg("second_codebook").none() = nb::none(), nb::arg("ternary") = false)
       .def("add_dense", &ArrayPacker::add_dense, nb::arg("data"))
       .def("add_random", &ArrayPacker::add_random, nb::kw_only(), nb::arg("rows"), nb::arg("columns"), nb::arg("bits"),
            nb::arg("group_size"), nb::arg("scale_exponent"), nb::arg("seed"))
@@ -194,6 +229,7 @@ void bind_matrix(nb::module_& module) {
       .def_prop_ro("columns", &PackedMatrix::columns)
       .def_prop_ro("kind", [](const PackedMatrix& m) { return m.is_dense() ? "dense" : "lowbit"; })
       .def_prop_ro("bits", &bits_of)
+      .def_prop_ro("codes", &codes_name)
       .def_prop_ro("group_size", [](const PackedMatrix& m) { return m.is_dense() ? 0 : m.lowbit().group_size; })
       .def_prop_ro("target", [](const PackedMatrix& m) { return m.target().name; })
       .def_prop_ro("nbytes", &PackedMatrix::bytes)
@@ -204,7 +240,7 @@ void bind_matrix(nb::module_& module) {
       "form_stride",
       [](const std::string& form, int64_t width) {
         require(width > 0, "width must be positive");
-        for (Form f : {Form::plain, Form::tables, Form::integers}) {
+        for (Form f : {Form::plain, Form::tables, Form::integers, Form::ternary}) {
           if (form == form_name(f)) return form_stride(f, width);
         }
         throw std::invalid_argument("unknown form '" + form + "'");

@@ -28,6 +28,7 @@ Form parse_form(const std::string& form) {
   if (form == "plain") return Form::plain;
   if (form == "tables") return Form::tables;
   if (form == "integers") return Form::integers;
+  if (form == "ternary") return Form::ternary;
   throw std::invalid_argument("unknown form '" + form + "'");
 }
 

@@ -1,10 +1,12 @@
 #include "runtime/packed_matrix.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 
+#include "runtime/codebook.h"
 #include "runtime/random.h"
 
 namespace lutmac {
@@ -12,8 +14,11 @@ namespace {
 
 int value_bytes(ParamKind kind) {
   switch (kind) {
-    case ParamKind::f16: return 2;
+    case ParamKind::f16:
+    case ParamKind::bf16: return 2;
     case ParamKind::f32: return 4;
+    case ParamKind::e8m0:
+    case ParamKind::e4m3:
     case ParamKind::two_level_f16:
     case ParamKind::two_level_f32: return 1;
     default: return 0;
@@ -104,6 +109,22 @@ void check_run(const LowBitSource& source, const BitRun& run) {
   require(run.dest + (run.packed_bits ? 1 : run.width) <= 8, "bit run writes past a byte");
 }
 
+void check_codebook(const LowBitSource& source) {
+  require(source.bits == 4, "codes of a codebook have 4 bits");
+  require(source.zero_point == 0.0f, "a codebook has no zero point");
+  for (const float* values : {source.codebook, source.second_codebook}) {
+    for (int i = 0; values && i < 16; ++i) require(std::isfinite(values[i]), "a codebook's values must be finite");
+  }
+  require(!source.second_codebook || source.offset.kind != ParamKind::none, "a second codebook needs a scale of its own");
+}
+
+void check_ternary(const LowBitSource& source) {
+  require(source.bits == 2 && source.zero_point == 1.0f, "ternary codes have 2 bits and a zero point of 1");
+  require(source.group_size >= source.columns, "ternary codes take one scale per row");
+  require(source.offset.kind == ParamKind::none, "ternary codes take no offset");
+  require(source.columns <= kMaxTernaryColumns, "a ternary matrix has at most 131072 columns");
+}
+
 void check(const LowBitSource& source) {
   require(source.rows > 0 && source.columns > 0, "a matrix needs rows and columns");
   require(source.columns % kTableGroup == 0, "columns must be a multiple of 32");
@@ -115,6 +136,9 @@ void check(const LowBitSource& source) {
   require(source.row_bytes == source.columns / source.block_weights * source.block_bytes,
           "a row of the source has the wrong length");
   for (const BitRun& run : source.runs) check_run(source, run);
+  require(std::isfinite(source.factor), "factor must be finite");
+  if (source.kind == CodeKind::codebook) check_codebook(source);
+  if (source.kind == CodeKind::ternary) check_ternary(source);
 }
 
 LowBitSource describe(const RandomSource& source) {
@@ -144,17 +168,22 @@ PackedMatrix::PackedMatrix(const TargetEntry& target, const LowBitSource& source
   LowBit& w = lowbit_;
   w.rows = source.rows;
   w.columns = source.columns;
+  w.kind = source.kind;
   w.bits = source.bits;
   w.group_size = source.group_size;
   w.groups = (w.columns + w.group_size - 1) / w.group_size;
   w.zero_point = source.zero_point;
+  w.factor = source.factor;
+  if (source.codebook) w.codebook = make_codebook(source.codebook);
+  w.has_second = source.second_codebook != nullptr;
+  if (w.has_second) w.second = make_codebook(source.second_codebook);
   w.scale_kind = source.scale.kind;
   w.offset_kind = source.offset.kind;
   w.groups_per_super = std::max(1, source.scale.groups_per_super);
   w.offset_groups_per_super = std::max(1, source.offset.groups_per_super);
   w.super_groups = (w.groups + w.groups_per_super - 1) / w.groups_per_super;
   w.offset_super_groups = (w.groups + w.offset_groups_per_super - 1) / w.offset_groups_per_super;
-  w.codes = take(tiles() * target.kernels->packed_tile_bytes(w.bits, w.columns));
+  w.codes = take(tiles() * target.kernels->packed_tile_bytes(w.kind, w.bits, w.columns));
   const auto params = [&](int64_t groups, int item) {
     return item ? take(tiles() * target.kernels->tile_rows * groups * item) : nullptr;
   };
@@ -172,7 +201,8 @@ void PackedMatrix::fill_tile(const LowBitSource& source, int64_t tile) const {
   for (int r = 0; r < tile_rows && tile * tile_rows + r < w.rows; ++r) {
     decode_row(source, tile * tile_rows + r, codes.data() + r * w.columns);
   }
-  kernels.pack_tile(w.bits, w.columns, codes.data(), w.codes + tile * kernels.packed_tile_bytes(w.bits, w.columns));
+  const int64_t tile_bytes = kernels.packed_tile_bytes(w.kind, w.bits, w.columns);
+  kernels.pack_tile(w.kind, w.bits, w.columns, codes.data(), w.codes + tile * tile_bytes);
   const auto params = [&](const void* in, int64_t groups, int item, uint8_t* out) {
     if (item) tile_params(in, w.rows, groups, item, tile_rows, tile, out);
   };
@@ -207,11 +237,17 @@ void PackedMatrix::fill_tile(const RandomSource& source, int64_t tile) const {
   std::vector<uint64_t> words(static_cast<size_t>(tile_rows * w.columns / 8));
   Random random(source.seed << 32 ^ static_cast<uint64_t>(tile));
   for (uint64_t& word : words) word = random.next() & mask;
-  kernels.pack_tile(w.bits, w.columns, reinterpret_cast<const uint8_t*>(words.data()),
-                    w.codes + tile * kernels.packed_tile_bytes(w.bits, w.columns));
+  kernels.pack_tile(w.kind, w.bits, w.columns, reinterpret_cast<const uint8_t*>(words.data()),
+                    w.codes + tile * kernels.packed_tile_bytes(w.kind, w.bits, w.columns));
   uint16_t* scales = reinterpret_cast<uint16_t*>(w.scale) + tile * w.groups * tile_rows;
   const int base = (source.scale_exponent + 15) << 10;
   for (int64_t i = 0; i < w.groups * tile_rows; ++i) scales[i] = static_cast<uint16_t>(base | (random.next() & 1023));
+}
+
+Form PackedMatrix::form() const {
+  if (is_dense()) return Form::plain;
+  if (lowbit_.kind == CodeKind::ternary) return Form::ternary;
+  return lowbit_.kind == CodeKind::codebook || lowbit_.bits == 8 ? Form::integers : Form::tables;
 }
 
 void PackedMatrix::unpack_row(int64_t row, float* out) const {

@@ -25,6 +25,7 @@ struct ParamArray {
 
 struct LowBitSource {
   int64_t rows = 0, columns = 0;
+  CodeKind kind = CodeKind::affine;
   int bits = 0;
   int64_t group_size = 0;
   const uint8_t* bytes = nullptr;  // [rows, row_bytes]
@@ -33,6 +34,8 @@ struct LowBitSource {
   std::vector<BitRun> runs;
   uint8_t code_xor = 0;
   float zero_point = 0.0f;
+  float factor = 1.0f;
+  const float *codebook = nullptr, *second_codebook = nullptr;  // 16 values each
   ParamArray scale, offset;
 };
 
@@ -71,7 +74,7 @@ class PackedMatrix {
   int64_t tiles() const { return (rows() + target_->kernels->tile_rows - 1) / target_->kernels->tile_rows; }
   int64_t bytes() const { return bytes_; }
   // The form that the default product takes.
-  Form form() const { return is_dense() ? Form::plain : lowbit_.bits == 8 ? Form::integers : Form::tables; }
+  Form form() const;
 
   void unpack_row(int64_t row, float* out) const;
   void matmul(const MatmulArgs& args, bool exact, int64_t tile_begin, int64_t tile_end, int64_t token_begin,

@@ -42,13 +42,19 @@ class Packer:
         block_bytes: int,
         runs: NDArray[Any],  # [runs, 7] int32: first, count, byte, shift, width, dest, packed_bits
         xor: int,
-        scale: NDArray[Any],  # [rows, groups] float16, float32 or int8
+        scale: NDArray[Any],  # [rows, groups] float16, float32, uint16 (bfloat16 bits), uint8 or int8
         scale_super: NDArray[Any] | None,
         scale_groups_per_super: int,
         zero_point: float,
         offset: NDArray[Any] | None,
         offset_super: NDArray[Any] | None,
         offset_groups_per_super: int,
+        scale_format: str = "",  # of a uint8 scale: "e8m0" or "e4m3"
+        offset_format: str = "",
+        factor: float = 1.0,
+        codebook: NDArray[Any] | None = None,  # [16] float32
+        second_codebook: NDArray[Any] | None = None,
+        ternary: bool = False,
     ) -> Matrix:
         """A matrix that has its shape and size now, and its contents after ``finish``."""
 
@@ -76,7 +82,11 @@ class Matrix:
 
     @property
     def bits(self) -> int:
-        """Bits per code (dense: of an element)."""
+        """Bits per code (dense: of an element; ternary: 2, though five codes take a byte)."""
+
+    @property
+    def codes(self) -> str:
+        """What codes mean: "affine", "codebook", "ternary" ("floats" where it is dense)."""
 
     @property
     def group_size(self) -> int: ...
@@ -88,7 +98,7 @@ class Matrix:
 
     @property
     def form(self) -> str:
-        """Form of activations that the default product takes: "tables", "integers" or "plain"."""
+        """Form of activations that the default product takes: "tables", "integers", "ternary" or "plain"."""
 
     def unpack_rows(self, ids: NDArray[Any]) -> NDArray[Any]:
         """ids: [n] int32 -> [n, columns] float32."""
@@ -97,7 +107,7 @@ class Matrix:
         """x: [n, columns] float32 -> [n, rows] float32."""
 
 def form_stride(form: str, width: int) -> int:
-    """Bytes from one token to the next in a buffer of that form ("plain", "tables", "integers")."""
+    """Bytes from one token to the next in a buffer of that form ("plain", "tables", "integers", "ternary")."""
 
 class Program:
     """The flat list of operations for one step. Build it once (methods below, in order), then run it many times.

@@ -1,19 +1,26 @@
 // The definition of correct: every kernel in plain C++, for any processor.
 //
 // Packing: tiles of 16 rows. Codes of 1 to 7 bits: [tile][32 k][row][plane][4 bytes], the bytes a string of 32 bits, bit
-// i for activation i; so a nibble is the index of one LUT group. 8 bits: [tile][32 k][row][32 bytes].
+// i for activation i; so a nibble is the index of one LUT group. 8 bits: [tile][32 k][row][32 bytes]. Codebooks and ternary
+// codes: see plain_codes.h.
 #include "kernels/float_product.h"
 #include "kernels/lut.h"
+#include "kernels/plain_codes.h"
 #include "kernels/prepare.h"
+#include "kernels/prepare_ternary.h"
 
 namespace lutmac::portable {
 namespace {
 
 constexpr int kTileRows = 16;
+using Codes = PlainCodes<kTileRows>;
 
-int64_t packed_tile_bytes(int bits, int64_t columns) { return columns * kTileRows / 8 * bits; }
+int64_t packed_tile_bytes(CodeKind kind, int bits, int64_t columns) {
+  return kind == CodeKind::affine ? columns * kTileRows / 8 * bits : Codes::packed_tile_bytes(kind, columns);
+}
 
-void pack_tile(int bits, int64_t columns, const uint8_t* codes, uint8_t* out) {
+void pack_tile(CodeKind kind, int bits, int64_t columns, const uint8_t* codes, uint8_t* out) {
+  if (kind != CodeKind::affine) return Codes::pack_tile(kind, columns, codes, out);
   for (int64_t block = 0; block < columns / 32; ++block) {
     for (int r = 0; r < kTileRows; ++r) {
       const uint8_t* q = codes + r * columns + block * 32;
@@ -35,7 +42,8 @@ void pack_tile(int bits, int64_t columns, const uint8_t* codes, uint8_t* out) {
 
 // The 32 codes of one row of a block.
 void unpack_row_block(const LowBit& w, int64_t tile, int64_t block, int row, uint8_t* codes) {
-  const uint8_t* tile_codes = w.codes + tile * packed_tile_bytes(w.bits, w.columns);
+  if (w.kind != CodeKind::affine) return Codes::unpack_row_block(w, tile, block, row, codes);
+  const uint8_t* tile_codes = w.codes + tile * packed_tile_bytes(w.kind, w.bits, w.columns);
   const uint8_t* in = tile_codes + (block * kTileRows + row) * 4 * w.bits;
   for (int k = 0; k < 32; ++k) {
     if (w.bits == 8) {
@@ -57,6 +65,8 @@ void prepare(Form form, const float* x, int64_t k, uint8_t* out) {
     std::memcpy(out, x, static_cast<size_t>(k) * 4);
   } else if (form == Form::tables) {
     prepare_tables<PlainTables>(x, k, out);
+  } else if (form == Form::ternary) {
+    prepare_ternary(x, k, out);
   } else {
     prepare_integers(x, k, out, [](int64_t at, const int32_t* values, uint8_t* units) {
       for (int i = 0; i < 4; ++i) reinterpret_cast<int16_t*>(units)[at + i] = static_cast<int16_t>(values[i]);
@@ -112,10 +122,11 @@ float activation_sum(const LowBit& w, const uint8_t* x, int64_t block, int first
 
 void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
                    int64_t token_end) {
+  if (w.kind != CodeKind::affine) return Codes::matmul_lowbit(w, args, tile_begin, tile_end, token_begin, token_end);
   const int segment = w.group_size < 32 ? 16 : 32;
   const int64_t row_bytes = 4 * w.bits, blocks = w.columns / 32;
   for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
-    const uint8_t* codes = w.codes + tile * packed_tile_bytes(w.bits, w.columns);
+    const uint8_t* codes = w.codes + tile * packed_tile_bytes(w.kind, w.bits, w.columns);
     const int64_t left = w.rows - tile * kTileRows;
     const int valid = static_cast<int>(left < kTileRows ? left : kTileRows);
     for (int64_t token = token_begin; token < token_end; ++token) {

@@ -29,7 +29,7 @@ DEFAULT_CONTEXT = 8192  # at most, where the caller does not say
 T = TypeVar("T")
 MAX_SEQUENCES = 16  # in one step; more wait
 PACK_TOGETHER = 128 << 20  # bytes of the file: a small model at once, of a large one never much twice in memory
-FORMS: dict[str, Form] = {"plain": "plain", "tables": "tables", "integers": "integers"}
+FORMS: dict[str, Form] = {"plain": "plain", "tables": "tables", "integers": "integers", "ternary": "ternary"}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal, Self
 
 Rows = Literal["tokens", "outputs"]
-Form = Literal["plain", "tables", "integers"]
+Form = Literal["plain", "tables", "integers", "ternary"]
 ActivationKind = Literal["silu", "gelu_tanh", "gelu", "relu_squared"]
 RopeStyle = Literal["half_split", "interleaved"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,16 +62,42 @@ class TwoLevel:
 
 
 @dataclass(frozen=True)
+class ByteFloats:
+    """Floats of 8 bits each: values is [M, G] uint8.
+
+    Formats, after OCP's specifications: "e8m0" is ``2**(byte - 127)``, the scale of microscaling formats (255 is
+    infinite); "e4m3" is FP8 with 4 exponent and 3 mantissa bits, no infinities, 0x7f and 0xff not a number, the scale
+    of NVFP4.
+    """
+
+    values: Array
+    format: Literal["e8m0", "e4m3"]
+
+
+Parameter = Array | TwoLevel | ByteFloats
+
+
+@dataclass(frozen=True)
 class LowBitMatrix:
-    """``W[m, k] = scale[m, g] * (q[m, k] - zero_point) + offset[m, g]`` with ``g = k // group_size``.
+    """``W[m, k] = scale[m, g] * value(q[m, k]) + offset[m, g]`` with ``g = k // group_size``.
+
+    What a code means is one of three:
+
+    - affine: ``value(q) = q - zero_point``, q of 1 to 8 bits.
+    - a codebook of 16 values, q of 4 bits: ``value(q) = codebook[q]``. With a second one the offset is its scale:
+      ``W = scale * codebook[q] + offset * second_codebook[q]``, as formats with a scale for each sign want it (the
+      positive values in one, the negative ones in the other, zeros elsewhere).
+    - ternary: ``value(q) = q - 1``, q of 0, 1 or 2, with one scale per row, packed five to a byte; bits is 2,
+      zero_point 1, and there is no offset. Ternary weights with a scale for each group are affine, of 2 bits.
 
     rows, columns: M output features, K input features (K is a multiple of 32).
     bits: 1 to 8. group_size: weights that share a scale (16, 32, 64, 128, 256, or K for one per row);
     G = ceil(K / group_size).
     source: [M, row_bytes] uint8, contiguous; row m is K / block_weights blocks one after another (a memory-mapped view
     of the checkpoint is fine: it is read once, by packing).
-    scale: [M, G] float16 or float32, or TwoLevel.
-    zero_point: one constant for the whole matrix. offset: None, [M, G] float16 or float32, or TwoLevel.
+    scale: [M, G] float16, float32 or uint16 holding bfloat16 bits, TwoLevel, or ByteFloats.
+    zero_point: one constant for the whole matrix (0 with a codebook). offset: None, or of the types of scale.
+    factor: multiplies every scale and offset.
     """
 
     rows: int
@@ -80,9 +106,13 @@ class LowBitMatrix:
     group_size: int
     source: Array
     layout: BlockLayout
-    scale: Array | TwoLevel
+    scale: Parameter
     zero_point: float = 0.0
-    offset: Array | TwoLevel | None = None
+    offset: Parameter | None = None
+    factor: float = 1.0
+    codebook: tuple[float, ...] | None = None
+    second_codebook: tuple[float, ...] | None = None
+    ternary: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +133,17 @@ class DenseMatrix:
 
 
 AnyMatrix = LowBitMatrix | DenseMatrix
-__all__ = ["AnyMatrix", "BitRun", "BlockLayout", "DenseMatrix", "LowBitMatrix", "TwoLevel", "plain_codes"]
+__all__ = [
+    "AnyMatrix",
+    "BitRun",
+    "BlockLayout",
+    "ByteFloats",
+    "DenseMatrix",
+    "LowBitMatrix",
+    "Parameter",
+    "TwoLevel",
+    "plain_codes",
+]
 
 # Kept for readers: dtype of bfloat16 bits.
 BFLOAT16_BITS = np.dtype(np.uint16)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
-from lutmac.lowbit.matrix import AnyMatrix, Array, BlockLayout, DenseMatrix, LowBitMatrix, TwoLevel
+from lutmac.lowbit.matrix import AnyMatrix, BlockLayout, ByteFloats, DenseMatrix, LowBitMatrix, Parameter, TwoLevel
 
 
 class Packer:
@@ -48,6 +48,12 @@ class Packer:
             offset=offset,
             offset_super=offset_super,
             offset_groups_per_super=offset_groups,
+            scale_format=_format(matrix.scale),
+            offset_format=_format(matrix.offset),
+            factor=matrix.factor,
+            codebook=_values(matrix.codebook),
+            second_codebook=_values(matrix.second_codebook),
+            ternary=matrix.ternary,
         )
 
 
@@ -59,11 +65,21 @@ def pack(matrix: AnyMatrix, *, target: str, threads: int) -> _native.Matrix:
     return packed
 
 
-def _levels(parameter: Array | TwoLevel) -> tuple[NDArray[Any], NDArray[Any] | None, int]:
+def _levels(parameter: Parameter) -> tuple[NDArray[Any], NDArray[Any] | None, int]:
     if isinstance(parameter, TwoLevel):
         values = np.ascontiguousarray(parameter.values)
         return values, np.ascontiguousarray(parameter.super_scale), parameter.groups_per_super
+    if isinstance(parameter, ByteFloats):
+        return np.ascontiguousarray(parameter.values), None, 0
     return np.ascontiguousarray(parameter), None, 0
+
+
+def _format(parameter: Parameter | None) -> str:
+    return parameter.format if isinstance(parameter, ByteFloats) else ""
+
+
+def _values(codebook: tuple[float, ...] | None) -> NDArray[np.float32] | None:
+    return None if codebook is None else np.array(codebook, np.float32)
 
 
 def _runs(layout: BlockLayout) -> NDArray[np.int32]:
