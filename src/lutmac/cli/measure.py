@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from lutmac.graph.compile import CacheType
+
 Phase = Literal["prefill", "decode"]
 
 
@@ -25,12 +27,13 @@ class Contestant(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured. depth: tokens in the KV cache before decoding begins."""
+    """What is measured. depth: tokens in the KV cache before decoding begins. kv_cache: what lutmac keeps them as."""
 
     prompt_tokens: int
     decode_tokens: int
     depth: int
     repeat: int
+    kv_cache: CacheType = "f16"
 
     @property
     def longest_sequence(self) -> int:

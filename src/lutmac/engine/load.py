@@ -60,8 +60,7 @@ def load(
     threads: default, the cores that the process may use. context: positions of one sequence; default, what the model
     was trained for, at most 8192. precision: "exact" computes products in float on the dequantised weights. isa: an ISA
     target to force ("avx512", "avx2", "portable"). max_batch_tokens: tokens that run together in one step.
-    kv_cache: what keys and values are kept as: "int8" takes 0.54 times the memory and reading of "f16", with a scale for
-    each position, head and 32 (keys) or 64 (values) dimensions.
+    kv_cache: what keys and values are kept as; "int8" takes 0.52 times the memory and the reading of "f16".
     progress: called with (bytes done, bytes in all, what).
 
     Raises CheckpointError, UnsupportedModelError, UnsupportedISAError or InvalidRequestError.

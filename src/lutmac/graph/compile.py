@@ -28,7 +28,6 @@ from lutmac.graph.ir import (
 )
 from lutmac.graph.placement import Placement, place
 
-
 CacheType = Literal["f16", "int8"]  # what keys and values are kept as
 
 
