@@ -29,6 +29,7 @@ inline constexpr int kRegisters = 16;
 typedef float Floats __attribute__((vector_size(4 * kLanes)));
 typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));  // what a comparison gives
 typedef uint32_t Bits __attribute__((vector_size(4 * kLanes)));
+typedef int16_t Words __attribute__((vector_size(4 * kLanes)));  // pairs of 16-bit integers
 
 // Largest finite f16. Keys and values beyond it are stored as it, so that no infinity enters the cache.
 inline constexpr float kHalfMax = 65504.0f;
@@ -110,6 +111,62 @@ inline void store_half(uint16_t* to, Floats x) {
   __builtin_memcpy(to, &out, sizeof(out));
 }
 
+#endif
+
+// Integers. A lane of Words is a pair.
+
+inline Floats magnitude(Floats x) { return (Floats)((Bits)x & 0x7fffffffu); }
+inline Floats to_floats(Ints x) { return __builtin_convertvector(x, Floats); }
+// To nearest, ties to even; |x| < 2^22.
+inline Ints nearest_integers(Floats x) { return (Ints)(x + 0x1.8p23f) - 0x4b400000; }
+
+#if defined(__AVX512F__)
+inline constexpr Ints kLaneIndex = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#elif defined(__AVX2__)
+inline constexpr Ints kLaneIndex = {0, 1, 2, 3, 4, 5, 6, 7};
+#else
+inline constexpr Ints kLaneIndex = {0, 1, 2, 3};
+#endif
+
+// Each lane becomes the pair at `from`.
+inline Words broadcast_pair(const int16_t* from) {
+  int32_t pair;
+  __builtin_memcpy(&pair, from, sizeof(pair));
+  return (Words)(pair - Ints{});
+}
+inline void store_words(int16_t* to, Ints x) {
+  typedef int16_t Halved __attribute__((vector_size(2 * kLanes)));
+  const Halved words = __builtin_convertvector(x, Halved);
+  __builtin_memcpy(to, &words, sizeof(words));
+}
+
+// 2 x kLanes bytes, widened; and to each lane the sum of the products of its two pairs.
+#if defined(__AVX512F__)
+inline Words load_bytes(const int8_t* from) {
+  return (Words)_mm512_maskz_cvtepi8_epi16(~__mmask32{}, _mm256_loadu_si256((const __m256i*)from));
+}
+inline Ints dot_pairs(Words a, Words b, Ints sum) {
+  return (Ints)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+}
+#elif defined(__AVX2__)
+inline Words load_bytes(const int8_t* from) {
+  return (Words)_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)from));
+}
+inline Ints dot_pairs(Words a, Words b, Ints sum) {
+  return sum + (Ints)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+}
+#else
+inline Words load_bytes(const int8_t* from) {
+  typedef int8_t Bytes __attribute__((vector_size(2 * kLanes)));
+  Bytes bytes;
+  __builtin_memcpy(&bytes, from, sizeof(bytes));
+  return __builtin_convertvector(bytes, Words);
+}
+inline Ints dot_pairs(Words a, Words b, Ints sum) {
+  const Ints even = (((Ints)a << 16) >> 16) * (((Ints)b << 16) >> 16);
+  const Ints odd = ((Ints)a >> 16) * ((Ints)b >> 16);
+  return sum + even + odd;
+}
 #endif
 
 // Sum and maximum of the lanes, the two halves joined until one lane is left.

@@ -1,97 +1,184 @@
-// Attention of one layer, one thread, per ISA target: microseconds, and the rate at which it reads the cache (decode) or
-// multiplies (prefill). Layers take turns, each with its own cache, so that decode reads memory as a whole model would.
+// Attention of one layer, next to the rate at which the same threads read memory: how fast it reads the cache (decode) and
+// how fast it multiplies (prefill), for f16 and int8 caches. Layers take turns, each with its own cache, so that decode
+// reads memory as a whole model does. Seconds are those of the busiest thread: what other processes take is not counted.
 //
-//   attention_bench [context] [num_heads] [num_kv_heads] [head_dim] [layers]
+//   attention_bench [context] [threads] [targets] [shape]      targets: avx512,avx2,portable (default: the best)
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <numeric>
 #include <vector>
 
 #include "ops/ops.h"
+#include "runtime/memory.h"
+#include "runtime/thread_pool.h"
 
 using namespace lutmac;
 
 namespace {
 
 struct Shape {
-  int context, num_heads, num_kv_heads, head_dim, layers;
+  const char* name;
+  int num_heads, num_kv_heads, head_dim;
 };
+constexpr Shape kShapes[] = {{"llama-2-7b", 32, 32, 128}, {"llama-3-8b", 32, 8, 128}, {"smollm2-135m", 9, 3, 64}};
 
-// Of this thread's work: what other processes take is not counted.
-double now() {
+// A cache several times as large as the last-level cache.
+constexpr int64_t kCacheBytes = int64_t{512} << 20;
+constexpr int kRuns = 25;
+
+double thread_seconds() {
   timespec time;
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
-// Median seconds of one layer, for the last `tokens` tokens of the context.
-double measure(const Ops& ops, const Shape& shape, int tokens, std::vector<uint16_t>& memory) {
-  const int first = shape.context - tokens;
-  std::vector<int32_t> start = {0, tokens}, position(tokens), sequence(tokens, 0);
-  std::iota(position.begin(), position.end(), first);
-  std::vector<int32_t> pages((shape.context + kPageTokens - 1) / kPageTokens);
-  std::iota(pages.begin(), pages.end(), 0);
-  Batch batch;
-  batch.num_tokens = tokens;
-  batch.num_sequences = 1;
-  batch.sequence_start = start.data();
-  batch.first_position = &first;
-  batch.token_sequence = sequence.data();
-  batch.token_position = position.data();
-  const int64_t width = int64_t{shape.num_heads} * shape.head_dim;
-  std::vector<float> q(tokens * width, 0.1f), out(tokens * width);
-  AttentionArgs args;
-  args.batch = &batch;
-  args.q = q.data();
-  args.out = out.data();
-  args.q_stride = args.out_stride = width;
-  args.num_heads = shape.num_heads;
-  args.num_kv_heads = shape.num_kv_heads;
-  args.head_dim = shape.head_dim;
-  args.scale = 0.125f;
-  args.scratch_bytes = ops.attention_scratch_bytes(tokens, shape.context, shape.num_heads, shape.head_dim);
-  std::vector<float> scratch(args.scratch_bytes / sizeof(float));
-  args.scratch = reinterpret_cast<uint8_t*>(scratch.data());
-  std::vector<double> times;
-  const int64_t layer_bytes = page_bytes(shape.num_kv_heads, shape.head_dim) * static_cast<int64_t>(pages.size());
-  for (int run = 0; run < std::max(9, shape.layers * 2); ++run) {
-    args.cache = {reinterpret_cast<uint8_t*>(memory.data()) + run % shape.layers * layer_bytes, pages.data(),
-                  static_cast<int>(pages.size())};
-    const double begin = now();
-    const int tasks = ops.attention_tasks(args), combine_tasks = ops.attention_combine_tasks(args);
-    for (int task = 0; task < tasks; ++task) ops.attention(args, task);
-    for (int task = 0; task < combine_tasks; ++task) ops.attention_combine(args, task);
-    times.push_back(now() - begin);
-  }
-  std::sort(times.begin(), times.end());
-  return times[times.size() / 2];
+// Runs tasks 0 .. count-1, claimed one at a time; seconds of the thread that worked the longest.
+template <typename Function>
+double run_tasks(int threads, int count, Function&& function) {
+  std::atomic<int> next{0};
+  std::vector<double> seconds(threads);
+  auto job = [&](int thread) {
+    const double begin = thread_seconds();
+    for (int task; (task = next.fetch_add(1, std::memory_order_relaxed)) < count;) function(task);
+    seconds[thread] = thread_seconds() - begin;
+  };
+  ThreadPool::instance().run(threads, job);
+  return *std::max_element(seconds.begin(), seconds.end());
 }
 
-void report(const char* name, const Ops& ops, const Shape& shape, std::vector<uint16_t>& memory) {
-  for (const int tokens : {1, 64, 512}) {
-    if (tokens > shape.context) continue;
-    const double seconds = measure(ops, shape, tokens, memory);
-    const double cache_bytes = 4.0 * shape.context * shape.num_kv_heads * shape.head_dim;
-    const double operations = 4.0 * tokens * (shape.context - tokens / 2.0) * shape.num_heads * shape.head_dim;
-    std::printf("%-9s %4d tokens %10.1f us   cache %6.2f GB/s   %7.1f GFLOP/s\n", name, tokens, seconds * 1e6,
-                cache_bytes / seconds * 1e-9, operations / seconds * 1e-9);
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+// Seconds to read so many bytes and do nothing with them.
+double read_memory(int threads, const uint8_t* memory, int64_t bytes) {
+  constexpr int64_t kPiece = int64_t{1} << 18;
+  static std::atomic<uint64_t> sink;
+  return run_tasks(threads, static_cast<int>(bytes / kPiece), [&](int piece) {
+    uint64_t sums[8] = {};
+    const uint8_t* from = memory + piece * kPiece;
+    for (int64_t line = 0; line < kPiece; line += 64) {
+      __builtin_prefetch(from + line + 4096);
+      uint64_t words[8];
+      std::memcpy(words, from + line, 64);
+      for (int i = 0; i < 8; ++i) sums[i] += words[i];
+    }
+    sink += std::accumulate(sums, sums + 8, uint64_t{0});
+  });
+}
+
+// One sequence's last `tokens` tokens in every layer of a cache.
+class Bench {
+ public:
+  Bench(const Ops& ops, const Shape& shape, CacheType type, int context, int tokens, uint8_t* memory)
+      : ops_(ops), shape_(shape), context_(context), tokens_(tokens), memory_(memory), start_{0, tokens} {
+    page_bytes_ = page_bytes(type, shape.num_kv_heads, shape.head_dim);
+    const int pages = (context + kPageTokens - 1) / kPageTokens;
+    layers_ = static_cast<int>(std::max<int64_t>(1, kCacheBytes / (page_bytes_ * pages)));
+    pages_.resize(pages);
+    std::iota(pages_.begin(), pages_.end(), 0);
+    position_.resize(tokens);
+    std::iota(position_.begin(), position_.end(), context - tokens);
+    sequence_.assign(tokens, 0);
+    batch_.num_tokens = tokens;
+    batch_.num_sequences = 1;
+    batch_.sequence_start = start_;
+    batch_.first_position = batch_.token_position = position_.data();
+    batch_.token_sequence = sequence_.data();
+    const int64_t width = int64_t{shape.num_heads} * shape.head_dim;
+    q_.resize(tokens * width);
+    for (size_t i = 0; i < q_.size(); ++i) q_[i] = static_cast<float>(i * 7919 % 255) / 127.0f - 1.0f;
+    out_.resize(q_.size());
+    args_.batch = &batch_;
+    args_.q = q_.data();
+    args_.out = out_.data();
+    args_.q_stride = args_.out_stride = width;
+    args_.num_heads = shape.num_heads;
+    args_.num_kv_heads = shape.num_kv_heads;
+    args_.head_dim = shape.head_dim;
+    args_.cache_type = type;
+    args_.scale = 0.125f;
+    args_.scratch_bytes = ops.attention_scratch_bytes(tokens, context, shape.num_heads, shape.head_dim);
+    scratch_.resize(args_.scratch_bytes / sizeof(float));
+    args_.scratch = reinterpret_cast<uint8_t*>(scratch_.data());
   }
+
+  // Seconds of one layer: pages of all layers lie side by side, as the engine has them.
+  double layer(int index, int threads) {
+    args_.cache = {memory_ + index % layers_ * page_bytes_, pages_.data(), static_cast<int>(pages_.size()),
+                   page_bytes_ * layers_};
+    double seconds = run_tasks(threads, ops_.attention_tasks(args_), [&](int task) { ops_.attention(args_, task); });
+    seconds += run_tasks(threads, ops_.attention_combine_tasks(args_), [&](int task) { ops_.attention_combine(args_, task); });
+    return seconds;
+  }
+
+  int64_t cache_bytes() const { return page_bytes_ * static_cast<int64_t>(pages_.size()); }
+  double operations() const {
+    return 4.0 * tokens_ * (context_ - tokens_ / 2.0) * shape_.num_heads * shape_.head_dim;
+  }
+
+ private:
+  const Ops& ops_;
+  const Shape& shape_;
+  int context_, tokens_, layers_;
+  int64_t page_bytes_;
+  uint8_t* memory_;
+  int32_t start_[2];
+  std::vector<int32_t> pages_, position_, sequence_;
+  std::vector<float> q_, out_, scratch_;
+  Batch batch_;
+  AttentionArgs args_;
+};
+
+void report(const char* target, const Ops& ops, const Shape& shape, CacheType type, int context, int threads,
+            uint8_t* memory) {
+  const char* type_name = type == CacheType::int8 ? "int8" : "f16";
+  {
+    Bench bench(ops, shape, type, context, 1, memory);
+    std::vector<double> rates, fractions;
+    for (int run = 0; run < kRuns; ++run) {
+      const double rate = static_cast<double>(bench.cache_bytes()) / bench.layer(run, threads);
+      const int64_t bytes = int64_t{32} << 20, offset = run * bytes % kCacheBytes;
+      const double read = static_cast<double>(bytes) / read_memory(threads, memory + offset, bytes);
+      rates.push_back(rate * 1e-9);
+      fractions.push_back(rate / read);
+    }
+    std::printf("%-8s %-12s %-4s %dT decode  %6.2f GB/s, %4.2f of memory reads\n", target, shape.name, type_name, threads,
+                median(rates), median(fractions));
+  }
+  for (const int tokens : {8, 128, 512}) {
+    if (tokens > context) continue;
+    Bench bench(ops, shape, type, context, tokens, memory);
+    std::vector<double> rates;
+    for (int run = 0; run < 5; ++run) rates.push_back(bench.operations() / bench.layer(run, threads) * 1e-9);
+    std::printf("%-8s %-12s %-4s %dT %3d tokens %7.1f GFLOP/s\n", target, shape.name, type_name, threads, tokens,
+                median(rates));
+  }
+  std::fflush(stdout);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto option = [&](int index, int otherwise) { return argc > index ? std::atoi(argv[index]) : otherwise; };
-  const Shape shape = {option(1, 4096), option(2, 9), option(3, 3), option(4, 64), option(5, 30)};
-  const int64_t pages = (shape.context + kPageTokens - 1) / kPageTokens;
-  std::vector<uint16_t> memory(pages * page_bytes(shape.num_kv_heads, shape.head_dim) / 2 * shape.layers);
-  for (size_t i = 0; i < memory.size(); ++i) memory[i] = static_cast<uint16_t>(0x3000 + i * 7919 % 0x800);
-  std::printf("context %d, heads %d/%d, head_dim %d, %d layers\n", shape.context, shape.num_heads, shape.num_kv_heads,
-              shape.head_dim, shape.layers);
-  report("portable", portable::kOps, shape, memory);
-  if (__builtin_cpu_supports("avx2")) report("avx2", avx2::kOps, shape, memory);
-  if (__builtin_cpu_supports("avx512vnni")) report("avx512", avx512::kOps, shape, memory);
+  const int context = argc > 1 ? std::atoi(argv[1]) : 4096, threads = argc > 2 ? std::atoi(argv[2]) : 1;
+  const char* best = __builtin_cpu_supports("avx512vnni") ? "avx512" : __builtin_cpu_supports("avx2") ? "avx2" : "portable";
+  const char* wanted = argc > 3 ? argv[3] : best;
+  const Mapping memory(static_cast<size_t>(kCacheBytes * 2), true);
+  // Small positive numbers as f16, and so as scales; as codes anything is right.
+  auto* halves = reinterpret_cast<uint16_t*>(memory.data());
+  for (size_t i = 0; i < memory.bytes() / 2; ++i) halves[i] = static_cast<uint16_t>(0x2000 + i * 7919 % 0x800);
+  for (const Shape& shape : kShapes) {
+    if (argc > 4 && std::strstr(shape.name, argv[4]) == nullptr) continue;
+    for (const CacheType type : {CacheType::f16, CacheType::int8}) {
+      if (std::strstr(wanted, "avx512")) report("avx512", avx512::kOps, shape, type, context, threads, memory.data());
+      if (std::strstr(wanted, "avx2")) report("avx2", avx2::kOps, shape, type, context, threads, memory.data());
+      if (std::strstr(wanted, "portable")) report("portable", portable::kOps, shape, type, context, threads, memory.data());
+    }
+  }
   return 0;
 }

@@ -2,6 +2,8 @@
 #include "ops/attention.h"
 
 #include "ops/attention_tile.h"
+#include "ops/byte_pages.h"
+#include "ops/half_pages.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
@@ -25,6 +27,18 @@ void combine_head(const AttentionArgs& args, const SequencePlan& plan, int token
   float* out = args.out + int64_t{plan.first_token + token} * args.out_stride + int64_t{head} * args.head_dim;
   const float inverse = 1.0f / state.sum;
   for (int i = 0; i < args.head_dim; i += kLanes) store(out + i, load(total + i) * inverse);
+}
+
+template <class Pages>
+void run_tile(const AttentionArgs& args, const SequencePlan& plan, int task, int span) {
+  const int head_block = task % plan.head_blocks;
+  task /= plan.head_blocks;
+  AttentionTile<Pages> tile(args, plan, task / args.num_kv_heads, task % args.num_kv_heads, head_block);
+  if (plan.split) {
+    tile.run_partial(span);
+  } else {
+    tile.run_all();
+  }
 }
 
 }  // namespace
@@ -53,15 +67,10 @@ void attention(const AttentionArgs& args, int task) {
     span = plan.first_span + task % plan.spans;
     task /= plan.spans;
   }
-  const int head_block = task % plan.head_blocks;
-  task /= plan.head_blocks;
-  const int kv_head = task % args.num_kv_heads, tile_index = task / args.num_kv_heads;
-
-  AttentionTile tile(args, plan, tile_index, kv_head, head_block);
-  if (plan.split) {
-    tile.run_partial(span);
+  if (args.cache_type == CacheType::int8) {
+    run_tile<BytePages>(args, plan, task, span);
   } else {
-    tile.run_all();
+    run_tile<HalfPages>(args, plan, task, span);
   }
 }
 

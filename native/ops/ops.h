@@ -27,12 +27,17 @@ struct Batch {
   const int32_t* output_rows = nullptr;     // [num_output_rows] rows that want logits or final hidden states
 };
 
-// Keys and values of one layer: `base + page * page_bytes` for a page id out of the group's block table.
-// The element type is f16; the order within a page is known only to attention.cpp.
+// What keys and values are kept as. int8: codes -127..127 under an f16 scale for each position, kv head and block of
+// kKeyBlock or kValueBlock dimensions.
+enum class CacheType { f16, int8 };
+
+// Keys and values of one layer: `base + page * page_stride` for a page id out of the group's block table; the first
+// page_bytes of it are the layer's. The order within is known only to page.h.
 struct LayerCache {
   uint8_t* base = nullptr;
   const int32_t* block_table = nullptr;  // [num_sequences, table_stride] page of positions 64 i .. 64 i + 63
   int table_stride = 0;
+  int64_t page_stride = 0;  // bytes
 };
 
 enum class RopeStyle { half_split, interleaved };  // pairs (i, i + d/2), or (2i, 2i + 1)
@@ -56,6 +61,7 @@ struct RopeStoreArgs {
   const float* v = nullptr;  // [num_tokens, num_kv_heads * head_dim]
   int64_t q_stride = 0, k_stride = 0, v_stride = 0;
   int num_heads = 0, num_kv_heads = 0, head_dim = 0;  // head_dim: a multiple of 16, at most 256
+  CacheType cache_type = CacheType::f16;
   LayerCache cache;
 };
 
@@ -68,6 +74,7 @@ struct AttentionArgs {
   float scale = 1.0f;
   float softcap = 0.0f;  // 0: none; else scores become softcap * tanh(score / softcap)
   int window = 0;        // 0: none; else a token sees positions p - window + 1 .. p
+  CacheType cache_type = CacheType::f16;
   LayerCache cache;
   uint8_t* scratch = nullptr;  // scratch_bytes, 64-byte aligned, shared by all threads of the step
   int64_t scratch_bytes = 0;
@@ -102,9 +109,19 @@ struct Ops {
   void (*attention_combine)(const AttentionArgs&, int task);
 };
 
+// Dimensions of a head that share a scale in an int8 cache.
+inline constexpr int kKeyBlock = 32;
+inline constexpr int kValueBlock = 64;
+
+// Bytes of kPageTokens positions of one kv head: codes, and behind them their scales.
+inline constexpr int64_t head_page_bytes(CacheType type, int head_dim, int block) {
+  if (type == CacheType::f16) return int64_t{2} * kPageTokens * head_dim;
+  return int64_t{kPageTokens} * (head_dim + 2 * ((head_dim + block - 1) / block));
+}
+
 // Bytes of one page of one layer: keys and values of kPageTokens positions.
-inline constexpr int64_t page_bytes(int num_kv_heads, int head_dim) {
-  return int64_t{2} * 2 * kPageTokens * num_kv_heads * head_dim;
+inline constexpr int64_t page_bytes(CacheType type, int num_kv_heads, int head_dim) {
+  return num_kv_heads * (head_page_bytes(type, head_dim, kKeyBlock) + head_page_bytes(type, head_dim, kValueBlock));
 }
 
 namespace portable { extern const Ops kOps; }

@@ -1,15 +1,12 @@
 // Rotary position embedding (Su et al. 2021, https://arxiv.org/abs/2104.09864) and the store into the cache.
 #include "ops/rope.h"
 
-#include "ops/page.h"
+#include "ops/page_store.h"
 #include "simd.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
 namespace {
-
-constexpr int kMaxHeadDim = 256;
-constexpr int kStoreTokens = 16;  // keys are turned to the page's order in blocks that stay in the L1 cache
 
 // Tokens of one sequence that lie on one page.
 struct Run {
@@ -49,12 +46,8 @@ void rotate(RopeStyle style, int rotary_dim, const float* cos_sin, const float* 
   }
 }
 
-void store_halves(const float* x, int count, uint16_t* out) {
-  for (int i = 0; i < count; i += kLanes) store_half(out + i, load(x + i));
-}
-
-// Rotates the q heads of kv_head and its key of one token; leaves the key in key[head_dim], as f16.
-void rotate_token(const RopeStoreArgs& args, int token, int kv_head, uint16_t* key) {
+// Rotates the q heads of kv_head and its key of one token; leaves the key in key[head_dim].
+void rotate_token(const RopeStoreArgs& args, int token, int kv_head, float* key) {
   float angles[kMaxHeadDim];
   const RopeArgs& rope = args.rope;
   const float* cos_sin = angles;
@@ -67,11 +60,9 @@ void rotate_token(const RopeStoreArgs& args, int token, int kv_head, uint16_t* k
   float* q = args.q + token * args.q_stride + int64_t{kv_head} * group * args.head_dim;
   for (int head = 0; head < group; ++head, q += args.head_dim) rotate(rope.style, rope.rotary_dim, cos_sin, q, q);
 
-  float rotated[kMaxHeadDim];
   const float* k = args.k + token * args.k_stride + int64_t{kv_head} * args.head_dim;
-  __builtin_memcpy(rotated, k, sizeof(float) * args.head_dim);
-  rotate(rope.style, rope.rotary_dim, cos_sin, k, rotated);
-  store_halves(rotated, args.head_dim, key);
+  __builtin_memcpy(key, k, sizeof(float) * args.head_dim);
+  rotate(rope.style, rope.rotary_dim, cos_sin, k, key);
 }
 
 }  // namespace
@@ -95,22 +86,29 @@ int rope_store_tasks(const RopeStoreArgs& args) {
 void rope_store(const RopeStoreArgs& args, int task) {
   const Run run = find_run(*args.batch, task / args.num_kv_heads);
   const int kv_head = task % args.num_kv_heads;
-  const int head_dim = args.head_dim, page = run.position / kPageTokens;
-  uint16_t* keys = page_keys(args.cache, run.sequence, page, args.num_kv_heads, head_dim, kv_head);
-  uint16_t* values = page_values(args.cache, run.sequence, page, args.num_kv_heads, head_dim, kv_head);
+  const int head_dim = args.head_dim;
+  const HeadPage page =
+      head_page(args.cache, args.cache_type, run.sequence, run.position / kPageTokens, head_dim, kv_head);
 
-  alignas(64) uint16_t block[kStoreTokens][kMaxHeadDim];
+  alignas(64) float keys[kStoreTokens][kMaxHeadDim];
   for (int begin = 0; begin < run.count; begin += kStoreTokens) {
     const int count = run.count - begin < kStoreTokens ? run.count - begin : kStoreTokens;
-    const int slot = run.position % kPageTokens + begin;
-    for (int i = 0; i < count; ++i) {
-      const int64_t token = run.token + begin + i;
-      rotate_token(args, static_cast<int>(token), kv_head, block[i]);
-      store_halves(args.v + token * args.v_stride + int64_t{kv_head} * head_dim, head_dim,
-                   values + (slot + i) * head_dim);
+    const int64_t token = run.token + begin;
+    for (int i = 0; i < count; ++i) rotate_token(args, static_cast<int>(token) + i, kv_head, keys[i]);
+    const StoreBlock block = {
+        .page = page,
+        .slot = run.position % kPageTokens + begin,
+        .count = count,
+        .head_dim = head_dim,
+        .keys = keys[0],
+        .values = args.v + token * args.v_stride + int64_t{kv_head} * head_dim,
+        .values_stride = args.v_stride,
+    };
+    if (args.cache_type == CacheType::int8) {
+      store_bytes(block);
+    } else {
+      store_halves(block);
     }
-    for (int d = 0; d < head_dim; ++d)
-      for (int i = 0; i < count; ++i) keys[d * kPageTokens + slot + i] = block[i][d];
   }
 }
 

@@ -47,7 +47,6 @@ NB_MODULE(_native, module) {
       nb::arg("threads"), nb::arg("megabytes"), nb::arg("passes"));
   module.def("resident_bytes", &resident_bytes);
   module.def("peak_resident_bytes", &peak_resident_bytes);
-  module.def("page_bytes", &page_bytes, nb::arg("num_kv_heads"), nb::arg("head_dim"));
   bind_matrix(module);
   bind_program(module);
   bind_sampler(module);

@@ -127,6 +127,12 @@ void logits(Program& program, std::shared_ptr<PackedMatrix> matrix, int64_t x, b
   program.add(std::make_unique<Matmul>(Rows::outputs, std::move(list), exact, softcap));
 }
 
+CacheType parse_cache_type(const std::string& type) {
+  if (type == "f16") return CacheType::f16;
+  if (type == "int8") return CacheType::int8;
+  throw std::invalid_argument("cache type must be 'f16' or 'int8'");
+}
+
 void check_heads(int num_heads, int num_kv_heads, int head_dim) {
   require(num_heads > 0 && num_kv_heads > 0 && num_heads % num_kv_heads == 0,
           "the number of heads must be a multiple of the number of key-value heads");
@@ -148,8 +154,8 @@ const float* rope_table(Program& program, const RopeArgs& rope, std::vector<floa
 }
 
 void rope_store(Program& program, int layer, int cache_group, int64_t q, int64_t k, int64_t v, int num_heads,
-                int num_kv_heads, int head_dim, const std::string& style, int rotary_dim,
-                const FloatArray& inverse_frequency, float attention_factor) {
+                int num_kv_heads, int head_dim, const std::string& cache_type, const std::string& style,
+                int rotary_dim, const FloatArray& inverse_frequency, float attention_factor) {
   check_heads(num_heads, num_kv_heads, head_dim);
   require(style == "half_split" || style == "interleaved", "rope style must be 'half_split' or 'interleaved'");
   require(rotary_dim >= 0 && rotary_dim <= head_dim && rotary_dim % 2 == 0,
@@ -161,23 +167,25 @@ void rope_store(Program& program, int layer, int cache_group, int64_t q, int64_t
   args.num_heads = num_heads;
   args.num_kv_heads = num_kv_heads;
   args.head_dim = head_dim;
+  args.cache_type = parse_cache_type(cache_type);
   args.rope.cos_sin = rope_table(program, args.rope, copy(inverse_frequency, rotary_dim / 2, "inverse_frequency"));
   const int64_t q_width = int64_t{num_heads} * head_dim, kv_width = int64_t{num_kv_heads} * head_dim;
   program.add(std::make_unique<RopeStore>(program.target(), args, layer, cache_group,
                                           buffer(program, q, Form::plain, q_width),
                                           buffer(program, k, Form::plain, kv_width),
                                           buffer(program, v, Form::plain, kv_width)));
-  program.add_cached_layer(layer, cache_group, page_bytes(num_kv_heads, head_dim));
+  program.add_cached_layer(layer, cache_group, page_bytes(args.cache_type, num_kv_heads, head_dim));
 }
 
 void attention(Program& program, int layer, int cache_group, int64_t q, int64_t out, int num_heads, int num_kv_heads,
-               int head_dim, float scale, float softcap, int window) {
+               int head_dim, const std::string& cache_type, float scale, float softcap, int window) {
   check_heads(num_heads, num_kv_heads, head_dim);
   require(window >= 0, "window must not be negative");
   AttentionArgs args;
   args.num_heads = num_heads;
   args.num_kv_heads = num_kv_heads;
   args.head_dim = head_dim;
+  args.cache_type = parse_cache_type(cache_type);
   args.scale = scale;
   args.softcap = softcap;
   args.window = window;
@@ -185,7 +193,7 @@ void attention(Program& program, int layer, int cache_group, int64_t q, int64_t 
   program.add(std::make_unique<Attention>(program.target(), args, layer, cache_group,
                                           buffer(program, q, Form::plain, width),
                                           buffer(program, out, Form::plain, width)));
-  program.add_cached_layer(layer, cache_group, page_bytes(num_kv_heads, head_dim));
+  program.add_cached_layer(layer, cache_group, page_bytes(args.cache_type, num_kv_heads, head_dim));
   program.reserve_scratch(program.target().ops->attention_scratch_bytes(program.max_tokens(), program.max_context(),
                                                                         num_heads, head_dim));
 }
@@ -253,6 +261,12 @@ void step(Program& program, const Cache& cache, const IntArray& tokens, const In
 }  // namespace
 
 void bind_program(nb::module_& module) {
+  module.def(
+      "page_bytes",
+      [](const std::string& cache_type, int num_kv_heads, int head_dim) {
+        return page_bytes(parse_cache_type(cache_type), num_kv_heads, head_dim);
+      },
+      nb::kw_only(), nb::arg("cache_type"), nb::arg("num_kv_heads"), nb::arg("head_dim"));
   nb::class_<Cache>(module, "Cache")
       .def(
           "__init__",
@@ -293,10 +307,10 @@ void bind_program(nb::module_& module) {
       .def("logits", &logits, nb::kw_only(), nb::arg("matrix"), nb::arg("x"), nb::arg("exact"), nb::arg("softcap"))
       .def("rope_store", &rope_store, nb::kw_only(), nb::arg("layer"), nb::arg("cache_group"), nb::arg("q"),
            nb::arg("k"), nb::arg("v"), nb::arg("num_heads"), nb::arg("num_kv_heads"), nb::arg("head_dim"),
-           nb::arg("style"), nb::arg("rotary_dim"), nb::arg("inverse_frequency"), nb::arg("attention_factor"))
+           nb::arg("cache_type"), nb::arg("style"), nb::arg("rotary_dim"), nb::arg("inverse_frequency"), nb::arg("attention_factor"))
       .def("attention", &attention, nb::kw_only(), nb::arg("layer"), nb::arg("cache_group"), nb::arg("q"),
-           nb::arg("out"), nb::arg("num_heads"), nb::arg("num_kv_heads"), nb::arg("head_dim"), nb::arg("scale"),
-           nb::arg("softcap"), nb::arg("window"))
+           nb::arg("out"), nb::arg("num_heads"), nb::arg("num_kv_heads"), nb::arg("head_dim"), nb::arg("cache_type"),
+           nb::arg("scale"), nb::arg("softcap"), nb::arg("window"))
       .def("step", &step, nb::arg("cache"), nb::kw_only(), nb::arg("tokens"), nb::arg("sequence_start"),
            nb::arg("first_position"), nb::arg("block_tables"), nb::arg("output_rows"), nb::arg("logits").none(),
            nb::arg("threads"));

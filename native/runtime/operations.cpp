@@ -34,6 +34,7 @@ void for_rows(const Step& step, Rows rows, int64_t task, Function&& function) {
 LayerCache layer_cache(const Step& step, int layer, int group) {
   LayerCache cache = step.groups[group];
   cache.base = step.cache->layer(layer);
+  cache.page_stride = step.cache->page_stride(group);
   return cache;
 }
 

@@ -8,15 +8,19 @@ namespace lutmac {
 Cache::Cache(std::vector<int> num_pages, std::vector<int> layer_groups, std::vector<int64_t> layer_page_bytes)
     : num_pages_(std::move(num_pages)),
       layer_groups_(std::move(layer_groups)),
-      layer_page_bytes_(std::move(layer_page_bytes)) {
+      layer_page_bytes_(std::move(layer_page_bytes)),
+      page_strides_(num_pages_.size(), 0) {
+  for (size_t i = 0; i < layer_groups_.size(); ++i) page_strides_[layer_groups_[i]] += layer_page_bytes_[i];
   int64_t total = 0;
-  for (size_t i = 0; i < layer_groups_.size(); ++i) total += num_pages_[layer_groups_[i]] * layer_page_bytes_[i];
-  // Small pages: most of a context is never used, and what is not written must cost nothing.
-  memory_ = std::make_unique<Mapping>(static_cast<size_t>(total), false);
-  uint8_t* at = memory_->data();
+  std::vector<int64_t> next_layer(num_pages_.size());  // of each group, as layers take their places
+  for (size_t group = 0; group < num_pages_.size(); ++group) {
+    next_layer[group] = total;
+    total += num_pages_[group] * page_strides_[group];
+  }
+  memory_ = std::make_unique<Mapping>(static_cast<size_t>(total), true);
   for (size_t i = 0; i < layer_groups_.size(); ++i) {
-    layers_.push_back(at);
-    at += num_pages_[layer_groups_[i]] * layer_page_bytes_[i];
+    layers_.push_back(memory_->data() + next_layer[layer_groups_[i]]);
+    next_layer[layer_groups_[i]] += layer_page_bytes_[i];
   }
 }
 
@@ -39,7 +43,7 @@ Program::Program(const TargetEntry& target, int max_tokens, int max_sequences, i
 void Program::add_cached_layer(int layer, int group, int64_t page_bytes) {
   if (layer < 0 || layer >= static_cast<int>(cached_layers_.size())) throw std::invalid_argument("no such layer");
   if (group < 0 || group >= num_cache_groups_) throw std::invalid_argument("no such cache group");
-  cached_layers_[layer] = {group, page_bytes};
+  cached_layers_[layer] = {group, std::max(page_bytes, cached_layers_[layer].page_bytes)};
 }
 
 void Program::check_cache(const Cache& cache) const {

@@ -16,7 +16,8 @@
 
 namespace lutmac {
 
-// Keys and values of all layers, in pages that block tables name.
+// Keys and values of all layers, in pages that block tables name. A group's page holds the pages of all its layers side by
+// side, so that a short sequence touches little memory even where the system hands it out in huge pages.
 class Cache {
  public:
   Cache(std::vector<int> num_pages, std::vector<int> layer_groups, std::vector<int64_t> layer_page_bytes);
@@ -26,11 +27,12 @@ class Cache {
   int layer_group(int layer) const { return layer_groups_[layer]; }
   int64_t layer_page_bytes(int layer) const { return layer_page_bytes_[layer]; }
   uint8_t* layer(int index) const { return layers_[index]; }
+  int64_t page_stride(int group) const { return page_strides_[group]; }
   int64_t bytes() const { return static_cast<int64_t>(memory_->bytes()); }
 
  private:
   std::vector<int> num_pages_, layer_groups_;
-  std::vector<int64_t> layer_page_bytes_;
+  std::vector<int64_t> layer_page_bytes_, page_strides_;
   std::vector<uint8_t*> layers_;
   std::unique_ptr<Mapping> memory_;
 };

@@ -165,12 +165,13 @@ class Program:
         num_heads: int,
         num_kv_heads: int,
         head_dim: int,
+        cache_type: str,
         style: str,
         rotary_dim: int,
         inverse_frequency: NDArray[Any],
         attention_factor: float,
     ) -> None:
-        """Rotates q and k and stores k and v. style: "half_split" or "interleaved"."""
+        """Rotates q and k and stores k and v. cache_type: "f16" or "int8"; style: "half_split" or "interleaved"."""
 
     def attention(
         self,
@@ -182,6 +183,7 @@ class Program:
         num_heads: int,
         num_kv_heads: int,
         head_dim: int,
+        cache_type: str,
         scale: float,
         softcap: float,
         window: int,
@@ -209,7 +211,7 @@ class Program:
         """
 
 class Cache:
-    """Pages of keys and values, in memory that the system hands out as pages are first written."""
+    """Pages of keys and values, in memory that the system hands out as it is first written."""
 
     def __init__(self, *, num_pages: list[int], layer_groups: list[int], layer_page_bytes: list[int]) -> None:
         """num_pages: per cache group. layer_groups: cache group of each layer. layer_page_bytes: per layer."""
@@ -217,7 +219,8 @@ class Cache:
     @property
     def nbytes(self) -> int: ...
 
-def page_bytes(num_kv_heads: int, head_dim: int) -> int: ...
+def page_bytes(*, cache_type: str, num_kv_heads: int, head_dim: int) -> int:
+    """Bytes of PAGE_TOKENS positions of one layer. cache_type: "f16" or "int8"."""
 
 class Sampler:
     """Draws token ids from logits. Same seed and same calls, same ids."""

@@ -32,6 +32,7 @@ struct CaseShape {
   int context = 1;
   int window = 0;
   float softcap = 0.0f;
+  lutmac::CacheType cache_type = lutmac::CacheType::f16;
 };
 
 // f16 as the cache rounds it, by way of double: nearest, ties to even.
@@ -41,6 +42,20 @@ inline double round_to_half(float x) {
   std::frexp(x, &exponent);
   const double unit = std::ldexp(1.0, std::max(exponent - 11, -24));
   return std::clamp(std::nearbyint(x / unit) * unit, -65504.0, 65504.0);
+}
+
+// What an int8 cache keeps of a row: codes under the f16 scale max |x| / 127 of each block.
+inline std::vector<double> round_to_int8(const float* x, int head_dim, int block) {
+  std::vector<double> out(head_dim);
+  for (int first = 0; first < head_dim; first += block) {
+    const int end = std::min(first + block, head_dim);
+    float max = 0.0f;
+    for (int i = first; i < end; ++i) max = std::max(max, std::abs(x[i]));
+    const double scale = round_to_half(max / 127.0f);
+    for (int i = first; i < end && scale > 0.0; ++i)
+      out[i] = scale * std::clamp(std::nearbyint(double(x[i] / static_cast<float>(scale))), -127.0, 127.0);
+  }
+  return out;
 }
 
 class AttentionCase {
@@ -66,7 +81,8 @@ class AttentionCase {
   AttentionCase(const AttentionCase&) = delete;
   AttentionCase(AttentionCase&&) = default;
 
-  void clear() { memory.assign(pages.size() * lutmac::page_bytes(shape.num_kv_heads, shape.head_dim), 0xff); }
+  int64_t page_size() const { return lutmac::page_bytes(shape.cache_type, shape.num_kv_heads, shape.head_dim); }
+  void clear() { memory.assign(pages.size() * page_size(), 0xff); }
 
   void set_rope(lutmac::RopeStyle style, int rotary_dim, float factor) {
     inverse_frequency.resize(rotary_dim / 2);
@@ -76,12 +92,13 @@ class AttentionCase {
 
   std::string describe() const {
     char text[128];
-    std::snprintf(text, sizeof(text), "heads %d/%d dim %d context %d window %d softcap %g", shape.num_heads,
-                  shape.num_kv_heads, shape.head_dim, shape.context, shape.window, static_cast<double>(shape.softcap));
+    std::snprintf(text, sizeof(text), "%s heads %d/%d dim %d context %d window %d softcap %g",
+                  shape.cache_type == lutmac::CacheType::int8 ? "int8" : "f16", shape.num_heads, shape.num_kv_heads,
+                  shape.head_dim, shape.context, shape.window, static_cast<double>(shape.softcap));
     return text;
   }
 
-  lutmac::LayerCache cache() { return {memory.data(), pages.data(), static_cast<int>(pages.size())}; }
+  lutmac::LayerCache cache() { return {memory.data(), pages.data(), static_cast<int>(pages.size()), page_size()}; }
 
   // Stores all tokens, chunks[i % size] at a time; rotates `rotated`.
   void store(const TestTarget& target, const std::vector<int>& chunks, std::vector<float>& rotated, bool table) {
@@ -114,6 +131,7 @@ class AttentionCase {
     args.scale = scale();
     args.softcap = shape.softcap;
     args.window = shape.window;
+    args.cache_type = shape.cache_type;
     args.cache = layer;
     std::vector<float> scratch;
     if (splitting == Splitting::on) {
@@ -145,8 +163,18 @@ class AttentionCase {
     args.num_heads = shape.num_heads;
     args.num_kv_heads = shape.num_kv_heads;
     args.head_dim = shape.head_dim;
+    args.cache_type = shape.cache_type;
     args.cache = cache();
     for (int task = target.ops->rope_store_tasks(args); task-- > 0;) target.ops->rope_store(args, task);
+  }
+
+  // A cached row, as the cache has rounded it.
+  std::vector<double> cached(const std::vector<float>& rows, int position, int kv_head, int block) const {
+    const float* row = rows.data() + (int64_t{position} * shape.num_kv_heads + kv_head) * shape.head_dim;
+    if (shape.cache_type == lutmac::CacheType::int8) return round_to_int8(row, shape.head_dim, block);
+    std::vector<double> out(shape.head_dim);
+    std::transform(row, row + shape.head_dim, out.begin(), round_to_half);
+    return out;
   }
 
   // Softmax attention of one token and head in double, without rotation.
@@ -156,19 +184,18 @@ class AttentionCase {
     std::vector<double> weight, out(dim);
     double total = 0.0;
     for (int position = first; position <= token; ++position) {
+      const std::vector<double> key = cached(k, position, kv_head, lutmac::kKeyBlock);
       double score = 0.0;
-      for (int i = 0; i < dim; ++i)
-        score += double(q[(int64_t{token} * shape.num_heads + head) * dim + i]) *
-                 round_to_half(k[(int64_t{position} * shape.num_kv_heads + kv_head) * dim + i]);
+      for (int i = 0; i < dim; ++i) score += double(q[(int64_t{token} * shape.num_heads + head) * dim + i]) * key[i];
       score *= double(scale());
       if (shape.softcap != 0.0f) score = shape.softcap * std::tanh(score / shape.softcap);
       weight.push_back(std::exp(score));
       total += weight.back();
     }
-    for (int position = first; position <= token; ++position)
-      for (int i = 0; i < dim; ++i)
-        out[i] += weight[position - first] / total *
-                  round_to_half(v[(int64_t{position} * shape.num_kv_heads + kv_head) * dim + i]);
+    for (int position = first; position <= token; ++position) {
+      const std::vector<double> value = cached(v, position, kv_head, lutmac::kValueBlock);
+      for (int i = 0; i < dim; ++i) out[i] += weight[position - first] / total * value[i];
+    }
     return out;
   }
 
@@ -199,7 +226,7 @@ inline std::vector<std::vector<float>> run_together(const TestTarget& target, st
                                                     Splitting splitting) {
   const CaseShape& shape = cases[0].shape;
   const int64_t width = int64_t{shape.num_heads} * shape.head_dim;
-  const int64_t page_size = lutmac::page_bytes(shape.num_kv_heads, shape.head_dim);
+  const int64_t page_size = cases[0].page_size();
   std::vector<std::vector<float>> results;
   std::vector<float> q;
   std::vector<uint8_t> memory;
@@ -230,7 +257,8 @@ inline std::vector<std::vector<float>> run_together(const TestTarget& target, st
   batch.token_sequence = sequence.data();
   batch.token_position = position.data();
   std::vector<float> out(q.size());
-  cases[0].attend(target, batch, q.data(), out.data(), {memory.data(), table.data(), static_cast<int>(stride)}, splitting);
+  const lutmac::LayerCache cache = {memory.data(), table.data(), static_cast<int>(stride), page_size};
+  cases[0].attend(target, batch, q.data(), out.data(), cache, splitting);
   for (size_t i = 0; i < cases.size(); ++i)
     std::copy(out.begin() + start[i] * width, out.begin() + start[i + 1] * width,
               results[i].begin() + first[i] * width);

@@ -4,7 +4,8 @@
 // three products stay within 16 u + n u / 16. Activations state theirs in activation.cpp. Keys and values are rounded to
 // f16 before the reference sees them, so attention's error is float arithmetic only: a score is a chain of head_dim
 // products, off by at most head_dim u |q| |k| scale; that error is magnified by the exponential and averaged by values of
-// size 1. With |scores| of a few units 1e-5 holds with room; without room for any wrong position or weight.
+// size 1. With |scores| of a few units 1e-5 holds with room; without room for any wrong position or weight. An int8 cache
+// states its own below.
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -126,11 +127,54 @@ void test_cache_rounding(const TestTarget& target) {
   check(std::isnan(test.run(target, {64}, Splitting::off)[300]), "%s: the cache hides a NaN", target.name);
 }
 
-void test_attention_values(const TestTarget& target) {
+// The same in int8: the nearest code, so at most half a scale from the value; a NaN takes its block with it.
+void test_int8_rounding(const TestTarget& target) {
+  TestRandom random(7);
+  constexpr int kDim = 112, kTokens = 70;  // the last block of values is not full
+  AttentionCase test(random, {.head_dim = kDim, .context = kTokens, .window = 1, .cache_type = CacheType::int8});
+  for (size_t i = 0; i < test.v.size(); ++i) test.v[i] = std::ldexp(test.v[i], static_cast<int>(i / kDim) / 2 - 20);
+  const float special[] = {0.0f, 1e30f, -1e30f, 65504.0f, std::numeric_limits<float>::infinity()};
+  std::copy(std::begin(special), std::end(special), test.v.begin() + 5 * kDim);
+  const std::vector<float> out = test.run(target, {kTokens}, Splitting::off);
+  for (int token = 0; token < kTokens; ++token) {
+    if (token == 5) continue;
+    const std::vector<double> expected = test.cached(test.v, token, 0, kValueBlock);
+    for (int i = 0; i < kDim; ++i) {
+      const double x = test.v[token * kDim + i], found = out[token * kDim + i];
+      const double scale = std::ldexp(1.0, token / 2 - 20) / 127.0;  // at most
+      check(std::abs(found - expected[i]) <= 4 * kUnit * std::abs(expected[i]), "%s: int8 keeps %a as %a, expected %a",
+            target.name, x, found, expected[i]);
+      // f16 rounds the scale by 2^-11, or where it is tiny by half of 2^-24.
+      check(std::abs(found - x) <= scale / 2 * 1.001 + 127 * 0x1p-25, "%s: int8 keeps %a as %a", target.name, x, found);
+    }
+  }
+  check(out[5 * kDim + 1] == -out[5 * kDim + 2] && std::abs(out[5 * kDim + 1] - 65504.0f) < 65504.0f / 254 &&
+            out[5 * kDim + 1] == out[5 * kDim + 4],
+        "%s: int8 keeps 1e30 as %g and infinity as %g", target.name, out[5 * kDim + 1], out[5 * kDim + 4]);
+  test.v[3] = NAN;
+  test.k[2 * kDim] = NAN;
+  const std::vector<float> poisoned = test.run(target, {kTokens}, Splitting::off);
+  check(std::isnan(poisoned[3]) && std::isnan(poisoned[2 * kDim]), "%s: an int8 cache hides a NaN", target.name);
+  check(std::equal(poisoned.begin() + 3 * kDim, poisoned.end(), out.begin() + 3 * kDim), "%s: a NaN reaches others",
+        target.name);
+}
+
+// Largest error that attention may make on what the cache holds, with |q| <= 3, |k| and |v| <= 1.
+//
+// f16: see above. int8: a query is off by 2^-16 of its block's largest value, so a score by d = 3 sqrt(head_dim) 2^-16 and
+// a share by 2 d; a weight is off by 2^-16 of the largest on its page, so 64 of them by at most 2^-10 of that one. Both
+// sum up errors that are in truth of either sign: their root mean square is far smaller, and is tested too.
+double attention_tolerance(const CaseShape& shape) {
+  return shape.cache_type == CacheType::f16 ? 1e-5 : 6 * std::sqrt(shape.head_dim) * 0x1p-16 + 0x1p-10;
+}
+double attention_rms_tolerance(const CaseShape& shape) { return shape.cache_type == CacheType::f16 ? 2e-6 : 4e-5; }
+
+void test_attention_values(const TestTarget& target, CacheType type) {
   TestRandom random(3);
   const int head_dims[] = {16, 64, 80, 96, 128, 256}, groups[] = {1, 3, 4, 8, 20}, windows[] = {0, 0, 1, 5, 64, 200, 700};
   for (int round = 0; round < 40; ++round) {
     CaseShape shape;
+    shape.cache_type = type;
     shape.head_dim = head_dims[random.below(6)];
     shape.num_kv_heads = 1 + random.below(2);
     shape.num_heads = shape.num_kv_heads * groups[random.below(5)];
@@ -139,25 +183,31 @@ void test_attention_values(const TestTarget& target) {
     shape.context = 1 + random.below(round % 4 == 0 ? 1500 : 300);
     AttentionCase test(random, shape);
     const std::vector<float> out = test.run(target, {shape.context}, Splitting::off);
-    for (int trial = 0; trial < 30; ++trial) {
+    double squares = 0.0;
+    constexpr int kTrials = 30;
+    for (int trial = 0; trial < kTrials; ++trial) {
       const int token = trial == 0 ? shape.context - 1 : random.below(shape.context);
       const int head = random.below(shape.num_heads);
       const std::vector<double> expected = test.reference(target, token, head);
       for (int i = 0; i < shape.head_dim; ++i) {
         const float actual = out[(int64_t{token} * shape.num_heads + head) * shape.head_dim + i];
-        check(std::abs(actual - expected[i]) < 1e-5, "%s: attention %s token %d head %d [%d]: %.9g, expected %.9g",
+        squares += (actual - expected[i]) * (actual - expected[i]) / (kTrials * shape.head_dim);
+        check(std::abs(actual - expected[i]) < attention_tolerance(shape), "%s: attention %s token %d head %d [%d]: %.9g, expected %.9g",
               target.name, test.describe().c_str(), token, head, i, actual, expected[i]);
       }
     }
+    check(std::sqrt(squares) < attention_rms_tolerance(shape), "%s: attention %s: root mean square error %g", target.name,
+          test.describe().c_str(), std::sqrt(squares));
   }
 }
 
 // The same bits however the tokens are cut into steps, and whether or not spans are tasks of their own.
-void test_attention_invariance(const TestTarget& target) {
+void test_attention_invariance(const TestTarget& target, CacheType type) {
   TestRandom random(4);
-  for (const CaseShape shape : {CaseShape{9, 3, 64, 700, 0, 0.0f}, CaseShape{4, 1, 128, 530, 0, 2.0f},
+  for (CaseShape shape : {CaseShape{9, 3, 64, 700, 0, 0.0f}, CaseShape{4, 1, 128, 530, 0, 2.0f},
                                 CaseShape{3, 3, 80, 600, 100, 0.0f}, CaseShape{8, 1, 256, 600, 300, 0.0f},
                                 CaseShape{2, 2, 96, 330, 3, 0.0f}}) {
+    shape.cache_type = type;
     AttentionCase test(random, shape);
     const std::vector<float> whole = test.run(target, {shape.context}, Splitting::off);
     for (const int chunk : {1, 2, 7, 33, 64, 256}) {
@@ -172,11 +222,11 @@ void test_attention_invariance(const TestTarget& target) {
 }
 
 // Several sequences in one step give what each gives alone.
-void test_attention_batch(const TestTarget& target) {
+void test_attention_batch(const TestTarget& target, CacheType type) {
   TestRandom random(5);
   std::vector<AttentionCase> cases;
   for (const int context : {1, 700, 64, 300, 0, 1030})
-    cases.emplace_back(random, CaseShape{6, 2, 64, context, 0, 0.0f});
+    cases.emplace_back(random, CaseShape{6, 2, 64, context, 0, 0.0f, type});
   for (const Splitting splitting : {Splitting::off, Splitting::on}) {
     const std::vector<std::vector<float>> together = run_together(target, cases, splitting);
     for (size_t i = 0; i < cases.size(); ++i) {
@@ -217,9 +267,12 @@ int main() {
     test_activations(target);
     test_rope(target);
     test_cache_rounding(target);
-    test_attention_values(target);
-    test_attention_invariance(target);
-    test_attention_batch(target);
+    test_int8_rounding(target);
+    for (const CacheType type : {CacheType::f16, CacheType::int8}) {
+      test_attention_values(target, type);
+      test_attention_invariance(target, type);
+      test_attention_batch(target, type);
+    }
     test_scratch(target);
     std::printf("%s: checked\n", target.name);
   }

@@ -78,6 +78,7 @@ def bench(
     decode_tokens: DecodeTokens = 64,
     context: Depth = 0,
     repeat: Repeat = 5,
+    kv_cache: options.KVCacheOption = options.KVCache.f16,
     versus: Versus = None,
     synthetic: Synthetic = None,
     bits: Bits = "2",
@@ -106,7 +107,7 @@ def bench(
 
     from lutmac.cli.measure import Plan  # noqa: PLC0415 - imports the engine
 
-    plan = Plan(prompt_tokens, decode_tokens, context, repeat)
+    plan = Plan(prompt_tokens, decode_tokens, context, repeat, kv_cache.value)
     report: _Report
     with ProgressBar(shown=not as_json) as bar:
         if synthetic is not None:

@@ -34,7 +34,8 @@ class Report:
     """All that one run of the benchmark found.
 
     bytes_per_token: of weights. memory_read: bytes per second, by number of threads. cache_bytes_per_position: keys and
-    values of one position in all layers, which a decoded token reads for each position before it.
+    values of one position in all layers, which a decoded token reads for each position before it; kv_cache: what they
+    are kept as.
     """
 
     model: str
@@ -45,6 +46,7 @@ class Report:
     rates: list[Rates]
     peer_version: str | None
     cache_bytes_per_position: int
+    kv_cache: str
     streams: list[StreamRate] = field(default_factory=list)
 
     def decode_rate(self, threads: int) -> float:
@@ -67,6 +69,7 @@ class Report:
             "model": self.model,
             "isa": self.isa,
             "bytes_per_token": self.bytes_per_token,
+            "kv_cache": self.kv_cache,
             "cache_bytes_per_position": self.cache_bytes_per_position,
             "peak_memory_bytes": self.peak_memory_bytes,
             "memory_read_bytes_per_second": {str(count): rate for count, rate in self.memory_read.items()},
@@ -160,7 +163,9 @@ def run_benchmark(
     path = resolve(name)
     if versus:
         check_installed()
-    model = lutmac.load(path, threads=max(counts), context=plan.longest_sequence, progress=progress)
+    model = lutmac.load(
+        path, threads=max(counts), context=plan.longest_sequence, kv_cache=plan.kv_cache, progress=progress
+    )
     own = EngineContestant(model.engine)
     # The peak is lutmac's own only before the peer is there and before the memory is measured.
     own.prefill("", max(counts), plan.prompt_tokens)
@@ -176,15 +181,16 @@ def run_benchmark(
             peer.close()
     info = model.info()
     return Report(
-        str(path),
-        info.isa,
-        info.bytes_per_token,
-        memory_read,
-        peak,
-        rates,
-        version,
-        info.cache_bytes_per_position,
-        together,
+        model=str(path),
+        isa=info.isa,
+        bytes_per_token=info.bytes_per_token,
+        memory_read=memory_read,
+        peak_memory_bytes=peak,
+        rates=rates,
+        peer_version=version,
+        cache_bytes_per_position=info.cache_bytes_per_position,
+        kv_cache=plan.kv_cache,
+        streams=together,
     )
 
 

@@ -44,6 +44,7 @@ def chat(
     threads: options.Threads = None,
     context: options.Context = None,
     precision: options.PrecisionOption = options.Precision.default,
+    kv_cache: options.KVCacheOption = options.KVCache.f16,
 ) -> None:
     """Talk with a model. Ctrl-C stops a reply, /exit or Ctrl-D ends the session.
 
@@ -57,7 +58,14 @@ def chat(
     import lutmac  # noqa: PLC0415 - the engine costs more to import than a help text may take
 
     with ProgressBar() as bar:
-        loaded = lutmac.load(model, threads=threads, context=context, precision=precision.value, progress=bar)
+        loaded = lutmac.load(
+            model,
+            threads=threads,
+            context=context,
+            precision=precision.value,
+            kv_cache=kv_cache.value,
+            progress=bar,
+        )
     Session(loaded, system, sampling).run()
 
 

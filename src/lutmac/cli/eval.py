@@ -31,6 +31,7 @@ def ppl(
     windows: Annotated[int, typer.Option("--windows", min=1, help="Windows from the start of the text.")] = 20,
     threads: options.Threads = None,
     precision: options.PrecisionOption = options.Precision.default,
+    kv_cache: options.KVCacheOption = options.KVCache.f16,
     as_json: options.AsJson = False,
 ) -> None:
     """Perplexity of a model on a text, by llama.cpp's convention.
@@ -44,11 +45,14 @@ def ppl(
     import lutmac  # noqa: PLC0415 - the engine costs more to import than a help text may take
 
     with ProgressBar(shown=not as_json) as bar:
-        loaded = lutmac.load(model, threads=threads, context=ctx, precision=precision.value, progress=bar)
+        loaded = lutmac.load(
+            model, threads=threads, context=ctx, precision=precision.value, kv_cache=kv_cache.value, progress=bar
+        )
         bar(0, windows, "perplexity")
         result = loaded.perplexity(content, ctx=ctx, windows=windows, progress=bar)
     if as_json:
-        figures = {"model": loaded.info().path, "isa": loaded.info().isa, "precision": precision.value}
+        info = loaded.info()
+        figures = {"model": info.path, "isa": info.isa, "precision": precision.value, "kv_cache": kv_cache.value}
         print_json({**figures, **asdict(result)})
     else:
         print(

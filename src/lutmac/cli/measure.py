@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from lutmac.graph.compile import CacheType
+
 Phase = Literal["prefill", "decode"]
 
 
@@ -46,12 +48,13 @@ class Contestant(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured. depth: tokens in the KV cache before decoding begins."""
+    """What is measured. depth: tokens in the KV cache before decoding begins. kv_cache: what lutmac keeps them as."""
 
     prompt_tokens: int
     decode_tokens: int
     depth: int
     repeat: int
+    kv_cache: CacheType = "f16"
 
     @property
     def longest_sequence(self) -> int:

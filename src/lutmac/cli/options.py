@@ -22,6 +22,13 @@ class Precision(StrEnum):
     exact = "exact"
 
 
+class KVCache(StrEnum):
+    """What keys and values are kept as."""
+
+    f16 = "f16"
+    int8 = "int8"
+
+
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A GGUF file, or a name that `lutmac pull` takes.")]
 OptionalModel = Annotated[
     str,
@@ -35,6 +42,9 @@ Context = Annotated[
 ]
 PrecisionOption = Annotated[
     Precision, typer.Option("--precision", help="exact keeps activations in float32: slow, the reference.")
+]
+KVCacheOption = Annotated[
+    KVCache, typer.Option("--kv-cache", help="int8 halves the memory of a long context and what a token reads of it.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 System = Annotated[str | None, typer.Option("--system", "-s", help="System message in front of the conversation.")]

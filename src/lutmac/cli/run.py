@@ -59,6 +59,7 @@ def run(
     threads: options.Threads = None,
     context: options.Context = None,
     precision: options.PrecisionOption = options.Precision.default,
+    kv_cache: options.KVCacheOption = options.KVCache.f16,
     as_json: options.AsJson = False,
 ) -> None:
     """Answer one prompt. The reply streams; figures follow on the error stream.
@@ -79,7 +80,14 @@ def run(
     if not raw:  # loading leaves Python idle for longer than the templates' Jinja takes to import
         Thread(target=import_module, args=("lutmac.text.sandbox",), daemon=True).start()
     with ProgressBar(shown=not as_json) as bar:
-        model = load(name, threads=threads, context=context, precision=precision.value, progress=bar)
+        model = load(
+            name,
+            threads=threads,
+            context=context,
+            precision=precision.value,
+            kv_cache=kv_cache.value,
+            progress=bar,
+        )
     messages = [{"role": "system", "content": system}] if system is not None else []
     messages.append({"role": "user", "content": prompt})
     chunks = model.stream(prompt, **sampling) if raw else model.chat(messages, stream=True, **sampling)

@@ -92,6 +92,7 @@ def _measure(spec: SyntheticSpec, counts: list[int], plan: Plan, streams: list[i
         threads=max(counts),
         context=plan.longest_sequence,
         max_sequences=max(16, *streams) if streams else 16,
+        kv_cache=plan.kv_cache,
         progress=progress,
     )
     contestant = EngineContestant(model.engine)
@@ -107,5 +108,6 @@ def _measure(spec: SyntheticSpec, counts: list[int], plan: Plan, streams: list[i
         rates=rates,
         peer_version=None,
         cache_bytes_per_position=model.cache_bytes_per_position,
+        kv_cache=plan.kv_cache,
         streams=measure_streams(contestant, counts, plan, streams),
     )

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Thread
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from lutmac import _native
 from lutmac.checkpoints.gguf import GGUFFile, open_gguf
@@ -15,7 +15,7 @@ from lutmac.engine.info import ModelInfo, TensorInfo, bytes_per_token
 from lutmac.engine.model import Model
 from lutmac.engine.resolve import resolve
 from lutmac.errors import CheckpointError, InvalidRequestError
-from lutmac.graph.compile import Compiled, Limits, Parameters, compile_graph
+from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
 from lutmac.graph.ir import Form, Vector, Weight
 from lutmac.graph.passes import optimize
 from lutmac.lowbit.packing import Packer
@@ -41,6 +41,7 @@ class LoadOptions:
     exact: bool
     target: str
     max_batch_tokens: int
+    kv_cache: CacheType
 
 
 def load(
@@ -51,6 +52,7 @@ def load(
     precision: Precision = "default",
     isa: str | None = None,
     max_batch_tokens: int = 512,
+    kv_cache: CacheType = "f16",
     progress: Progress | None = None,
 ) -> Model:
     """Loads a model from a GGUF file, or by a name that ``lutmac pull`` has obtained.
@@ -58,12 +60,13 @@ def load(
     threads: default, the cores that the process may use. context: positions of one sequence; default, what the model
     was trained for, at most 8192. precision: "exact" computes products in float on the dequantised weights. isa: an ISA
     target to force ("avx512", "avx2", "portable"). max_batch_tokens: tokens that run together in one step.
+    kv_cache: what keys and values are kept as; "int8" takes 0.52 times the memory and the reading of "f16".
     progress: called with (bytes done, bytes in all, what).
 
     Raises CheckpointError, UnsupportedModelError, UnsupportedISAError or InvalidRequestError.
     """
     path = resolve(path_or_name)
-    options = _checked(threads, context, precision, resolve_target(isa), max_batch_tokens)
+    options = _checked(threads, context, precision, resolve_target(isa), max_batch_tokens, kv_cache)
     with open_gguf(path) as file:
         architecture = find_architecture(file.architecture)
         file.check_supported()
@@ -73,7 +76,14 @@ def load(
         tokenizer = _InBackground(lambda: Tokenizer.from_gguf(file.metadata))  # packing leaves Python idle
         weights.finish()
         limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, _context(options.context, config))
-        compiled = compile_graph(graph, weights.parameters, target=options.target, exact=options.exact, limits=limits)
+        compiled = compile_graph(
+            graph,
+            weights.parameters,
+            target=options.target,
+            exact=options.exact,
+            limits=limits,
+            cache_type=options.kv_cache,
+        )
         engine = Engine(compiled, vocab_size=config.vocab_size, threads=options.threads)
         info = _info(file, config, compiled, engine, weights.parameters)
         return Model(engine, tokenizer.result(), compiled, info, file.metadata)
@@ -175,10 +185,12 @@ class GGUFWeights:
 
 
 def _checked(
-    threads: int | None, context: int | None, precision: str, target: str, max_batch_tokens: int
+    threads: int | None, context: int | None, precision: str, target: str, max_batch_tokens: int, kv_cache: CacheType
 ) -> LoadOptions:
     if precision not in ("default", "exact"):
         raise InvalidRequestError(f"precision is {precision!r}, expected 'default' or 'exact'")
+    if kv_cache not in get_args(CacheType):
+        raise InvalidRequestError(f"kv_cache is {kv_cache!r}, expected 'f16' or 'int8'")
     for name, value, low, high in (
         ("threads", threads, 1, 1024),
         ("context", context, 2, 2**24),
@@ -187,7 +199,7 @@ def _checked(
         if value is not None and not (type(value) is int and low <= value <= high):
             raise InvalidRequestError(f"{name} is {value!r}, expected an integer from {low} to {high}")
     count = _native.default_threads() if threads is None else threads
-    return LoadOptions(count, context, precision == "exact", target, max_batch_tokens)
+    return LoadOptions(count, context, precision == "exact", target, max_batch_tokens, kv_cache)
 
 
 def _context(asked: int | None, config: ModelConfig) -> int:
@@ -221,5 +233,6 @@ def _info(file: GGUFFile, config: ModelConfig, compiled: Compiled, engine: Engin
         isa=compiled.target,
         threads=engine.threads,
         precision="exact" if compiled.exact else "default",
+        kv_cache=compiled.cache.type,
         tensors=tensors,
     )

@@ -12,7 +12,7 @@ from lutmac import _native
 from lutmac.engine.engine import Engine
 from lutmac.engine.info import bytes_per_token
 from lutmac.errors import InvalidRequestError
-from lutmac.graph.compile import Compiled, Limits, Parameters, compile_graph
+from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
 from lutmac.graph.ir import Form, Vector, Weight
 from lutmac.graph.passes import optimize
 from lutmac.models.llama import LlamaConfig, build
@@ -176,6 +176,7 @@ def make_synthetic(
     context: int,
     max_sequences: int = 16,
     max_batch_tokens: int = 512,
+    kv_cache: CacheType = "f16",
     progress: Progress | None = None,
 ) -> SyntheticModel:
     """Makes the model. context: positions of one sequence. Raises InvalidRequestError where the shape has fewer."""
@@ -186,6 +187,8 @@ def make_synthetic(
     graph = optimize(build(config, weights), exact=False)
     weights.finish()
     limits = Limits(max_batch_tokens, max_sequences, context)
-    compiled: Compiled = compile_graph(graph, weights.parameters, target=target, exact=False, limits=limits)
+    compiled: Compiled = compile_graph(
+        graph, weights.parameters, target=target, exact=False, limits=limits, cache_type=kv_cache
+    )
     engine = Engine(compiled, vocab_size=config.vocab_size, threads=threads)
     return SyntheticModel(spec, engine, target, bytes_per_token(graph), compiled.cache.bytes_per_position)

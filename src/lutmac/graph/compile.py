@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ from lutmac.graph.ir import (
 )
 from lutmac.graph.placement import Placement, place
 
+CacheType = Literal["f16", "int8"]  # what keys and values are kept as
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -50,10 +52,11 @@ class Parameters:
 class CacheLayout:
     """What the key-value cache of a program must hold.
 
-    windows: for each cache group the window that its layers share (0: none). layer_groups: the group of each layer.
-    layer_page_bytes: bytes of one page of each layer.
+    type: of its elements. windows: for each cache group the window that its layers share (0: none). layer_groups: the
+    group of each layer. layer_page_bytes: bytes of one page of each layer.
     """
 
+    type: CacheType
     windows: tuple[int, ...]
     layer_groups: tuple[int, ...]
     layer_page_bytes: tuple[int, ...]
@@ -77,24 +80,36 @@ class Compiled:
     limits: Limits
 
 
-def cache_layout(graph: Graph) -> CacheLayout:
+def cache_layout(graph: Graph, cache_type: CacheType) -> CacheLayout:
     """Puts the layers into cache groups by window."""
     attentions = sorted((op for op in graph.ops if isinstance(op, Attention)), key=lambda op: op.layer)
     windows = tuple(dict.fromkeys(op.window for op in attentions))
     return CacheLayout(
+        cache_type,
         windows,
         tuple(windows.index(op.window) for op in attentions),
-        tuple(_native.page_bytes(op.num_kv_heads, op.head_dim) for op in attentions),
+        tuple(
+            _native.page_bytes(cache_type=cache_type, num_kv_heads=op.num_kv_heads, head_dim=op.head_dim)
+            for op in attentions
+        ),
     )
 
 
-def compile_graph(graph: Graph, parameters: Parameters, *, target: str, exact: bool, limits: Limits) -> Compiled:
+def compile_graph(
+    graph: Graph,
+    parameters: Parameters,
+    *,
+    target: str,
+    exact: bool,
+    limits: Limits,
+    cache_type: CacheType = "f16",
+) -> Compiled:
     """Places the graph's values and lowers its operations, one to one, to a native program.
 
     Raises UnsupportedModelError where an operation is left that the native side does not have.
     """
     placement = place(graph, lambda value: limits.max_tokens * _native.form_stride(value.form, value.width))
-    cache = cache_layout(graph)
+    cache = cache_layout(graph, cache_type)
     program = _native.Program(
         target=target,
         max_tokens=limits.max_tokens,
@@ -191,6 +206,7 @@ class _Lowering:
             num_heads=op.num_heads,
             num_kv_heads=op.num_kv_heads,
             head_dim=op.head_dim,
+            cache_type=self.cache.type,
             style=op.rope.style,
             rotary_dim=op.rope.rotary_dim,
             inverse_frequency=np.asarray(op.rope.inverse_frequency, dtype=np.float32),
@@ -206,6 +222,7 @@ class _Lowering:
             num_heads=op.num_heads,
             num_kv_heads=op.num_kv_heads,
             head_dim=op.head_dim,
+            cache_type=self.cache.type,
             scale=op.scale,
             softcap=op.softcap,
             window=op.window,

@@ -1,0 +1,103 @@
+// A tile's products with pages of int8 keys and values.
+//
+// Queries and weights become 16-bit integers under a step for each row and block of dimensions, finer by 2^8 than the
+// codes that they meet; the sums of their products are exact: at most 64 x 32767 x 127 < 2^28. So what a row gets does
+// not depend on the order of sums, and a weight of zero takes a position out for good.
+#pragma once
+
+#include "ops/integers.h"
+#include "ops/row_product.h"
+#include "ops/tile_rows.h"
+
+namespace lutmac::LUTMAC_TARGET {
+
+inline constexpr float kWordLimit = 32767.0f;
+
+class BytePages {
+ public:
+  explicit BytePages(TileRows& rows) : rows_(rows), key_blocks_(ceil_divide(rows.head_dim, kKeyBlock)) {
+    for (int row = 0; row < rows.count; ++row) {
+      for (int block = 0; block < key_blocks_; ++block) {
+        const int first = row * rows.head_dim + block * kKeyBlock;
+        query_step_[row * key_blocks_ + block] =
+            to_words(rows.q + first, smaller(kKeyBlock, rows.head_dim - block * kKeyBlock), kWordLimit, query_ + first);
+      }
+    }
+  }
+
+  // Scores of tokens [begin, end) at positions [from, to) of a page, multiples of 16.
+  void score(int page, int begin, int end, int from, int to) {
+    const HeadPage head = rows_.page(page);
+    const auto* codes = reinterpret_cast<const int8_t*>(head.keys);
+    const uint16_t* scales = page_scales(head.keys, rows_.head_dim);
+    const int row = begin * rows_.heads;
+    for (int block = 0; block < key_blocks_; ++block) {
+      const int first = block * kKeyBlock;
+      const RowProduct<ByteElements> product = {
+          .out = rows_.score + row * kPageTokens,
+          .out_stride = kPageTokens,
+          .a = query_ + row * rows_.head_dim + first,
+          .a_stride = rows_.head_dim,
+          .b = codes + first * kPageTokens,
+          .b_stride = 2 * kPageTokens,
+          .count = smaller(kKeyBlock, rows_.head_dim - first) / 2,
+          .row_step = query_step_ + row * key_blocks_ + block,
+          .row_step_stride = key_blocks_,
+          .column_scale = scales + block * kPageTokens,
+          .next = reinterpret_cast<const int8_t*>(head.values) + first * kPageTokens,
+      };
+      multiply_rows(product, (end - begin) * rows_.heads, from, to, block > 0);
+    }
+  }
+
+  // Adds the weighted values of a page.
+  void add_values(int page, int begin, int end) {
+    const HeadPage head = rows_.page(page), after = rows_.page_after(page);
+    const auto* codes = reinterpret_cast<const int8_t*>(head.values);
+    const uint16_t* scales = page_scales(head.values, rows_.head_dim);
+    const int head_dim = rows_.head_dim, row = begin * rows_.heads;
+    const int from = rows_.visible(begin, page).begin / 16 * 16, to = (rows_.visible(end - 1, page).end + 15) / 16 * 16;
+    for (int first = 0; first < head_dim; first += kValueBlock) {
+      for (int token = begin; token < end; ++token)
+        scale_weights(token, rows_.visible(token, page), from, to, scales + first / kValueBlock * kPageTokens);
+      const RowProduct<ByteElements> product = {
+          .out = rows_.weighted + row * head_dim,
+          .out_stride = head_dim,
+          .a = weight_ + row * kPageTokens + from,
+          .a_stride = kPageTokens,
+          .b = codes + from * head_dim,
+          .b_stride = 2 * head_dim,
+          .count = (to - from) / 2,
+          .row_step = weight_step_ + row,
+          .row_step_stride = 1,
+          .column_scale = nullptr,
+          .next = reinterpret_cast<const int8_t*>(after.keys),
+      };
+      multiply_rows(product, (end - begin) * rows_.heads, first, smaller(first + kValueBlock, head_dim), true);
+    }
+  }
+
+ private:
+  // A token's weights at positions [from, to) times the scales of a block of values, as words; zero out of range.
+  void scale_weights(int token, Range range, int from, int to, const uint16_t* scales) {
+    alignas(64) float scaled[kPageTokens];
+    for (int row = token * rows_.heads; row < (token + 1) * rows_.heads; ++row) {
+      const float* weight = rows_.score + row * kPageTokens;
+      for (int i = from; i < to; i += kLanes) {
+        const Ints position = i + kLaneIndex;
+        const Ints seen = (position >= range.begin) & (position < range.end);
+        store(scaled + i, select(seen, load(weight + i) * load_half(scales + i), Floats{}));
+      }
+      weight_step_[row] = to_words(scaled + from, to - from, kWordLimit, weight_ + row * kPageTokens + from);
+    }
+  }
+
+  TileRows& rows_;
+  int key_blocks_;
+  float query_step_[kTileFloats / 16];                     // [rows, key blocks]
+  float weight_step_[kTileRows];                           // of one block of values
+  alignas(64) int16_t query_[kTileFloats];                 // [rows, head_dim]
+  alignas(64) int16_t weight_[kTileRows * kPageTokens];    // of one page and block of values
+};
+
+}  // namespace lutmac::LUTMAC_TARGET

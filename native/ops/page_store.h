@@ -1,0 +1,84 @@
+// Writing keys and values into a page; see page.h for the order.
+#pragma once
+
+#include "ops/integers.h"
+#include "ops/page.h"
+#include "simd.h"
+
+namespace lutmac::LUTMAC_TARGET {
+
+inline constexpr int kMaxHeadDim = 256;
+inline constexpr int kStoreTokens = 16;  // keys are turned to the page's order in blocks that stay in the L1 cache
+inline constexpr float kCodeLimit = 127.0f;
+
+// Some consecutive positions of one kv head on one page.
+struct StoreBlock {
+  HeadPage page;
+  int slot = 0, count = 0;  // first position on the page, and how many: at most kStoreTokens
+  int head_dim = 0;
+  const float* keys = nullptr;    // [count, kMaxHeadDim]
+  const float* values = nullptr;  // [count] rows, values_stride floats apart
+  int64_t values_stride = 0;
+};
+
+inline void store_half_row(const float* x, int count, uint16_t* out) {
+  for (int i = 0; i < count; i += kLanes) store_half(out + i, load(x + i));
+}
+
+inline void store_halves(const StoreBlock& block) {
+  alignas(64) uint16_t rows[kStoreTokens][kMaxHeadDim];
+  auto* keys = reinterpret_cast<uint16_t*>(block.page.keys);
+  auto* values = reinterpret_cast<uint16_t*>(block.page.values);
+  for (int i = 0; i < block.count; ++i) {
+    store_half_row(block.keys + i * kMaxHeadDim, block.head_dim, rows[i]);
+    store_half_row(block.values + i * block.values_stride, block.head_dim, values + (block.slot + i) * block.head_dim);
+  }
+  for (int d = 0; d < block.head_dim; ++d)
+    for (int i = 0; i < block.count; ++i) keys[d * kPageTokens + block.slot + i] = rows[i][d];
+}
+
+// One block of dimensions: codes nearest to x / scale, and the scale max |x| / 127 in f16, of which one is stored. A NaN
+// makes the scale NaN, so that it is not lost.
+inline void to_codes(const float* x, int count, int16_t* codes, uint16_t* scale) {
+  MagnitudeOf magnitude_of;
+  const Floats limit = broadcast(kHalfMax);
+  for (int i = 0; i < count; i += kLanes) magnitude_of.add(maximum(-limit, minimum(limit, load(x + i))));
+  const Magnitude magnitude = magnitude_of.result();
+  uint16_t halves[kLanes];
+  store_half(halves, broadcast(magnitude.max / kCodeLimit + magnitude.poison));
+  *scale = halves[0];
+  const float step = load_half(halves)[0];
+  const float divisor = step > 0.0f ? step : 1.0f;
+  for (int i = 0; i < count; i += kLanes) {
+    // Below f16's normal numbers the scale may have been rounded down by so much that a code leaves its range.
+    const Floats bound = broadcast(kCodeLimit);
+    store_words(codes + i, nearest_integers(maximum(-bound, minimum(bound, load(x + i) / divisor))));
+  }
+}
+
+// A row of one position: its codes, and its scales at scales[0], scales[kPageTokens], ...
+inline void to_codes_by_block(const float* x, int head_dim, int block, int16_t* codes, uint16_t* scales) {
+  for (int first = 0; first < head_dim; first += block, scales += kPageTokens)
+    to_codes(x + first, head_dim - first < block ? head_dim - first : block, codes + first, scales);
+}
+
+inline void store_bytes(const StoreBlock& block) {
+  alignas(64) int16_t rows[kStoreTokens][kMaxHeadDim], value[kMaxHeadDim];
+  const int head_dim = block.head_dim;
+  auto* keys = reinterpret_cast<int8_t*>(block.page.keys);
+  auto* values = reinterpret_cast<int8_t*>(block.page.values);
+  uint16_t* key_scales = page_scales(block.page.keys, head_dim);
+  uint16_t* value_scales = page_scales(block.page.values, head_dim);
+  for (int i = 0; i < block.count; ++i) {
+    const int slot = block.slot + i;
+    to_codes_by_block(block.keys + i * kMaxHeadDim, head_dim, kKeyBlock, rows[i], key_scales + slot);
+    to_codes_by_block(block.values + i * block.values_stride, head_dim, kValueBlock, value, value_scales + slot);
+    int8_t* out = values + slot / 2 * 2 * head_dim + slot % 2;
+    for (int d = 0; d < head_dim; ++d) out[2 * d] = static_cast<int8_t>(value[d]);
+  }
+  for (int d = 0; d < head_dim; ++d)
+    for (int i = 0; i < block.count; ++i)
+      keys[(d / 2 * kPageTokens + block.slot + i) * 2 + d % 2] = static_cast<int8_t>(rows[i][d]);
+}
+
+}  // namespace lutmac::LUTMAC_TARGET

@@ -1,0 +1,61 @@
+// The rows of a tile of attention: the query heads of a few tokens that read one kv head.
+#pragma once
+
+#include "ops/attention_plan.h"
+#include "ops/page.h"
+#include "simd.h"
+
+namespace lutmac::LUTMAC_TARGET {
+
+// Positions of a page that a token sees, counted from the page's first.
+struct Range {
+  int begin, end;
+};
+
+struct TileRows {
+  TileRows(const AttentionArgs& tile_args, const SequencePlan& plan, int tile, int kv, int head_block)
+      : args(tile_args), sequence(plan.sequence), kv_head(kv), head_dim(args.head_dim) {
+    const int group = args.num_heads / args.num_kv_heads;
+    first_head = kv_head * group + head_block * plan.block_heads;
+    heads = smaller(plan.block_heads, group - head_block * plan.block_heads);
+    first_token = tile * plan.tile_tokens;
+    tokens = smaller(plan.tile_tokens, plan.num_tokens - first_token);
+    first_row = plan.first_token + first_token;
+    first_position = plan.first_position + first_token;
+    count = tokens * heads;
+    for (int row = 0; row < count; ++row) {
+      const float* from = args.q + batch_row(row) * args.q_stride + int64_t{head(row)} * head_dim;
+      for (int i = 0; i < head_dim; i += kLanes) store(q + row * head_dim + i, load(from + i) * args.scale);
+    }
+  }
+
+  int head(int row) const { return first_head + row % heads; }
+  int64_t batch_row(int row) const { return first_row + row / heads; }
+
+  Range visible(int token, int page) const {
+    const int position = first_position + token, origin = page * kPageTokens;
+    return {larger(0, first_visible(args, position) - origin), smaller(kPageTokens, position + 1 - origin)};
+  }
+
+  HeadPage page(int index) const {
+    return head_page(args.cache, args.cache_type, sequence, index, head_dim, kv_head);
+  }
+
+  // The page after this one, where the tile reads it; else nulls.
+  HeadPage page_after(int index) const {
+    if ((index + 1) * kPageTokens >= first_position + tokens) return {nullptr, nullptr};
+    return page(index + 1);
+  }
+
+  const AttentionArgs& args;
+  int sequence, kv_head, head_dim;
+  int first_head, heads;
+  int first_token, tokens;        // of the sequence's tokens in this step
+  int first_row, first_position;  // of the first token: row in the batch, position in the sequence
+  int count;                      // rows: [tokens, heads]
+  alignas(64) float q[kTileFloats];                   // [count, head_dim], times the scale
+  alignas(64) float score[kTileRows * kPageTokens];   // scores, then weights, of one page
+  alignas(64) float weighted[kTileFloats];            // [count, head_dim], sum of weighted values of one span
+};
+
+}  // namespace lutmac::LUTMAC_TARGET
