@@ -1,8 +1,8 @@
 """lutmac against llama.cpp at every bit width: the README's table, from models that this script makes itself.
 
 Both run the same shapes with random weights: llama.cpp from a GGUF file of random blocks with sane scales, written here
-and deleted after its row; lutmac from the weights of `lutmac bench --synthetic`. Embedding and head have about 6 bits on
-both sides. Decode with one thread and more, prefill of 256 tokens with each, in turns.
+and deleted after its row; lutmac from the weights of `lutmac bench --synthetic`. Embedding and head have about 6 bits
+on both sides. Decode with one thread and more, prefill of 256 tokens with each, in turns.
 
 Example: python benchmarks/compare.py --rows 2-bit,3-bit --layers 8 --threads 1,2 --json compare.json
 """
