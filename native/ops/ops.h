@@ -110,5 +110,6 @@ inline constexpr int64_t page_bytes(int num_kv_heads, int head_dim) {
 namespace portable { extern const Ops kOps; }
 namespace avx2 { extern const Ops kOps; }
 namespace avx512 { extern const Ops kOps; }
+namespace neon { extern const Ops kOps; }
 
 }  // namespace lutmac
