@@ -50,11 +50,11 @@ struct DwordWeights {
   }
 };
 
-// 2 to 7 bits, kTokens tokens. 4 vectors of 4 rows with their running and their block's sums, indices and tables fit the 32
-// registers for 1 or 2 tokens, 2 vectors for 4.
+// 2 to 7 bits. Of the 32 registers one token and 4 vectors of 4 rows take 4 for the running sums, 4 for the block's, 8 for
+// indices and 4 for tables; 4 tokens and 2 vectors 8, 8, 4 and 4. The rest are constants and what was just looked up.
 template <int kBits, int kTokens, Part kPart>
 struct DwordLookup {
-  static constexpr int kTogether = kTokens <= 2 ? 4 : 2;
+  static constexpr int kTogether = kTokens == 1 ? 4 : 2;
   static constexpr DwordWeights<kBits> kWeights{};
   using Sums = uint32x4_t[kTokens][kTogether];
 
@@ -79,6 +79,8 @@ struct DwordLookup {
       if constexpr (kPart != Part::high) look_up<kDword, kTwo>(tables + kFirst * 16, low, weights, sums[n]);
       if constexpr (kPart != Part::low) look_up<kDword, kTwo>(tables + kFirst * 16 + 64, high, weights, sums[n]);
     }
+    // Loads stay with their dword: the compiler would bring them forward into registers that it does not have.
+    asm volatile("" ::: "memory");
     if constexpr (kDword + 1 < kBits) add<kDword + 1>(codes, tables - kTokens * stride, stride, sums);
   }
 
@@ -135,7 +137,7 @@ struct DwordLookup {
 // 1 bit: vectors of 8 rows, summed in 16 bits.
 template <int kTokens, Part kPart>
 struct WordLookup {
-  static constexpr int kTogether = kTokens <= 2 ? 2 : 1;
+  static constexpr int kTogether = kTokens == 1 ? 2 : 1;
 
   [[gnu::always_inline]] static inline void add(const uint8_t* codes, const uint8_t* tables, int64_t stride,
                                                 uint16x8_t (&sums)[kTokens][kTogether]) {
