@@ -11,6 +11,8 @@
 
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__ARM_FEATURE_DOTPROD)
+#include <arm_neon.h>
 #endif
 
 namespace lutmac::LUTMAC_TARGET {
@@ -21,6 +23,9 @@ inline constexpr int kRegisters = 32;
 #elif defined(__AVX2__)
 inline constexpr int kLanes = 8;
 inline constexpr int kRegisters = 16;
+#elif defined(__ARM_FEATURE_DOTPROD)
+inline constexpr int kLanes = 4;
+inline constexpr int kRegisters = 32;
 #else
 inline constexpr int kLanes = 4;
 inline constexpr int kRegisters = 16;
@@ -78,6 +83,18 @@ inline Floats load_half(const uint16_t* from) { return _mm256_cvtph_ps(_mm_loadu
 inline void store_half(uint16_t* to, Floats x) {
   x = maximum(broadcast(-kHalfMax), minimum(broadcast(kHalfMax), x));
   _mm_storeu_si128((__m128i*)to, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+#elif defined(__ARM_FEATURE_DOTPROD)
+
+inline Floats multiply_add(Floats a, Floats b, Floats c) { return vfmaq_f32(c, a, b); }
+// Not fmax and fmin, whose result is NaN whichever operand is one.
+inline Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
+inline Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
+inline Floats load_half(const uint16_t* from) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from))); }
+inline void store_half(uint16_t* to, Floats x) {
+  x = maximum(broadcast(-kHalfMax), minimum(broadcast(kHalfMax), x));
+  vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32(x)));
 }
 
 #else

@@ -8,6 +8,6 @@
 
 namespace lutmac {
 
-enum class Target { portable, avx2, avx512 };
+enum class Target { portable, avx2, avx512, neon };
 
 }  // namespace lutmac

@@ -6,6 +6,8 @@
 
 #if defined(__F16C__)
 #include <immintrin.h>
+#elif defined(__ARM_FEATURE_DOTPROD)
+#include <arm_neon.h>
 #endif
 
 namespace lutmac::LUTMAC_TARGET {
@@ -48,6 +50,10 @@ inline float e4m3_to_float(uint8_t byte) {
 inline float half_to_float(uint16_t half) {
 #if defined(__F16C__)
   return _cvtsh_ss(half);
+#elif defined(__ARM_FEATURE_DOTPROD)
+  __fp16 value;
+  std::memcpy(&value, &half, 2);
+  return value;
 #else
   // Shift exponent and mantissa into place; the multiplication by 2^112 corrects the exponent's bias and normalises
   // subnormals. Infinities and NaN (exponent 31) get the exponent of their float counterparts.
@@ -66,6 +72,8 @@ inline void halves_to_floats(const uint16_t* in, float* out, int count) {
   for (; i + 8 <= count; i += 8) {
     _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i))));
   }
+#elif defined(__ARM_FEATURE_DOTPROD)
+  for (; i + 4 <= count; i += 4) vst1q_f32(out + i, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(in + i))));
 #endif
   for (; i < count; ++i) out[i] = half_to_float(in[i]);
 }

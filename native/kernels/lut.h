@@ -180,5 +180,6 @@ struct Kernels {
 namespace portable { extern const Kernels kKernels; }
 namespace avx2 { extern const Kernels kKernels; }
 namespace avx512 { extern const Kernels kKernels; }
+namespace neon { extern const Kernels kKernels; }
 
 }  // namespace lutmac

@@ -2,6 +2,11 @@
 
 #include <stdexcept>
 
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 namespace lutmac {
 namespace {
 
@@ -14,6 +19,8 @@ bool has_avx512() {
 }
 
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"); }
+#elif defined(__aarch64__)
+bool has_dot_products() { return getauxval(AT_HWCAP) & HWCAP_ASIMDDP; }
 #endif
 
 bool always() { return true; }
@@ -25,6 +32,8 @@ const std::vector<TargetEntry>& targets() {
 #if defined(__x86_64__)
       {Target::avx512, "avx512", &avx512::kKernels, &avx512::kOps, has_avx512},
       {Target::avx2, "avx2", &avx2::kKernels, &avx2::kOps, has_avx2},
+#elif defined(__aarch64__)
+      {Target::neon, "neon", &neon::kKernels, &neon::kOps, has_dot_products},
 #endif
       {Target::portable, "portable", &portable::kKernels, &portable::kOps, always},
   };

@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "ops/ops.h"
+#include "runtime/targets.h"
 
 struct TestTarget {
   const char* name;
@@ -17,11 +18,10 @@ struct TestTarget {
 };
 
 inline std::vector<TestTarget> runnable_targets() {
-  std::vector<TestTarget> targets = {{"portable", &lutmac::portable::kOps}};
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) targets.push_back({"avx2", &lutmac::avx2::kOps});
-  if (__builtin_cpu_supports("avx512vnni")) targets.push_back({"avx512", &lutmac::avx512::kOps});
-#endif
+  std::vector<TestTarget> targets;
+  for (const lutmac::TargetEntry& target : lutmac::targets()) {
+    if (target.runs_here()) targets.push_back({target.name, target.ops});
+  }
   return targets;
 }
 

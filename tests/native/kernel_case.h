@@ -1,0 +1,266 @@
+// A random low-bit matrix with activations, its product in double, and how far from that a kernel may be.
+//
+// The bounds are derived, not tuned. u = 2^-24 is float's unit of rounding, b the bits.
+//
+// Form. A table entry is rounded to a step, so it is off by at most half of one; a block of 32 activations takes 8 lookups
+// for each of the planes weighted 1, 2, 4, ...: 8 (2^b - 1) halves of a step, a step being worth half of itself times the
+// scale. The step is what the largest sum of 4 magnitudes of the block, rounded up to the next multiple of the unit (at most
+// 1/kMaxMultiple of the unit's largest), makes of 127. Integers: an activation is off by half a step, 1/(2 * 127 * 256) of
+// the block's largest, so a product by that times |W|.
+//
+// Rounding. No partial sum is larger than the sum of |x| (scale (2^b + |zero point|) + |offset|), and what the form adds. A
+// row is at most K/16 chunks, each added in two roundings (product, offset), and within a chunk come the step, the sum of 16
+// activations, the scale and its kind: fewer than 24 roundings in a row. In exact mode every k is one fused multiply-add, or
+// two roundings in portable. Below the normal floats a rounding is absolute: 2^-149, times what it is multiplied by.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "runtime/packed_matrix.h"
+
+inline double half_value(uint16_t half) {
+  const int exponent = half >> 10 & 31, mantissa = half & 1023;
+  const double magnitude = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+  return half & 0x8000 ? -magnitude : magnitude;
+}
+
+// A scale or offset in one of the kinds in memory, and the values [rows, groups] that it stands for.
+class KernelParam {
+ public:
+  KernelParam(TestRandom& random, lutmac::ParamKind kind, int64_t rows, int64_t groups, bool with_sign)
+      : kind_(kind), values_(static_cast<size_t>(rows * groups)) {
+    using lutmac::ParamKind;
+    if (kind == ParamKind::none) return;
+    if (kind == ParamKind::f16) {
+      for (double& value : values_) value = half_value(add_half(random, half_, with_sign));
+    } else if (kind == ParamKind::f32) {
+      for (double& value : values_) value = add_float(random, single_, with_sign);
+    } else {
+      const int64_t supers = (groups + kGroupsPerSuper - 1) / kGroupsPerSuper;
+      for (int64_t at = 0; at < rows * groups; ++at) {
+        if (at % groups % kGroupsPerSuper == 0) {
+          super_ = kind == ParamKind::two_level_f16 ? half_value(add_half(random, half_, false))
+                                                    : add_float(random, single_, false);
+        }
+        small_.push_back(static_cast<int8_t>(with_sign ? random.below(255) - 127 : random.below(128)));
+        values_[at] = small_.back() * super_;
+      }
+      check(static_cast<int64_t>(half_.size() + single_.size()) == rows * supers, "a super-scale per super group");
+    }
+  }
+
+  double value(int64_t at) const { return values_[at]; }
+  lutmac::ParamArray array() const {
+    const void* large = half_.empty() ? static_cast<const void*>(single_.data()) : half_.data();
+    if (small_.empty()) return {kind_, kind_ == lutmac::ParamKind::none ? nullptr : large, nullptr, 0};
+    return {kind_, small_.data(), large, kGroupsPerSuper};
+  }
+
+ private:
+  static constexpr int kGroupsPerSuper = 8;
+
+  // 2^-9 to 2^-1, so that all kinds meet the same activations at the same size.
+  static uint16_t add_half(TestRandom& random, std::vector<uint16_t>& to, bool with_sign) {
+    const int sign = with_sign ? random.below(2) << 15 : 0;
+    to.push_back(static_cast<uint16_t>(sign | (6 + random.below(8)) << 10 | random.below(1024)));
+    return to.back();
+  }
+  static float add_float(TestRandom& random, std::vector<float>& to, bool with_sign) {
+    const float value = std::ldexp(1.5f + 0.5f * random.signed_unit(), -random.below(8) - 2);
+    to.push_back(with_sign && random.below(2) ? -value : value);
+    return to.back();
+  }
+
+  lutmac::ParamKind kind_;
+  std::vector<double> values_;
+  std::vector<uint16_t> half_;
+  std::vector<float> single_;
+  std::vector<int8_t> small_;
+  double super_ = 0.0;
+};
+
+struct KernelShape {
+  int bits = 4;
+  int64_t group_size = 32, rows = 1, columns = 32;
+  int tokens = 1;
+  lutmac::ParamKind scale_kind = lutmac::ParamKind::f16, offset_kind = lutmac::ParamKind::none;
+  float zero_point = 0.0f;
+
+  int64_t groups() const { return (columns + group_size - 1) / group_size; }
+  std::string describe() const {
+    char text[160];
+    std::snprintf(text, sizeof(text), "%d bits, group %d, %d x %d, %d tokens, scale kind %d, offset kind %d, zero point %g",
+                  bits, static_cast<int>(group_size), static_cast<int>(rows), static_cast<int>(columns), tokens,
+                  static_cast<int>(scale_kind), static_cast<int>(offset_kind), static_cast<double>(zero_point));
+    return text;
+  }
+};
+
+class KernelCase {
+ public:
+  // loudness: the exponents, of 10, between which the size of each 32 activations lies.
+  KernelCase(TestRandom& random, const KernelShape& case_shape, float quietest = -3.0f, float loudest = 2.0f)
+      : shape(case_shape),
+        scale(random, shape.scale_kind, shape.rows, shape.groups(), false),
+        offset(random, shape.offset_kind, shape.rows, shape.groups(), true),
+        codes(static_cast<size_t>(shape.rows * shape.columns)),
+        x(random.floats(static_cast<size_t>(shape.tokens * shape.columns))) {
+    for (uint8_t& code : codes) code = static_cast<uint8_t>(random.below(1 << shape.bits));
+    for (int64_t row = 0; row < shape.rows; ++row) {
+      for (int64_t k = 0; k < shape.columns; ++k) add_weight(row, k);
+    }
+    for (size_t i = 0; i < x.size(); i += 32) {
+      const float middle = 0.5f * (quietest + loudest), reach = 0.5f * (loudest - quietest);
+      const float size = std::pow(10.0f, middle + reach * random.signed_unit());
+      for (size_t k = i; k < i + 32; ++k) x[k] *= size;
+    }
+    for (int token = 0; token < shape.tokens; ++token) {
+      for (int64_t row = 0; row < shape.rows; ++row) expected.push_back(expect(token, row));
+    }
+  }
+
+  lutmac::LowBitSource source() const {
+    lutmac::LowBitSource source;
+    source.rows = shape.rows;
+    source.columns = shape.columns;
+    source.bits = shape.bits;
+    source.group_size = shape.group_size;
+    source.bytes = codes.data();
+    source.row_bytes = shape.columns;
+    source.block_weights = source.block_bytes = 32;
+    source.runs = {{0, 32, 0, 0, 8, 0, 0}};
+    source.zero_point = shape.zero_point;
+    source.scale = scale.array();
+    source.offset = offset.array();
+    return source;
+  }
+
+  double weight(int64_t row, int64_t k) const { return weights_[row * shape.columns + k]; }
+  // No weight, and nothing on the way to it, is larger.
+  double magnitude(int64_t row, int64_t k) const { return magnitudes_[row * shape.columns + k]; }
+
+  struct Expected {
+    double value = 0.0;
+    double form = 0.0;            // what rounding the activations to their form may cost
+    double rounding = 0.0;        // float arithmetic from the form to the result
+    double exact_rounding = 0.0;  // and in exact mode
+  };
+
+  KernelShape shape;
+  KernelParam scale, offset;
+  std::vector<uint8_t> codes;
+  std::vector<float> x;
+  std::vector<Expected> expected;  // [tokens, rows]
+
+ private:
+  double scale_at(int64_t row, int64_t k) const { return scale.value(row * shape.groups() + k / shape.group_size); }
+
+  void add_weight(int64_t row, int64_t k) {
+    const double code = codes[row * shape.columns + k], zero_point = double{shape.zero_point};
+    const double shift = offset.value(row * shape.groups() + k / shape.group_size);
+    weights_.push_back(scale_at(row, k) * (code - zero_point) + shift);
+    magnitudes_.push_back(scale_at(row, k) * ((1 << shape.bits) + std::abs(zero_point)) + std::abs(shift));
+  }
+
+  Expected expect(int token, int64_t row) const {
+    Expected result;
+    double sum = 0.0, tiny = 0.0;
+    for (int64_t k = 0; k < shape.columns; ++k) {
+      const double activation = x[token * shape.columns + k];
+      result.value += weight(row, k) * activation;
+      sum += magnitude(row, k) * std::abs(activation);
+      tiny += 0x1p-149 * (1.0 + magnitude(row, k));
+    }
+    for (int64_t block = 0; block < shape.columns; block += 32) result.form += form_of_block(token, row, block);
+    constexpr double kUnit = 0x1p-24;
+    result.rounding = (sum + result.form) * kUnit * (static_cast<double>(shape.columns) / 8.0 + 24.0) + tiny;
+    result.exact_rounding = sum * kUnit * (2.0 * static_cast<double>(shape.columns) + 4.0) + tiny;
+    return result;
+  }
+
+  double form_of_block(int token, int64_t row, int64_t block) const {
+    double cost = 0.0;
+    if (shape.bits == 8) {
+      double largest = 0.0;
+      for (int64_t k = block; k < block + 32; ++k) largest = std::max(largest, std::abs(activation(token, k)));
+      for (int64_t k = block; k < block + 32; ++k) cost += std::abs(weight(row, k)) * largest / (2 * 127 * 256);
+      return cost;
+    }
+    const int64_t unit = block / 128 * 128;
+    double top = 0.0;
+    for (int64_t k = unit; k < std::min(unit + 128, shape.columns); k += 32) top = std::max(top, largest_sum(token, k));
+    const double step = (largest_sum(token, block) + top / 511) / 127;
+    const double scales = std::max(scale_at(row, block), scale_at(row, block + 16));
+    return scales * step / 2 * 8 * ((1 << shape.bits) - 1) / 2;
+  }
+  double largest_sum(int token, int64_t block) const {
+    double largest = 0.0;
+    for (int64_t k = block; k < block + 32; k += 4) {
+      double sum = 0.0;
+      for (int64_t i = k; i < k + 4; ++i) sum += std::abs(activation(token, i));
+      largest = std::max(largest, sum);
+    }
+    return largest;
+  }
+  double activation(int token, int64_t k) const { return x[token * shape.columns + k]; }
+
+  std::vector<double> weights_, magnitudes_;  // [rows, columns]
+};
+
+// The forms of all tokens, as `target` prepares them.
+class FormRows {
+ public:
+  FormRows(const lutmac::Kernels& kernels, lutmac::Form form, const std::vector<float>& x, int64_t columns)
+      : stride_(lutmac::form_stride(form, columns)), tokens_(static_cast<int64_t>(x.size()) / columns),
+        memory_(static_cast<size_t>(stride_ * tokens_ + 64)) {
+    for (int64_t token = 0; token < tokens_; ++token) {
+      kernels.prepare(form, x.data() + token * columns, columns, data() + token * stride_);
+    }
+  }
+  int64_t stride() const { return stride_; }
+  int64_t tokens() const { return tokens_; }
+  // On a cache line, as the program's arena has it.
+  uint8_t* data() { return memory_.data() + (64 - reinterpret_cast<uintptr_t>(memory_.data()) % 64) % 64; }
+
+ private:
+  int64_t stride_, tokens_;
+  std::vector<uint8_t> memory_;
+};
+
+template <typename Source>
+lutmac::PackedMatrix pack(const lutmac::TargetEntry& target, const Source& source) {
+  lutmac::PackedMatrix matrix(target, source);
+  for (int64_t tile = 0; tile < matrix.tiles(); ++tile) matrix.fill_tile(source, tile);
+  return matrix;
+}
+
+// [tokens, rows]; checks that nothing past a row's end is written.
+inline std::vector<float> multiply(const lutmac::PackedMatrix& matrix, FormRows& forms, bool exact) {
+  constexpr float kUntouched = 7.25f;
+  const int64_t rows = matrix.rows(), stride = rows + 3, tokens = forms.tokens();
+  std::vector<float> y(static_cast<size_t>(tokens * stride), kUntouched);
+  lutmac::MatmulArgs args;
+  args.x = forms.data();
+  args.x_stride = forms.stride();
+  args.y = y.data();
+  args.y_stride = stride;
+  matrix.matmul(args, exact, 0, matrix.tiles(), 0, tokens);
+  std::vector<float> result;
+  for (int64_t token = 0; token < tokens; ++token) {
+    for (int64_t row = 0; row < rows; ++row) result.push_back(y[token * stride + row]);
+    for (int64_t i = rows; i < stride; ++i) check(y[token * stride + i] == kUntouched, "a product wrote past its row");
+  }
+  return result;
+}
+
+inline std::vector<lutmac::TargetEntry> runnable_kernels() {
+  std::vector<lutmac::TargetEntry> found;
+  for (const lutmac::TargetEntry& target : lutmac::targets()) {
+    if (target.runs_here()) found.push_back(target);
+  }
+  return found;
+}

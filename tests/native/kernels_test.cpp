@@ -1,0 +1,211 @@
+// The kernels of every ISA target that this CPU runs, against products in double; kernel_case.h derives the tolerances.
+#include <cstring>
+
+#include "kernel_case.h"
+
+using namespace lutmac;
+
+namespace {
+
+constexpr double kUnit = 0x1p-24;
+constexpr int64_t kGroupSizes[] = {16, 32, 64, 128, 256, 0};  // 0: one group per row
+constexpr ParamKind kKinds[] = {ParamKind::f16, ParamKind::f32, ParamKind::two_level_f16, ParamKind::two_level_f32,
+                                ParamKind::none};
+
+void check_product(const TargetEntry& target, const KernelCase& test, const std::vector<float>& y, bool exact) {
+  for (int token = 0; token < test.shape.tokens; ++token) {
+    for (int64_t row = 0; row < test.shape.rows; ++row) {
+      const KernelCase::Expected& expected = test.expected[token * test.shape.rows + row];
+      const double allowed = exact ? expected.exact_rounding : expected.form + expected.rounding;
+      const double actual = y[token * test.shape.rows + row];
+      check(std::abs(actual - expected.value) <= allowed, "%s: %s, %s, token %d row %d: %.9g, expected %.9g +- %.3g",
+            target.name, exact ? "exact" : "product", test.shape.describe().c_str(), token, static_cast<int>(row),
+            actual, expected.value, allowed);
+    }
+  }
+}
+
+// A token alone gives the same bits as among others.
+void check_invariance(const TargetEntry& target, const KernelCase& test, const PackedMatrix& matrix, Form form, bool exact,
+                      const std::vector<float>& together) {
+  const int64_t columns = test.shape.columns, rows = test.shape.rows;
+  for (int token = 0; token < test.shape.tokens; ++token) {
+    const std::vector<float> x(test.x.begin() + token * columns, test.x.begin() + (token + 1) * columns);
+    FormRows alone(*target.kernels, form, x, columns);
+    check(std::memcmp(multiply(matrix, alone, exact).data(), together.data() + token * rows, rows * sizeof(float)) == 0,
+          "%s: %s: token %d alone differs from the same among %d", target.name, test.shape.describe().c_str(), token,
+          test.shape.tokens);
+  }
+}
+
+void check_rows(const TargetEntry& target, const KernelCase& test, const PackedMatrix& matrix) {
+  std::vector<float> row_values(static_cast<size_t>(test.shape.columns));
+  for (int64_t row = 0; row < test.shape.rows; ++row) {
+    matrix.unpack_row(row, row_values.data());
+    for (int64_t k = 0; k < test.shape.columns; ++k) {
+      // Scale times zero point, plus offset, plus scale times code, and the two levels.
+      check(std::abs(row_values[k] - test.weight(row, k)) <= 6 * kUnit * test.magnitude(row, k),
+            "%s: %s: weight %d, %d: %.9g, expected %.9g", target.name, test.shape.describe().c_str(),
+            static_cast<int>(row), static_cast<int>(k), static_cast<double>(row_values[k]), test.weight(row, k));
+    }
+  }
+}
+
+void check_case(const TargetEntry& target, const KernelCase& test) {
+  const PackedMatrix matrix = pack(target, test.source());
+  for (const bool exact : {false, true}) {
+    const Form form = exact ? Form::plain : matrix.form();
+    FormRows forms(*target.kernels, form, test.x, test.shape.columns);
+    const std::vector<float> y = multiply(matrix, forms, exact);
+    check_product(target, test, y, exact);
+    check_invariance(target, test, matrix, form, exact, y);
+  }
+  if (test.shape.tokens == 1) check_rows(target, test, matrix);
+}
+
+// All bits, groups and token counts, the kinds of scale and offset in turn.
+void test_lowbit(const std::vector<TargetEntry>& targets) {
+  TestRandom random(1);
+  int number = 0;
+  for (int bits = 1; bits <= 8; ++bits) {
+    for (const int64_t group_size : kGroupSizes) {
+      for (int tokens = 1; tokens <= 17; ++tokens, ++number) {
+        KernelShape shape;
+        shape.bits = bits;
+        shape.columns = 32 * (1 + random.below(18));
+        shape.group_size = group_size == 0 ? shape.columns : group_size;
+        shape.rows = 1 + random.below(tokens % 4 == 1 ? 150 : 40);
+        shape.tokens = tokens;
+        shape.scale_kind = kKinds[number % 4];
+        shape.offset_kind = kKinds[number / 4 % 5];
+        const float zero_points[] = {0.0f, static_cast<float>(1 << (bits - 1)), 0.5f};
+        shape.zero_point = zero_points[number % 3];
+        const KernelCase test(random, shape);
+        for (const TargetEntry& target : targets) check_case(target, test);
+      }
+    }
+  }
+}
+
+// Bias and the values before are added to the product, and only the tiles and tokens that were asked for are written.
+void test_parts(const TargetEntry& target) {
+  TestRandom random(2);
+  for (const int bits : {1, 3, 4, 8}) {
+    KernelShape shape;
+    shape.bits = bits;
+    shape.columns = 128;
+    shape.rows = 3 * target.kernels->tile_rows - 5;
+    shape.tokens = 6;
+    const KernelCase test(random, shape);
+    const PackedMatrix matrix = pack(target, test.source());
+    FormRows forms(*target.kernels, matrix.form(), test.x, shape.columns);
+    const std::vector<float> product = multiply(matrix, forms, false), before = random.floats(product.size());
+    const std::vector<float> bias = random.floats(static_cast<size_t>(shape.rows));
+    std::vector<float> y = before;
+    MatmulArgs args;
+    args.x = forms.data();
+    args.x_stride = forms.stride();
+    args.y = y.data();
+    args.y_stride = shape.rows;
+    args.bias = bias.data();
+    args.accumulate = true;
+    matrix.matmul(args, false, 1, 3, 2, 5);
+    for (int token = 0; token < shape.tokens; ++token) {
+      for (int64_t row = 0; row < shape.rows; ++row) {
+        const size_t at = static_cast<size_t>(token * shape.rows + row);
+        const bool asked = token >= 2 && token < 5 && row >= target.kernels->tile_rows;
+        const double expected = asked ? double{before[at]} + bias[row] + product[at] : double{before[at]};
+        const double allowed = asked ? 2 * kUnit * (std::abs(product[at]) + 2) : 0.0;
+        check(std::abs(y[at] - expected) <= allowed, "%s: %d bits, part of a product, token %d row %d: %.9g, expected %.9g",
+              target.name, bits, token, static_cast<int>(row), static_cast<double>(y[at]), expected);
+      }
+    }
+  }
+}
+
+// What a dense matrix of `type` holds for a float, and the bytes that it holds it in.
+double add_dense(DenseType type, float value, std::vector<uint8_t>& bytes) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  if (type == DenseType::f16) bits = (bits >> 16 & 0x8000) | ((bits >> 23 & 3) + 12) << 10 | (bits >> 13 & 1023);
+  if (type == DenseType::bf16) bits >>= 16;
+  for (int i = 0; i < (type == DenseType::f32 ? 4 : 2); ++i) bytes.push_back(static_cast<uint8_t>(bits >> (8 * i)));
+  if (type == DenseType::f32) return value;
+  if (type == DenseType::f16) return half_value(static_cast<uint16_t>(bits));
+  bits <<= 16;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
+void test_dense(const TargetEntry& target) {
+  TestRandom random(3);
+  for (const DenseType type : {DenseType::f32, DenseType::f16, DenseType::bf16}) {
+    for (int tokens = 1; tokens <= 17; ++tokens) {
+      const int64_t rows = 1 + random.below(100), columns = 32 * (1 + random.below(12));
+      std::vector<uint8_t> bytes;
+      std::vector<double> weights;
+      for (int64_t i = 0; i < rows * columns; ++i) weights.push_back(add_dense(type, random.signed_unit(), bytes));
+      const std::vector<float> x = random.floats(static_cast<size_t>(tokens * columns));
+      const PackedMatrix matrix = pack(target, DenseSource{type, bytes.data(), rows, columns});
+      FormRows forms(*target.kernels, Form::plain, x, columns);
+      const std::vector<float> y = multiply(matrix, forms, false);
+      std::vector<float> values(static_cast<size_t>(columns));
+      for (int64_t row = 0; row < rows; ++row) {
+        matrix.unpack_row(row, values.data());
+        for (int64_t k = 0; k < columns; ++k) {
+          check(values[k] == weights[row * columns + k], "%s: dense row %d [%d] is not what was packed", target.name,
+                static_cast<int>(row), static_cast<int>(k));
+        }
+        for (int token = 0; token < tokens; ++token) {
+          double expected = 0.0, magnitude = 0.0;
+          for (int64_t k = 0; k < columns; ++k) {
+            expected += weights[row * columns + k] * x[token * columns + k];
+            magnitude += std::abs(weights[row * columns + k] * x[token * columns + k]);
+          }
+          const double actual = y[token * rows + row];
+          check(std::abs(actual - expected) <= 2 * static_cast<double>(columns) * kUnit * magnitude,
+                "%s: dense type %d, %d x %d, token %d of %d row %d: %.9g, expected %.9g", target.name,
+                static_cast<int>(type), static_cast<int>(rows), static_cast<int>(columns), token, tokens,
+                static_cast<int>(row), actual, expected);
+        }
+      }
+    }
+  }
+}
+
+// Entries are the sums of the activations with the index's signs, to half a step (and 8 roundings of up to 255).
+void test_tables(const TargetEntry& target) {
+  TestRandom random(4);
+  for (const int64_t columns : {32, 96, 128, 416}) {
+    KernelShape shape;
+    shape.columns = columns;
+    const KernelCase test(random, shape);
+    FormRows forms(*target.kernels, Form::tables, test.x, columns);
+    const uint8_t* tables = forms.data();
+    const float* half_steps = reinterpret_cast<const float*>(tables + TableForm::scale_offset(columns));
+    for (int64_t entry = 0; entry < columns * 4; ++entry) {
+      double sum = 0.0;
+      for (int i = 0; i < 4; ++i) {
+        const double activation = test.x[entry / 16 * 4 + i];
+        sum += entry >> i & 1 ? activation : -activation;
+      }
+      const double exact = sum / (2 * double{half_steps[entry / 128]}) + 128;
+      check(std::abs(tables[entry] - exact) <= 0.5 + 8 * 255 * kUnit, "%s: table entry %d is %d, expected %.9g", target.name,
+            static_cast<int>(entry), tables[entry], exact);
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  const std::vector<TargetEntry> targets = runnable_kernels();
+  test_lowbit(targets);
+  for (const TargetEntry& target : targets) {
+    test_tables(target);
+    test_parts(target);
+    test_dense(target);
+    std::printf("%s: checked\n", target.name);
+  }
+  return report("kernels_test");
+}
