@@ -72,6 +72,7 @@ class LowBitMatrix:
     of the checkpoint is fine: it is read once, by packing).
     scale: [M, G] float16 or float32, or TwoLevel.
     zero_point: one constant for the whole matrix. offset: None, [M, G] float16 or float32, or TwoLevel.
+    input_permutation: [K] int32; column k, as stored, multiplies activation ``input_permutation[k]``. None: k.
     """
 
     rows: int
@@ -83,6 +84,7 @@ class LowBitMatrix:
     scale: Array | TwoLevel
     zero_point: float = 0.0
     offset: Array | TwoLevel | None = None
+    input_permutation: Array | None = None
 
 
 @dataclass(frozen=True)
