@@ -35,7 +35,7 @@ class GPTQ:
 
     def __init__(self, files: TensorFiles, config: Mapping[str, Any], *, label: str = "GPTQ") -> None:
         """config: quantization_config. Bits come from the tensors' shapes: layers may differ in them."""
-        convention = config.get("checkpoint_format") or "gptq"
+        convention = config.get("checkpoint_format") or config.get("format") or "gptq"
         if convention not in CONVENTIONS:
             raise UnsupportedModelError(
                 f"{files.directory}: checkpoint_format {convention!r} is not supported; supported: "

@@ -25,11 +25,11 @@ GENERATION_CONFIG_FILE: Final = "generation_config.json"
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor as a model sees it. kind: its type in the file, or the quantisation format and bits."""
+    """A tensor as a model sees it. type_name: its type in the file, or the quantisation format and bits."""
 
     name: str
     shape: tuple[int, ...]
-    kind: str
+    type_name: str
     nbytes: int
 
     @property

@@ -86,7 +86,7 @@ def _load_huggingface(path: Path, options: LoadOptions, progress: Progress | Non
         text = TextFiles(path, checkpoint.config, checkpoint.generation_config)
         source = HuggingFaceSource(checkpoint)
         loaded = _assemble(architecture, config, source, options, progress, lambda: text.tokenizer(config.vocab_size))
-        tensors = tuple(TensorInfo(t.name, t.shape, t.kind, t.nbytes) for t in checkpoint.tensors.values())
+        tensors = tuple(TensorInfo(t.name, t.shape, t.type_name, t.nbytes) for t in checkpoint.tensors.values())
         stored = _Stored(path, path.resolve().name, checkpoint.model_type, tensors, checkpoint.nbytes)
         return _model(loaded, stored, text.chat_template())
 
