@@ -3,8 +3,8 @@
     pip install atheris numpy && PYTHONPATH=src python tests/fuzz/fuzz_safetensors.py CORPUS \\
         -dict=tests/fuzz/safetensors.dict -max_total_time=1800
 
-Whatever the bytes, the reader says CheckpointError, in one line and 2 s, or every tensor can be read. It starts from
-tests/checkpoints/safetensors_corpus. What it finds becomes a file of that folder.
+Whatever the bytes, the reader says CheckpointError, in one line and 2 s of processor time, or every tensor can be read.
+It starts from tests/checkpoints/safetensors_corpus. What it finds becomes a file of that folder.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def read(given: bytes) -> None:
         header = given[3:]
         data = len(header).to_bytes(8, "little") + header + bytes(int.from_bytes(given[1:3], "little"))
     PATH.write_bytes(data)
-    began = time.monotonic()
+    began = time.process_time()
     try:
         with open_safetensors(PATH) as file:
             for name, tensor in file.tensors.items():
@@ -53,7 +53,7 @@ def read(given: bytes) -> None:
     except CheckpointError as error:
         if "\n" in str(error):
             raise AssertionError(f"more than a line: {error!r}") from error
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 if __name__ == "__main__":

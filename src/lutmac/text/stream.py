@@ -34,7 +34,9 @@ class StreamDecoder:
         self._table = table
         self._skip_special = skip_special
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._at_boundary = self._space_may_follow(prompt[-1]) if len(prompt) else True
+        self._at_boundary = True
+        for id in prompt if table.space_prefix_once else prompt[-1:]:
+            self._at_boundary = self._space_may_follow(id)
 
     def push(self, id: int) -> str:
         """The text that this token completes; often the whole token, "" in the middle of a character.
@@ -51,7 +53,7 @@ class StreamDecoder:
 
     def _space_may_follow(self, id: int) -> bool:
         """Whether encoding puts a space before a text that follows the token."""
-        return self._table.is_boundary(id) and not self._table.space_prefix_once
+        return self._table.is_boundary(id) and (self._at_boundary or not self._table.space_prefix_once)
 
     def flush(self) -> str:
         """What is left at the end of the stream: U+FFFD for an incomplete character, otherwise ""."""
