@@ -1,4 +1,4 @@
-"""Directories from the hub: which files, in which order, checked how, and found again; the hub itself is stood in for."""
+"""Directories from the hub: which files, in which order, checked how, and found again. The hub is stood in for."""
 
 from __future__ import annotations
 
