@@ -15,7 +15,7 @@
 namespace lutmac {
 namespace {
 
-using Forms = std::vector<std::pair<std::string, int64_t>>;
+using Forms = std::vector<std::tuple<std::string, int64_t, std::optional<IntArray>>>;
 using ProductTuple = std::tuple<std::shared_ptr<PackedMatrix>, int64_t, int64_t, std::optional<FloatArray>, bool>;
 
 Rows parse_rows(const std::string& rows) {
@@ -54,13 +54,24 @@ int64_t buffer(const Program& program, int64_t offset, Form form, int64_t width)
   return offset;
 }
 
+using Order = std::vector<int32_t>;
+
+Order permutation(const IntArray& order, int64_t width) {
+  require(static_cast<int64_t>(order.shape(0)) == width && width <= 65536,
+          "an order must have one element per float of a row, at most 65536");
+  for (size_t i = 0; i < order.shape(0); ++i) {
+    require(order.data()[i] >= 0 && order.data()[i] < width, "an order names an element outside of its row");
+  }
+  return {order.data(), order.data() + order.shape(0)};
+}
+
 RowOutput row_output(const Program& program, int64_t width, std::optional<int64_t> out, const Forms& forms) {
   require(width > 0, "width must be positive");
   require(forms.empty() || width % kTableGroup == 0, "the width of a form must be a multiple of 32");
   std::vector<FormBuffer> buffers;
-  for (const auto& [name, offset] : forms) {
+  for (const auto& [name, offset, order] : forms) {
     const Form form = parse_form(name);
-    buffers.push_back({form, buffer(program, offset, form, width)});
+    buffers.push_back({form, buffer(program, offset, form, width), order ? permutation(*order, width) : Order{}});
   }
   const int64_t at = out ? buffer(program, *out, Form::plain, width) : -1;
   return {program.target().kernels, width, at, std::move(buffers)};

@@ -31,6 +31,15 @@ void for_rows(const Step& step, Rows rows, int64_t task, Function&& function) {
   for (int64_t row = task * kRowsPerTask; row < end; ++row) function(row);
 }
 
+[[gnu::noinline]] void prepare_in_order(const Kernels& kernels, const FormBuffer& form, const float* values,
+                                        uint8_t* out) {
+  alignas(64) float scratch[kStackRow];
+  const size_t width = form.order.size();
+  float* ordered = form.form == Form::plain ? reinterpret_cast<float*>(out) : scratch;
+  for (size_t i = 0; i < width; ++i) ordered[i] = values[form.order[i]];
+  if (form.form != Form::plain) kernels.prepare(form.form, ordered, static_cast<int64_t>(width), out);
+}
+
 LayerCache layer_cache(const Step& step, int layer, int group) {
   LayerCache cache = step.groups[group];
   cache.base = step.cache->layer(layer);
@@ -76,7 +85,12 @@ float* RowOutput::row(const Step& step, int64_t row, float* scratch) const {
 
 void RowOutput::finish(const Step& step, int64_t row, const float* values) const {
   for (const FormBuffer& form : forms_) {
-    kernels_->prepare(form.form, values, width_, step.arena + form.offset + row * form_stride(form.form, width_));
+    uint8_t* out = step.arena + form.offset + row * form_stride(form.form, width_);
+    if (form.order.empty()) {
+      kernels_->prepare(form.form, values, width_, out);
+    } else {
+      prepare_in_order(*kernels_, form, values, out);
+    }
   }
 }
 

@@ -8,10 +8,12 @@
 
 namespace lutmac {
 
-// A buffer of the arena that holds rows in some form.
+// A buffer of the arena that holds rows in some form, their floats put in an order before (element i of a row is
+// order[i] of what comes; empty: as it comes).
 struct FormBuffer {
   Form form;
   int64_t offset;
+  std::vector<int32_t> order;
 };
 
 class Embed final : public Operation {

@@ -109,6 +109,9 @@ class Matrix:
 def form_stride(form: str, width: int) -> int:
     """Bytes from one token to the next in a buffer of that form ("plain", "tables", "integers", "ternary")."""
 
+# Name of a form, its buffer, and the order of the row's floats in it: a permutation [width] int32, or None.
+Form = tuple[str, int, NDArray[Any] | None]
+
 class Program:
     """The flat list of operations for one step. Build it once (methods below, in order), then run it many times.
 
@@ -141,11 +144,11 @@ class Program:
         weight_bias: float,
         eps: float,
         out: int | None,
-        forms: list[tuple[str, int]],
+        forms: list[Form],
     ) -> None:
-        """RMSNorm of x, written to out (f32) and prepared into each (form, buffer)."""
+        """RMSNorm of x, written to out (f32) and prepared into each of forms."""
 
-    def prepare(self, *, rows: str, x: int, width: int, forms: list[tuple[str, int]]) -> None: ...
+    def prepare(self, *, rows: str, x: int, width: int, forms: list[Form]) -> None: ...
     def matmul(
         self, *, rows: str, products: list[tuple[Matrix, int, int, NDArray[Any] | None, bool]], exact: bool
     ) -> None:
@@ -189,7 +192,7 @@ class Program:
         window: int,
     ) -> None: ...
     def gated_activation(
-        self, *, rows: str, kind: str, gate: int, up: int, width: int, out: int | None, forms: list[tuple[str, int]]
+        self, *, rows: str, kind: str, gate: int, up: int, width: int, out: int | None, forms: list[Form]
     ) -> None:
         """activation(gate) * up. kind: "silu", "gelu_tanh", "gelu", "relu_squared"."""
 

@@ -42,7 +42,7 @@ def test_no_such_file(tmp_path: Path) -> None:
 
 
 def test_a_directory(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"is a directory; give the path of a \.gguf file"):
+    with pytest.raises(CheckpointError, match=r"is a directory; give the path of a model file"):
         open_gguf(tmp_path)
 
 

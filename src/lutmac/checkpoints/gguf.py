@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import stat
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from lutmac.checkpoints.gguf_header import GGUFTensor, HeaderReader
 from lutmac.checkpoints.gguf_metadata import Metadata
 from lutmac.checkpoints.gguf_types import as_matrix, check_type
+from lutmac.checkpoints.mapped_file import drop_pages, map_file
 from lutmac.errors import CheckpointError
 from lutmac.lowbit.matrix import AnyMatrix, Array, DenseMatrix
 from lutmac.lowbit.reference import dequantize
@@ -35,7 +35,7 @@ class GGUFFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Opens the file at that path."""
         self.path = os.fspath(path)
-        self._map: mmap.mmap | None = _map_file(self.path)
+        self._map: mmap.mmap | None = map_file(self.path)
         self.metadata, self.tensors = HeaderReader(self._map, self.path).read()
 
     def __enter__(self) -> Self:
@@ -99,9 +99,8 @@ class GGUFFile:
         start, length = 0, len(mapped)
         if name is not None:
             tensor = self._tensor(name)
-            start = tensor.offset // mmap.PAGESIZE * mmap.PAGESIZE
-            length = tensor.offset + tensor.nbytes - start
-        mapped.madvise(mmap.MADV_DONTNEED, start, length)
+            start, length = tensor.offset, tensor.nbytes
+        drop_pages(mapped, start, length)
 
     def _tensor(self, name: str) -> GGUFTensor:
         try:
@@ -121,22 +120,3 @@ class GGUFFile:
 def open_gguf(path: str | os.PathLike[str]) -> GGUFFile:
     """Opens a GGUF file; see GGUFFile."""
     return GGUFFile(path)
-
-
-def _map_file(path: str) -> mmap.mmap:
-    """Maps a regular, non-empty file read-only."""
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise CheckpointError(f"{path}: is a directory; give the path of a .gguf file in it")
-        if not stat.S_ISREG(mode):  # opening a pipe would wait for a writer
-            raise CheckpointError(f"{path}: is not a regular file")
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise CheckpointError(f"{path}: is empty; download it again")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise CheckpointError(f"{path}: cannot be read: {reason}") from None

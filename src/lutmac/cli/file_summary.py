@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lutmac.checkpoints import GGUFFile, GGUFTensor, open_gguf
+from lutmac.checkpoints import GGUFFile, GGUFTensor, HuggingFaceCheckpoint, StoredTensor, open_gguf, open_huggingface
 from lutmac.errors import LutmacError
 from lutmac.models import find_architecture
 
@@ -35,7 +36,7 @@ class FileSummary:
     context_length: int | None
     bytes: int
     types: tuple[TypeSummary, ...]
-    tensors: tuple[GGUFTensor, ...]
+    tensors: tuple[GGUFTensor, ...] | tuple[StoredTensor, ...]
     problem: str | None
 
     @property
@@ -50,7 +51,9 @@ class FileSummary:
 
 
 def summarize_file(path: Path) -> FileSummary:
-    """Reads the header of a GGUF file. Raises CheckpointError where it cannot be read."""
+    """Reads the headers of a GGUF file or a directory. Raises CheckpointError where it cannot be read."""
+    if path.is_dir():
+        return _summarize_directory(path)
     with open_gguf(path) as file:
         name, context = file.metadata.get("general.name"), file.metadata.get(f"{file.architecture}.context_length")
         return FileSummary(
@@ -65,7 +68,22 @@ def summarize_file(path: Path) -> FileSummary:
         )
 
 
-def _summarize_types(tensors: list[GGUFTensor]) -> tuple[TypeSummary, ...]:
+def _summarize_directory(path: Path) -> FileSummary:
+    with open_huggingface(path) as checkpoint:
+        context = checkpoint.config.get("max_position_embeddings")
+        return FileSummary(
+            path=str(path),
+            name=path.resolve().name,
+            architecture=checkpoint.model_type,
+            context_length=context if isinstance(context, int) else None,
+            bytes=checkpoint.nbytes,
+            types=_summarize_types(list(checkpoint.tensors.values())),
+            tensors=tuple(checkpoint.tensors.values()),
+            problem=_problem(checkpoint),
+        )
+
+
+def _summarize_types(tensors: Sequence[GGUFTensor | StoredTensor]) -> tuple[TypeSummary, ...]:
     """One entry per type, the one with the most bytes first."""
     kinds = {tensor.type_name for tensor in tensors}
     of_kind = {kind: [tensor for tensor in tensors if tensor.type_name == kind] for kind in kinds}
@@ -76,11 +94,14 @@ def _summarize_types(tensors: list[GGUFTensor]) -> tuple[TypeSummary, ...]:
     return tuple(sorted(summaries, key=lambda summary: -summary.bytes))
 
 
-def _problem(file: GGUFFile) -> str | None:
+def _problem(file: GGUFFile | HuggingFaceCheckpoint) -> str | None:
     """Why the file cannot be run, as far as its header tells."""
     try:
-        find_architecture(file.architecture)
-        file.check_supported()
+        if isinstance(file, GGUFFile):
+            find_architecture(file.architecture)
+            file.check_supported()
+        else:
+            find_architecture(file.model_type).read_config(file.config)
     except LutmacError as error:
         return str(error)
     return None

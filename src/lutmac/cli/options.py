@@ -29,11 +29,15 @@ class KVCache(StrEnum):
     int8 = "int8"
 
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A GGUF file, or a name that `lutmac pull` takes.")]
+Model = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A GGUF file, a Hugging Face directory, or a name that `lutmac pull` takes."),
+]
 OptionalModel = Annotated[
     str,
     typer.Argument(
-        metavar="[MODEL]", help=f"A GGUF file, or a name that `lutmac pull` takes; {DEFAULT_MODEL} when left out."
+        metavar="[MODEL]",
+        help=f"A GGUF file, a Hugging Face directory, or a name that `lutmac pull` takes; default: {DEFAULT_MODEL}.",
     ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", "-t", min=1, help="Threads; default: the usable cores.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +16,8 @@ def pull(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help=f"{options.DEFAULT_MODEL}, or hf:ORGANISATION/REPOSITORY/FILE.gguf from a model hub."
+            metavar="NAME",
+            help=f"{options.DEFAULT_MODEL}, or hf:ORGANISATION/REPOSITORY on a model hub, or a file in one.",
         ),
     ],
     as_json: options.AsJson = False,
@@ -33,6 +35,12 @@ def pull(
     with ProgressBar(shown=not as_json) as bar:
         path = lutmac.pull(name, progress=bar)
     if as_json:
-        print_json({"name": name, "path": str(path), "bytes": path.stat().st_size})
+        print_json({"name": name, "path": str(path), "bytes": _bytes(path)})
     else:
         print(path)
+
+
+def _bytes(path: Path) -> int:
+    """Bytes of a file, or of all files in a directory."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())

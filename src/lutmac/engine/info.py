@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from lutmac.graph.ir import Graph, Logits, MatMul
 
@@ -15,6 +16,11 @@ class TensorInfo:
     shape: tuple[int, ...]
     type: str
     nbytes: int
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
 
 
 @dataclass(frozen=True)

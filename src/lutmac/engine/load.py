@@ -5,31 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 from lutmac import _native
-from lutmac.checkpoints.gguf import GGUFFile, open_gguf
+from lutmac.checkpoints.gguf import open_gguf
+from lutmac.checkpoints.huggingface import open_huggingface
 from lutmac.engine.engine import Engine
 from lutmac.engine.info import ModelInfo, TensorInfo, bytes_per_token
 from lutmac.engine.model import Model
 from lutmac.engine.resolve import resolve
-from lutmac.errors import CheckpointError, InvalidRequestError
+from lutmac.engine.weights import GGUFSource, HuggingFaceSource, Progress, TensorSource, Weights
+from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
-from lutmac.graph.ir import Form, Vector, Weight
 from lutmac.graph.passes import optimize
-from lutmac.lowbit.packing import Packer
 from lutmac.lowbit.target import resolve_target
 from lutmac.models import Architecture, ModelConfig, find_architecture
+from lutmac.text.huggingface import TextFiles
 from lutmac.text.tokenizer import Tokenizer
 
-Progress = Callable[[int, int, str], None]
 Precision = Literal["default", "exact"]
 DEFAULT_CONTEXT = 8192  # at most, where the caller does not say
 T = TypeVar("T")
 MAX_SEQUENCES = 16  # in one step; more wait
-PACK_TOGETHER = 128 << 20  # bytes of the file: a small model at once, of a large one never much twice in memory
-FORMS: dict[str, Form] = {"plain": "plain", "tables": "tables", "integers": "integers", "ternary": "ternary"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def load(
     kv_cache: CacheType = "f16",
     progress: Progress | None = None,
 ) -> Model:
-    """Loads a model from a GGUF file, or by a name that ``lutmac pull`` has obtained.
+    """Loads a model from a GGUF file or a Hugging Face directory, or by a name that ``lutmac pull`` has obtained.
 
     threads: default, the cores that the process may use. context: positions of one sequence; default, what the model
     was trained for, at most 8192. precision: "exact" computes products in float on the dequantised weights. isa: an ISA
@@ -67,26 +66,84 @@ def load(
     """
     path = resolve(path_or_name)
     options = _checked(threads, context, precision, resolve_target(isa), max_batch_tokens, kv_cache)
+    return (_load_huggingface if path.is_dir() else _load_gguf)(path, options, progress)
+
+
+def _load_gguf(path: Path, options: LoadOptions, progress: Progress | None) -> Model:
     with open_gguf(path) as file:
         architecture = find_architecture(file.architecture)
         file.check_supported()
         config = architecture.read_gguf_config(file.metadata)
-        weights = GGUFWeights(file, architecture, options, progress)
-        graph = optimize(architecture.build(config, weights), exact=options.exact)
-        tokenizer = _InBackground(lambda: Tokenizer.from_gguf(file.metadata))  # packing leaves Python idle
-        weights.finish()
-        limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, _context(options.context, config))
-        compiled = compile_graph(
-            graph,
-            weights.parameters,
-            target=options.target,
-            exact=options.exact,
-            limits=limits,
-            cache_type=options.kv_cache,
-        )
-        engine = Engine(compiled, vocab_size=config.vocab_size, threads=options.threads)
-        info = _info(file, config, compiled, engine, weights.parameters)
-        return Model(engine, tokenizer.result(), compiled, info, file.metadata)
+        source = GGUFSource(file, architecture.gguf_tensor_name)
+        loaded = _assemble(architecture, config, source, options, progress, lambda: Tokenizer.from_gguf(file.metadata))
+        name: Any = file.metadata.get("general.name")
+        tensors = tuple(TensorInfo(t.name, tuple(t.shape), t.type_name, t.nbytes) for t in file.tensors.values())
+        stored = _Stored(path, name if isinstance(name, str) else path.name, file.architecture, tensors)
+        return _model(loaded, stored, file.metadata.get("tokenizer.chat_template"))
+
+
+def _load_huggingface(path: Path, options: LoadOptions, progress: Progress | None) -> Model:
+    with open_huggingface(path) as checkpoint:
+        architecture = find_architecture(checkpoint.model_type)
+        config = architecture.read_config(checkpoint.config)
+        text = TextFiles(path, checkpoint.config, checkpoint.generation_config)
+        source = HuggingFaceSource(checkpoint)
+        loaded = _assemble(architecture, config, source, options, progress, lambda: text.tokenizer(config.vocab_size))
+        tensors = tuple(TensorInfo(t.name, t.shape, t.type_name, t.nbytes) for t in checkpoint.tensors.values())
+        stored = _Stored(path, path.resolve().name, checkpoint.model_type, tensors, checkpoint.nbytes)
+        return _model(loaded, stored, text.chat_template())
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A compiled model whose weights are in memory."""
+
+    config: ModelConfig
+    compiled: Compiled
+    engine: Engine
+    parameters: Parameters
+    tokenizer: Tokenizer
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What a checkpoint says of itself. file_bytes: 0 is the size of the file at ``path``."""
+
+    path: Path
+    name: str
+    architecture: str
+    tensors: tuple[TensorInfo, ...]
+    file_bytes: int = 0
+
+
+def _assemble(
+    architecture: Architecture,
+    config: ModelConfig,
+    source: TensorSource,
+    options: LoadOptions,
+    progress: Progress | None,
+    read_tokenizer: Callable[[], Tokenizer],
+) -> _Loaded:
+    """Builds the graph, which loads the weights, and compiles it."""
+    weights = Weights(source, target=options.target, threads=options.threads, progress=progress)
+    graph = optimize(architecture.build(config, weights), exact=options.exact)
+    tokenizer = _InBackground(read_tokenizer)  # packing leaves Python idle
+    weights.finish()
+    limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, _context(options.context, config))
+    compiled = compile_graph(
+        graph,
+        weights.parameters,
+        target=options.target,
+        exact=options.exact,
+        limits=limits,
+        cache_type=options.kv_cache,
+    )
+    engine = Engine(compiled, vocab_size=config.vocab_size, threads=options.threads)
+    return _Loaded(config, compiled, engine, weights.parameters, tokenizer.result())
+
+
+def _model(loaded: _Loaded, stored: _Stored, chat_template: object) -> Model:
+    return Model(loaded.engine, loaded.tokenizer, loaded.compiled, _info(loaded, stored), chat_template)
 
 
 class _InBackground(Generic[T]):
@@ -110,78 +167,6 @@ class _InBackground(Generic[T]):
             self._outcome.append(self._function())
         except BaseException as error:  # raised again by result
             self._error = error
-
-
-class GGUFWeights:
-    """A GGUF file's tensors by Hugging Face's names; what was asked for is packed by ``finish`` at the latest."""
-
-    def __init__(
-        self, file: GGUFFile, architecture: Architecture, options: LoadOptions, progress: Progress | None
-    ) -> None:
-        """progress: called after each tensor."""
-        self.parameters = Parameters()
-        self._file = file
-        self._gguf_name = architecture.gguf_tensor_name
-        self._progress = progress
-        self._weights: dict[str, Weight] = {}
-        self._packer = Packer(target=options.target, threads=options.threads)
-        self._pending: list[str] = []  # tensors that the packer has yet to read
-        self._pending_bytes = 0
-        self._done = 0
-        self._total = sum(tensor.nbytes for tensor in file.tensors.values())
-
-    def has(self, name: str) -> bool:
-        """Whether the file holds this tensor."""
-        return self._gguf_name(name) in self._file.tensors
-
-    def matrix(self, name: str, rows: int, columns: int) -> Weight:
-        """A matrix. Raises CheckpointError where it is missing or misshapen."""
-        if name not in self._weights:
-            gguf_name = self._checked_shape(name, (rows, columns))
-            packed = self._packer.add(self._file.matrix(gguf_name))
-            self.parameters.matrices[name] = packed
-            form = FORMS[packed.form]
-            self._weights[name] = Weight(name, rows, columns, form, packed.bits, packed.group_size, packed.nbytes)
-            self._pending.append(gguf_name)
-            self._pending_bytes += self._file.tensors[gguf_name].nbytes
-            if self._pending_bytes >= PACK_TOGETHER:
-                self.finish()
-        return self._weights[name]
-
-    def finish(self) -> None:
-        """Packs the matrices that were asked for, and gives the file's pages back."""
-        self._packer.finish()
-        for gguf_name in self._pending:
-            self._file.drop_pages(gguf_name)
-            self._report(gguf_name)
-        self._pending.clear()
-        self._pending_bytes = 0
-
-    def vector(self, name: str, width: int) -> Vector:
-        """A vector. Raises CheckpointError where it is missing or has another width."""
-        gguf_name = self._checked_shape(name, (width,))
-        self.parameters.vectors[name] = self._file.vector(gguf_name)
-        self._report(gguf_name)
-        return Vector(name, width)
-
-    def values(self, name: str, width: int) -> tuple[float, ...]:
-        """A vector's values."""
-        values: list[float] = self._file.vector(self._checked_shape(name, (width,))).tolist()
-        return tuple(values)
-
-    def _checked_shape(self, name: str, shape: tuple[int, ...]) -> str:
-        gguf_name = self._gguf_name(name)
-        tensor = self._file.tensors.get(gguf_name)
-        if tensor is None:
-            raise CheckpointError(f"{self._file.path}: tensor {gguf_name} is missing")
-        if tuple(tensor.shape) != shape:
-            raise CheckpointError(f"{self._file.path}: tensor {gguf_name} has shape {tensor.shape}, expected {shape}")
-        return gguf_name
-
-    def _report(self, gguf_name: str) -> None:
-        self._done += self._file.tensors[gguf_name].nbytes
-        if self._progress is not None:
-            self._progress(self._done, self._total, "loading")
 
 
 def _checked(
@@ -211,22 +196,21 @@ def _context(asked: int | None, config: ModelConfig) -> int:
     return asked
 
 
-def _info(file: GGUFFile, config: ModelConfig, compiled: Compiled, engine: Engine, parameters: Parameters) -> ModelInfo:
-    tensors = tuple(TensorInfo(t.name, tuple(t.shape), t.type_name, t.nbytes) for t in file.tensors.values())
-    elements = sum(tensor.elements for tensor in file.tensors.values())
-    name: Any = file.metadata.get("general.name")
+def _info(loaded: _Loaded, stored: _Stored) -> ModelInfo:
+    elements = sum(tensor.elements for tensor in stored.tensors)
+    compiled, config, engine = loaded.compiled, loaded.config, loaded.engine
     return ModelInfo(
-        path=os.fspath(file.path),
-        name=name if isinstance(name, str) else os.path.basename(file.path),
-        architecture=file.architecture,
+        path=os.fspath(stored.path),
+        name=stored.name,
+        architecture=stored.architecture,
         parameters=elements,
         layers=len(compiled.cache.layer_groups),
         vocab_size=config.vocab_size,
         context=compiled.limits.max_context,
         trained_context=config.max_position_embeddings,
-        file_bytes=os.path.getsize(file.path),
-        bits_per_weight=8 * sum(tensor.nbytes for tensor in tensors) / elements,
-        weight_bytes=sum(matrix.nbytes for matrix in parameters.matrices.values()),
+        file_bytes=stored.file_bytes or os.path.getsize(stored.path),
+        bits_per_weight=8 * sum(tensor.nbytes for tensor in stored.tensors) / max(1, elements),
+        weight_bytes=sum(matrix.nbytes for matrix in loaded.parameters.matrices.values()),
         bytes_per_token=bytes_per_token(compiled.graph),
         cache_bytes=engine.cache_bytes,
         cache_bytes_per_position=compiled.cache.bytes_per_position,
@@ -234,5 +218,5 @@ def _info(file: GGUFFile, config: ModelConfig, compiled: Compiled, engine: Engin
         threads=engine.threads,
         precision="exact" if compiled.exact else "default",
         kv_cache=compiled.cache.type,
-        tensors=tensors,
+        tensors=stored.tensors,
     )

@@ -32,14 +32,14 @@ class Model:
     """A loaded model; ``lutmac.load`` makes one. Usable from several threads; frees its memory when dropped."""
 
     def __init__(
-        self, engine: Engine, tokenizer: Tokenizer, compiled: Compiled, info: ModelInfo, metadata: Mapping[str, Any]
+        self, engine: Engine, tokenizer: Tokenizer, compiled: Compiled, info: ModelInfo, chat_template: object
     ) -> None:
-        """metadata: the checkpoint's; the chat template is in there."""
+        """chat_template: what the checkpoint has for one, None for nothing; looked at when it is needed."""
         self.tokenizer = tokenizer
         self._engine = engine
         self._compiled = compiled
         self._info = info
-        self._metadata = metadata
+        self._chat_template = chat_template
 
     def generate(self, prompt: Prompt, **options: Unpack[GenerationOptions]) -> Completion:
         """Continues a text (or token ids) and returns the whole continuation.
@@ -146,7 +146,7 @@ class Model:
     def _template(self) -> ChatTemplate:
         from lutmac.text.chat import ChatTemplate  # noqa: PLC0415 (jinja2 is slow to import)
 
-        return ChatTemplate.from_gguf(self._metadata, self.tokenizer)
+        return ChatTemplate.of_checkpoint(self._chat_template, self.tokenizer)
 
     def _stream(self, prompt: list[int], options: Mapping[str, Any]) -> Iterator[Chunk]:
         params = parse_options(options)

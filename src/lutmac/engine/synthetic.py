@@ -11,15 +11,15 @@ import numpy as np
 from lutmac import _native
 from lutmac.engine.engine import Engine
 from lutmac.engine.info import bytes_per_token
+from lutmac.engine.weights import FORMS
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
-from lutmac.graph.ir import Form, Vector, Weight
+from lutmac.graph.ir import Vector, Weight
 from lutmac.graph.passes import optimize
 from lutmac.models.llama import LlamaConfig, build
 from lutmac.models.rope import RopeScaling
 
 Progress = Callable[[int, int, str], None]
-FORMS: dict[str, Form] = {"plain": "plain", "tables": "tables", "integers": "integers"}
 PACK_TOGETHER = 1 << 28  # weights
 
 

@@ -42,10 +42,11 @@ class Limits:
 
 @dataclass
 class Parameters:
-    """The packed matrices and float32 vectors that a graph names."""
+    """The packed matrices, float32 vectors and int32 permutations (orders) that a graph names."""
 
     matrices: dict[str, _native.Matrix] = field(default_factory=dict)
     vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    orders: dict[str, NDArray[np.int32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,9 @@ class _Lowering:
                     f"no native operation for {type(op).__name__} (it makes {written}) and no pass could fuse it"
                 )
 
-    def _forms(self, values: tuple[Value, ...]) -> list[tuple[str, int]]:
-        return [(value.form, self.offsets[value]) for value in values]
+    def _forms(self, values: tuple[Value, ...]) -> list[tuple[str, int, NDArray[Any] | None]]:
+        orders = self.parameters.orders
+        return [(v.form, self.offsets[v], None if v.order is None else orders[v.order]) for v in values]
 
     def _out(self, value: Value | None) -> int | None:
         return None if value is None else self.offsets[value]

@@ -22,13 +22,15 @@ RopeStyle = Literal["half_split", "interleaved"]
 class Value:
     """Rows of ``width`` floats in some form, under a name of its own: ``layers.3.q``.
 
-    rows: "tokens" has a row for each token of the step, "outputs" one for each row that wants logits.
+    rows: "tokens" has a row for each token of the step, "outputs" one for each row that wants logits. order: the
+    permutation in which the floats were put before they were turned into the form, by name; None: as they came.
     """
 
     name: str
     width: int
     rows: Rows = "tokens"
     form: Form = "plain"
+    order: str | None = None
 
     def __hash__(self) -> int:
         """By name: values are looked up some ten thousand times while a model loads."""
@@ -39,7 +41,8 @@ class Value:
 class Weight:
     """A packed matrix [rows, columns], by the name under which the compiler finds it.
 
-    form: what its product wants its input turned into. bits, group_size and nbytes are for people to read.
+    form: what its product wants its input turned into. order: the permutation in which it wants it, by name; equal
+    names are equal permutations. bits, group_size and nbytes are for people to read.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Weight:
     bits: int = 32
     group_size: int = 0
     nbytes: int = 0
+    order: str | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ class Norm(Op):
 
 @dataclass(frozen=True)
 class Prepare(Op):
-    """x turned into each of ``forms``."""
+    """x turned into each of ``forms``, permuted before where their order says so."""
 
     x: Value
     forms: tuple[Value, ...]

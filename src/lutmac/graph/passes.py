@@ -17,17 +17,17 @@ from lutmac.graph.ir import (
     Op,
     Prepare,
     Value,
+    Weight,
 )
 
 
 def optimize(graph: Graph, *, exact: bool) -> Graph:
     """All passes, in the order in which they build on each other.
 
-    exact: products read their inputs as plain floats, so nothing is prepared.
+    exact: products read their inputs as plain floats, so that nothing is prepared but what is permuted.
     """
     graph = fuse_gated_activations(graph)
-    if not exact:
-        graph = fuse_preparations(share_preparations(prepare_inputs(graph)))
+    graph = fuse_preparations(share_preparations(prepare_inputs(graph, exact=exact)))
     graph = fuse_residual_adds(graph)
     return drop_unread(group_products(graph))
 
@@ -48,20 +48,23 @@ def fuse_gated_activations(graph: Graph) -> Graph:
     return _without_holes(ops)
 
 
-def prepare_inputs(graph: Graph) -> Graph:
-    """Puts a Prepare before every product whose matrix wants its input in another form than it has."""
+def prepare_inputs(graph: Graph, *, exact: bool = False) -> Graph:
+    """Puts a Prepare before every product whose matrix wants its input in another form or order than it has.
+
+    exact: every product wants plain floats.
+    """
     ops: list[Op] = []
     for op in graph.ops:
         if isinstance(op, MatMul):
             products = []
             for product in op.products:
-                x = _prepared(product.x, product.weight.name, product.weight.form)
+                x = _prepared(product.x, product.weight, exact)
                 if x != product.x:
                     ops.append(Prepare(product.x, (x,)))
                 products.append(replace(product, x=x))
             op = MatMul(tuple(products))  # noqa: PLW2901
         elif isinstance(op, Logits):
-            x = _prepared(op.x, op.weight.name, op.weight.form)
+            x = _prepared(op.x, op.weight, exact)
             if x != op.x:
                 ops.append(Prepare(op.x, (x,)))
             op = replace(op, x=x)  # noqa: PLW2901
@@ -70,8 +73,8 @@ def prepare_inputs(graph: Graph) -> Graph:
 
 
 def share_preparations(graph: Graph) -> Graph:
-    """Prepares a value once per form: what read a later preparation of the same reads the first."""
-    first: dict[tuple[Value, str], Value] = {}
+    """Prepares a value once per form and order: what read a later preparation of the same reads the first."""
+    first: dict[tuple[Value, str, str | None], Value] = {}
     substitutes: dict[Value, Value] = {}
     ops: list[Op] = []
     for op in graph.ops:
@@ -80,7 +83,7 @@ def share_preparations(graph: Graph) -> Graph:
             continue
         kept = []
         for form in op.forms:
-            shared = first.setdefault((op.x, form.form), form)
+            shared = first.setdefault((op.x, form.form, form.order), form)
             if shared is form:
                 kept.append(form)
             else:
@@ -158,11 +161,12 @@ def drop_unread(graph: Graph) -> Graph:
     return Graph(tuple(ops))
 
 
-def _prepared(x: Value, weight: str, form: Form) -> Value:
-    """The value that a product of that matrix reads in place of x: x itself where the form is right."""
-    if x.form == form:
+def _prepared(x: Value, weight: Weight, exact: bool) -> Value:
+    """The value that a product of that matrix reads in place of x: x itself where form and order are right."""
+    form: Form = "plain" if exact else weight.form
+    if (x.form, x.order) == (form, weight.order):
         return x
-    return replace(x, name=f"{x.name}.{form}({weight})", form=form)
+    return replace(x, name=f"{x.name}.{form}({weight.name})", form=form, order=weight.order)
 
 
 def _independent(first: MatMul, second: MatMul) -> bool:

@@ -98,7 +98,8 @@ class _Writer:
     def _value(self, value: Value) -> str:
         buffer = self._placement.buffers[value]
         form = "" if value.form == "plain" else f" as {value.form}"
-        name = re.sub(r"\.(tables|integers)\(.*\)$", "", buffer.name)
+        form += " in its matrix's order" if value.order else ""
+        name = re.sub(r"\.(plain|tables|integers)\(.*\)$", "", buffer.name)
         return f"{_short(name)}[{value.width}]{form}@{self._placement.offsets[value] / 1024:.0f}"
 
     def _detail(self, op: Op) -> str:

@@ -98,6 +98,7 @@ class LowBitMatrix:
     scale: [M, G] float16, float32 or uint16 holding bfloat16 bits, TwoLevel, or ByteFloats.
     zero_point: one constant for the whole matrix (0 with a codebook). offset: None, or of the types of scale.
     factor: multiplies every scale and offset.
+    input_permutation: [K] int32; column k, as stored, multiplies activation ``input_permutation[k]``. None: k.
     """
 
     rows: int
@@ -113,6 +114,7 @@ class LowBitMatrix:
     codebook: tuple[float, ...] | None = None
     second_codebook: tuple[float, ...] | None = None
     ternary: bool = False
+    input_permutation: Array | None = None
 
 
 @dataclass(frozen=True)

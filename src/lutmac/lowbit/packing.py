@@ -19,7 +19,10 @@ class Packer:
         self._native = _native.Packer(target=target, threads=threads)
 
     def add(self, matrix: AnyMatrix) -> _native.Matrix:
-        """A packed matrix whose contents are there once ``finish`` returns; its source is read then."""
+        """A packed matrix whose contents are there once ``finish`` returns; its source is read then.
+
+        An input permutation is not part of the packing: activations are to come in its order.
+        """
         if isinstance(matrix, DenseMatrix):
             return self._native.add_dense(np.ascontiguousarray(matrix.data))
         return self._add_lowbit(matrix)

@@ -36,11 +36,14 @@ def dequantize(matrix: AnyMatrix) -> NDArray[np.float32]:
         if matrix.offset is not None:
             offset = _per_weight(matrix.offset, matrix)
             weights += offset if matrix.second_codebook is None else offset * _looked_up(matrix.second_codebook, found)
+    if matrix.input_permutation is not None:
+        stored, weights = weights, np.empty_like(weights)
+        weights[:, matrix.input_permutation] = stored
     return weights
 
 
 def codes(matrix: LowBitMatrix) -> NDArray[np.uint8]:
-    """The codes q[m, k] of a low-bit matrix, [M, K] uint8."""
+    """The codes q[m, k] of a low-bit matrix, [M, K] uint8, in the order in which they are stored."""
     layout = matrix.layout
     blocks = matrix.source.reshape(matrix.rows, -1, layout.block_bytes)
     found = np.zeros((matrix.rows, blocks.shape[1], layout.block_weights), np.uint8)

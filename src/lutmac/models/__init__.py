@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from lutmac.errors import UnsupportedModelError
 from lutmac.graph.ir import Graph, Vector, Weight
 
-# Architecture as a GGUF file names it -> the module that builds it.
+# Architecture as a GGUF file or config.json's model_type names it -> the module that builds it.
 REGISTRY = {
     "llama": "lutmac.models.llama",
 }
@@ -48,11 +48,12 @@ class ModelConfig(Protocol):
 class Architecture:
     """A family of models.
 
-    read_gguf_config: a GGUF file's metadata to the family's config. gguf_tensor_name: Hugging Face's name of a tensor
-    to GGUF's. build: config and weights to the graph of one step.
+    read_config: Hugging Face's config.json to the family's config. read_gguf_config: a GGUF file's metadata to it.
+    gguf_tensor_name: Hugging Face's name of a tensor to GGUF's. build: config and weights to the graph of one step.
     """
 
     name: str
+    read_config: Callable[[Mapping[str, Any]], ModelConfig]
     read_gguf_config: Callable[[Mapping[str, Any]], ModelConfig]
     gguf_tensor_name: Callable[[str], str]
     build: Callable[[Any, WeightSource], Graph]

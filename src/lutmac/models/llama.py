@@ -28,7 +28,7 @@ from lutmac.graph.ir import (
 )
 from lutmac.models import Architecture, WeightSource
 from lutmac.models.metadata import MetadataReader
-from lutmac.models.rope import RopeScaling, make_rope, scaling_from_gguf
+from lutmac.models.rope import RopeScaling, make_rope, scaling_from_config, scaling_from_gguf
 
 
 @dataclass(frozen=True)
@@ -192,6 +192,39 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> LlamaConfig:
     )
 
 
+def read_config(config: Mapping[str, Any]) -> LlamaConfig:
+    """The keys of a config.json.
+
+    Raises CheckpointError for keys that are missing or malformed, UnsupportedModelError for what no operation has.
+    """
+    read = MetadataReader(config, "")
+    if read.text("hidden_act", "silu") != "silu":
+        raise UnsupportedModelError(f"activation {config['hidden_act']!r} is not supported in llama; supported: silu")
+    hidden_size, heads = read.integer("hidden_size"), read.integer("num_attention_heads")
+    if not read.has("head_dim") and hidden_size % heads:
+        raise CheckpointError(f"hidden_size {hidden_size} is not a multiple of {heads} attention heads")
+    head_dim = read.integer("head_dim", hidden_size // heads)
+    context = read.integer("max_position_embeddings", 2048)
+    theta = MetadataReader(config.get("rope_parameters") or {}, "").number(
+        "rope_theta", read.number("rope_theta", 10000.0)
+    )
+    return LlamaConfig(
+        vocab_size=read.integer("vocab_size"),
+        hidden_size=hidden_size,
+        intermediate_size=read.integer("intermediate_size"),
+        num_hidden_layers=read.integer("num_hidden_layers"),
+        num_attention_heads=heads,
+        num_key_value_heads=read.integer("num_key_value_heads", heads),
+        head_dim=head_dim,
+        rms_norm_eps=read.number("rms_norm_eps", 1e-6),
+        rope_theta=theta,
+        max_position_embeddings=context,
+        rope_scaling=scaling_from_config(config),
+        rope_style="half_split",
+        rotary_dim=head_dim,
+    )
+
+
 ROPE_FACTORS = "rope_factors"  # Hugging Face keeps these in the config; GGUF has them as a tensor
 
 _GGUF_TENSORS = {
@@ -221,4 +254,4 @@ def gguf_tensor_name(name: str) -> str:
     return f"{_GGUF_TENSORS[stem]}.{kind}"
 
 
-ARCHITECTURE = Architecture("llama", read_gguf_config, gguf_tensor_name, build)
+ARCHITECTURE = Architecture("llama", read_config, read_gguf_config, gguf_tensor_name, build)

@@ -1,4 +1,4 @@
-"""Reading typed values out of a GGUF file's metadata, with an error that names the key."""
+"""Reading typed values out of a GGUF file's metadata or a config.json, with an error that names the key."""
 
 from __future__ import annotations
 
@@ -12,37 +12,40 @@ from lutmac.errors import CheckpointError, UnsupportedModelError
 
 @dataclass(frozen=True)
 class MetadataReader:
-    """Looks keys up under an architecture's prefix: ``integer("block_count")`` reads ``llama.block_count``."""
+    """Looks keys up under an architecture's prefix: ``integer("block_count")`` reads ``llama.block_count``.
+
+    prefix: "" for a config.json, whose keys have none.
+    """
 
     metadata: Mapping[str, Any]
     prefix: str
 
     def has(self, key: str) -> bool:
         """Whether the key is there."""
-        return f"{self.prefix}.{key}" in self.metadata
+        return self._name(key) in self.metadata
 
     def integer(self, key: str, default: int | None = None, *, low: int = 1, high: int = 2**31 - 1) -> int:
         """An integer within low..high. Raises CheckpointError where it is missing, without default, or is not one."""
         value = self._value(key, default)
         if isinstance(value, bool) or not hasattr(value, "__index__"):
-            raise CheckpointError(f"metadata {self.prefix}.{key} is {_shown(value)}, expected an integer")
+            raise CheckpointError(f"metadata {self._name(key)} is {_shown(value)}, expected an integer")
         number = int(value)
         if not low <= number <= high:
-            raise CheckpointError(f"metadata {self.prefix}.{key} is {number}, expected {low} to {high}")
+            raise CheckpointError(f"metadata {self._name(key)} is {number}, expected {low} to {high}")
         return number
 
     def number(self, key: str, default: float | None = None) -> float:
         """A finite number of at least 0. Raises CheckpointError where it is missing, without default, or is not one."""
         value = self._value(key, default)
         if isinstance(value, bool) or not hasattr(value, "__float__") or not isfinite(value) or value < 0:
-            raise CheckpointError(f"metadata {self.prefix}.{key} is {_shown(value)}, expected a finite number")
+            raise CheckpointError(f"metadata {self._name(key)} is {_shown(value)}, expected a finite number")
         return float(value)
 
     def text(self, key: str, default: str | None = None) -> str:
         """A string. Raises CheckpointError where it is missing, without default, or is not one."""
         value = self._value(key, default)
         if not isinstance(value, str):
-            raise CheckpointError(f"metadata {self.prefix}.{key} is {_shown(value)}, expected a string")
+            raise CheckpointError(f"metadata {self._name(key)} is {_shown(value)}, expected a string")
         return value
 
     def same_for_all_layers(self, key: str, default: int | None = None) -> int:
@@ -51,14 +54,19 @@ class MetadataReader:
         if hasattr(value, "__len__") and not isinstance(value, str):
             different = {int(item) for item in value}
             if len(different) != 1:
-                raise UnsupportedModelError(f"metadata {self.prefix}.{key} differs between layers: {sorted(different)}")
-            return MetadataReader({f"{self.prefix}.{key}": different.pop()}, self.prefix).integer(key)
+                raise UnsupportedModelError(f"metadata {self._name(key)} differs between layers: {sorted(different)}")
+            return MetadataReader({self._name(key): different.pop()}, self.prefix).integer(key)
         return self.integer(key, default)
 
+    def _name(self, key: str) -> str:
+        return f"{self.prefix}.{key}" if self.prefix else key
+
     def _value(self, key: str, default: Any) -> Any:
-        value = self.metadata.get(f"{self.prefix}.{key}", default)
+        value = self.metadata.get(self._name(key), default)
+        if value is None and not self.prefix:  # a config.json may say null
+            value = default
         if value is None:
-            raise CheckpointError(f"metadata {self.prefix}.{key} is missing")
+            raise CheckpointError(f"metadata {self._name(key)} is missing")
         return value
 
 

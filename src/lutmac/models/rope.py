@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, floor, log, pi
-from typing import Literal
+from typing import Any, Literal
 
 from lutmac.errors import UnsupportedModelError
 from lutmac.graph.ir import Rope, RopeStyle
@@ -46,6 +47,18 @@ def scaling_from_gguf(reader: MetadataReader, context: int) -> RopeScaling:
             reader.number("rope.scaling.yarn_beta_slow", 1.0),
         )
     raise UnsupportedModelError(f"rope scaling {kind!r} is not supported; supported: none, linear, yarn")
+
+
+def scaling_from_config(config: Mapping[str, Any]) -> RopeScaling:
+    """``rope_scaling`` of a config.json, or what transformers 5 calls ``rope_parameters``."""
+    values = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    reader = MetadataReader(values, "")
+    kind = reader.text("rope_type", reader.text("type", "default"))
+    if kind == "default":
+        return RopeScaling()
+    if kind == "linear":
+        return RopeScaling("linear", reader.number("factor"))
+    raise UnsupportedModelError(f"rope scaling {kind!r} is not supported; supported: default, linear")
 
 
 def make_rope(

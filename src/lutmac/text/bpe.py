@@ -72,10 +72,15 @@ class ByteLevelBPE:
         text = self._vocabulary.tokens[id]
         if self._vocabulary.types[id] == TokenType.USER_DEFINED:
             return text.encode(errors="surrogateescape")
-        try:
-            return text.translate(_TO_LATIN1).encode("latin-1")
-        except UnicodeEncodeError:  # a token that is not in the byte alphabet stands for itself
-            return text.encode(errors="surrogateescape")
+        return bytes_of_characters(text)
+
+
+def bytes_of_characters(token: str) -> bytes:
+    """The bytes of a token that writes each as one printable character."""
+    try:
+        return token.translate(_TO_LATIN1).encode("latin-1")
+    except UnicodeEncodeError:  # a token that is not in the byte alphabet stands for itself
+        return token.encode(errors="surrogateescape")
 
 
 def byte_level_bpe(metadata: Mapping[str, Any], vocabulary: Vocabulary, pre: PreTokenizer) -> ByteLevelBPE:

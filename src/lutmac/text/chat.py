@@ -56,8 +56,12 @@ class ChatTemplate:
 
     @classmethod
     def from_gguf(cls, metadata: Mapping[str, Any], tokenizer: Tokenizer) -> ChatTemplate:
-        """The template in a GGUF file, or else `CHATML` or `PLAIN`, whichever the vocabulary suits."""
-        source = metadata.get("tokenizer.chat_template")
+        """The template in a GGUF file; see `of_checkpoint`."""
+        return cls.of_checkpoint(metadata.get("tokenizer.chat_template"), tokenizer)
+
+    @classmethod
+    def of_checkpoint(cls, source: object, tokenizer: Tokenizer) -> ChatTemplate:
+        """The template that a checkpoint has, or for None `CHATML` or `PLAIN`, whichever the vocabulary suits."""
         if source is None:
             source = CHATML if tokenizer.token_id("<|im_start|>") is not None else PLAIN
         if not isinstance(source, str):

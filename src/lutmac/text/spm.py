@@ -22,7 +22,8 @@ _PROTO: Any = sentencepiece_model_pb2  # its classes are made at run time, unsee
 SPACE = "▁"
 """What stands for a space inside a piece (U+2581)."""
 
-_BYTE_PIECES = {f"<0x{byte:02X}>": byte for byte in range(256)}
+BYTE_PIECES = {f"<0x{byte:02X}>": byte for byte in range(256)}
+"""The pieces that stand for a byte each."""
 
 
 class SentencePieces:
@@ -46,8 +47,8 @@ class SentencePieces:
     def token_bytes(self, id: int) -> bytes:
         """The bytes that a token of text stands for."""
         text = self._vocabulary.tokens[id]
-        if self._vocabulary.types[id] == TokenType.BYTE and text in _BYTE_PIECES:
-            return bytes([_BYTE_PIECES[text]])
+        if self._vocabulary.types[id] == TokenType.BYTE and text in BYTE_PIECES:
+            return bytes([BYTE_PIECES[text]])
         return text.replace(SPACE, " ").encode(errors="surrogateescape")
 
 
@@ -83,7 +84,7 @@ def _types(vocabulary: Vocabulary) -> list[int]:
     types[unknown] = TokenType.CONTROL
     types[first or 0] = TokenType.UNKNOWN
     is_byte = types == TokenType.BYTE
-    if {vocabulary.tokens[id] for id in np.flatnonzero(is_byte)} != set(_BYTE_PIECES):
+    if {vocabulary.tokens[id] for id in np.flatnonzero(is_byte)} != set(BYTE_PIECES):
         types[is_byte] = TokenType.NORMAL
     listed: list[int] = types.tolist()
     return listed

@@ -11,6 +11,7 @@ class TokenTable(Protocol):
     """What a decoder has to know of a tokenizer."""
 
     add_space_prefix: bool
+    space_prefix_once: bool
 
     def token_bytes(self, id: int) -> bytes:
         """The bytes a token stands for."""
@@ -33,7 +34,9 @@ class StreamDecoder:
         self._table = table
         self._skip_special = skip_special
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._at_boundary = table.is_boundary(prompt[-1]) if len(prompt) else True
+        self._at_boundary = True
+        for id in prompt if table.space_prefix_once else prompt[-1:]:
+            self._at_boundary = self._space_may_follow(id)
 
     def push(self, id: int) -> str:
         """The text that this token completes; often the whole token, "" in the middle of a character.
@@ -45,8 +48,12 @@ class StreamDecoder:
         boundary = self._table.is_boundary(id)
         if self._table.add_space_prefix and self._at_boundary and not boundary:
             piece = piece.removeprefix(b" ")  # the one that encoding puts before every text
-        self._at_boundary = boundary
+        self._at_boundary = self._space_may_follow(id)
         return self._utf8.decode(piece)
+
+    def _space_may_follow(self, id: int) -> bool:
+        """Whether encoding puts a space before a text that follows the token."""
+        return self._table.is_boundary(id) and (self._at_boundary or not self._table.space_prefix_once)
 
     def flush(self) -> str:
         """What is left at the end of the stream: U+FFFD for an incomplete character, otherwise ""."""

@@ -44,9 +44,15 @@ class Tokenizer:
         add_bos: bool = False,
         add_eos: bool = False,
         add_space_prefix: bool = False,
+        space_prefix_once: bool = False,
+        space_prefix_if_missing: bool = False,
         strips_right: Iterable[int] = (),
     ) -> None:
-        """`strips_right` names the special tokens that swallow the white space that follows them."""
+        """`strips_right` names the special tokens that swallow the white space that follows them.
+
+        The space before a text comes, with `space_prefix_once`, only at its very beginning, otherwise after every
+        special token too; with `space_prefix_if_missing` only where there is none.
+        """
         self._vocabulary = vocabulary
         self._encoder = encoder
         self.vocab_size = len(vocabulary.tokens)
@@ -56,6 +62,8 @@ class Tokenizer:
         self.add_bos = add_bos and vocabulary.bos_id is not None
         self.add_eos = add_eos and vocabulary.eos_id is not None
         self.add_space_prefix = add_space_prefix
+        self.space_prefix_once = space_prefix_once
+        self._space_prefix_if_missing = space_prefix_if_missing
         special, user_defined = vocabulary.of_type(*_SPECIAL), vocabulary.of_type(TokenType.USER_DEFINED)
         self._special = frozenset(special)
         self._boundaries = frozenset(special + user_defined)
@@ -116,13 +124,14 @@ class Tokenizer:
             valid = _valid(text)
             parts += self._in_templates.split(valid) if parse_special else [valid]
         ids = [self.bos_id] if add_special and self.add_bos and self.bos_id is not None else []
-        at_boundary = True
+        at_boundary = self.add_space_prefix
         for part in self._joined(parts):
             if isinstance(part, int):
                 ids.append(part)
             else:
-                ids += self._encoder.encode(" " + part if self.add_space_prefix and at_boundary else part)
-            at_boundary = isinstance(part, int)
+                has_space = self._space_prefix_if_missing and part[0] in " ▁"
+                ids += self._encoder.encode(" " + part if at_boundary and not has_space else part)
+            at_boundary = isinstance(part, int) and self.add_space_prefix and not self.space_prefix_once
         if add_special and self.add_eos and self.eos_id is not None:
             ids.append(self.eos_id)
         return ids

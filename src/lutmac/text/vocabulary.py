@@ -7,7 +7,7 @@ Keys and token types: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -80,7 +80,6 @@ class Vocabulary:
         tokens = strings(metadata, "tokens")
         if not tokens:
             raise CheckpointError(f"the file has no tokenizer: {_PREFIX}tokens is empty")
-        ids = dict(zip(tokens, range(len(tokens)), strict=True))
         types = _token_types(metadata, len(tokens))
 
         bos, eos, eot, eom, unknown = (
@@ -88,19 +87,42 @@ class Vocabulary:
             for key, default in (("bos", bos_id), ("eos", eos_id), ("eot", None), ("eom", None), ("unknown", None))
         )
         ends = {id for id in (eos, eot, eom) if id is not None}
-        by_text = _find(ids, _END_TEXTS) | _fill_ends(metadata, ids)
+        fill_ends = _fill_ends(metadata, dict(zip(tokens, range(len(tokens)), strict=True)))
+        return cls.from_tokens(
+            tokens, types, bos_id=bos, eos_id=eos, unknown_id=unknown, ends=ends, fill_ends=fill_ends
+        )
+
+    @classmethod
+    def from_tokens(
+        cls,
+        tokens: list[str],
+        types: NDArray[np.int8],
+        *,
+        bos_id: int | None,
+        eos_id: int | None,
+        unknown_id: int | None,
+        ends: Set[int],
+        fill_ends: Set[int] | None = None,
+    ) -> Vocabulary:
+        """A vocabulary of these tokens; `ends` and the tokens whose texts say so end a generation.
+
+        `fill_ends`: those of them that mark a fill; None looks for their texts too.
+        """
+        ids = dict(zip(tokens, range(len(tokens)), strict=True))
+        by_text = _find(ids, _END_TEXTS) | (_fill_ends({}, ids) if fill_ends is None else fill_ends)
+        types = types.copy()
         types[[*by_text, *_find(ids, _FILL_TEXTS)]] = TokenType.CONTROL
-        ends |= by_text
+        ends = ends | by_text
         for id in _not_an_end_here(ids, ends):
-            ends.discard(id)
+            ends = ends - {id}
             types[id] = TokenType.NORMAL if tokens[id] == "</s>" else TokenType.USER_DEFINED
         return cls(
             tokens=tokens,
             ids=ids,
             types=types,
-            bos_id=bos,
-            eos_id=eos,
-            unknown_id=unknown,
+            bos_id=bos_id,
+            eos_id=eos_id,
+            unknown_id=unknown_id,
             end_of_generation=frozenset(ends),
         )
 
@@ -156,7 +178,7 @@ def _fill_ends(metadata: Mapping[str, Any], ids: Mapping[str, int]) -> set[int]:
     return found
 
 
-def _not_an_end_here(ids: Mapping[str, int], ends: set[int]) -> set[int]:
+def _not_an_end_here(ids: Mapping[str, int], ends: Set[int]) -> Set[int]:
     """End texts that mean something else in some vocabularies, recognised by the tokens that stand beside them."""
     present = {text for text in ("<|return|>", "<|call|>", "<|calls|>", "<|flush|>", "<|tool_response>") if text in ids}
     exceptions: set[int] = set()

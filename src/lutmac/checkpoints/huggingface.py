@@ -1,0 +1,124 @@
+"""Reads a directory as Hugging Face's tools write them: config.json, safetensors, and what a tokenizer needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutmac.bounded_json import read_json_object, read_optional_json, shown
+from lutmac.checkpoints.quantization_formats import open_format, quantization_config
+from lutmac.checkpoints.quantized_modules import QuantizationFormat
+from lutmac.checkpoints.tensor_files import TensorFiles
+from lutmac.errors import CheckpointError
+from lutmac.lowbit.matrix import AnyMatrix
+
+CONFIG_FILE: Final = "config.json"
+GENERATION_CONFIG_FILE: Final = "generation_config.json"
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor as a model sees it. type_name: its type in the file, or the quantisation format and bits."""
+
+    name: str
+    shape: tuple[int, ...]
+    type_name: str
+    nbytes: int
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+class HuggingFaceCheckpoint:
+    """An open directory; raises CheckpointError or UnsupportedModelError, naming it, if it cannot be read.
+
+    path: as given. config: config.json. generation_config: generation_config.json, empty where there is none. tensors:
+    what models ask for, by Hugging Face's names; a quantised layer ``x`` is the one tensor ``x.weight``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens the directory: headers are read and checked, tensors only when they are asked for."""
+        self.path = path
+        if not (path / CONFIG_FILE).is_file():
+            raise CheckpointError(f"{path}: is no model directory: {CONFIG_FILE} is missing")
+        self.config = read_json_object(path / CONFIG_FILE)
+        self.generation_config = read_optional_json(path / GENERATION_CONFIG_FILE)
+        self._files = TensorFiles(path)
+        self.nbytes = self._files.nbytes
+        quantization = quantization_config(path, self.config)
+        self._format: QuantizationFormat | None = (quantization and open_format(self._files, quantization)) or None
+        self._modules = self._format.modules if self._format else {}
+        self.tensors = self._directory()
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Lets go of the files; matrices already handed out stay valid."""
+        self._files.close()
+
+    @property
+    def model_type(self) -> str:
+        """``model_type`` of config.json, as in "llama". Raises CheckpointError where it is missing."""
+        value = self.config.get("model_type")
+        if not isinstance(value, str) or not value:
+            raise CheckpointError(f"{self.path}: {CONFIG_FILE} has no model_type; is this a language model?")
+        return value
+
+    def matrix(self, name: str) -> AnyMatrix:
+        """The matrix of that name, [M, K]. Raises CheckpointError if there is none, or it is no matrix."""
+        module = name.removesuffix(".weight")
+        if self._format and module in self._modules:
+            return self._format.matrix(module)
+        tensor = self._tensor(name)
+        if len(tensor.shape) != 2:
+            raise CheckpointError(f"{self.path}: tensor {shown(name)} has shape {tensor.shape}, not that of a matrix")
+        return self._files.floats(name)
+
+    def vector(self, name: str) -> NDArray[np.float32]:
+        """The 1-D tensor of that name as float32, copied. Raises as matrix does."""
+        self._tensor(name)
+        return self._files.vector(name)
+
+    def drop_pages(self, name: str) -> None:
+        """Returns the memory that holds this tensor's bytes to the system; it stays valid."""
+        module = self._modules.get(name.removesuffix(".weight"))
+        for part in module.parts if module else (name,):
+            self._files.drop_pages(part)
+
+    def _tensor(self, name: str) -> StoredTensor:
+        try:
+            return self.tensors[name]
+        except KeyError:
+            raise CheckpointError(f"{self.path}: tensor {name} is missing") from None
+
+    def _directory(self) -> Mapping[str, StoredTensor]:
+        stored = self._files.tensors
+        found: dict[str, StoredTensor] = {}
+        in_modules: set[str] = set()
+        for module in self._modules.values():
+            in_modules.update(module.parts)
+            nbytes = sum(stored[part].nbytes for part in module.parts)
+            name = f"{module.name}.weight"
+            found[name] = StoredTensor(name, (module.rows, module.columns), module.kind, nbytes)
+        for name, tensor in stored.items():
+            if name not in in_modules:
+                found[name] = StoredTensor(name, tensor.shape, tensor.dtype, tensor.nbytes)
+        return found
+
+
+def open_huggingface(path: Path) -> HuggingFaceCheckpoint:
+    """Opens a directory; see HuggingFaceCheckpoint."""
+    return HuggingFaceCheckpoint(path)

@@ -1,0 +1,189 @@
+"""A checkpoint's tensors on their way to a model: checked, packed, and handed out by Hugging Face's names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutmac.checkpoints.gguf import GGUFFile
+from lutmac.checkpoints.huggingface import HuggingFaceCheckpoint
+from lutmac.errors import CheckpointError
+from lutmac.graph.compile import Parameters
+from lutmac.graph.ir import Form, Vector, Weight
+from lutmac.lowbit.matrix import AnyMatrix, LowBitMatrix
+from lutmac.lowbit.packing import Packer
+
+Progress = Callable[[int, int, str], None]
+PACK_TOGETHER = 128 << 20  # bytes of the file: a small model at once, of a large one never much twice in memory
+FORMS: dict[str, Form] = {"plain": "plain", "tables": "tables", "integers": "integers", "ternary": "ternary"}
+
+
+class TensorEntry(Protocol):
+    """A tensor as it stands in a checkpoint: its name there, its shape, and the bytes that it takes."""
+
+    @property
+    def name(self) -> str:
+        """As the checkpoint has it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Slowest dimension first."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in the file."""
+
+
+class TensorSource(Protocol):
+    """A checkpoint's tensors by Hugging Face's names."""
+
+    path: str
+    nbytes: int
+
+    def find(self, name: str) -> TensorEntry | None:
+        """The tensor's entry, None where there is none."""
+
+    def file_name(self, name: str) -> str:
+        """What the checkpoint calls it."""
+
+    def matrix(self, name: str) -> AnyMatrix:
+        """A matrix that is there."""
+
+    def vector(self, name: str) -> NDArray[np.float32]:
+        """A vector that is there."""
+
+    def drop_pages(self, name: str) -> None:
+        """Gives the memory of a tensor's bytes back."""
+
+
+class GGUFSource:
+    """A GGUF file by Hugging Face's names; see TensorSource."""
+
+    def __init__(self, file: GGUFFile, gguf_name: Callable[[str], str]) -> None:
+        """gguf_name: from Hugging Face's name to GGUF's."""
+        self.path = file.path
+        self.nbytes = sum(tensor.nbytes for tensor in file.tensors.values())
+        self.file_name = gguf_name
+        self._file = file
+
+    def find(self, name: str) -> TensorEntry | None:
+        """The tensor's entry."""
+        return self._file.tensors.get(self.file_name(name))
+
+    def matrix(self, name: str) -> AnyMatrix:
+        """A matrix."""
+        return self._file.matrix(self.file_name(name))
+
+    def vector(self, name: str) -> NDArray[np.float32]:
+        """A vector."""
+        return self._file.vector(self.file_name(name))
+
+    def drop_pages(self, name: str) -> None:
+        """Gives memory back."""
+        self._file.drop_pages(self.file_name(name))
+
+
+class HuggingFaceSource:
+    """A Hugging Face directory; see TensorSource."""
+
+    def __init__(self, checkpoint: HuggingFaceCheckpoint) -> None:
+        """Reads from this checkpoint."""
+        self.path = os.fspath(checkpoint.path)
+        self.nbytes = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
+        self.find = checkpoint.tensors.get
+        self.matrix = checkpoint.matrix
+        self.vector = checkpoint.vector
+        self.drop_pages = checkpoint.drop_pages
+
+    def file_name(self, name: str) -> str:
+        """The same."""
+        return name
+
+
+class Weights:
+    """Hands tensors to an architecture (see models.WeightSource); all are packed by ``finish`` at the latest."""
+
+    def __init__(self, source: TensorSource, *, target: str, threads: int, progress: Progress | None) -> None:
+        """progress: called after each tensor."""
+        self.parameters = Parameters()
+        self._source = source
+        self._progress = progress
+        self._weights: dict[str, Weight] = {}
+        self._packer = Packer(target=target, threads=threads)
+        self._pending: list[str] = []  # tensors that the packer has yet to read
+        self._pending_bytes = 0
+        self._done = 0
+
+    def has(self, name: str) -> bool:
+        """Whether the checkpoint holds this tensor."""
+        return self._source.find(name) is not None
+
+    def matrix(self, name: str, rows: int, columns: int) -> Weight:
+        """A matrix. Raises CheckpointError where it is missing or misshapen."""
+        if name not in self._weights:
+            nbytes = self._checked(name, (rows, columns)).nbytes
+            matrix = self._source.matrix(name)
+            packed = self._packer.add(matrix)
+            self.parameters.matrices[name] = packed
+            self._weights[name] = Weight(
+                name, rows, columns, FORMS[packed.form], packed.bits, packed.group_size, packed.nbytes,
+                self._order(matrix),
+            )  # fmt: skip
+            self._pending.append(name)
+            self._pending_bytes += nbytes
+            if self._pending_bytes >= PACK_TOGETHER:
+                self.finish()
+        return self._weights[name]
+
+    def finish(self) -> None:
+        """Packs the matrices that were asked for, and gives the file's pages back."""
+        self._packer.finish()
+        for name in self._pending:
+            self._source.drop_pages(name)
+            self._report(name)
+        self._pending.clear()
+        self._pending_bytes = 0
+
+    def vector(self, name: str, width: int) -> Vector:
+        """A vector. Raises CheckpointError where it is missing or has another width."""
+        self._checked(name, (width,))
+        self.parameters.vectors[name] = self._source.vector(name)
+        self._report(name)
+        return Vector(name, width)
+
+    def values(self, name: str, width: int) -> tuple[float, ...]:
+        """A vector's values."""
+        self._checked(name, (width,))
+        values: list[float] = self._source.vector(name).tolist()
+        return tuple(values)
+
+    def _order(self, matrix: AnyMatrix) -> str | None:
+        """The name of a matrix's input permutation: what is in it, so that equal ones are shared."""
+        permutation: NDArray[Any] | None = matrix.input_permutation if isinstance(matrix, LowBitMatrix) else None
+        if permutation is None:
+            return None
+        order = np.ascontiguousarray(permutation, np.int32)
+        name = hashlib.sha256(order.tobytes()).hexdigest()
+        self.parameters.orders[name] = order
+        return name
+
+    def _checked(self, name: str, shape: tuple[int, ...]) -> TensorEntry:
+        entry = self._source.find(name)
+        if entry is None:
+            raise CheckpointError(f"{self._source.path}: tensor {self._source.file_name(name)} is missing")
+        if tuple(entry.shape) != shape:
+            raise CheckpointError(
+                f"{self._source.path}: tensor {entry.name} has shape {tuple(entry.shape)}, expected {shape}"
+            )
+        return entry
+
+    def _report(self, name: str) -> None:
+        entry = self._source.find(name)
+        self._done += entry.nbytes if entry else 0
+        if self._progress is not None:
+            self._progress(self._done, self._source.nbytes, "loading")

@@ -1,0 +1,157 @@
+"""Tokenizers and chat templates of Hugging Face directories, against the libraries that made the files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sentencepiece
+from tokenizers import Tokenizer as Library
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from lutmac.errors import CheckpointError, LutmacError
+from lutmac.text import ChatTemplate, Tokenizer, encode_chat
+from lutmac.text.huggingface import TextFiles
+
+TEXTS = [
+    "the quick brown fox",
+    "  two spaces\n\nand lines ",
+    "naïve Ünïcödé 🦊",
+    "",
+    "a",
+    "<s>[INST] </s> <|im_end|>",
+    " x",
+]
+SENTENCE = "the quick brown fox jumps over the lazy dog while the other dogs look on\n"
+
+
+def read(directory: Path, size: int, config: dict[str, Any] | None = None) -> Tokenizer:
+    return TextFiles(directory, config or {}, {}).tokenizer(size)
+
+
+def byte_level() -> Library:
+    tokenizer = Library(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.train_from_iterator([SENTENCE * 9], trainers.BpeTrainer(vocab_size=290, initial_alphabet=alphabet))
+    return tokenizer
+
+
+def llama_like(kind: str) -> Library:
+    """Spaces as ▁, bytes as fallback; the prefix from a normaliser (Llama 2's first files) or from Metaspace."""
+    tokenizer = Library(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    tokenizer.train_from_iterator([SENTENCE * 9], trainers.BpeTrainer(vocab_size=330, special_tokens=special))
+    document = json.loads(tokenizer.to_str())
+    document["added_tokens"] = document["added_tokens"][:3]
+    tokenizer = Library.from_str(json.dumps(document))
+    if kind == "normaliser":
+        replaced = [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+        tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Sequence(replaced), None
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=kind, split=False)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return tokenizer
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("kind", ["byte level", "normaliser", "first", "always", "never"])
+def test_plain_text_is_encoded_as_the_library_does(kind: str, text: str, tmp_path: Path) -> None:
+    library = byte_level() if kind == "byte level" else llama_like(kind)
+    library.save(str(tmp_path / "tokenizer.json"))
+    size = library.get_vocab_size()
+    ours = read(tmp_path, size, {"eos_token_id": 2})
+    theirs = Library.from_str(json.dumps({**json.loads(library.to_str()), "added_tokens": []}))
+    if text or kind != "normaliser":
+        assert ours.encode(text, add_special=False) == theirs.encode(text, add_special_tokens=False).ids
+    assert ours.decode(ours.encode(text)) == (text.removeprefix(" ") if kind in ("first", "always") else text)
+    assert ours.add_bos == (kind != "byte level")
+
+
+def test_control_tokens_count_in_templates_and_never_in_a_users_text(tmp_path: Path) -> None:
+    library = byte_level()
+    library.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    library.save(str(tmp_path / "tokenizer.json"))
+    start, end = library.token_to_id("<|im_start|>"), library.token_to_id("<|im_end|>")
+    tokenizer = read(tmp_path, library.get_vocab_size() + 3, {"eos_token_id": [end, 10**9]})
+    assert tokenizer.encode("<|im_start|>a", parse_special=True) == [start, *tokenizer.encode("a")]
+    assert start not in tokenizer.encode("<|im_start|>")
+    assert (tokenizer.eos_id, tokenizer.end_of_generation) == (end, {end})
+    assert tokenizer.decode([library.get_vocab_size() + 2]) == ""  # an id of the model that no token has
+    ids = encode_chat(
+        tokenizer, ChatTemplate.of_checkpoint(None, tokenizer), [{"role": "user", "content": "<|im_end|>"}]
+    )
+    assert ids.count(end) == 1
+
+
+def test_a_sentencepiece_model_is_encoded_as_the_library_does(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text(SENTENCE * 9)
+    sentencepiece.SentencePieceTrainer.Train(
+        input=str(tmp_path / "text"), model_prefix=str(tmp_path / "tokenizer"), vocab_size=320, model_type="bpe",
+        byte_fallback=True, hard_vocab_limit=False, normalization_rule_name="identity", remove_extra_whitespaces=False,
+        minloglevel=2,
+    )  # fmt: skip
+    settings = {
+        "bos_token": "<s>",
+        "eos_token": {"content": "</s>"},
+        "added_tokens_decoder": {"325": {"content": "<x>"}},
+    }
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    library = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model"))
+    tokenizer = read(tmp_path, 328)
+    for text in filter(None, TEXTS):
+        assert tokenizer.encode(text) == [1, *library.EncodeAsIds(text)]
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.token_id("<x>")) == (1, 2, 325)
+    assert 325 in tokenizer.encode("a <x> b")
+
+
+@pytest.mark.parametrize(
+    ("files", "source"),
+    [
+        ({}, None),
+        ({"tokenizer_config.json": '{"chat_template": "A"}'}, "A"),
+        ({"tokenizer_config.json": '{"chat_template": [{"name": "tool_use", "template": "T"}, {"name": "default", '
+          '"template": "B"}]}'}, "B"),
+        ({"chat_template.jinja": "C", "tokenizer_config.json": '{"chat_template": "A"}'}, "C"),
+        ({"chat_template.json": '{"chat_template": "D"}'}, "D"),
+        ({"additional_chat_templates/rag.jinja": "E"}, "E"),
+        ({"additional_chat_templates/rag.jinja": "E", "additional_chat_templates/default.jinja": "F"}, "F"),
+    ],
+)  # fmt: skip
+def test_chat_templates_in_all_their_places(files: dict[str, str], source: str | None, tmp_path: Path) -> None:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert TextFiles(tmp_path, {}, {}).chat_template() == source
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({}, "model None is not supported"),
+        ({"model": {"type": "WordPiece", "vocab": {"a": 0}}}, "model 'WordPiece' is not supported; supported: BPE"),
+        ({"model": {"type": "BPE", "vocab": {}, "merges": []}}, "no vocabulary"),
+        ({"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}, "no number from 0 on"),
+        (
+            {"model": {"type": "BPE", "vocab": {"a": 9**9}, "merges": []}},
+            "a token 387420489, the model's vocabulary ends",
+        ),
+        ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "b"]]}}, r"tokenizer\.json cannot be used"),
+        ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "added_tokens": [{}]}, "has no id or no content"),
+    ],
+)
+def test_malformed_tokenizers_are_named(document: dict[str, Any], message: str, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document))
+    with pytest.raises(LutmacError, match=message):
+        read(tmp_path, 100)
+
+
+def test_a_tokenizer_model_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(b"\xff" * 100)
+    with pytest.raises(CheckpointError, match="no SentencePiece model"):
+        read(tmp_path, 100)
