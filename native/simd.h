@@ -130,20 +130,30 @@ inline void store_half(uint16_t* to, Floats x) {
 
 #endif
 
+// The lanes' numbers: as a vector, and as a pack for what wants constants.
+template <int... i>
+struct LaneNumbers {
+  static constexpr Ints kIndex = {i...};
+  // Lane l becomes lane l ^ distance.
+  template <int distance, typename Vector>
+  static Vector swap(Vector x) {
+    return __builtin_shufflevector(x, x, (i ^ distance)...);
+  }
+};
+#if defined(__AVX512F__)
+using Lanes = LaneNumbers<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>;
+#elif defined(__AVX2__)
+using Lanes = LaneNumbers<0, 1, 2, 3, 4, 5, 6, 7>;
+#else
+using Lanes = LaneNumbers<0, 1, 2, 3>;
+#endif
+
 // Integers. A lane of Words is a pair.
 
 inline Floats magnitude(Floats x) { return (Floats)((Bits)x & 0x7fffffffu); }
 inline Floats to_floats(Ints x) { return __builtin_convertvector(x, Floats); }
 // To nearest, ties to even; |x| < 2^22.
 inline Ints nearest_integers(Floats x) { return (Ints)(x + 0x1.8p23f) - 0x4b400000; }
-
-#if defined(__AVX512F__)
-inline constexpr Ints kLaneIndex = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-#elif defined(__AVX2__)
-inline constexpr Ints kLaneIndex = {0, 1, 2, 3, 4, 5, 6, 7};
-#else
-inline constexpr Ints kLaneIndex = {0, 1, 2, 3};
-#endif
 
 // Each lane becomes the pair at `from`.
 inline Words broadcast_pair(const int16_t* from) {
@@ -186,17 +196,20 @@ inline Ints dot_pairs(Words a, Words b, Ints sum) {
 }
 #endif
 
-// Sum and maximum of the lanes, the two halves joined until one lane is left.
+// Joins the two halves with `join` until every lane holds the result.
+template <int distance = kLanes / 2, typename Vector, typename Join>
+inline Vector reduce(Vector x, Join join) {
+  if constexpr (distance == 0) {
+    return x;
+  } else {
+    return reduce<distance / 2>(join(x, Lanes::swap<distance>(x)), join);
+  }
+}
 inline float reduce_add(Floats x) {
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) x[i] += x[i + width];
-  return x[0];
+  return reduce(x, [](Floats a, Floats b) { return a + b; })[0];
 }
-inline float reduce_max(Floats x) {
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) x[i] = x[i] > x[i + width] ? x[i] : x[i + width];
-  return x[0];
-}
+inline float reduce_max(Floats x) { return reduce(x, [](Floats a, Floats b) { return maximum(a, b); })[0]; }
+inline Ints larger_of(Ints a, Ints b) { return a > b ? a : b; }
 
 // x = n ln 2 + r with |r| <= ln 2 / 2: 2^n, and e^r - 1.
 struct ExpParts {
@@ -229,6 +242,12 @@ inline Floats exp(Floats x) {
   Floats y = multiply_add(parts.rest, parts.power, parts.power);
   y = select(x < -87.3f, Floats{}, y);
   return select(x > 88.0f, broadcast(__builtin_inff()), y);
+}
+
+// The same for x <= 88, e^-87.3 where it is less: 0 beside a sum of 1.
+inline Floats exp_weight(Floats x) {
+  const ExpParts parts = exp_parts(maximum(broadcast(-87.3f), x));
+  return multiply_add(parts.rest, parts.power, parts.power);
 }
 
 // tanh x, relative error below 3e-7 (1.8e-7 seen).

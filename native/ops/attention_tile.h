@@ -1,7 +1,7 @@
 // A tile of attention: softmax over the positions that its rows see, and the sum of values under it.
 //
-// Softmax is taken on the way (Milakov and Gimelshein 2018, https://arxiv.org/abs/1805.02867), page by page, within spans
-// of kSpanTokens absolute positions; spans are then merged in order. A row's arithmetic never depends on the rows that
+// Softmax is taken on the way (Milakov and Gimelshein 2018, https://arxiv.org/abs/1805.02867), over spans of kSpanTokens
+// absolute positions that are then merged in order. A row's arithmetic never depends on the rows that
 // share its tile: it takes part in those pages only of which it sees a position, its maximum and sum are over those
 // positions only, and what else lies on a page is never multiplied, so not even a NaN in an unused slot reaches a result.
 #pragma once
@@ -73,57 +73,53 @@ class AttentionTile {
   float* weighted(int row) { return rows_.weighted + row * rows_.head_dim; }
 
   void run_span(int span) {
-    for (int row = 0; row < rows_.count; ++row) state_[row] = {};
-    __builtin_memset(rows_.weighted, 0, sizeof(float) * rows_.count * rows_.head_dim);
-    const int first = larger(span * kSpanTokens, first_visible(args_, rows_.first_position)) / kPageTokens;
-    const int last = smaller((span + 1) * kSpanTokens, rows_.first_position + rows_.tokens) - 1;
-    for (int page = first; page <= last / kPageTokens; ++page) run_page(page);
-  }
-
-  void run_page(int page) {
-    // Tokens that see a position of the page: their positions are consecutive, so they are consecutive.
-    const int origin = page * kPageTokens;
-    const int begin = larger(0, origin - rows_.first_position);
-    const int end = args_.window > 0
-                        ? smaller(rows_.tokens, origin + kPageTokens - 1 + args_.window - rows_.first_position)
-                        : rows_.tokens;
-    if (begin >= end) return;
-    pages_.score(page, begin, end, rows_.visible(begin, page).begin / 16 * 16,
-                 (rows_.visible(end - 1, page).end + 15) / 16 * 16);
-    for (int token = begin; token < end; ++token) {
-      const Range range = rows_.visible(token, page);
-      for (int row = token * rows_.heads; row < (token + 1) * rows_.heads; ++row) weigh(row, range);
+    const int origin = span * kSpanTokens;
+    const int first = larger(origin, first_visible(args_, rows_.first_position)) / kPageTokens;
+    const int last = (smaller(origin + kSpanTokens, rows_.first_position + rows_.tokens) - 1) / kPageTokens;
+    for (int page = first; page <= last; ++page) {
+      const Range tokens = rows_.seeing(page * kPageTokens, kPageTokens);
+      if (tokens.begin >= tokens.end) continue;
+      pages_.score(page, tokens.begin, tokens.end, rows_.visible(tokens.begin, page).begin / 16 * 16,
+                   (rows_.visible(tokens.end - 1, page).end + 15) / 16 * 16,
+                   page < last ? rows_.page(page + 1).keys : rows_.page(first).values);
     }
-    pages_.add_values(page, begin, end);
+
+    __builtin_memset(rows_.weighted, 0, sizeof(float) * rows_.count * rows_.head_dim);
+    for (int row = 0; row < rows_.count; ++row) {
+      const Range range = rows_.visible(row / rows_.heads, origin, kSpanTokens);
+      state_[row] = range.begin < range.end ? weigh(rows_.score + row * kSpanTokens, range) : SoftmaxState{};
+    }
+    for (int page = first; page <= last; ++page) {
+      const Range tokens = rows_.seeing(page * kPageTokens, kPageTokens);
+      if (tokens.begin >= tokens.end) continue;
+      pages_.add_values(page, tokens.begin, tokens.end, page < last ? rows_.page(page + 1).values : after(last));
+    }
   }
 
-  // Scores of a row on a page to weights; what was summed before is rescaled to the new maximum.
-  void weigh(int row, Range range) {
-    float* score = rows_.score + row * kPageTokens;
+  // What this tile reads after a span's last page.
+  const uint8_t* after(int page) const {
+    const bool more = !plan_.split && (page + 1) * kPageTokens < rows_.first_position + rows_.tokens;
+    return more ? rows_.page(page + 1).keys : nullptr;
+  }
+
+  // Scores of the positions that a row sees of a span to weights.
+  SoftmaxState weigh(float* score, Range range) const {
     const int from = range.begin / 16 * 16, to = (range.end + 15) / 16 * 16;
-    Floats max = broadcast(-__builtin_inff());
     if (args_.softcap != 0.0f) {
       const float inverse = 1.0f / args_.softcap;
       for (int i = from; i < to; i += kLanes) store(score + i, tanh(load(score + i) * inverse) * args_.softcap);
     }
     for (int i = from; i < range.begin; ++i) score[i] = -__builtin_inff();
     for (int i = range.end; i < to; ++i) score[i] = -__builtin_inff();
+    Floats max = broadcast(-__builtin_inff()), sum{};
     for (int i = from; i < to; i += kLanes) max = maximum(max, load(score + i));
-
-    SoftmaxState& state = state_[row];
-    const float page_max = reduce_max(max);
-    if (page_max > state.max) {
-      const float factor = exp_of(state.max - page_max);
-      state = {page_max, state.sum * factor};
-      scale_row(weighted(row), rows_.head_dim, factor);
-    }
-    Floats sum{};
+    const float span_max = reduce_max(max);
     for (int i = from; i < to; i += kLanes) {
-      const Floats weight = exp(load(score + i) - state.max);
+      const Floats weight = exp_weight(load(score + i) - span_max);
       store(score + i, weight);
       sum += weight;
     }
-    state.sum += reduce_add(sum);
+    return {span_max, reduce_add(sum)};
   }
 
   const AttentionArgs& args_;

@@ -25,8 +25,8 @@ class BytePages {
     }
   }
 
-  // Scores of tokens [begin, end) at positions [from, to) of a page, multiples of 16.
-  void score(int page, int begin, int end, int from, int to) {
+  // Scores of tokens [begin, end) at positions [from, to) of a page, multiples of 16. next: what is read after it.
+  void score(int page, int begin, int end, int from, int to, const uint8_t* next) {
     const HeadPage head = rows_.page(page);
     const auto* codes = reinterpret_cast<const int8_t*>(head.keys);
     const uint16_t* scales = page_scales(head.keys, rows_.head_dim);
@@ -34,8 +34,8 @@ class BytePages {
     for (int block = 0; block < key_blocks_; ++block) {
       const int first = block * kKeyBlock;
       const RowProduct<ByteElements> product = {
-          .out = rows_.score + row * kPageTokens,
-          .out_stride = kPageTokens,
+          .out = rows_.page_score(row, page),
+          .out_stride = kSpanTokens,
           .a = query_ + row * rows_.head_dim + first,
           .a_stride = rows_.head_dim,
           .b = codes + first * kPageTokens,
@@ -44,22 +44,22 @@ class BytePages {
           .row_step = query_step_ + row * key_blocks_ + block,
           .row_step_stride = key_blocks_,
           .column_scale = scales + block * kPageTokens,
-          .next = reinterpret_cast<const int8_t*>(head.values) + first * kPageTokens,
+          .next = next == nullptr ? nullptr : reinterpret_cast<const int8_t*>(next) + first * kPageTokens,
       };
       multiply_rows(product, (end - begin) * rows_.heads, from, to, block > 0);
     }
   }
 
   // Adds the weighted values of a page.
-  void add_values(int page, int begin, int end) {
-    const HeadPage head = rows_.page(page), after = rows_.page_after(page);
+  void add_values(int page, int begin, int end, const uint8_t* next) {
+    const HeadPage head = rows_.page(page);
     const auto* codes = reinterpret_cast<const int8_t*>(head.values);
     const uint16_t* scales = page_scales(head.values, rows_.head_dim);
     const int head_dim = rows_.head_dim, row = begin * rows_.heads;
     const int from = rows_.visible(begin, page).begin / 16 * 16, to = (rows_.visible(end - 1, page).end + 15) / 16 * 16;
     for (int first = 0; first < head_dim; first += kValueBlock) {
       for (int token = begin; token < end; ++token)
-        scale_weights(token, rows_.visible(token, page), from, to, scales + first / kValueBlock * kPageTokens);
+        scale_weights(page, token, from, to, scales + first / kValueBlock * kPageTokens);
       const RowProduct<ByteElements> product = {
           .out = rows_.weighted + row * head_dim,
           .out_stride = head_dim,
@@ -71,7 +71,7 @@ class BytePages {
           .row_step = weight_step_ + row,
           .row_step_stride = 1,
           .column_scale = nullptr,
-          .next = reinterpret_cast<const int8_t*>(after.keys),
+          .next = reinterpret_cast<const int8_t*>(next),
       };
       multiply_rows(product, (end - begin) * rows_.heads, first, smaller(first + kValueBlock, head_dim), true);
     }
@@ -79,12 +79,13 @@ class BytePages {
 
  private:
   // A token's weights at positions [from, to) times the scales of a block of values, as words; zero out of range.
-  void scale_weights(int token, Range range, int from, int to, const uint16_t* scales) {
+  void scale_weights(int page, int token, int from, int to, const uint16_t* scales) {
+    const Range range = rows_.visible(token, page);
     alignas(64) float scaled[kPageTokens];
     for (int row = token * rows_.heads; row < (token + 1) * rows_.heads; ++row) {
-      const float* weight = rows_.score + row * kPageTokens;
+      const float* weight = rows_.page_score(row, page);
       for (int i = from; i < to; i += kLanes) {
-        const Ints position = i + kLaneIndex;
+        const Ints position = i + Lanes::kIndex;
         const Ints seen = (position >= range.begin) & (position < range.end);
         store(scaled + i, select(seen, load(weight + i) * load_half(scales + i), Floats{}));
       }

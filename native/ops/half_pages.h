@@ -10,51 +10,51 @@ class HalfPages {
  public:
   explicit HalfPages(TileRows& rows) : rows_(rows) {}
 
-  // Scores of tokens [begin, end) at positions [from, to) of a page, multiples of 16.
-  void score(int page, int begin, int end, int from, int to) {
+  // Scores of tokens [begin, end) at positions [from, to) of a page, multiples of 16. next: what is read after it.
+  void score(int page, int begin, int end, int from, int to, const uint8_t* next) {
     const HeadPage head = rows_.page(page);
     const int row = begin * rows_.heads;
     const RowProduct<HalfElements> product = {
-        .out = rows_.score + row * kPageTokens,
-        .out_stride = kPageTokens,
+        .out = rows_.page_score(row, page),
+        .out_stride = kSpanTokens,
         .a = rows_.q + row * rows_.head_dim,
         .a_stride = rows_.head_dim,
         .b = reinterpret_cast<const uint16_t*>(head.keys),
         .b_stride = kPageTokens,
         .count = rows_.head_dim,
-        .next = reinterpret_cast<const uint16_t*>(head.values),
+        .next = reinterpret_cast<const uint16_t*>(next),
     };
     multiply_rows(product, (end - begin) * rows_.heads, from, to, false);
   }
 
   // Adds the weighted values of a page: what all tokens see in one product, what only some see token by token; for each
   // row in the order of positions.
-  void add_values(int page, int begin, int end) {
+  void add_values(int page, int begin, int end, const uint8_t* next) {
     const Range shared = {rows_.visible(end - 1, page).begin, rows_.visible(begin, page).end};
     if (shared.begin >= shared.end) {
-      for (int token = begin; token < end; ++token) add_range(page, token, token + 1, rows_.visible(token, page));
+      for (int token = begin; token < end; ++token) add_range(page, token, token + 1, rows_.visible(token, page), next);
       return;
     }
     for (int token = begin; token < end; ++token)
-      add_range(page, token, token + 1, {rows_.visible(token, page).begin, shared.begin});
-    add_range(page, begin, end, shared);
+      add_range(page, token, token + 1, {rows_.visible(token, page).begin, shared.begin}, nullptr);
+    add_range(page, begin, end, shared, next);
     for (int token = begin; token < end; ++token)
-      add_range(page, token, token + 1, {shared.end, rows_.visible(token, page).end});
+      add_range(page, token, token + 1, {shared.end, rows_.visible(token, page).end}, nullptr);
   }
 
  private:
-  void add_range(int page, int begin, int end, Range range) {
+  void add_range(int page, int begin, int end, Range range, const uint8_t* next) {
     if (range.begin >= range.end) return;
     const int row = begin * rows_.heads;
     const RowProduct<HalfElements> product = {
         .out = rows_.weighted + row * rows_.head_dim,
         .out_stride = rows_.head_dim,
-        .a = rows_.score + row * kPageTokens + range.begin,
-        .a_stride = kPageTokens,
+        .a = rows_.page_score(row, page) + range.begin,
+        .a_stride = kSpanTokens,
         .b = reinterpret_cast<const uint16_t*>(rows_.page(page).values) + range.begin * rows_.head_dim,
         .b_stride = rows_.head_dim,
         .count = range.end - range.begin,
-        .next = reinterpret_cast<const uint16_t*>(rows_.page_after(page).keys),
+        .next = reinterpret_cast<const uint16_t*>(next),
     };
     multiply_rows(product, (end - begin) * rows_.heads, 0, rows_.head_dim, true);
   }

@@ -40,18 +40,16 @@ inline void store_halves(const StoreBlock& block) {
 // One block of dimensions: codes nearest to x / scale, and the scale max |x| / 127 in f16, of which one is stored. A NaN
 // makes the scale NaN, so that it is not lost.
 inline void to_codes(const float* x, int count, int16_t* codes, uint16_t* scale) {
-  MagnitudeOf magnitude_of;
-  const Floats limit = broadcast(kHalfMax);
-  for (int i = 0; i < count; i += kLanes) magnitude_of.add(maximum(-limit, minimum(limit, load(x + i))));
-  const Magnitude magnitude = magnitude_of.result();
+  const Floats limit = broadcast(kHalfMax), bound = broadcast(kCodeLimit);
+  Ints max{};
+  for (int i = 0; i < count; i += kLanes) max = larger_magnitude(max, maximum(-limit, minimum(limit, load(x + i))));
   uint16_t halves[kLanes];
-  store_half(halves, broadcast(magnitude.max / kCodeLimit + magnitude.poison));
+  store_half(halves, broadcast(magnitude_of(max) / kCodeLimit));
   *scale = halves[0];
   const float step = load_half(halves)[0];
   const float divisor = step > 0.0f ? step : 1.0f;
   for (int i = 0; i < count; i += kLanes) {
     // Below f16's normal numbers the scale may have been rounded down by so much that a code leaves its range.
-    const Floats bound = broadcast(kCodeLimit);
     store_words(codes + i, nearest_integers(maximum(-bound, minimum(bound, load(x + i) / divisor))));
   }
 }

@@ -7,7 +7,7 @@
 
 namespace lutmac::LUTMAC_TARGET {
 
-// Positions of a page that a token sees, counted from the page's first.
+// Positions that a token sees, counted from some first one.
 struct Range {
   int begin, end;
 };
@@ -32,20 +32,25 @@ struct TileRows {
   int head(int row) const { return first_head + row % heads; }
   int64_t batch_row(int row) const { return first_row + row / heads; }
 
-  Range visible(int token, int page) const {
-    const int position = first_position + token, origin = page * kPageTokens;
-    return {larger(0, first_visible(args, position) - origin), smaller(kPageTokens, position + 1 - origin)};
+  // Of a page, or of `count` positions from `origin` on.
+  Range visible(int token, int page) const { return visible(token, page * kPageTokens, kPageTokens); }
+  Range visible(int token, int origin, int positions) const {
+    const int position = first_position + token;
+    return {larger(0, first_visible(args, position) - origin), smaller(positions, position + 1 - origin)};
+  }
+
+  // The tokens that see some of `positions` positions from `origin` on: one after the other, as their positions are.
+  Range seeing(int origin, int positions) const {
+    const int end = args.window > 0 ? smaller(tokens, origin + positions - 1 + args.window - first_position) : tokens;
+    return {larger(0, origin - first_position), end};
   }
 
   HeadPage page(int index) const {
     return head_page(args.cache, args.cache_type, sequence, index, head_dim, kv_head);
   }
 
-  // The page after this one, where the tile reads it; else nulls.
-  HeadPage page_after(int index) const {
-    if ((index + 1) * kPageTokens >= first_position + tokens) return {nullptr, nullptr};
-    return page(index + 1);
-  }
+  // Scores, then weights, of a row for a page of the span.
+  float* page_score(int row, int index) { return score + row * kSpanTokens + index * kPageTokens % kSpanTokens; }
 
   const AttentionArgs& args;
   int sequence, kv_head, head_dim;
@@ -53,9 +58,9 @@ struct TileRows {
   int first_token, tokens;        // of the sequence's tokens in this step
   int first_row, first_position;  // of the first token: row in the batch, position in the sequence
   int count;                      // rows: [tokens, heads]
-  alignas(64) float q[kTileFloats];                   // [count, head_dim], times the scale
-  alignas(64) float score[kTileRows * kPageTokens];   // scores, then weights, of one page
-  alignas(64) float weighted[kTileFloats];            // [count, head_dim], sum of weighted values of one span
+  alignas(64) float q[kTileFloats];                  // [count, head_dim], times the scale
+  alignas(64) float score[kTileRows * kSpanTokens];  // [count, positions of one span]: scores, then weights
+  alignas(64) float weighted[kTileFloats];           // [count, head_dim], sum of weighted values of one span
 };
 
 }  // namespace lutmac::LUTMAC_TARGET
