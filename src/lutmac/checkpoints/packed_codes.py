@@ -61,8 +61,8 @@ def _apart(data: Codes, bits: int) -> Codes:
         return data
     if bits not in _STEPS:
         units, places = _units(data, bits), np.arange(8, dtype=np.uint64) * np.uint64(bits)
-        codes = (units[:, :, None] >> places) & np.uint64(2**bits - 1)
-        return codes.astype(np.uint8).reshape(data.shape[0], -1)
+        codes = ((units[:, :, None] >> places) & np.uint64(2**bits - 1)).astype(np.uint8)
+        return codes.reshape(data.shape[0], -1)
     dtype, steps = _STEPS[bits]
     kind = np.dtype(dtype)
     spread = _units(data, kind.itemsize * bits // 8).astype(kind)
