@@ -61,7 +61,7 @@ def _apart(data: Codes, bits: int) -> Codes:
         return data
     if bits not in _STEPS:
         units, places = _units(data, bits), np.arange(8, dtype=np.uint64) * np.uint64(bits)
-        codes = ((units[:, :, None] >> places) & np.uint64(2**bits - 1)).astype(np.uint8)
+        codes: Codes = ((units[:, :, None] >> places) & np.uint64(2**bits - 1)).astype(np.uint8)
         return codes.reshape(data.shape[0], -1)
     dtype, steps = _STEPS[bits]
     kind = np.dtype(dtype)
