@@ -28,6 +28,8 @@ BITS: Final = 4
 # Where in a word, in nibbles, each of 8 consecutive features lies.
 _NIBBLE_OF_FEATURE: Final = (0, 4, 1, 5, 2, 6, 3, 7)
 
+_ROWS_AT_ONCE: Final = 64
+
 
 class AWQ:
     """The quantised layers of an AWQ checkpoint; see QuantizationFormat."""
@@ -70,8 +72,14 @@ class AWQ:
 
 def _features(words: NDArray[Any]) -> NDArray[np.uint8]:
     """[L, N/8] words of 8 features each: [N, L], a byte for each."""
-    columns = np.ascontiguousarray(words.T).view(np.uint32)  # [N/8, L]
-    found = np.empty((columns.shape[0], 8, columns.shape[1]), np.uint8)
-    for feature, nibble in enumerate(_NIBBLE_OF_FEATURE):
-        found[:, feature] = (columns >> np.uint32(4 * nibble)) & np.uint32(15)
-    return found.reshape(-1, columns.shape[1])
+    length, count = words.shape
+    found = np.empty((count, 8, length), np.uint8)
+    for first in range(0, length, _ROWS_AT_ONCE):
+        columns = np.ascontiguousarray(words[first : first + _ROWS_AT_ONCE].T).view(np.uint8)
+        nibbles = columns.reshape(count, -1, 4)  # byte i holds nibbles 2i and 2i + 1
+        for feature, nibble in enumerate(_NIBBLE_OF_FEATURE):
+            part = nibbles[:, :, nibble // 2]
+            found[:, feature, first : first + _ROWS_AT_ONCE] = (
+                part >> np.uint8(4) if nibble % 2 else part & np.uint8(15)
+            )
+    return found.reshape(8 * count, length)

@@ -1,50 +1,46 @@
-"""Codes out of the ways that Hugging Face's quantisation formats pack them, into one byte each."""
+"""Codes out of the ways that Hugging Face's quantisation formats pack them, into one byte each.
+
+NumPy works on whole words: the bits of several codes are moved apart at once, in blocks of rows that stay in cache.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Codes = NDArray[np.uint8]
+_BLOCK: Final = 1 << 17  # codes that are worked on together
+
+# Bits of codes -> the word that so many codes of a byte each make, and how to move them there: each step or-s the word
+# with itself shifted left and masks, which halves the fields until every byte holds one code. (From 5 bits on the two
+# would run into each other.)
+_STEPS: Final[dict[int, tuple[str, tuple[tuple[int, int], ...]]]] = {
+    1: ("<u8", ((28, 0x0000000F0000000F), (14, 0x0003000300030003), (7, 0x0101010101010101))),
+    2: ("<u4", ((12, 0x000F000F), (6, 0x03030303))),
+    3: ("<u8", ((20, 0x00000FFF00000FFF), (10, 0x003F003F003F003F), (5, 0x0707070707070707))),
+    4: ("<u2", ((4, 0x0F0F),)),
+}
 
 
-def codes_of_bit_strings(data: Codes, bits: int, count: int) -> Codes:
-    """The first ``count`` codes of each row of ``data`` [M, bytes], a string of bits with the lowest bit first.
+def codes_along_rows(words: NDArray[Any], bits: int, count: int) -> Codes:
+    """The first ``count`` codes of each row of 32-bit ``words`` [M, W], strings of bits with the lowest bit first.
 
-    Returns [M, count], a byte for each.
+    Returns [M, count].
     """
-    rows = data.shape[0]
-    if bits == 8:
-        return np.ascontiguousarray(data[:, :count])
-    if bits in (1, 2, 4):
-        per_byte, mask = 8 // bits, np.uint8(2**bits - 1)
-        found = np.empty((rows, data.shape[1], per_byte), np.uint8)
-        for place in range(per_byte):
-            np.bitwise_and(data >> np.uint8(place * bits), mask, out=found[:, :, place])
-        return np.ascontiguousarray(found.reshape(rows, -1)[:, :count])
-    # 8 codes in as many bytes as a code has bits.
-    padded = np.zeros((rows, -(-data.shape[1] // bits) * bits), np.uint8)
-    padded[:, : data.shape[1]] = data
-    units = padded.reshape(rows, -1, bits)
-    words = np.zeros(units.shape[:2], np.uint64)
-    for byte in range(bits):
-        words |= units[:, :, byte].astype(np.uint64) << np.uint64(8 * byte)
-    found = np.empty((*words.shape, 8), np.uint8)
-    for place in range(8):
-        found[:, :, place] = (words >> np.uint64(place * bits)) & np.uint64(2**bits - 1)
-    return np.ascontiguousarray(found.reshape(rows, -1)[:, :count])
+    rows = words.shape[0]
+    found = np.empty((rows, count), np.uint8)
+    step = max(1, _BLOCK // max(count, 1))
+    for row in range(0, rows, step):
+        block = np.ascontiguousarray(words[row : row + step]).view(np.uint8).reshape(-1, 4 * words.shape[1])
+        found[row : row + step] = _apart(block, bits)[:, :count]
+    return found
 
 
 def codes_along_columns(words: NDArray[Any], bits: int, count: int) -> Codes:
     """Codes that are packed along the first axis of 32-bit ``words`` [W, N]: [N, count]."""
-    return codes_of_bit_strings(_bytes(words.T), bits, count)
-
-
-def codes_along_rows(words: NDArray[Any], bits: int, count: int) -> Codes:
-    """Codes that are packed along the rows of 32-bit ``words`` [M, W]: [M, count]."""
-    return codes_of_bit_strings(_bytes(words), bits, count)
+    return codes_along_rows(words.T, bits, count)
 
 
 def codes_by_place(packed: NDArray[Any], bits: int, shifts: tuple[int, ...]) -> Codes:
@@ -59,6 +55,32 @@ def codes_by_place(packed: NDArray[Any], bits: int, shifts: tuple[int, ...]) -> 
     return found.reshape(len(shifts) * packed.shape[0], -1)
 
 
-def _bytes(words: NDArray[Any]) -> Codes:
-    contiguous = np.ascontiguousarray(words)
-    return contiguous.view(np.uint8).reshape(contiguous.shape[0], -1)
+def _apart(data: Codes, bits: int) -> Codes:
+    """The codes of strings of bits [M, bytes], a byte each; some more where the last are cut off by the end."""
+    if bits == 8:
+        return data
+    if bits not in _STEPS:
+        units, places = _units(data, bits), np.arange(8, dtype=np.uint64) * np.uint64(bits)
+        codes: Codes = ((units[:, :, None] >> places) & np.uint64(2**bits - 1)).astype(np.uint8)
+        return codes.reshape(data.shape[0], -1)
+    dtype, steps = _STEPS[bits]
+    kind = np.dtype(dtype)
+    spread = _units(data, kind.itemsize * bits // 8).astype(kind)
+    for shift, mask in steps:
+        spread |= spread << kind.type(shift)
+        spread &= kind.type(mask)
+    return spread.view(np.uint8).reshape(data.shape[0], -1)
+
+
+def _units(data: Codes, size: int) -> NDArray[Any]:
+    """Each ``size`` bytes of a row as an integer, the last of a row filled up with zeros: [M, units]."""
+    if size == 1:
+        return data
+    rows, width = data.shape
+    if width % size:
+        data = np.concatenate([data, np.zeros((rows, -width % size), np.uint8)], axis=1)
+    parts = data.reshape(rows, -1, size)
+    units = parts[:, :, 0].astype(np.uint64)
+    for byte in range(1, size):
+        units |= parts[:, :, byte].astype(np.uint64) << np.uint64(8 * byte)
+    return units
