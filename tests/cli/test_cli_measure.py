@@ -14,6 +14,7 @@ class Engine:
     name: str
     seconds: dict[str, float]
     log: list[str] = field(default_factory=list)
+    core_seconds: float = 0.5
 
     @property
     def variants(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import lutmac
 from lutmac import Model, _native
+from lutmac.cli.energy import NO_COUNTERS
 from lutmac.cli.llama_cpp_peer import LlamaCpp, check_installed, fixed_tokens
 from lutmac.cli.measure import Contestant, Plan, Rates, measure, runs_of
 from lutmac.cli.output import format_bytes, print_table
@@ -24,16 +25,21 @@ class Lutmac:
 
     def __init__(self, model: Model) -> None:
         """model: loaded with room for the longest sequence."""
+        self.core_seconds = 0.0  # of what was measured last
         self._model = model
         self._vocab_size = model.info().vocab_size
 
     def prefill(self, variant: str, threads: int, tokens: int) -> float:
         """Seconds to the first token behind a prompt of that many tokens."""
-        return self._generate(threads, tokens, 1).timings.prefill_seconds
+        timings = self._generate(threads, tokens, 1).timings
+        self.core_seconds = timings.prefill_core_seconds
+        return timings.prefill_seconds
 
     def decode(self, variant: str, threads: int, depth: int, tokens: int) -> float:
         """Seconds for that many tokens after the first one behind max(1, depth) tokens of prompt."""
-        return self._generate(threads, max(1, depth), 1 + tokens).timings.decode_seconds
+        timings = self._generate(threads, max(1, depth), 1 + tokens).timings
+        self.core_seconds = timings.decode_core_seconds
+        return timings.decode_seconds
 
     def _generate(self, threads: int, prompt_tokens: int, max_tokens: int) -> lutmac.Completion:
         self._model.threads = threads
@@ -83,6 +89,17 @@ class Report:
         own = [r for r in self.rates if r.engine == Lutmac.name and (r.phase, r.threads) in peers]
         return [(r, r.median / peers[r.phase, r.threads].median) for r in own]
 
+    def cost_ratios(self) -> list[tuple[Rates, float]]:
+        """lutmac's decode rates, each with how many times the peer's core-seconds per token it takes."""
+        decoded = [r for r in self.rates if r.phase == "decode"]
+        peers = {r.threads: r.core_seconds_per_token for r in decoded if r.engine != Lutmac.name}
+        found = []
+        for rates in decoded:
+            own, peer = rates.core_seconds_per_token, peers.get(rates.threads)
+            if rates.engine == Lutmac.name and own and peer:
+                found.append((rates, own / peer))
+        return found
+
     def as_dict(self) -> dict[str, object]:
         """What --json prints. Rates are tokens per second; bytes per second are model bytes read for them."""
         return {
@@ -93,11 +110,13 @@ class Report:
             "peak_memory_bytes": self.peak_memory_bytes,
             "memory_read_bytes_per_second": {str(count): rate for count, rate in self.memory_read.items()},
             "peer": self.peer_version,
+            "energy_counters": any(rates.joules for rates in self.rates),
             "streams": [vars(rate) for rate in self.streams],
             "entries": [self._entry(rates) for rates in self.rates],
             "ratios": [
                 {"phase": rates.phase, "threads": rates.threads, "ratio": ratio} for rates, ratio in self.ratios()
             ],
+            "core_seconds_ratios": [{"threads": rates.threads, "ratio": ratio} for rates, ratio in self.cost_ratios()],
         }
 
     def _entry(self, rates: Rates) -> dict[str, object]:
@@ -114,6 +133,10 @@ class Report:
         }
         if rates.variant:
             entry["variant"] = rates.variant
+        if rates.core_seconds_per_token is not None:
+            entry["core_seconds_per_token"] = rates.core_seconds_per_token
+        if rates.joules_per_token is not None:
+            entry["joules_per_token"] = rates.joules_per_token
         if rates.phase == "decode":
             speed = rates.median * self.bytes_read(rates)
             entry["bytes_read_per_token"] = self.bytes_read(rates)
@@ -131,12 +154,18 @@ class Report:
         if self.peer_version:
             print(f"peer: {self.peer_version}")
         print()
+        energy = any(rates.joules for rates in self.rates)
         header = ["engine", "phase", "threads", "tokens", "context", "tok/s", "min", "max", "GB/s", "of memory"]
+        header += ["core-ms/tok", "mJ/tok"] if energy else ["core-ms/tok"]
         print_table(header, [self._row(rates) for rates in self.rates], left=2)
+        if not energy:
+            print(NO_COUNTERS)
         if self.peer_version:
             print()
         for rates, ratio in self.ratios():
             print(f"lutmac / llama.cpp, {rates.phase}, {_threads(rates.threads)}: {ratio:.2f}")
+        for rates, ratio in self.cost_ratios():
+            print(f"lutmac / llama.cpp, core-seconds per decoded token, {_threads(rates.threads)}: {ratio:.2f}")
         if self.streams:
             print()
             print_table(["streams", "threads", "tok/s", "of one"], [self._stream_row(rate) for rate in self.streams], 0)
@@ -152,7 +181,9 @@ class Report:
         engine = f"{rates.engine} ({rates.variant})" if rates.variant else rates.engine
         counts = [str(rates.threads), str(rates.tokens), str(rates.depth)]
         figures = [f"{rate:.1f}" for rate in (rates.median, min(rates.samples), max(rates.samples))]
-        return [engine, rates.phase, *counts, *figures, *memory]
+        costs = [rates.core_seconds_per_token] + ([rates.joules_per_token] if any(r.joules for r in self.rates) else [])
+        thousandths = ["" if cost is None else f"{cost * 1e3:.3g}" for cost in costs]
+        return [engine, rates.phase, *counts, *figures, *memory, *thousandths]
 
 
 def run_benchmark(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from lutmac.cli.energy import Stopwatch
 from lutmac.cli.llama_cpp_peer import fixed_tokens
 from lutmac.engine.engine import Engine
 from lutmac.engine.sampler import SamplingParams
@@ -18,13 +18,19 @@ class EngineContestant:
     engine: Engine
     name: str = "lutmac"
     variants: tuple[str, ...] = ("",)
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+
+    @property
+    def core_seconds(self) -> float:
+        """CPU time of what was measured last."""
+        return self.stopwatch.core_seconds
 
     def prefill(self, variant: str, threads: int, tokens: int) -> float:
         """Seconds to the first token behind a prompt of that many tokens."""
         self.engine.threads = threads
-        begin = time.perf_counter()
+        self.stopwatch.start()
         self._run([self._sequence(tokens, 1)])
-        return time.perf_counter() - begin
+        return self.stopwatch.stop()
 
     def decode(self, variant: str, threads: int, depth: int, tokens: int) -> float:
         """Seconds for that many tokens after the first one behind max(1, depth) tokens of prompt."""
@@ -39,10 +45,10 @@ class EngineContestant:
         while any(sequence.length == sequence.prompt_length for sequence in sequences):
             self.engine.step()
         missing = sum(sequence.max_length - sequence.length for sequence in sequences)
-        begin = time.perf_counter()
+        self.stopwatch.start()
         self._finish(sequences)
         # While some prompts were still on their way, the first sequences may have decoded already.
-        return (time.perf_counter() - begin) * streams * tokens / missing
+        return self.stopwatch.stop() * streams * tokens / missing
 
     def _sequence(self, prompt_tokens: int, max_tokens: int) -> Sequence:
         engine = self.engine

@@ -9,10 +9,10 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
-import time
 from pathlib import Path
 from typing import Any
 
+from lutmac.cli.energy import Stopwatch
 from lutmac.errors import CheckpointError, InvalidRequestError
 
 
@@ -54,6 +54,12 @@ class LlamaCpp:
         }
         self.variants = tuple(self._contexts)
         self._cached: dict[str, int] = dict.fromkeys(self._contexts, 0)
+        self._stopwatch = Stopwatch()
+
+    @property
+    def core_seconds(self) -> float:
+        """CPU time of what was measured last."""
+        return self._stopwatch.core_seconds
 
     @property
     def version(self) -> str:
@@ -84,9 +90,9 @@ class LlamaCpp:
     def prefill(self, variant: str, threads: int, tokens: int) -> float:
         """Seconds for a prompt of that many tokens with empty KV memory. variant: "flash" or "plain"."""
         context = self._prepare(variant, threads, keep=0)
-        begin = time.perf_counter()
+        self._stopwatch.start()
         self._decode_prompt(variant, context, tokens)
-        return time.perf_counter() - begin
+        return self._stopwatch.stop()
 
     def decode(self, variant: str, threads: int, depth: int, tokens: int) -> float:
         """Seconds for that many single-token steps behind `depth` tokens (at least one, as every engine here)."""
@@ -96,11 +102,11 @@ class LlamaCpp:
         if keep == 0:
             self._decode_prompt(variant, context, depth)
         token = (self._api.llama_token * 1)(*fixed_tokens(1, self._vocab_size))
-        begin = time.perf_counter()
+        self._stopwatch.start()
         for _ in range(tokens):
             self._check(self._api.llama_decode(context, self._api.llama_batch_get_one(token, 1)))
         self._api.llama_synchronize(context)
-        seconds = time.perf_counter() - begin
+        seconds = self._stopwatch.stop()
         self._cached[variant] = depth + tokens
         return seconds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from lutmac.engine.engine import Engine
@@ -151,13 +151,13 @@ class _Reply:
         self._sequence = sequence
         self._decoder = tokenizer.stream_decoder(prompt=sequence.tokens.tolist())
         self._texts: list[str] = []
-        self._began = perf_counter()
-        self._first_at = 0.0
+        self._began, self._core_began = perf_counter(), process_time()
+        self._first_at = self._core_first_at = 0.0
 
     def take(self) -> str:
         """The text of the next unread token, if there is one."""
         if not self._first_at:
-            self._first_at = perf_counter()
+            self._first_at, self._core_first_at = perf_counter(), process_time()
         if self.read == self._sequence.length:
             return ""
         token = int(self._sequence.tokens[self.read])
@@ -181,6 +181,8 @@ class _Reply:
             prefill_seconds=self._first_at - self._began,
             decode_tokens=drawn - 1,
             decode_seconds=now - self._first_at,
+            prefill_core_seconds=self._core_first_at - self._core_began,
+            decode_core_seconds=process_time() - self._core_first_at,
         )
         assert sequence.sampler is not None
         seed = sequence.sampler.seed

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import Any, Generic, Literal, TypeVar
 
-from lutmac import _native
 from lutmac.checkpoints.gguf import GGUFFile, open_gguf
 from lutmac.engine.engine import Engine
 from lutmac.engine.info import ModelInfo, TensorInfo, bytes_per_token
 from lutmac.engine.model import Model
 from lutmac.engine.resolve import resolve
+from lutmac.engine.tuning import current_tuning
 from lutmac.errors import CheckpointError, InvalidRequestError
 from lutmac.graph.compile import Compiled, Limits, Parameters, compile_graph
 from lutmac.graph.ir import Form, Vector, Weight
@@ -55,9 +55,10 @@ def load(
 ) -> Model:
     """Loads a model from a GGUF file, or by a name that ``lutmac pull`` has obtained.
 
-    threads: default, the cores that the process may use. context: positions of one sequence; default, what the model
-    was trained for, at most 8192. precision: "exact" computes products in float on the dequantised weights. isa: an ISA
-    target to force ("avx512", "avx2", "portable"). max_batch_tokens: tokens that run together in one step.
+    threads: default, one per physical core that the process may use, or what `lutmac tune` found. context: positions of
+    one sequence; default, what the model was trained for, at most 8192. precision: "exact" computes products in float
+    on the dequantised weights. isa: an ISA target to force ("avx512", "avx2", "portable"). max_batch_tokens: tokens
+    that run together in one step.
     progress: called with (bytes done, bytes in all, what).
 
     Raises CheckpointError, UnsupportedModelError, UnsupportedISAError or InvalidRequestError.
@@ -186,7 +187,8 @@ def _checked(
     ):
         if value is not None and not (type(value) is int and low <= value <= high):
             raise InvalidRequestError(f"{name} is {value!r}, expected an integer from {low} to {high}")
-    count = _native.default_threads() if threads is None else threads
+    tuned = current_tuning()
+    count = tuned.thread_count if threads is None else threads
     return LoadOptions(count, context, precision == "exact", target, max_batch_tokens)
 
 

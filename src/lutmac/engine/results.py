@@ -14,12 +14,15 @@ class Timings:
 
     prefill_tokens: prompt tokens that had to run (those kept from earlier turns did not), up to the first new token.
     decode_tokens: tokens that followed the first, the end token included.
+    core seconds: CPU time of the whole process meanwhile, all its threads and replies together.
     """
 
     prefill_tokens: int
     prefill_seconds: float
     decode_tokens: int
     decode_seconds: float
+    prefill_core_seconds: float = 0.0
+    decode_core_seconds: float = 0.0
 
     @property
     def prefill_tokens_per_second(self) -> float:
