@@ -5,10 +5,11 @@
 #include <nanobind/stl/vector.h>
 
 #include "python/bindings.h"
+#include "runtime/cores.h"
 #include "runtime/memory.h"
 #include "runtime/memory_rate.h"
 #include "runtime/targets.h"
-#include "runtime/thread_pool.h"
+#include "runtime/tuning.h"
 
 namespace lutmac {
 
@@ -37,6 +38,12 @@ NB_MODULE(_native, module) {
   module.def("available_targets", [] { return target_names(true); });
   module.def("built_targets", [] { return target_names(false); });
   module.def("default_threads", &default_threads);
+  module.def(
+      "set_tuning",
+      [](int spin_microseconds, int tasks_per_product, int block_kilobytes) {
+        set_tuning({spin_microseconds, tasks_per_product, block_kilobytes});
+      },
+      nb::kw_only(), nb::arg("spin_microseconds"), nb::arg("tasks_per_product"), nb::arg("block_kilobytes"));
   module.def(
       "memory_read_rate",
       [](int threads, int megabytes, int passes) {

@@ -5,15 +5,24 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "runtime/tuning.h"
+
 namespace lutmac {
 namespace {
 
-// Rows that one task of a row-wise operation takes: a claim costs about as much as a tenth of a row.
+// Rows that one task of a row-wise operation takes: a claim costs about as much as a tenth of a row. Where there are few,
+// one each, so that no thread is without.
 constexpr int64_t kRowsPerTask = 4;
+constexpr int64_t kFewRows = 64;
 // Widest row that a fused operation computes on its thread's stack when no later operation reads it as f32.
 constexpr int64_t kStackRow = 65536;
 
-int64_t row_tasks(const Step& step, Rows rows) { return (row_count(step, rows) + kRowsPerTask - 1) / kRowsPerTask; }
+int64_t rows_per_task(int64_t rows) { return rows <= kFewRows ? 1 : kRowsPerTask; }
+
+int64_t row_tasks(const Step& step, Rows rows) {
+  const int64_t count = row_count(step, rows), each = rows_per_task(count);
+  return (count + each - 1) / each;
+}
 
 float* float_row(const Step& step, int64_t buffer, int64_t width, int64_t row) {
   return reinterpret_cast<float*>(step.arena + buffer + row * form_stride(Form::plain, width));
@@ -21,14 +30,10 @@ float* float_row(const Step& step, int64_t buffer, int64_t width, int64_t row) {
 
 int64_t float_stride(int64_t width) { return form_stride(Form::plain, width) / 4; }
 
-// A claim costs about a tenth of a small tile, and no thread should wait long for another's last task: each product is
-// cut into about this many tasks.
-constexpr int64_t kTasksPerProduct = 24;
-
 template <typename Function>
 void for_rows(const Step& step, Rows rows, int64_t task, Function&& function) {
-  const int64_t end = std::min(row_count(step, rows), (task + 1) * kRowsPerTask);
-  for (int64_t row = task * kRowsPerTask; row < end; ++row) function(row);
+  const int64_t count = row_count(step, rows), each = rows_per_task(count), end = std::min(count, (task + 1) * each);
+  for (int64_t row = task * each; row < end; ++row) function(row);
 }
 
 [[gnu::noinline]] void prepare_in_order(const Kernels& kernels, const FormBuffer& form, const float* values,
@@ -83,9 +88,9 @@ float* RowOutput::row(const Step& step, int64_t row, float* scratch) const {
   return out_ >= 0 ? float_row(step, out_, width_, row) : scratch;
 }
 
-void RowOutput::finish(const Step& step, int64_t row, const float* values) const {
+void RowOutput::finish(uint8_t* arena, int64_t row, const float* values) const {
   for (const FormBuffer& form : forms_) {
-    uint8_t* out = step.arena + form.offset + row * form_stride(form.form, width_);
+    uint8_t* out = arena + form.offset + row * form_stride(form.form, width_);
     if (form.order.empty()) {
       kernels_->prepare(form.form, values, width_, out);
     } else {
@@ -94,49 +99,60 @@ void RowOutput::finish(const Step& step, int64_t row, const float* values) const
   }
 }
 
-Norm::Norm(const TargetEntry& target, Rows rows, int64_t x, std::vector<float> weight, float weight_bias, float eps,
-           RowOutput output)
-    : ops_(target.ops),
-      rows_(rows),
-      x_(x),
-      weight_(std::move(weight)),
-      weight_bias_(weight_bias),
-      eps_(eps),
-      output_(std::move(output)) {}
+RowOperation::RowOperation(Rows rows, std::vector<int64_t> inputs, RowOutput output)
+    : rows_(rows), inputs_(std::move(inputs)), output_(std::move(output)) {}
 
-int64_t Norm::tasks(const Step& step, int) const { return row_tasks(step, rows_); }
-
-void Norm::run(const Step& step, int, int64_t task) const {
-  alignas(64) float scratch[kStackRow];
-  const int64_t width = output_.width();
-  for_rows(step, rows_, task, [&](int64_t row) {
-    float* out = output_.row(step, row, scratch);
-    ops_->rms_norm(float_row(step, x_, width, row), weight_.data(), weight_bias_, eps_, static_cast<int>(width), out);
-    output_.finish(step, row, out);
-  });
+int64_t RowOperation::tasks(const Step& step, int) const {
+  return taken_over_ && row_count(step, rows_) == 1 ? 0 : row_tasks(step, rows_);
 }
 
-int64_t Prepare::tasks(const Step& step, int) const { return row_tasks(step, rows_); }
+void RowOperation::run(const Step& step, int, int64_t task) const {
+  for_rows(step, rows_, task, [&](int64_t row) { compute(step, row, step.arena); });
+}
 
-void Prepare::run(const Step& step, int, int64_t task) const {
-  for_rows(step, rows_, task, [&](int64_t row) { output_.finish(step, row, float_row(step, x_, output_.width(), row)); });
+bool RowOperation::writes_form(int64_t offset) const {
+  const std::vector<FormBuffer>& forms = output_.forms();
+  return std::any_of(forms.begin(), forms.end(), [&](const FormBuffer& form) { return form.offset == offset; });
+}
+
+bool RowOperation::reads(int64_t begin, int64_t bytes) const {
+  const int64_t input_bytes = form_stride(Form::plain, output_.width());
+  return std::any_of(inputs_.begin(), inputs_.end(),
+                     [&](int64_t input) { return begin < input + input_bytes && input < begin + bytes; });
+}
+
+Norm::Norm(const TargetEntry& target, Rows rows, int64_t x, std::vector<float> weight, float weight_bias, float eps,
+           RowOutput output)
+    : RowOperation(rows, {x}, std::move(output)),
+      ops_(target.ops),
+      weight_(std::move(weight)),
+      weight_bias_(weight_bias),
+      eps_(eps) {}
+
+void Norm::compute(const Step& step, int64_t row, uint8_t* form_arena) const {
+  alignas(64) float scratch[kStackRow];
+  const int64_t width = output_.width();
+  float* out = output_.row(step, row, scratch);
+  const float* x = float_row(step, inputs_[0], width, row);
+  ops_->rms_norm(x, weight_.data(), weight_bias_, eps_, static_cast<int>(width), out);
+  output_.finish(form_arena, row, out);
+}
+
+void Prepare::compute(const Step& step, int64_t row, uint8_t* form_arena) const {
+  output_.finish(form_arena, row, float_row(step, inputs_[0], output_.width(), row));
 }
 
 GatedActivation::GatedActivation(const TargetEntry& target, Rows rows, Activation kind, int64_t gate, int64_t up,
                                  RowOutput output)
-    : ops_(target.ops), rows_(rows), kind_(kind), gate_(gate), up_(up), output_(std::move(output)) {}
+    : RowOperation(rows, {gate, up}, std::move(output)), ops_(target.ops), kind_(kind) {}
 
-int64_t GatedActivation::tasks(const Step& step, int) const { return row_tasks(step, rows_); }
-
-void GatedActivation::run(const Step& step, int, int64_t task) const {
+void GatedActivation::compute(const Step& step, int64_t row, uint8_t* form_arena) const {
   alignas(64) float scratch[kStackRow];
   const int64_t width = output_.width();
-  for_rows(step, rows_, task, [&](int64_t row) {
-    float* out = output_.row(step, row, scratch);
-    ops_->gated_activation(kind_, float_row(step, gate_, width, row), float_row(step, up_, width, row),
-                           static_cast<int>(width), out);
-    output_.finish(step, row, out);
-  });
+  float* out = output_.row(step, row, scratch);
+  const float *gate = float_row(step, inputs_[0], width, row), *up = float_row(step, inputs_[1], width, row);
+  ops_->gated_activation(kind_, gate, up, static_cast<int>(width), out);
+  output_.finish(form_arena, row, out);
 }
 
 Matmul::Matmul(Rows rows, std::vector<Product> products, bool exact, float softcap)
@@ -145,7 +161,7 @@ Matmul::Matmul(Rows rows, std::vector<Product> products, bool exact, float softc
   for (const Product& product : products_) {
     const Form form = exact ? Form::plain : product.matrix->form();
     const int64_t x_stride = form_stride(form, product.matrix->columns());
-    const int64_t tiles = product.matrix->tiles(), task_tiles = std::max<int64_t>(1, tiles / kTasksPerProduct);
+    const int64_t tiles = product.matrix->tiles(), task_tiles = std::max<int64_t>(1, tiles / tuning().tasks_per_product);
     shares_.push_back({tasks_per_block_, task_tiles, x_stride});
     tasks_per_block_ += (tiles + task_tiles - 1) / task_tiles;
     block_tokens_ = std::min(block_tokens_, tokens_per_task(x_stride));
@@ -154,6 +170,33 @@ Matmul::Matmul(Rows rows, std::vector<Product> products, bool exact, float softc
 
 int64_t Matmul::tasks(const Step& step, int) const {
   return (row_count(step, rows_) + block_tokens_ - 1) / block_tokens_ * tasks_per_block_;
+}
+
+bool Matmul::reads_form(int64_t offset) const {
+  return !exact_ && std::any_of(products_.begin(), products_.end(), [&](const Product& p) { return p.x == offset; });
+}
+
+// All forms must come from there, and none may be read again further on. No product may write over what they are made
+// of, for a thread may be late in making its own.
+void Matmul::follow(Operation& before, std::span<const std::unique_ptr<Operation>> after) {
+  auto* rows = dynamic_cast<RowOperation*>(&before);
+  if (rows == nullptr || exact_ || rows->rows() != rows_ || !rows->output().only_forms()) return;
+  for (const Product& product : products_) {
+    if (!rows->writes_form(product.x)) return;
+    if (!product.to_logits && rows->reads(product.y, form_stride(Form::plain, product.matrix->rows()))) return;
+  }
+  for (const FormBuffer& form : rows->output().forms()) {
+    for (const auto& later : after) {
+      if (later->reads_form(form.offset)) return;
+      if (later->writes_form(form.offset)) break;
+    }
+  }
+  rows->take_over();
+  taken_over_ = rows;
+}
+
+void Matmul::begin(const Step& step) const {
+  if (taken_over_ && row_count(step, rows_) == 1) taken_over_->run_own(step);
 }
 
 void Matmul::run(const Step& step, int, int64_t task) const {
@@ -169,7 +212,7 @@ void Matmul::run(const Step& step, int, int64_t task) const {
   const int64_t token_end = std::min(row_count(step, rows_), token_begin + block_tokens_);
   const int64_t rows = product.matrix->rows();
   MatmulArgs args;
-  args.x = step.arena + product.x;
+  args.x = (taken_over_ && row_count(step, rows_) == 1 ? step.own_arena : step.arena) + product.x;
   args.x_stride = share.x_stride;
   args.y = product.to_logits ? step.logits : reinterpret_cast<float*>(step.arena + product.y);
   args.y_stride = product.to_logits ? rows : float_stride(rows);

@@ -44,8 +44,10 @@ class RowOutput {
   RowOutput(const Kernels* kernels, int64_t width, int64_t out, std::vector<FormBuffer> forms);
   // Where row `row` is to be computed: the f32 output, or scratch of the calling thread.
   float* row(const Step& step, int64_t row, float* scratch) const;
-  void finish(const Step& step, int64_t row, const float* values) const;
+  void finish(uint8_t* arena, int64_t row, const float* values) const;
   int64_t width() const { return width_; }
+  bool only_forms() const { return out_ < 0; }
+  const std::vector<FormBuffer>& forms() const { return forms_; }
 
  private:
   const Kernels* kernels_;
@@ -53,46 +55,61 @@ class RowOutput {
   std::vector<FormBuffer> forms_;
 };
 
-class Norm final : public Operation {
+// An operation that works on each row for itself. A product that follows and alone reads its forms takes it over for
+// steps of one row: see program.h.
+class RowOperation : public Operation {
+ public:
+  RowOperation(Rows rows, std::vector<int64_t> inputs, RowOutput output);
+  int64_t tasks(const Step& step, int phase) const override;
+  void run(const Step& step, int phase, int64_t task) const override;
+  bool writes_form(int64_t offset) const override;
+  const RowOutput& output() const { return output_; }
+  Rows rows() const { return rows_; }
+  // Whether it reads f32 rows of the buffer that lies at `begin` and is one row of `bytes` long.
+  bool reads(int64_t begin, int64_t bytes) const;
+  void take_over() { taken_over_ = true; }
+  // The only row's forms, to the thread's own arena.
+  void run_own(const Step& step) const { compute(step, 0, step.own_arena); }
+
+ protected:
+  virtual void compute(const Step& step, int64_t row, uint8_t* form_arena) const = 0;
+
+  Rows rows_;
+  std::vector<int64_t> inputs_;
+  RowOutput output_;
+  bool taken_over_ = false;
+};
+
+class Norm final : public RowOperation {
  public:
   Norm(const TargetEntry& target, Rows rows, int64_t x, std::vector<float> weight, float weight_bias, float eps,
        RowOutput output);
-  int64_t tasks(const Step& step, int phase) const override;
-  void run(const Step& step, int phase, int64_t task) const override;
 
  private:
+  void compute(const Step& step, int64_t row, uint8_t* form_arena) const override;
+
   const Ops* ops_;
-  Rows rows_;
-  int64_t x_;
   std::vector<float> weight_;
   float weight_bias_, eps_;
-  RowOutput output_;
 };
 
-class Prepare final : public Operation {
+class Prepare final : public RowOperation {
  public:
-  Prepare(Rows rows, int64_t x, RowOutput output) : rows_(rows), x_(x), output_(std::move(output)) {}
-  int64_t tasks(const Step& step, int phase) const override;
-  void run(const Step& step, int phase, int64_t task) const override;
+  Prepare(Rows rows, int64_t x, RowOutput output) : RowOperation(rows, {x}, std::move(output)) {}
 
  private:
-  Rows rows_;
-  int64_t x_;
-  RowOutput output_;
+  void compute(const Step& step, int64_t row, uint8_t* form_arena) const override;
 };
 
-class GatedActivation final : public Operation {
+class GatedActivation final : public RowOperation {
  public:
   GatedActivation(const TargetEntry& target, Rows rows, Activation kind, int64_t gate, int64_t up, RowOutput output);
-  int64_t tasks(const Step& step, int phase) const override;
-  void run(const Step& step, int phase, int64_t task) const override;
 
  private:
+  void compute(const Step& step, int64_t row, uint8_t* form_arena) const override;
+
   const Ops* ops_;
-  Rows rows_;
   Activation kind_;
-  int64_t gate_, up_;
-  RowOutput output_;
 };
 
 struct Product {
@@ -108,6 +125,9 @@ class Matmul final : public Operation {
  public:
   Matmul(Rows rows, std::vector<Product> products, bool exact, float softcap = 0.0f);
   int64_t tasks(const Step& step, int phase) const override;
+  bool reads_form(int64_t offset) const override;
+  void follow(Operation& before, std::span<const std::unique_ptr<Operation>> after) override;
+  void begin(const Step& step) const override;
   void run(const Step& step, int phase, int64_t task) const override;
 
  private:
@@ -122,6 +142,7 @@ class Matmul final : public Operation {
   int64_t tasks_per_block_ = 0, block_tokens_;
   bool exact_;
   float softcap_;
+  const RowOperation* taken_over_ = nullptr;  // makes the forms of all products, and for steps of one row in begin()
 };
 
 // Cosines and sines of every token of the step, for all layers whose rope is the same.

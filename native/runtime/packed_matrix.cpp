@@ -8,6 +8,7 @@
 
 #include "runtime/codebook.h"
 #include "runtime/random.h"
+#include "runtime/tuning.h"
 
 namespace lutmac {
 namespace {
@@ -271,10 +272,9 @@ void PackedMatrix::matmul(const MatmulArgs& args, bool exact, int64_t tile_begin
 }
 
 int64_t tokens_per_task(int64_t x_stride) {
-  // Half of a 1 MB L2 cache: the other half is for the weights that stream by. Multiples of 32 keep the kernels' blocks
-  // of tokens full.
-  constexpr int64_t kCacheBytes = 512 << 10;
-  return std::max<int64_t>(32, kCacheBytes / x_stride / 32 * 32);
+  // Multiples of 32 keep the kernels' blocks of tokens full.
+  const int64_t cache_bytes = int64_t{tuning().block_kilobytes} << 10;
+  return std::max<int64_t>(32, cache_bytes / x_stride / 32 * 32);
 }
 
 }  // namespace lutmac

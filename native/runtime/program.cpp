@@ -63,15 +63,41 @@ void Program::reserve_scratch(int64_t bytes) {
   step_.scratch_bytes = bytes;
 }
 
-void Program::walk() {
+void Program::prepare_walk(int threads) {
+  size_t phases = 0;
+  for (const auto& operation : operations_) phases += static_cast<size_t>(operation->phases());
+  if (progress_.size() != phases) {
+    progress_ = std::vector<Progress>(phases);
+    const std::span all(operations_);
+    for (size_t i = 1; i < all.size(); ++i) all[i]->follow(*all[i - 1], all.subspan(i + 1));
+  }
+  for (Progress& progress : progress_) {
+    progress.claimed.store(0, std::memory_order_relaxed);
+    progress.done.store(0, std::memory_order_relaxed);
+  }
+  // Of a thread's own arena one row of each form is ever written: small pages.
+  while (static_cast<int>(own_arenas_.size()) < threads - 1) {
+    own_arenas_.push_back(std::make_unique<Mapping>(static_cast<size_t>(arena_bytes_), false));
+  }
+  if (static_cast<int>(steps_.size()) < threads) steps_.resize(threads);
+  for (int thread = 0; thread < threads; ++thread) {
+    steps_[thread] = step_;
+    steps_[thread].own_arena = thread == 0 ? step_.arena : own_arenas_[thread - 1]->data();
+  }
+}
+
+void Program::walk(int thread) {
+  const Step& step = steps_[thread];
   Progress* progress = progress_.data();
   for (const auto& operation : operations_) {
     const int phases = operation->phases();
     for (int phase = 0; phase < phases; ++phase, ++progress) {
-      const uint32_t tasks = static_cast<uint32_t>(operation->tasks(step_, phase));
+      const uint32_t tasks = static_cast<uint32_t>(operation->tasks(step, phase));
+      if (tasks == 0) continue;
       uint32_t own = 0;
       for (int64_t task; (task = progress->claimed.fetch_add(1, std::memory_order_relaxed)) < tasks; ++own) {
-        operation->run(step_, phase, task);
+        if (own == 0) operation->begin(step);
+        operation->run(step, phase, task);
       }
       if (own > 0 && progress->done.fetch_add(own, std::memory_order_acq_rel) + own == tasks) {
         progress->done.notify_all();
@@ -101,14 +127,8 @@ void Program::step(const Cache& cache, const Input& input, int threads) {
   step_.cache = &cache;
   step_.logits = input.logits;
 
-  size_t phases = 0;
-  for (const auto& operation : operations_) phases += static_cast<size_t>(operation->phases());
-  if (progress_.size() != phases) progress_ = std::vector<Progress>(phases);
-  for (Progress& progress : progress_) {
-    progress.claimed.store(0, std::memory_order_relaxed);
-    progress.done.store(0, std::memory_order_relaxed);
-  }
-  auto job = [this](int) { walk(); };
+  prepare_walk(threads);
+  auto job = [this](int thread) { walk(thread); };
   ThreadPool::instance().run(threads, job);
 }
 

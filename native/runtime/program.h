@@ -3,10 +3,15 @@
 // Every thread walks the whole list. An operation is one or two phases, a phase is tasks claimed from a counter, and the
 // next phase begins when all its tasks are done: not when all threads arrive, so one that another process keeps from
 // running holds nobody up while it has no task. Nothing is allocated while a step runs.
+//
+// Where a step has one row, what turns it into a form for a product (norm, activation, preparation) is no phase of its
+// own: each thread that has tasks of the product makes its own copy of the form first. The others would only wait for it
+// and fetch it from the maker's cache.
 #pragma once
 
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "ops/ops.h"
@@ -41,6 +46,7 @@ class Cache {
 struct Step {
   Batch batch;
   uint8_t* arena = nullptr;
+  uint8_t* own_arena = nullptr;  // the calling thread's, in which it keeps fused forms at the offsets that `arena` has
   const Cache* cache = nullptr;
   std::vector<LayerCache> groups;  // per cache group: block table and stride; base is the layer's
   float* logits = nullptr;         // [num_output_rows, vocab]
@@ -61,6 +67,13 @@ class Operation {
   virtual int phases() const { return 1; }
   // The number of tasks of a phase: every thread asks, and all get the same answer.
   virtual int64_t tasks(const Step& step, int phase) const = 0;
+  // What a thread does before the first task that it claims of a phase.
+  virtual void begin(const Step&) const {}
+  // Whether it takes a prepared form from this place of the arena, and whether it puts one there.
+  virtual bool reads_form(int64_t) const { return false; }
+  virtual bool writes_form(int64_t) const { return false; }
+  // Told of the operation before this one and of those behind it, once, before the first step.
+  virtual void follow(Operation&, std::span<const std::unique_ptr<Operation>>) {}
   virtual void run(const Step& step, int phase, int64_t task) const = 0;
 };
 
@@ -99,7 +112,8 @@ class Program {
   void step(const Cache& cache, const Input& input, int threads);
 
  private:
-  void walk();
+  void prepare_walk(int threads);
+  void walk(int thread);
 
   const TargetEntry& target_;
   struct CachedLayer {
@@ -119,7 +133,9 @@ class Program {
     std::atomic<uint32_t> done{0};
   };
   std::vector<Progress> progress_;
+  std::vector<std::unique_ptr<Mapping>> own_arenas_;  // of threads 1 and up
   Step step_;
+  std::vector<Step> steps_;  // step_ as each thread sees it
   std::mutex mutex_;
 };
 

@@ -1,15 +1,11 @@
 #include "runtime/thread_pool.h"
 
-#include <sched.h>
+#include <pthread.h>
 #include <signal.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <set>
-#include <string>
-#include <utility>
+#include <thread>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -21,16 +17,18 @@ namespace {
 void relax() {
 #if defined(__x86_64__)
   _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb" ::: "memory");  // `yield` does nothing on most cores; this one waits for some tens of cycles
 #endif
 }
 
-// Longer than any imbalance between operations of a step, shorter than a scheduler's time slice.
-constexpr std::chrono::microseconds kSpin{50};
+std::atomic<int> spin_for{kMaxSpinMicroseconds};
 
 // Calls done() until it is true, or the time for spinning is over.
 template <typename Done>
 bool spin(Done done) {
-  const auto deadline = std::chrono::steady_clock::now() + kSpin;
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::microseconds(spin_for.load(std::memory_order_relaxed));
   do {
     for (int i = 0; i < 32; ++i) {
       if (done()) return true;
@@ -40,77 +38,62 @@ bool spin(Done done) {
   return false;
 }
 
-void wait_for_change(const std::atomic<uint32_t>& value, uint32_t old) {
-  if (spin([&] { return value.load(std::memory_order_acquire) != old; })) return;
-  value.wait(old, std::memory_order_acquire);
-}
-
-// cpu.max of cgroup v2 ("max" or microseconds per period): whole cores, at least 1; 0 when there is no quota.
-int quota_cores() {
-  FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r");
-  if (!file) return 0;
-  char quota[32] = {};
-  long long period = 0;
-  const int fields = std::fscanf(file, "%31s %lld", quota, &period);
-  std::fclose(file);
-  if (fields != 2 || period <= 0 || quota[0] == 'm') return 0;
-  const long long microseconds = std::atoll(quota);
-  return microseconds > 0 ? static_cast<int>(std::max(1LL, microseconds / period)) : 0;
-}
-
-// First core listed as this one's hyperthread siblings: one number per physical core.
-int first_sibling(int cpu) {
-  const std::string path = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list";
-  FILE* file = std::fopen(path.c_str(), "r");
-  int first = cpu;
-  if (file) {
-    if (std::fscanf(file, "%d", &first) != 1) first = cpu;
-    std::fclose(file);
-  }
-  return first;
-}
+std::atomic<ThreadPool*> the_pool{nullptr};
 
 }  // namespace
 
+void set_spin_microseconds(int microseconds) {
+  spin_for.store(std::clamp(microseconds, 0, kMaxSpinMicroseconds), std::memory_order_relaxed);
+}
+
+int spin_microseconds() { return spin_for.load(std::memory_order_relaxed); }
+
 void wait_until(const std::atomic<uint32_t>& value, uint32_t wanted) {
+  if (value.load(std::memory_order_acquire) == wanted) return;
   if (spin([&] { return value.load(std::memory_order_acquire) == wanted; })) return;
   for (uint32_t now; (now = value.load(std::memory_order_acquire)) != wanted;) {
     value.wait(now, std::memory_order_acquire);
   }
 }
 
+// A pool is never destroyed: its workers sleep until the process ends, and in a forked child there is nobody to join.
 ThreadPool& ThreadPool::instance() {
-  static ThreadPool pool;
-  return pool;
-}
-
-ThreadPool::~ThreadPool() {
-  stop_.store(true, std::memory_order_release);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
-  for (auto& worker : workers_) worker.join();
+  if (ThreadPool* pool = the_pool.load(std::memory_order_acquire)) return *pool;
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { the_pool.store(nullptr); });
+  (void)registered;
+  auto* made = new ThreadPool;
+  ThreadPool* found = nullptr;
+  if (the_pool.compare_exchange_strong(found, made)) return *made;
+  delete made;  // another thread was first
+  return *found;
 }
 
 void ThreadPool::grow(int count) {
-  while (static_cast<int>(workers_.size()) < count - 1) {
-    const int thread = static_cast<int>(workers_.size()) + 1;
-    // The generation is read here, under the job lock: a worker that starts late must not miss the next job.
-    const uint32_t seen = generation_.load(std::memory_order_relaxed);
-    workers_.emplace_back([this, thread, seen] { work(thread, seen); });
-  }
+  // Signals are for the threads that know what to do with them: Ctrl-C must wake Python's main thread.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  for (; workers_ < count - 1; ++workers_) std::thread([this, thread = workers_ + 1] { work(thread); }).detach();
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-void ThreadPool::work(int thread, uint32_t seen) {
-  // Signals are for the threads that know what to do with them: Ctrl-C must wake Python's main thread.
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+void ThreadPool::work(int thread) {
+  uint32_t last = 1;  // the job that this thread was in before, or has nothing to do in
   for (;;) {
-    wait_for_change(generation_, seen);
-    if (stop_.load(std::memory_order_acquire)) return;
-    ++seen;
-    if (thread < active_) job_(context_, thread);
-    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_all();
+    uint32_t number = 0;
+    const auto open = [&] {
+      number = job_number_.load(std::memory_order_acquire);
+      return number % 2 == 0 && number != last;
+    };
+    while (!spin(open) && !open()) job_number_.wait(number, std::memory_order_acquire);
+    // Either the caller, who closes the job and then looks who is inside, sees this thread, or this thread sees the job
+    // closed: both need one order of all four accesses.
+    inside_.fetch_add(1, std::memory_order_seq_cst);
+    if (job_number_.load(std::memory_order_seq_cst) == number) {
+      last = number;
+      if (thread < active_) job_(context_, thread);
+    }
+    if (inside_.fetch_sub(1, std::memory_order_acq_rel) == 1) inside_.notify_all();
   }
 }
 
@@ -124,25 +107,11 @@ void ThreadPool::run(int count, void (*job)(void*, int), void* context) {
   active_ = count;
   job_ = job;
   context_ = context;
-  running_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
+  job_number_.fetch_add(1, std::memory_order_seq_cst);
+  job_number_.notify_all();
   job(context, 0);
-  wait_until(running_, 0);
-}
-
-int default_threads() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  std::set<int> cores;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) {
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (CPU_ISSET(cpu, &set)) cores.insert(first_sibling(cpu));
-    }
-  }
-  int count = cores.empty() ? static_cast<int>(std::thread::hardware_concurrency()) : static_cast<int>(cores.size());
-  if (const int quota = quota_cores()) count = std::min(count, quota);
-  return std::max(count, 1);
+  job_number_.fetch_add(1, std::memory_order_seq_cst);
+  wait_until(inside_, 0);
 }
 
 }  // namespace lutmac

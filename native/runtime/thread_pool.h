@@ -4,10 +4,16 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
-#include <thread>
-#include <vector>
 
 namespace lutmac {
+
+// A waiting thread spins for at most so long, and then sleeps: longer than any imbalance between operations of a step,
+// shorter than a scheduler's time slice.
+inline constexpr int kMaxSpinMicroseconds = 50;
+
+// How long waiting threads of this process spin; 0 to kMaxSpinMicroseconds, which is where it starts.
+void set_spin_microseconds(int microseconds);
+int spin_microseconds();
 
 // Waits until value is `wanted`: spins briefly, then sleeps, for another process may hold the core of whoever is to
 // change it. Whoever changes it calls notify_all.
@@ -15,10 +21,13 @@ void wait_until(const std::atomic<uint32_t>& value, uint32_t wanted);
 
 class ThreadPool {
  public:
+  // The process's pool. Made anew in a forked child, which has none of its parent's threads; a job that ran while
+  // another thread forked is not continued there.
   static ThreadPool& instance();
 
-  // Runs job(context, thread) on threads 0 .. count-1, thread 0 being the caller's; returns when all are done.
-  // Jobs of several callers queue.
+  // Runs job(context, thread) on thread 0, the caller's, and on as many of threads 1 .. count-1 as come before thread 0
+  // is through; returns when all that came are done. So a job is work claimed from a counter, and one whose threads
+  // another process keeps from running is done by those that do run. Jobs of several callers queue.
   void run(int count, void (*job)(void* context, int thread), void* context);
 
   // The same for a callable. Tasks must not throw.
@@ -38,24 +47,19 @@ class ThreadPool {
     run(threads, claim);
   }
 
-  ~ThreadPool();
-
  private:
   ThreadPool() = default;
-  void work(int thread, uint32_t seen);
+  void work(int thread);
   void grow(int count);
 
-  std::mutex job_mutex_;  // one job at a time
-  std::vector<std::thread> workers_;
-  std::atomic<uint32_t> generation_{0};
-  std::atomic<uint32_t> running_{0};  // workers that have yet to finish the current job
-  std::atomic<bool> stop_{false};
+  // Even: the job of that number is open, and threads may enter; odd: closed.
+  std::atomic<uint32_t> job_number_{1};
+  alignas(64) std::atomic<uint32_t> inside_{0};  // workers that have entered the job, or are about to see it closed
+  alignas(64) std::mutex job_mutex_;             // one job at a time
+  int workers_ = 0;
   int active_ = 0;  // threads of the current job
   void (*job_)(void*, int) = nullptr;
   void* context_ = nullptr;
 };
-
-// Cores that affinity and the cgroup's quota allow.
-int default_threads();
 
 }  // namespace lutmac

@@ -16,7 +16,10 @@ def built_targets() -> list[str]:
     """ISA targets that this build holds, best first."""
 
 def default_threads() -> int:
-    """Cores that the process may use: affinity and cgroup quota considered."""
+    """One per physical core that the process may use: affinity and cgroup quota considered."""
+
+def set_tuning(*, spin_microseconds: int, tasks_per_product: int, block_kilobytes: int) -> None:
+    """How programs made from now on are cut into tasks, and how long waiting threads spin (0 to 50)."""
 
 def memory_read_rate(threads: int, megabytes: int, passes: int) -> float:
     """Best rate, in bytes per second, of reading a buffer of that size with that many threads."""

@@ -2,7 +2,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lutmac.cli.measure import Plan, Span, measure, runs_of
+from lutmac.cli.measure import Plan, measure, runs_of
+from lutmac.cli.stopwatch import Span
 
 PLAN = Plan(prompt_tokens=100, decode_tokens=10, depth=0, repeat=3)
 

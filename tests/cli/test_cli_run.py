@@ -12,9 +12,9 @@ STORY = ["Once", "--raw", "--temperature", "0", "--max-tokens", "4000"]
 
 
 def test_a_reply_goes_to_stdout_and_its_figures_to_stderr(lutmac, smollm2_path):
-    result = lutmac("run", smollm2_path, "What is the capital of France?", "--temperature", 0, "--max-tokens", 8)
+    result = lutmac("run", smollm2_path, "What is the capital of Japan?", "--temperature", 0, "--max-tokens", 8)
     assert result.returncode == 0
-    assert result.stdout == "The capital of France is Paris.\n"
+    assert result.stdout == "The capital of Japan is Tokyo.\n"
     assert result.stderr.count("\n") == 1
     assert result.stderr.count("tok/s") == 2
 

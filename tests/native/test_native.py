@@ -1,4 +1,4 @@
-"""Builds and runs the native test programs: kernels, operations and sampler against references in double precision."""
+"""Builds and runs the native test programs: kernels, operations, sampler against references in double; threads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def native_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", ["kernels_test", "ops_test", "sampler_test"])
+@pytest.mark.parametrize("program", ["kernels_test", "ops_test", "sampler_test", "threads_test"])
 def test_native_program_passes(native_build: Path, program: str) -> None:
     result = subprocess.run([native_build / program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr

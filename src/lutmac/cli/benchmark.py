@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import lutmac
 from lutmac import _native
+from lutmac.cli.energy import NO_COUNTERS
 from lutmac.cli.engine_contestant import EngineContestant
 from lutmac.cli.llama_cpp_peer import LlamaCpp, check_installed
 from lutmac.cli.measure import Contestant, Plan, Rates, measure, runs_of
@@ -63,6 +64,13 @@ class Report:
         own = [r for r in self.rates if r.engine == LUTMAC and (r.phase, r.threads) in peers]
         return [(r, r.median / peers[r.phase, r.threads].median) for r in own]
 
+    def cost_ratios(self) -> list[tuple[Rates, float]]:
+        """lutmac's decode rates, each with how many times the peer's core-seconds per token it takes."""
+        decoded = [r for r in self.rates if r.phase == "decode"]
+        peers = {r.threads: r.core_seconds_per_token for r in decoded if r.engine != LUTMAC}
+        own = [r for r in decoded if r.engine == LUTMAC and r.threads in peers]
+        return [(r, r.core_seconds_per_token / peers[r.threads]) for r in own]
+
     def as_dict(self) -> dict[str, object]:
         """What --json prints. Rates are tokens per second; bytes per second are model bytes read for them."""
         return {
@@ -74,11 +82,13 @@ class Report:
             "peak_memory_bytes": self.peak_memory_bytes,
             "memory_read_bytes_per_second": {str(count): rate for count, rate in self.memory_read.items()},
             "peer": self.peer_version,
+            "energy_counters": any(rates.joules for rates in self.rates),
             "streams": [vars(rate) for rate in self.streams],
             "entries": [self._entry(rates) for rates in self.rates],
             "ratios": [
                 {"phase": rates.phase, "threads": rates.threads, "ratio": ratio} for rates, ratio in self.ratios()
             ],
+            "core_seconds_ratios": [{"threads": rates.threads, "ratio": ratio} for rates, ratio in self.cost_ratios()],
         }
 
     def _entry(self, rates: Rates) -> dict[str, object]:
@@ -94,6 +104,8 @@ class Report:
             "samples": list(rates.samples),
             "core_seconds_per_token": rates.core_seconds_per_token,
         }
+        if rates.joules_per_token is not None:
+            entry["joules_per_token"] = rates.joules_per_token
         if rates.variant:
             entry["variant"] = rates.variant
         if rates.phase == "decode":
@@ -126,11 +138,18 @@ class Report:
             "GB/s",
             "of memory",
         ]
+        energy = any(rates.joules for rates in self.rates)
+        if energy:
+            header.append("J/tok")
         print_table(header, [self._row(rates) for rates in self.rates], left=2)
+        if not energy:
+            print(NO_COUNTERS)
         if self.peer_version:
             print()
         for rates, ratio in self.ratios():
             print(f"lutmac / llama.cpp, {rates.phase}, {_threads(rates.threads)}: {ratio:.2f}")
+        for rates, ratio in self.cost_ratios():
+            print(f"lutmac / llama.cpp, core-seconds per decoded token, {_threads(rates.threads)}: {ratio:.2f}")
         if self.streams:
             print()
             print_table(["streams", "threads", "tok/s", "of one"], [self._stream_row(rate) for rate in self.streams], 0)
@@ -143,10 +162,11 @@ class Report:
         speed = rates.median * self.bytes_read(rates)
         fraction = speed / self.memory_read[rates.threads]
         memory = [f"{speed / 1e9:.1f}", f"{fraction:.0%}"] if rates.phase == "decode" else ["", ""]
+        energy = [] if rates.joules_per_token is None else [f"{rates.joules_per_token:.3g}"]
         engine = f"{rates.engine} ({rates.variant})" if rates.variant else rates.engine
         counts = [str(rates.threads), str(rates.tokens), str(rates.depth)]
         figures = [f"{rate:.1f}" for rate in (rates.median, min(rates.samples), max(rates.samples))]
-        return [engine, rates.phase, *counts, *figures, f"{rates.core_seconds_per_token:.4f}", *memory]
+        return [engine, rates.phase, *counts, *figures, f"{rates.core_seconds_per_token:.4f}", *memory, *energy]
 
 
 def run_benchmark(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lutmac.cli.llama_cpp_peer import fixed_tokens
-from lutmac.cli.measure import Span, Stopwatch
+from lutmac.cli.stopwatch import Span, Stopwatch
 from lutmac.engine.engine import Engine
 from lutmac.engine.sampler import SamplingParams
 from lutmac.engine.sequence import Sequence
@@ -41,9 +41,8 @@ class EngineContestant:
         missing = sum(sequence.max_length - sequence.length for sequence in sequences)
         watch = Stopwatch()
         self._finish(sequences)
-        span, share = watch.read(), streams * tokens / missing
         # While some prompts were still on their way, the first sequences may have decoded already.
-        return Span(span.seconds * share, span.core_seconds * share)
+        return watch.read().scaled(streams * tokens / missing)
 
     def _sequence(self, prompt_tokens: int, max_tokens: int) -> Sequence:
         engine = self.engine

@@ -12,7 +12,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from lutmac.cli.measure import Span, Stopwatch
+from lutmac.cli.stopwatch import Span, Stopwatch
 from lutmac.errors import CheckpointError, InvalidRequestError
 
 

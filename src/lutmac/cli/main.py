@@ -21,6 +21,7 @@ from lutmac.cli.eval import eval_app
 from lutmac.cli.info import info
 from lutmac.cli.pull import pull
 from lutmac.cli.run import RunCommand, run
+from lutmac.cli.tune import tune
 from lutmac.errors import LutmacError
 
 EXIT_UNEXPECTED, EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(cls=RunCommand)(run)
-for command in (chat, info, pull, bench):
+for command in (chat, info, pull, bench, tune):
     app.command()(command)
 app.add_typer(eval_app, name="eval")
 

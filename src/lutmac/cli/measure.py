@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from lutmac.cli.stopwatch import Span
 from lutmac.graph.compile import CacheType
 
 Phase = Literal["prefill", "decode"]
-
-
-@dataclass(frozen=True)
-class Span:
-    """Time that passed, and processor time that all threads of the process spent in it, in seconds."""
-
-    seconds: float
-    core_seconds: float
-
-
-class Stopwatch:
-    """Measures from when it is made."""
-
-    def __init__(self) -> None:
-        """Starts."""
-        self._wall, self._cores = time.perf_counter(), time.process_time()
-
-    def read(self) -> Span:
-        """What has passed since."""
-        return Span(time.perf_counter() - self._wall, time.process_time() - self._cores)
 
 
 class Contestant(Protocol):
@@ -64,7 +44,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Rates:
-    """Tokens per second of one engine in one phase, a figure per repeat; core_seconds: of a token, likewise."""
+    """Tokens per second of one engine in one phase, a figure per repeat.
+
+    core_seconds, joules: of a token, likewise; joules are missing where no energy counter is readable.
+    """
 
     engine: str
     variant: str
@@ -74,11 +57,17 @@ class Rates:
     depth: int
     samples: tuple[float, ...]
     core_seconds: tuple[float, ...]
+    joules: tuple[float, ...] = ()
 
     @property
     def core_seconds_per_token(self) -> float:
         """The middle figure: processor time that a token takes on all threads together."""
         return statistics.median(self.core_seconds)
+
+    @property
+    def joules_per_token(self) -> float | None:
+        """The middle figure: energy of the machine's processors and memory; None without readable counters."""
+        return statistics.median(self.joules) if self.joules else None
 
     @property
     def median(self) -> float:
@@ -105,8 +94,7 @@ def measure(
             best = max(contestant.variants, key=lambda v, c=contestant: statistics.median(samples[c.name, v].rates))  # type: ignore[misc]
             tokens, depth = (plan.prompt_tokens, 0) if phase == "prefill" else (plan.decode_tokens, max(1, plan.depth))
             found = samples[contestant.name, best]
-            rates, cores = tuple(found.rates), tuple(found.core_seconds)
-            results.append(Rates(contestant.name, best, phase, threads, tokens, depth, rates, cores))
+            results.append(found.rates_of(contestant.name, best, phase, threads, tokens, depth))
     return results
 
 
@@ -114,10 +102,17 @@ def measure(
 class _Samples:
     rates: list[float] = field(default_factory=list)
     core_seconds: list[float] = field(default_factory=list)
+    joules: list[float] = field(default_factory=list)
 
     def add(self, tokens: int, span: Span) -> None:
         self.rates.append(tokens / span.seconds)
         self.core_seconds.append(span.core_seconds / tokens)
+        if span.joules is not None:
+            self.joules.append(span.joules / tokens)
+
+    def rates_of(self, engine: str, variant: str, phase: Phase, threads: int, tokens: int, depth: int) -> Rates:
+        samples = tuple(self.rates), tuple(self.core_seconds), tuple(self.joules)
+        return Rates(engine, variant, phase, threads, tokens, depth, *samples)
 
 
 def runs_of(contestants: Sequence[Contestant], plan: Plan) -> int:

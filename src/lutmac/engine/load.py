@@ -9,13 +9,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Generic, Literal, TypeVar, get_args
 
-from lutmac import _native
 from lutmac.checkpoints.gguf import open_gguf
 from lutmac.checkpoints.huggingface import open_huggingface
 from lutmac.engine.engine import Engine
 from lutmac.engine.info import ModelInfo, TensorInfo, bytes_per_token
 from lutmac.engine.model import Model
 from lutmac.engine.resolve import resolve
+from lutmac.engine.tuning import current_tuning
 from lutmac.engine.weights import GGUFSource, HuggingFaceSource, Progress, TensorSource, Weights
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
@@ -56,10 +56,11 @@ def load(
 ) -> Model:
     """Loads a model from a GGUF file or a Hugging Face directory, or by a name that ``lutmac pull`` has obtained.
 
-    threads: default, the cores that the process may use. context: positions of one sequence; default, what the model
-    was trained for, at most 8192. precision: "exact" computes products in float on the dequantised weights. isa: an ISA
-    target to force ("avx512", "avx2", "portable"). max_batch_tokens: tokens that run together in one step.
-    kv_cache: what keys and values are kept as; "int8" takes 0.52 times the memory and the reading of "f16".
+    threads: default, one per physical core that the process may use, or what `lutmac tune` found. context: positions of
+    one sequence; default, what the model was trained for, at most 8192. precision: "exact" computes products in float
+    on the dequantised weights. isa: an ISA target to force ("avx512", "avx2", "portable"). max_batch_tokens: tokens
+    that run together in one step. kv_cache: what keys and values are kept as; "int8" takes 0.52 times the memory and
+    the reading of "f16".
     progress: called with (bytes done, bytes in all, what).
 
     Raises CheckpointError, UnsupportedModelError, UnsupportedISAError or InvalidRequestError.
@@ -183,7 +184,7 @@ def _checked(
     ):
         if value is not None and not (type(value) is int and low <= value <= high):
             raise InvalidRequestError(f"{name} is {value!r}, expected an integer from {low} to {high}")
-    count = _native.default_threads() if threads is None else threads
+    count = current_tuning().thread_count if threads is None else threads
     return LoadOptions(count, context, precision == "exact", target, max_batch_tokens, kv_cache)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from lutmac import _native
 from lutmac.engine.engine import Engine
 from lutmac.engine.info import bytes_per_token
+from lutmac.engine.tuning import current_tuning
 from lutmac.engine.weights import FORMS
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
@@ -109,6 +110,15 @@ class SyntheticModel:
     target: str
     bytes_per_token: int
     cache_bytes_per_position: int
+    compiled: Compiled
+    parameters: Parameters
+
+    def compiled_anew(self) -> SyntheticModel:
+        """The same weights in a program made under the tuning that holds now."""
+        old = self.compiled
+        compiled = compile_graph(old.graph, self.parameters, target=old.target, exact=old.exact, limits=old.limits)
+        engine = Engine(compiled, vocab_size=self.engine.vocab_size, threads=self.engine.threads)
+        return replace(self, engine=engine, compiled=compiled)
 
 
 class _RandomWeights:
@@ -183,6 +193,7 @@ def make_synthetic(
     config = spec.config
     if context > config.max_position_embeddings:
         raise InvalidRequestError(f"{context} tokens exceed the {config.max_position_embeddings} of {spec.shape}")
+    current_tuning()
     weights = _RandomWeights(spec, target, threads, progress)
     graph = optimize(build(config, weights), exact=False)
     weights.finish()
@@ -191,4 +202,5 @@ def make_synthetic(
         graph, weights.parameters, target=target, exact=False, limits=limits, cache_type=kv_cache
     )
     engine = Engine(compiled, vocab_size=config.vocab_size, threads=threads)
-    return SyntheticModel(spec, engine, target, bytes_per_token(graph), compiled.cache.bytes_per_position)
+    position_bytes = compiled.cache.bytes_per_position
+    return SyntheticModel(spec, engine, target, bytes_per_token(graph), position_bytes, compiled, weights.parameters)

@@ -1,0 +1,137 @@
+// The thread pool: every task once, whoever runs; asleep when idle; a forked child has its own. And how many threads.
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "check.h"
+#include "runtime/cores.h"
+#include "runtime/thread_pool.h"
+
+using namespace lutmac;
+
+namespace {
+
+bool every_task_runs_once(int threads, int64_t tasks) {
+  std::vector<std::atomic<int>> runs(static_cast<size_t>(tasks));
+  ThreadPool::instance().for_each(threads, tasks, [&](int64_t i) { runs[static_cast<size_t>(i)].fetch_add(1); });
+  for (const auto& count : runs) {
+    if (count != 1) return false;
+  }
+  return true;
+}
+
+void test_tasks() {
+  for (int round = 0; round < 300; ++round) {
+    for (int threads : {1, 2, 3, 16}) {
+      check(every_task_runs_once(threads, round % 40), "%d threads, %d tasks: not each once", threads, round % 40);
+    }
+  }
+}
+
+// Jobs of several callers queue, and each gets all its own tasks done.
+void test_callers() {
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller) {
+    callers.emplace_back([&, caller] {
+      for (int round = 0; round < 200; ++round) wrong += !every_task_runs_once(2 + caller, 17);
+    });
+  }
+  for (auto& caller : callers) caller.join();
+  check(wrong == 0, "%d of the jobs of four callers went wrong", wrong.load());
+}
+
+double process_seconds() {
+  timespec now;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+// Eight workers that spun on would take 8 * 200 ms; those that sleep take 50 us each, once.
+void test_idle() {
+  every_task_runs_once(9, 100);
+  const double before = process_seconds();
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  const double used = process_seconds() - before;
+  check(used < 0.02, "an idle pool took %.1f ms of CPU in 200 ms", used * 1e3);
+}
+
+void test_fork() {
+  every_task_runs_once(4, 100);
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);  // a child that waits for its parent's threads must not wait for ever
+    _exit(every_task_runs_once(4, 1000) ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a forked child cannot use the pool (status %d)", status);
+  check(every_task_runs_once(4, 100), "the parent cannot use the pool after a fork");
+}
+
+// A file system of its own, in a folder that is removed at the end.
+struct Root {
+  std::string path = (std::filesystem::temp_directory_path() / ("lutmac-threads-" + std::to_string(getpid()))).string();
+  ~Root() { std::filesystem::remove_all(path); }
+  void write(const std::string& name, const std::string& text) const {
+    std::filesystem::create_directories(std::filesystem::path(path + name).parent_path());
+    std::ofstream(path + name) << text << "\n";
+  }
+};
+
+void check_quota(int expected, const char* what, const Root& root) {
+  const int found = quota_cores(root.path);
+  check(found == expected, "%s: %d cores, expected %d", what, found, expected);
+}
+
+void test_quota() {
+  {
+    const Root root;
+    root.write("/proc/self/cgroup", "0::/outer/inner");
+    check_quota(0, "no quota files", root);
+    root.write("/sys/fs/cgroup/outer/inner/cpu.max", "max 100000");
+    check_quota(0, "v2 without a quota", root);
+    root.write("/sys/fs/cgroup/outer/cpu.max", "350000 100000");
+    check_quota(3, "v2, the outer group's quota", root);
+    root.write("/sys/fs/cgroup/outer/inner/cpu.max", "50000 100000");
+    check_quota(1, "v2, half a core", root);
+  }
+  {
+    const Root root;  // in a container: the path is the host's, the mount is the container's group
+    root.write("/proc/self/cgroup", "5:cpuset:/\n4:cpu,cpuacct:/docker/abc");
+    root.write("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1");
+    root.write("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000");
+    check_quota(0, "v1 without a quota", root);
+    root.write("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "200000");
+    check_quota(2, "v1", root);
+  }
+}
+
+void test_cores() {
+  const Root root;
+  for (int cpu = 0; cpu < 4; ++cpu) {
+    root.write("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list",
+               cpu % 2 == 0 ? "0,2" : "1,3");
+  }
+  check(physical_cores({0, 1, 2, 3}, root.path) == 2, "four hyperthreads of two cores are not two");
+  check(physical_cores({2}, root.path) == 1, "the second hyperthread alone is not a core");
+  check(physical_cores({1, 2, 3}, root.path) == 2, "affinity is not honoured");
+  check(physical_cores({7, 8}, root.path) == 2, "without topology each logical core counts");
+  check(default_threads() >= 1, "no threads by default");
+}
+
+}  // namespace
+
+int main() {
+  test_cores();
+  test_quota();
+  test_tasks();
+  test_callers();
+  test_idle();
+  test_fork();
+  return report("threads_test");
+}
