@@ -19,6 +19,10 @@ namespace lutmac {
 inline constexpr int kTableGroup = 32;  // run of k that shares a table scale; K is a multiple of it
 inline constexpr int kTableUnit = 128;  // run of k whose table scales are multiples of one unit
 
+// Tables and integers take activations as zeros where all that share a unit or a step are smaller: their reciprocals would
+// leave the range of float. Where one is not finite the form is NaN, and so is the token's result.
+inline constexpr float kQuietest = 0x1p-100f;
+
 // What a kernel wants its activations turned into.
 enum class Form {
   plain,     // f32, as they are

@@ -44,6 +44,19 @@ struct PlainTables {
   }
 };
 
+inline constexpr float kLargestFloat = 0x1.fffffep127f;
+
+// Tables of nothing but zeros, whose step is 0, or NaN where that is what the product has to be.
+inline void flat_unit(int64_t k, int64_t unit, int count, float step, uint8_t* out) {
+  const int64_t begin = unit * (kTableUnit / kTableGroup);
+  std::memset(out + begin * kTableGroup * 4, 128, static_cast<size_t>(count) * kTableGroup * 4);
+  reinterpret_cast<float*>(out + TableForm::unit_offset(k))[unit] = step;
+  for (int64_t block = begin; block < begin + count; ++block) {
+    reinterpret_cast<float*>(out + TableForm::scale_offset(k))[block] = step;
+    reinterpret_cast<int32_t*>(out + TableForm::multiple_offset(k))[block] = 1;
+  }
+}
+
 // The tables of the table groups of one unit; `out` is the whole form.
 template <typename Arithmetic>
 void prepare_unit(const float* x, int64_t k, int64_t unit, uint8_t* out) {
@@ -53,14 +66,22 @@ void prepare_unit(const float* x, int64_t k, int64_t unit, uint8_t* out) {
   int32_t* multiples = reinterpret_cast<int32_t*>(out + TableForm::multiple_offset(k));
   const int64_t begin = unit * (kTableUnit / kTableGroup);
   const int count = static_cast<int>(k / kTableGroup - begin < 4 ? k / kTableGroup - begin : 4);
-  float largest[4], top = 0.0f;
+  float largest[4], top = 0.0f, nothing = 0.0f;
   for (int b = 0; b < count; ++b) {
-    largest[b] = Arithmetic::largest_entry(x + (begin + b) * kTableGroup);
+    const int64_t block = begin + b;
+    const float* at = x + block * kTableGroup;
+    largest[b] = Arithmetic::largest_entry(at);
     top = largest[b] > top ? largest[b] : top;
+    sum16[2 * block] = Arithmetic::sum16(at);
+    sum16[2 * block + 1] = Arithmetic::sum16(at + 16);
+    sum32[block] = sum16[2 * block] + sum16[2 * block + 1];
+    nothing += sum32[block] - sum32[block];  // NaN where a sum is not finite
   }
+  const bool finite = nothing == 0.0f && top <= kLargestFloat;
+  if (!finite || top < kQuietest) return flat_unit(k, unit, count, finite ? 0.0f : __builtin_nanf(""), out);
   constexpr float kMax = static_cast<float>(TableForm::kMaxMultiple);
   // What one unit of the multiple covers, so that entries of that multiple fit 127 steps.
-  const float cover = top / kMax, per_cover = top > 0.0f ? kMax / top : 0.0f;
+  const float cover = top / kMax, per_cover = kMax / top;
   const float unit_step = cover * (0.5f / 127.0f);
   reinterpret_cast<float*>(out + TableForm::unit_offset(k))[unit] = unit_step;
   for (int b = 0; b < count; ++b) {
@@ -70,12 +91,8 @@ void prepare_unit(const float* x, int64_t k, int64_t unit, uint8_t* out) {
     multiple = multiple < 1 ? 1 : multiple > TableForm::kMaxMultiple ? TableForm::kMaxMultiple : multiple;
     multiples[block] = multiple;
     half_step[block] = unit_step * static_cast<float>(multiple);
-    const float inverse = top > 0.0f ? 127.0f / (cover * static_cast<float>(multiple)) : 0.0f;
-    const float* at = x + block * kTableGroup;
-    sum16[2 * block] = Arithmetic::sum16(at);
-    sum16[2 * block + 1] = Arithmetic::sum16(at + 16);
-    sum32[block] = sum16[2 * block] + sum16[2 * block + 1];
-    for (int g = 0; g < 8; ++g) Arithmetic::store_table(at + g * 4, inverse, out + (block * 8 + g) * 16);
+    const float inverse = 127.0f / (cover * static_cast<float>(multiple));
+    for (int64_t g = block * 8; g < block * 8 + 8; ++g) Arithmetic::store_table(x + g * 4, inverse, out + g * 16);
   }
 }
 
@@ -90,8 +107,16 @@ inline constexpr float kLargestInteger = 127.0f * 256.0f;
 // Rounds one block of 32 activations to integers; returns the step.
 inline float round_block(const float* x, int32_t* out) {
   float largest = 0.0f;
-  for (int i = 0; i < 32; ++i) largest = std::fabs(x[i]) > largest ? std::fabs(x[i]) : largest;
-  const float inverse = largest > 0.0f ? kLargestInteger / largest : 0.0f;
+  int finite = 1;
+  for (int i = 0; i < 32; ++i) {
+    largest = std::fabs(x[i]) > largest ? std::fabs(x[i]) : largest;
+    finite &= std::fabs(x[i]) <= kLargestFloat;
+  }
+  if (!finite || largest < kQuietest) {
+    for (int i = 0; i < 32; ++i) out[i] = 0;
+    return finite ? 0.0f : __builtin_nanf("");
+  }
+  const float inverse = kLargestInteger / largest;
   for (int i = 0; i < 32; ++i) {
     // Shifted to positive before truncation: rounds to nearest.
     out[i] = static_cast<int32_t>(x[i] * inverse + (kLargestInteger + 0.5f)) - static_cast<int32_t>(kLargestInteger);

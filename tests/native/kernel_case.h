@@ -6,7 +6,7 @@
 // for each of the planes weighted 1, 2, 4, ...: 8 (2^b - 1) halves of a step, a step being worth half of itself times the
 // scale. The step is what the largest sum of 4 magnitudes of the block, rounded up to the next multiple of the unit (at most
 // 1/kMaxMultiple of the unit's largest), makes of 127. Integers: an activation is off by half a step, 1/(2 * 127 * 256) of
-// the block's largest, so a product by that times |W|.
+// the block's largest, so a product by that times |W|. Where all activations are below kQuietest they are taken as zeros.
 //
 // Rounding. No partial sum is larger than the sum of |x| (scale (2^b + |zero point|) + |offset|), and what the form adds. A
 // row is at most K/16 chunks, each added in two roundings (product, offset), and within a chunk come the step, the sum of 16
@@ -100,23 +100,30 @@ struct KernelShape {
   }
 };
 
+// Activations [tokens, columns] whose size, every 32 another, lies between 10^quietest and 10^loudest.
+inline std::vector<float> make_activations(TestRandom& random, const KernelShape& shape, float quietest = -3.0f,
+                                           float loudest = 2.0f) {
+  std::vector<float> x = random.floats(static_cast<size_t>(shape.tokens * shape.columns));
+  for (size_t i = 0; i < x.size(); i += 32) {
+    const float middle = 0.5f * (quietest + loudest), reach = 0.5f * (loudest - quietest);
+    const float size = std::pow(10.0f, middle + reach * random.signed_unit());
+    for (size_t k = i; k < i + 32; ++k) x[k] *= size;
+  }
+  return x;
+}
+
 class KernelCase {
  public:
-  // loudness: the exponents, of 10, between which the size of each 32 activations lies.
-  KernelCase(TestRandom& random, const KernelShape& case_shape, float quietest = -3.0f, float loudest = 2.0f)
+  // x: [tokens, columns].
+  KernelCase(TestRandom& random, const KernelShape& case_shape, std::vector<float> activations)
       : shape(case_shape),
         scale(random, shape.scale_kind, shape.rows, shape.groups(), false),
         offset(random, shape.offset_kind, shape.rows, shape.groups(), true),
         codes(static_cast<size_t>(shape.rows * shape.columns)),
-        x(random.floats(static_cast<size_t>(shape.tokens * shape.columns))) {
+        x(std::move(activations)) {
     for (uint8_t& code : codes) code = static_cast<uint8_t>(random.below(1 << shape.bits));
     for (int64_t row = 0; row < shape.rows; ++row) {
       for (int64_t k = 0; k < shape.columns; ++k) add_weight(row, k);
-    }
-    for (size_t i = 0; i < x.size(); i += 32) {
-      const float middle = 0.5f * (quietest + loudest), reach = 0.5f * (loudest - quietest);
-      const float size = std::pow(10.0f, middle + reach * random.signed_unit());
-      for (size_t k = i; k < i + 32; ++k) x[k] *= size;
     }
     for (int token = 0; token < shape.tokens; ++token) {
       for (int64_t row = 0; row < shape.rows; ++row) expected.push_back(expect(token, row));
@@ -174,6 +181,7 @@ class KernelCase {
       result.value += weight(row, k) * activation;
       sum += magnitude(row, k) * std::abs(activation);
       tiny += 0x1p-149 * (1.0 + magnitude(row, k));
+      result.form += lutmac::kQuietest * magnitude(row, k);
     }
     for (int64_t block = 0; block < shape.columns; block += 32) result.form += form_of_block(token, row, block);
     constexpr double kUnit = 0x1p-24;

@@ -80,7 +80,7 @@ void test_lowbit(const std::vector<TargetEntry>& targets) {
         shape.offset_kind = kKinds[number / 4 % 5];
         const float zero_points[] = {0.0f, static_cast<float>(1 << (bits - 1)), 0.5f};
         shape.zero_point = zero_points[number % 3];
-        const KernelCase test(random, shape);
+        const KernelCase test(random, shape, make_activations(random, shape));
         for (const TargetEntry& target : targets) check_case(target, test);
       }
     }
@@ -96,7 +96,7 @@ void test_parts(const TargetEntry& target) {
     shape.columns = 128;
     shape.rows = 3 * target.kernels->tile_rows - 5;
     shape.tokens = 6;
-    const KernelCase test(random, shape);
+    const KernelCase test(random, shape, make_activations(random, shape));
     const PackedMatrix matrix = pack(target, test.source());
     FormRows forms(*target.kernels, matrix.form(), test.x, shape.columns);
     const std::vector<float> product = multiply(matrix, forms, false), before = random.floats(product.size());
@@ -179,7 +179,7 @@ void test_tables(const TargetEntry& target) {
   for (const int64_t columns : {32, 96, 128, 416}) {
     KernelShape shape;
     shape.columns = columns;
-    const KernelCase test(random, shape);
+    const KernelCase test(random, shape, make_activations(random, shape));
     FormRows forms(*target.kernels, Form::tables, test.x, columns);
     const uint8_t* tables = forms.data();
     const float* half_steps = reinterpret_cast<const float*>(tables + TableForm::scale_offset(columns));

@@ -1,29 +1,59 @@
-"""Builds and runs the native test programs: kernels, operations, sampler against references in double; threads."""
+"""Builds and runs the native test programs: kernels, operations, programs, sampler, threads.
+
+As they are, under sanitizers, and for aarch64 under emulation, where the ISA target ``neon`` can be tested on any machine.
+"""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# Seconds of new seeds for the fuzzer; it runs its corpus first.
+PROGRAMS = [["kernels_test"], ["ops_test"], ["sampler_test"], ["program_test"], ["threads_test"], ["kernels_fuzz", "10"]]
+CROSS_COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 
 
-@pytest.fixture(scope="session")
-def native_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cmake = shutil.which("cmake")
-    if cmake is None or shutil.which("c++") is None:
-        pytest.skip("cmake and a C++ compiler are needed to build the native tests")
-    build = tmp_path_factory.mktemp("native")
-    subprocess.run([cmake, "-S", ROOT, "-B", build, "-DLUTMAC_BUILD_TESTS=ON"], check=True, capture_output=True)
-    subprocess.run([cmake, "--build", build, "--parallel", "2"], check=True, capture_output=True)
-    return build
+@dataclass(frozen=True)
+class NativeBuild:
+    """Programs in a folder, and the targets that must have been among those they checked."""
+
+    folder: Path
+    emulator: tuple[str, ...] = ()
+    target: str = "portable"
+
+
+def configure_and_build(folder: Path, *options: str) -> None:
+    configure = ["cmake", "-S", str(ROOT), "-B", str(folder), "-DLUTMAC_BUILD_TESTS=ON", *options]
+    for command in (configure, ["cmake", "--build", str(folder), "--parallel", "2"]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session", params=["release", "address", "thread", "aarch64"])
+def native_build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NativeBuild:
+    cross = request.param == "aarch64"
+    needed = ["cmake", CROSS_COMPILER, EMULATOR] if cross else ["cmake", "c++"]
+    missing = [command for command in needed if shutil.which(command) is None]
+    if missing:
+        pytest.skip(f"not found: {', '.join(missing)} (Debian: g++-aarch64-linux-gnu, qemu-user)")
+    folder = tmp_path_factory.mktemp(request.param)
+    if cross:
+        configure_and_build(folder, "--toolchain", str(ROOT / "cmake" / "aarch64.cmake"))
+        return NativeBuild(folder, (EMULATOR, "-cpu", "max"), "neon")
+    configure_and_build(folder, *([] if request.param == "release" else [f"-DLUTMAC_SANITIZE={request.param}"]))
+    return NativeBuild(folder)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", ["kernels_test", "ops_test", "sampler_test", "threads_test"])
-def test_native_program_passes(native_build: Path, program: str) -> None:
-    result = subprocess.run([native_build / program], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program[0])
+def test_native_program_passes(native_build: NativeBuild, program: list[str]) -> None:
+    command = [*native_build.emulator, str(native_build.folder / program[0]), *program[1:]]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+    if program[0] in ("kernels_test", "ops_test"):
+        assert f"{native_build.target}: checked" in result.stdout
