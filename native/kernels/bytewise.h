@@ -13,6 +13,7 @@
 #pragma once
 
 #include "kernels/bytewise_lookup.h"
+#include "kernels/bytewise_ternary.h"
 #include "kernels/float_product.h"
 #include "kernels/lut.h"
 #include "kernels/params.h"
@@ -213,6 +214,9 @@ struct Bytewise {
 
   static void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
                             int64_t token_begin, int64_t token_end) {
+    if (w.kind == CodeKind::ternary) {
+      return BytewiseTernary<Simd>::matmul(w, args, tile_begin, tile_end, token_begin, token_end);
+    }
     if (w.kind != CodeKind::affine) {
       return Layout::Codes::matmul_lowbit(w, args, tile_begin, tile_end, token_begin, token_end);
     }

@@ -81,9 +81,10 @@ struct IntegerForm {
   static int64_t bytes(int64_t k) { return k * 2 + k / 32 * 12; }
 };
 
-// Tables of one token for ternary codes. A run is 5 activations; of its 5 trits (-1, 0, 1) the first three have the index
-// a = 9 t2 + 3 t1 + t0 + 13 and the other two c = 3 t4 + t3 + 4. The run's sum of trit * x is step * (A[a] + C[c] - 128):
-//   A: 16 entries s8; a of 0 to 13, the last of them 0, the others by symmetry: A[26 - a] = -A[a]
+// Tables of one token for ternary codes. A run is 5 activations; of its 5 trits (-1, 0, 1) the first three make the number
+// a = 9 t2 + 3 t1 + t0 and the other two the index c = 3 t4 + t3 + 4. The run's sum of trit * x is
+// step * (sign(a) * A[|a|] + C[c] - 128):
+//   A: 16 entries s8; |a| of 0 to 13, the first of them 0
 //   C: 16 entries u8; c of 0 to 8, around 128
 // The step is shared by 8 runs and is unit * multiple, the multiple from 1 to kMaxMultiple and the unit the token's: a
 // row's sum is one integer up to its end. Activations past column k count as zeros.

@@ -82,10 +82,10 @@ struct PlainCodes {
     for (int r = 0; r < kTileRows; ++r) {
       int32_t total = 0;
       for (int64_t run = 0; run < runs; ++run) {
-        const uint8_t byte = codes[run * kTileRows + r];
-        const int a = triple_of(byte);
+        const uint8_t byte = codes[run * kTileRows + row_place(kTileRows, r)];
+        const int a = triple_of(byte) - 13;
         const int8_t* triples = reinterpret_cast<const int8_t*>(x + run * 32);
-        const int entry = a < 14 ? triples[a] : -triples[26 - a];
+        const int entry = a < 0 ? -triples[-a] : triples[a];
         total += (entry + x[run * 32 + 16 + pair_of(byte)] - 128) * multiples[run / TernaryForm::kRunsPerStep];
       }
       sum[r] = static_cast<float>(total) * unit * scale[r];

@@ -20,17 +20,26 @@ inline float largest_run(const float* x, int64_t k, int64_t step) {
   return largest;
 }
 
-// x: 5 activations in units of the step, their magnitudes at most 126 together.
+// What the activations of a run count as in the entries of tables A and C.
+alignas(64) inline constexpr float kTriples[3][16] = {
+    {0, 1, -1, 0, 1, -1, 0, 1, -1, 0, 1, -1, 0, 1},
+    {0, 0, 1, 1, 1, -1, -1, -1, 0, 0, 0, 1, 1, 1},
+    {0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+};
+alignas(64) inline constexpr float kPairs[2][16] = {
+    {-1, 0, 1, -1, 0, 1, -1, 0, 1},
+    {-1, -1, -1, 0, 0, 0, 1, 1, 1},
+};
+
+// x: 5 activations in units of the step, their magnitudes at most 126 together. Sums are shifted to positive, so that
+// truncation rounds to nearest.
 inline void store_run(const float* x, uint8_t* out) {
-  for (int a = 0; a < 14; ++a) {
-    const float sum = static_cast<float>(a / 9 - 1) * x[2] + static_cast<float>(a / 3 % 3 - 1) * x[1] +
-                      static_cast<float>(a % 3 - 1) * x[0];
-    out[a] = static_cast<uint8_t>(static_cast<int32_t>(sum + 128.5f) - 128);  // shifted to positive: rounds to nearest
+  for (int i = 0; i < 16; ++i) {
+    const float sum = kTriples[0][i] * x[0] + kTriples[1][i] * x[1] + (kTriples[2][i] * x[2] + 128.5f);
+    out[i] = static_cast<uint8_t>(static_cast<int32_t>(sum) - 128);
   }
-  out[14] = out[15] = 0;
-  for (int c = 0; c < 16; ++c) {
-    const float sum = static_cast<float>(c / 3 - 1) * x[4] + static_cast<float>(c % 3 - 1) * x[3];
-    out[16 + c] = c < 9 ? static_cast<uint8_t>(static_cast<int32_t>(sum + 128.5f)) : 128;
+  for (int i = 0; i < 16; ++i) {
+    out[16 + i] = static_cast<uint8_t>(static_cast<int32_t>(kPairs[0][i] * x[3] + (kPairs[1][i] * x[4] + 128.5f)));
   }
 }
 

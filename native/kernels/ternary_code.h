@@ -1,9 +1,9 @@
 // Five trits in a byte.
 //
-// The trits are codes 0, 1, 2. The first three make a = 9 q2 + 3 q1 + q0, of 27 values, the other two c = 3 q4 + q3, of 9:
-// the byte is first(c) + a, first(c) = ceil(256 c / 9). So c is byte * 9 / 256, rounded down: one multiplication and no
-// remainder where a kernel wants the two as indices. Bytes lie as [tile][run of 5 k][tile row]; codes past the last column
-// are 1, which stands for zero.
+// The trits are codes 0, 1, 2. The first three make 9 q2 + 3 q1 + q0, of 27 values, the other two c = 3 q4 + q3, of 9: the
+// byte is first(c) + the former, first(c) = ceil(256 c / 9). So c is byte * 9 / 256, rounded down: one multiplication and
+// no remainder where a kernel wants the two as indices. Bytes lie as [tile][run of 5 k][tile row], where row j L + e of a
+// tile of 4 L rows stands at 4 e + j: byte j of a 32-bit lane e. Codes past the last column are 1, which stands for zero.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,9 @@ namespace lutmac::LUTMAC_TARGET {
 
 inline constexpr int kRun = 5;
 inline constexpr uint8_t kFirstOfPair[16] = {0, 29, 57, 86, 114, 143, 171, 200, 228};
+
+// The byte of each pair whose three trits are zero.
+alignas(16) inline constexpr uint8_t kMiddleOfPair[16] = {13, 42, 70, 99, 127, 156, 184, 213, 241};
 
 inline int64_t ternary_runs(int64_t columns) { return (columns + kRun - 1) / kRun; }
 
@@ -27,6 +30,8 @@ inline uint8_t encode_trits(const uint8_t* codes, int count) {
 inline int pair_of(uint8_t byte) { return byte * 9 >> 8; }
 inline int triple_of(uint8_t byte) { return byte - kFirstOfPair[pair_of(byte)]; }
 
+inline int row_place(int tile_rows, int row) { return row % (tile_rows / 4) * 4 + row / (tile_rows / 4); }
+
 // The code of place i, 0 to 4.
 inline uint8_t trit_of(uint8_t byte, int i) {
   constexpr int kPower[] = {1, 3, 9, 1, 3};
@@ -36,14 +41,15 @@ inline uint8_t trit_of(uint8_t byte, int i) {
 inline void pack_ternary(int tile_rows, int64_t columns, const uint8_t* codes, uint8_t* out) {
   for (int64_t k = 0; k < columns; k += kRun) {
     const int count = static_cast<int>(columns - k < kRun ? columns - k : kRun);
-    for (int r = 0; r < tile_rows; ++r) *out++ = encode_trits(codes + r * columns + k, count);
+    for (int r = 0; r < tile_rows; ++r) out[row_place(tile_rows, r)] = encode_trits(codes + r * columns + k, count);
+    out += tile_rows;
   }
 }
 
 // codes[i] = the code at column k + i of one row; tile: its tile's bytes.
 inline void unpack_ternary(const uint8_t* tile, int tile_rows, int row, int64_t k, int count, uint8_t* codes) {
   for (int i = 0; i < count; ++i) {
-    codes[i] = trit_of(tile[(k + i) / kRun * tile_rows + row], static_cast<int>((k + i) % kRun));
+    codes[i] = trit_of(tile[(k + i) / kRun * tile_rows + row_place(tile_rows, row)], static_cast<int>((k + i) % kRun));
   }
 }
 

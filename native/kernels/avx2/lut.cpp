@@ -69,6 +69,33 @@ struct Simd {
   static Float multiply_float(Float a, Float b) { return _mm256_mul_ps(a, b); }
   static Float multiply_add(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
 
+  // The three trits of every byte as a number from -13 to 13, in magnitude and sign, and the index of the other two.
+  struct Trits {
+    Int triple, pair, sign;
+  };
+
+  static Trits trits(Int bytes) {
+    const Int even = _mm256_maddubs_epi16(bytes, _mm256_set1_epi16(9));  // 9 * byte: its upper byte is the pair
+    const Int odd = _mm256_maddubs_epi16(bytes, _mm256_set1_epi16(9 << 8));
+    const Int pair = _mm256_or_si256(_mm256_and_si256(odd, _mm256_set1_epi16(-256)), upper_bytes(even));
+    const Int triple = _mm256_sub_epi8(bytes, lookup(table(kMiddleOfPair), pair));
+    return {_mm256_abs_epi8(triple), pair, triple};
+  }
+
+  // sign * A[triple] + C[pair], u8.
+  static Int look_up_trits(const uint8_t* tables, const Trits& trits) {
+    const Int triples = _mm256_sign_epi8(lookup(table(tables), trits.triple), trits.sign);
+    return _mm256_add_epi8(lookup(table(tables + 16), trits.pair), triples);
+  }
+
+  // Adds multiple times the even or the odd words, which are below 2^15.
+  static Int add_even_words(Int acc, Int words, int multiple) {
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(words, _mm256_set1_epi32(multiple)));
+  }
+  static Int add_odd_words(Int acc, Int words, int multiple) {
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(words, _mm256_set1_epi32(multiple << 16)));
+  }
+
   // sums[n, row] = sum of (code - 128) * integer over `count` activations.
   template <int kTokens>
   [[gnu::noinline]] static void multiply(const uint8_t* codes, const uint8_t* x, int64_t stride, int count,

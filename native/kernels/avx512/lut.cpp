@@ -72,6 +72,35 @@ struct Simd {
     return _mm512_set1_epi32(word);
   }
 
+  // The three trits of every byte as a number from -13 to 13, in magnitude and sign, and the index of the other two.
+  struct Trits {
+    Int triple, pair;
+    __mmask64 negative;
+  };
+
+  static Trits trits(Int bytes) {
+    const Int even = _mm512_maddubs_epi16(bytes, _mm512_set1_epi16(9));  // 9 * byte: its upper byte is the pair
+    const Int odd = _mm512_maddubs_epi16(bytes, _mm512_set1_epi16(9 << 8));
+    // (odd & 0xff00) | upper byte of even
+    const Int pair = _mm512_ternarylogic_epi32(odd, upper_bytes(even), _mm512_set1_epi16(-256), 0xec);
+    const Int triple = _mm512_sub_epi8(bytes, lookup(table(kMiddleOfPair), pair));
+    return {_mm512_abs_epi8(triple), pair, _mm512_movepi8_mask(triple)};
+  }
+
+  // sign * A[triple] + C[pair], u8.
+  static Int look_up_trits(const uint8_t* tables, const Trits& trits) {
+    const Int triples = lookup(table(tables), trits.triple), pairs = lookup(table(tables + 16), trits.pair);
+    return _mm512_mask_sub_epi8(_mm512_add_epi8(pairs, triples), trits.negative, pairs, triples);
+  }
+
+  // Adds multiple times the even or the odd words, which are below 2^15.
+  static Int add_even_words(Int acc, Int words, int multiple) {
+    return _mm512_dpwssd_epi32(acc, words, _mm512_set1_epi32(multiple));
+  }
+  static Int add_odd_words(Int acc, Int words, int multiple) {
+    return _mm512_dpwssd_epi32(acc, words, _mm512_set1_epi32(multiple << 16));
+  }
+
   // sums[n, row] = sum of (code - 128) * integer over `count` activations, whose own sum is activations[n]. vpdpbusd wants
   // unsigned codes; what that adds is taken off at the start.
   template <int kTokens>
