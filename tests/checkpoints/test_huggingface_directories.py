@@ -134,3 +134,15 @@ def test_group_indices_that_lie(group_of: list[int], error: type[LutmacError], m
     (directory / "model.safetensors").write_bytes(content)
     with pytest.raises(error, match=f"{name}: g_idx .*{message}"), open_huggingface(directory) as checkpoint:
         checkpoint.matrix(f"{name}.weight")
+
+
+def test_packed_ternary_weights_that_are_not_ternary(tmp_path: Path) -> None:
+    directory = copy(tmp_path, "bitnet_packed")
+    name = "model.layers.0.mlp.up_proj"
+    with open_huggingface(directory) as checkpoint:
+        offset = checkpoint._files.tensors[f"{name}.weight"].offset
+    content = bytearray((directory / "model.safetensors").read_bytes())
+    content[offset] = 0xFF
+    (directory / "model.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{name}: has a weight of 2, which is not ternary"):
+        lutmac.load(directory)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lutmac.checkpoints.packed_codes import codes_by_place
 from lutmac.checkpoints.quantized_modules import QuantizedModule, checked_shape, names_with_suffix
 from lutmac.checkpoints.tensor_files import FLOAT_TYPES, TensorFiles
-from lutmac.errors import UnsupportedModelError
+from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.lowbit.matrix import DenseMatrix, LowBitMatrix, plain_codes
 from lutmac.lowbit.reference import dequantize
 
@@ -65,6 +65,8 @@ class BitNet:
             scale = self._files.vector(f"{name}.weight_scale")[0]
             if not self._scale_multiplies:
                 scale = np.float32(1.0) / scale
+        if codes.max() > 2:
+            raise CheckpointError(f"{name}: has a weight of {int(codes.max()) - 1}, which is not ternary")
         if module.columns % 32:
             raise UnsupportedModelError(f"{name}: has {module.columns} columns; lutmac needs a multiple of 32")
         return LowBitMatrix(
@@ -76,6 +78,7 @@ class BitNet:
             layout=plain_codes(),
             scale=np.full((module.rows, 1), scale, np.float32),
             zero_point=1.0,
+            ternary=True,
         )
 
 
