@@ -12,7 +12,11 @@ from lutmac.engine.engine import Engine
 from lutmac.engine.sequence import Sequence
 from tiny_llama import TinyLlama
 
-PRECISIONS = ["default", "exact"]
+SETTINGS = [
+    {"precision": "default"},
+    {"precision": "exact"},
+    {"precision": "default", "kv_cache": "int8"},
+]
 TEXTS = [[(7 * i + 13 * n) % 256 for i in range(length)] for n, length in enumerate((90, 1, 33, 64, 65, 7, 120))]
 
 
@@ -29,24 +33,25 @@ def scored(engine: Engine, tokens: list[int]) -> tuple[Sequence, np.ndarray]:
     return sequence, found
 
 
-@pytest.fixture(params=PRECISIONS)
-def precision(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(params=SETTINGS, ids=lambda settings: "-".join(settings.values()))
+def settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    found: dict[str, str] = request.param
+    return found
 
 
-def load(tiny: TinyLlama, precision: str, **options: int) -> lutmac.Model:
-    return lutmac.load(tiny.path, precision=precision, **options)  # type: ignore[arg-type]
+def load(tiny: TinyLlama, settings: dict[str, str], **options: int) -> lutmac.Model:
+    return lutmac.load(tiny.path, **settings, **options)  # type: ignore[arg-type]
 
 
-def test_threads_and_chunks_do_not_change_a_bit(tiny: TinyLlama, precision: str) -> None:
-    expected = load(tiny, precision, threads=1).logits(TEXTS[0])
+def test_threads_and_chunks_do_not_change_a_bit(tiny: TinyLlama, settings: dict[str, str]) -> None:
+    expected = load(tiny, settings, threads=1).logits(TEXTS[0])
     for threads, chunk in ((2, 512), (1, 33), (2, 33), (2, 16)):
-        model = load(tiny, precision, threads=threads, max_batch_tokens=chunk)
+        model = load(tiny, settings, threads=threads, max_batch_tokens=chunk)
         np.testing.assert_array_equal(model.logits(TEXTS[0]), expected)
 
 
-def test_one_token_at_a_time_is_the_same_as_all_at_once(tiny: TinyLlama, precision: str) -> None:
-    model = load(tiny, precision, threads=2)
+def test_one_token_at_a_time_is_the_same_as_all_at_once(tiny: TinyLlama, settings: dict[str, str]) -> None:
+    model = load(tiny, settings, threads=2)
     engine = model._engine
     expected = model.logits(TEXTS[0])
     sequence, found = scored(engine, TEXTS[0])
@@ -55,8 +60,8 @@ def test_one_token_at_a_time_is_the_same_as_all_at_once(tiny: TinyLlama, precisi
     np.testing.assert_array_equal(found, expected)
 
 
-def test_neighbours_in_the_batch_do_not_change_a_bit(tiny: TinyLlama, precision: str) -> None:
-    model = load(tiny, precision, threads=2)
+def test_neighbours_in_the_batch_do_not_change_a_bit(tiny: TinyLlama, settings: dict[str, str]) -> None:
+    model = load(tiny, settings, threads=2)
     alone = [model.logits(tokens) for tokens in TEXTS]
     together = [scored(model._engine, tokens) for tokens in TEXTS]
     for (sequence, found), expected in zip(together, alone, strict=True):
@@ -65,7 +70,7 @@ def test_neighbours_in_the_batch_do_not_change_a_bit(tiny: TinyLlama, precision:
 
 
 def test_threads_that_generate_at_once_get_what_each_gets_alone(tiny: TinyLlama) -> None:
-    model = load(tiny, "default", threads=2)
+    model = load(tiny, {}, threads=2)
 
     def generate(seed: int) -> tuple[int, ...]:
         prompt = TEXTS[seed % len(TEXTS)]

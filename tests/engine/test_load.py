@@ -22,6 +22,7 @@ from tiny_llama import CONTEXT, VOCAB, TinyLlama, make_tiny_llama
         ("context", 1),
         ("context", CONTEXT + 1),
         ("precision", "double"),
+        ("kv_cache", "int4"),
         ("max_batch_tokens", 0),
     ],
 )
