@@ -13,7 +13,7 @@ TOKENS = [(11 * i) % 251 for i in range(200)]
 
 
 def test_it_takes_half_the_memory(tiny: TinyLlama) -> None:
-    """A key or value takes a byte; so do two bytes of scale for each 32 dimensions, of which a head here has as many."""
+    """A key or value takes a byte, and each 32 dimensions (a head here has as many) two bytes of scale."""
     f16, int8 = (lutmac.load(tiny.path, kv_cache=kind).info() for kind in ("f16", "int8"))  # type: ignore[arg-type]
     assert (f16.kv_cache, int8.kv_cache) == ("f16", "int8")
     assert f16.cache_bytes_per_position == LAYERS * KV_HEADS * 2 * 2 * HEAD_DIM
@@ -21,10 +21,11 @@ def test_it_takes_half_the_memory(tiny: TinyLlama) -> None:
 
 
 def test_logits_stay_near_the_exact_ones(tiny: TinyLlama) -> None:
-    """A code is off by at most 1/254 of its block's largest, uniformly: 1/254/sqrt(3) = 0.23% of that in root mean square.
+    """A code is off by at most 1/254 of its block's largest, uniformly: 1/254/sqrt(3) = 0.23% of that as RMS.
 
-    Attention averages it over positions, and the residual carries most of what reaches the logits: far less than 1% of
-    their spread is left. An f16 cache, under whose rounding of 2^-12 this must not fall, is a tenth of that away.
+    The largest of 32 normal values is twice their root mean square: 0.5% of a key or value. Keys and values of two
+    layers are four such errors, independent of each other: 1% of what attention adds, which the spread of the logits
+    holds a good part of. Twice that is allowed. The f16 cache rounds to 2^-12 and has to be far below.
     """
     exact = tiny.logits(TOKENS)
     spread = np.sqrt(((exact - exact.mean(axis=1, keepdims=True)) ** 2).mean())
@@ -33,7 +34,7 @@ def test_logits_stay_near_the_exact_ones(tiny: TinyLlama) -> None:
         found = lutmac.load(tiny.path, precision="exact", kv_cache=kind).logits(TOKENS)  # type: ignore[arg-type]
         return float(np.sqrt(((found - exact) ** 2).mean()) / spread)
 
-    assert error("int8") < 0.01
+    assert error("int8") < 0.02
     assert error("f16") < error("int8") / 3
 
 

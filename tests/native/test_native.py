@@ -1,6 +1,6 @@
 """Builds and runs the native test programs: kernels, operations, programs, sampler, threads.
 
-As they are, under sanitizers, and for aarch64 under emulation, where the ISA target ``neon`` can be tested on any machine.
+As they are, under sanitizers, and for aarch64 under emulation, which tests the ISA target ``neon`` on any machine.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Seconds of new seeds for the fuzzer; it runs its corpus first.
-PROGRAMS = [["kernels_test"], ["ops_test"], ["sampler_test"], ["program_test"], ["threads_test"], ["kernels_fuzz", "10"]]
+PROGRAMS = [[name] for name in ("kernels_test", "ops_test", "sampler_test", "program_test", "threads_test")]
+PROGRAMS += [["kernels_fuzz", "10"]]  # seconds of new seeds, after its corpus
 CROSS_COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 
 
