@@ -1,7 +1,7 @@
 // Codebook and ternary products in plain C++, for portable and for targets without kernels of their own for them.
 //
-// Packing: codebook [tile][32 k][tile row][16 bytes], byte i with code i in its low and code 16 + i in its high nibble;
-// ternary as ternary_code.h says.
+// Packing: codebook [tile][8 k][tile row][4 bytes], a byte's low nibble one of the first 4 codes, its high nibble one of the
+// other 4, which of them is the target's choice; ternary as ternary_code.h says.
 #pragma once
 
 #include "kernels/float_product.h"
@@ -10,19 +10,23 @@
 
 namespace lutmac::LUTMAC_TARGET {
 
-// kSplit: integers lie as high and low halves; see IntegerForm.
-template <int kTileRows, bool kSplit = false>
+// kSplit: integers lie as high and low halves; see IntegerForm. kCrossed: bytes 1 and 2 of a dword change places, so that
+// both its even and its odd bytes are neighbours among the codes.
+template <int kTileRows, bool kSplit = false, bool kCrossed = false>
 struct PlainCodes {
+  // Which of 4 codes byte i of a dword holds.
+  static constexpr int code_at(int i) { return kCrossed && (i == 1 || i == 2) ? 3 - i : i; }
+
   static int64_t packed_tile_bytes(CodeKind kind, int64_t columns) {
     return kTileRows * (kind == CodeKind::ternary ? ternary_runs(columns) : columns / 2);
   }
 
   static void pack_tile(CodeKind kind, int64_t columns, const uint8_t* codes, uint8_t* out) {
     if (kind == CodeKind::ternary) return pack_ternary(kTileRows, columns, codes, out);
-    for (int64_t k = 0; k < columns; k += 32) {
+    for (int64_t k = 0; k < columns; k += 8) {
       for (int r = 0; r < kTileRows; ++r) {
         const uint8_t* q = codes + r * columns + k;
-        for (int i = 0; i < 16; ++i) *out++ = static_cast<uint8_t>(q[i] | q[i + 16] << 4);
+        for (int i = 0; i < 4; ++i) *out++ = static_cast<uint8_t>(q[code_at(i)] | q[code_at(i) + 4] << 4);
       }
     }
   }
@@ -30,10 +34,12 @@ struct PlainCodes {
   static void unpack_row_block(const LowBit& w, int64_t tile, int64_t block, int row, uint8_t* codes) {
     const uint8_t* in = w.codes + tile * packed_tile_bytes(w.kind, w.columns);
     if (w.kind == CodeKind::ternary) return unpack_ternary(in, kTileRows, row, block * 32, 32, codes);
-    in += (block * kTileRows + row) * 16;
-    for (int i = 0; i < 16; ++i) {
-      codes[i] = in[i] & 15;
-      codes[i + 16] = in[i] >> 4;
+    in += (block * 4 * kTileRows + row) * 4;
+    for (int k = 0; k < 32; k += 8, in += kTileRows * 4) {
+      for (int i = 0; i < 4; ++i) {
+        codes[k + code_at(i)] = in[i] & 15;
+        codes[k + code_at(i) + 4] = in[i] >> 4;
+      }
     }
   }
 

@@ -2,6 +2,7 @@
 //
 // 8-bit codes: [tile][2 k][32 rows][2 bytes], signed (code - 128); widened to 16 bits and multiplied with the
 // activations' integers by vpmaddwd.
+// Codebooks: [tile][8 k][32 rows][4 bytes], the low nibbles codes 0, 2, 1, 3 and the high nibbles 4, 6, 5, 7.
 #include <immintrin.h>
 
 #include "kernels/bytewise.h"
@@ -96,11 +97,36 @@ struct Simd {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(words, _mm256_set1_epi32(multiple << 16)));
   }
 
-  // sums[n, row] = sum of (code - 128) * integer over `count` activations.
-  template <int kTokens>
-  [[gnu::noinline]] static void multiply(const uint8_t* codes, const uint8_t* x, int64_t stride, int count,
-                                         const int32_t*, int32_t* sums) {
-    constexpr int kTogether = kTokens == 1 ? 4 : kTokens == 8 ? 1 : 2;
+  // Weights as words, a vector for 8 rows x 2 k: 8-bit codes widened.
+  struct ByteWeights {
+    static constexpr int kUnits = 1;
+    void load(const uint8_t* p, Int* weights) const {
+      weights[0] = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    }
+  };
+  // And 4-bit codes by lookup of a codebook's values, 8 rows x 8 k.
+  struct BookWeights {
+    static constexpr int kUnits = 4;
+    Int values;
+    explicit BookWeights(const int8_t* book) { values = table(reinterpret_cast<const uint8_t*>(book)); }
+    void load(const uint8_t* p, Int* weights) const {
+      const Int codes = Simd::load(p);
+      widen(lookup(values, low_nibbles(codes)), weights);
+      widen(lookup(values, high_nibbles(codes)), weights + 2);
+    }
+    // Even bytes are the first two of 4 codes, odd bytes the last two.
+    static void widen(Int bytes, Int* words) {
+      words[0] = _mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8);
+      words[1] = _mm256_srai_epi16(bytes, 8);
+    }
+  };
+
+  // sums[n, row] = sum of weight * integer over `count` activations.
+  template <int kTokens, typename Weights>
+  [[gnu::noinline]] static void multiply(const Weights& source, const uint8_t* codes, const uint8_t* x, int64_t stride,
+                                         int count, const int32_t*, int32_t* sums) {
+    constexpr int kUnits = Weights::kUnits, kBytes = kUnits == 1 ? 16 : 32;
+    constexpr int kTogether = kTokens == 1 ? 4 / (kUnits == 1 ? 1 : 2) : kTokens == 8 || kUnits > 1 ? 1 : 2;
     for (int t0 = 0; t0 < 4; t0 += kTogether) {
       Int acc[kTokens][kTogether];
       #pragma GCC unroll 8
@@ -108,22 +134,22 @@ struct Simd {
         #pragma GCC unroll 8
         for (int t = 0; t < kTogether; ++t) acc[n][t] = zero();
       }
-      for (int step = 0; step < count / 2; ++step) {
-        Int weights[kTogether];
+      for (int step = 0; step < count / (2 * kUnits); ++step) {
+        Int weights[kTogether][kUnits];
         #pragma GCC unroll 8
-        for (int t = 0; t < kTogether; ++t) {
-          const uint8_t* at = codes + (step * 4 + t0 + t) * 16;
-          weights[t] = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+        for (int t = 0; t < kTogether; ++t) source.load(codes + (step * 4 + t0 + t) * kBytes, weights[t]);
+        if (kTokens == 1) {
+          for (int t = 0; t < kTogether; t += 64 / kBytes) prefetch(codes + (step * 4 + t0 + t) * kBytes + 4096);
         }
-        if (kTokens == 1) prefetch(codes + step * 64 + 4096);
         #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
-          int32_t word;
-          std::memcpy(&word, x + n * stride + step * 4, 4);
-          const Int integers = _mm256_set1_epi32(word);
           #pragma GCC unroll 8
-          for (int t = 0; t < kTogether; ++t) {
-            acc[n][t] = _mm256_add_epi32(acc[n][t], _mm256_madd_epi16(weights[t], integers));
+          for (int unit = 0; unit < kUnits; ++unit) {
+            const Int integers = set_word(x + n * stride + (step * kUnits + unit) * 4);
+            #pragma GCC unroll 8
+            for (int t = 0; t < kTogether; ++t) {
+              acc[n][t] = _mm256_add_epi32(acc[n][t], _mm256_madd_epi16(weights[t][unit], integers));
+            }
           }
         }
       }
@@ -133,6 +159,12 @@ struct Simd {
         for (int t = 0; t < kTogether; ++t) store_int(sums + n * 32 + (t0 + t) * 8, acc[n][t]);
       }
     }
+  }
+
+  static Int set_word(const uint8_t* p) {
+    int32_t word;
+    std::memcpy(&word, p, 4);
+    return _mm256_set1_epi32(word);
   }
 
   static float sum8(Float v) {

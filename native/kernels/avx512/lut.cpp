@@ -1,6 +1,7 @@
 // AVX-512 without VBMI: byte shuffles of four 128-bit parts, VNNI dot products.
 //
 // 8-bit codes: [tile][4 k][64 rows][4 bytes], unsigned; the activations' high and low halves take one vpdpbusd each.
+// Codebooks: [tile][8 k][64 rows][4 bytes], the first 4 codes in the low nibbles.
 #include <immintrin.h>
 
 #include "kernels/bytewise.h"
@@ -101,12 +102,31 @@ struct Simd {
     return _mm512_dpwssd_epi32(acc, words, _mm512_set1_epi32(multiple << 16));
   }
 
-  // sums[n, row] = sum of (code - 128) * integer over `count` activations, whose own sum is activations[n]. vpdpbusd wants
-  // unsigned codes; what that adds is taken off at the start.
-  template <int kTokens>
-  [[gnu::noinline]] static void multiply(const uint8_t* codes, const uint8_t* x, int64_t stride, int count,
-                                         const int32_t* activations, int32_t* sums) {
-    constexpr int kTogether = kTokens == 1 ? 4 : kTokens == 8 ? 1 : 2;
+  // Weights as bytes around 128, a vector for 16 rows x 4 k: 8-bit codes as they are.
+  struct ByteWeights {
+    static constexpr int kUnits = 1;
+    void load(const uint8_t* p, Int* weights) const { weights[0] = Simd::load(p); }
+  };
+  // And 4-bit codes by lookup of a codebook's values, 16 rows x 8 k.
+  struct BookWeights {
+    static constexpr int kUnits = 2;
+    Int values;
+    explicit BookWeights(const int8_t* book) {
+      values = _mm512_xor_si512(table(reinterpret_cast<const uint8_t*>(book)), _mm512_set1_epi8(-128));
+    }
+    void load(const uint8_t* p, Int* weights) const {
+      const Int codes = Simd::load(p);
+      weights[0] = lookup(values, low_nibbles(codes));
+      weights[1] = lookup(values, high_nibbles(codes));
+    }
+  };
+
+  // sums[n, row] = sum of weight * integer over `count` activations, whose own sum is activations[n]. vpdpbusd wants
+  // unsigned weights; what the 128 in them adds is taken off at the start.
+  template <int kTokens, typename Weights>
+  [[gnu::noinline]] static void multiply(const Weights& source, const uint8_t* codes, const uint8_t* x, int64_t stride,
+                                         int count, const int32_t* activations, int32_t* sums) {
+    constexpr int kTogether = kTokens == 1 ? 4 : kTokens == 8 ? 1 : 2, kUnits = Weights::kUnits;
     for (int t0 = 0; t0 < 4; t0 += kTogether) {
       Int high[kTokens][kTogether], low[kTokens][kTogether];
       #pragma GCC unroll 8
@@ -117,20 +137,24 @@ struct Simd {
           low[n][t] = set32(-128 * activations[n]);
         }
       }
-      for (int step = 0; step < count / 4; ++step) {
-        Int weights[kTogether];
+      for (int step = 0; step < count / (4 * kUnits); ++step) {
+        Int weights[kTogether][kUnits];
         #pragma GCC unroll 8
         for (int t = 0; t < kTogether; ++t) {
-          weights[t] = load(codes + (step * 4 + t0 + t) * 64);
+          source.load(codes + (step * 4 + t0 + t) * 64, weights[t]);
           if (kTokens == 1) prefetch(codes + (step * 4 + t0 + t) * 64 + 4096);
         }
         #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
-          const Int upper = set_word(x + n * stride + step * 8), lower = set_word(x + n * stride + step * 8 + 4);
           #pragma GCC unroll 8
-          for (int t = 0; t < kTogether; ++t) {
-            high[n][t] = _mm512_dpbusd_epi32(high[n][t], weights[t], upper);
-            low[n][t] = _mm512_dpbusd_epi32(low[n][t], weights[t], lower);
+          for (int unit = 0; unit < kUnits; ++unit) {
+            const uint8_t* at = x + n * stride + (step * kUnits + unit) * 8;
+            const Int upper = set_word(at), lower = set_word(at + 4);
+            #pragma GCC unroll 8
+            for (int t = 0; t < kTogether; ++t) {
+              high[n][t] = _mm512_dpbusd_epi32(high[n][t], weights[t][unit], upper);
+              low[n][t] = _mm512_dpbusd_epi32(low[n][t], weights[t][unit], lower);
+            }
           }
         }
       }

@@ -4,6 +4,7 @@
 #include <arm_neon.h>
 
 #include "kernels/prepare.h"
+#include "kernels/prepare_ternary.h"
 
 namespace lutmac::neon {
 
@@ -52,6 +53,8 @@ inline void prepare(Form form, const float* x, int64_t k, uint8_t* out) {
     std::memcpy(out, x, static_cast<size_t>(k) * 4);
   } else if (form == Form::tables) {
     prepare_tables<VectorTables>(x, k, out);
+  } else if (form == Form::ternary) {
+    prepare_ternary(x, k, out);
   } else {
     prepare_integers(x, k, out, store_halves);
   }

@@ -6,19 +6,25 @@
 // then the second: [dword][row][4 bytes], a cache line each. A dword touches at most two groups, so that their two tables
 // are one lookup of 32 entries.
 //
-// 8 bits: [tile][4 k][16 rows][4 bytes], signed (code - 128).
+// 8 bits: [tile][4 k][16 rows][4 bytes], signed (code - 128). Codebooks: [tile][8 k][16 rows][4 bytes], the first 4 codes in
+// the low nibbles. Ternary codes: as ternary_code.h says.
 #pragma once
 
 #include "kernels/bits.h"
 #include "kernels/float_product.h"
 #include "kernels/lut.h"
+#include "kernels/plain_codes.h"
 
 namespace lutmac::neon {
 
 inline constexpr int kTileRows = 16;
 
 inline int64_t block_bytes(int bits) { return int64_t{kTileRows} * 4 * bits; }
-inline int64_t packed_tile_bytes(int bits, int64_t columns) { return columns / 32 * block_bytes(bits); }
+using Codes = PlainCodes<kTileRows, true>;
+
+inline int64_t packed_tile_bytes(CodeKind kind, int bits, int64_t columns) {
+  return kind == CodeKind::affine ? columns / 32 * block_bytes(bits) : Codes::packed_tile_bytes(kind, columns);
+}
 
 // Where byte p of a row's string lies in its block.
 inline int string_place(int bits, int row, int p) {
@@ -38,7 +44,8 @@ inline void pack_row(int bits, int row, const uint8_t* codes, uint8_t* block) {
   }
 }
 
-inline void pack_tile(int bits, int64_t columns, const uint8_t* codes, uint8_t* out) {
+inline void pack_tile(CodeKind kind, int bits, int64_t columns, const uint8_t* codes, uint8_t* out) {
+  if (kind != CodeKind::affine) return Codes::pack_tile(kind, columns, codes, out);
   for (int64_t k = 0; k < columns; k += 32, out += block_bytes(bits)) {
     for (int row = 0; row < kTileRows; ++row) {
       const uint8_t* from = codes + row * columns + k;
@@ -52,7 +59,8 @@ inline void pack_tile(int bits, int64_t columns, const uint8_t* codes, uint8_t* 
 }
 
 inline void unpack_row_block(const LowBit& w, int64_t tile, int64_t block, int row, uint8_t* codes) {
-  const uint8_t* in = w.codes + tile * packed_tile_bytes(w.bits, w.columns) + block * block_bytes(w.bits);
+  if (w.kind != CodeKind::affine) return Codes::unpack_row_block(w, tile, block, row, codes);
+  const uint8_t* in = w.codes + tile * packed_tile_bytes(w.kind, w.bits, w.columns) + block * block_bytes(w.bits);
   if (w.bits == 8) {
     for (int i = 0; i < 32; ++i) codes[i] = static_cast<uint8_t>(in[(i / 4 * kTileRows + row) * 4 + i % 4] ^ 0x80);
     return;

@@ -1,4 +1,7 @@
 // NEON with dot products (aarch64): lookups of 32 entries, the planes of a row weighted and summed by udot.
+#include <type_traits>
+
+#include "kernels/book_pass.h"
 #include "kernels/neon/forms.h"
 #include "kernels/neon/lookup.h"
 #include "kernels/params.h"
@@ -64,34 +67,47 @@ Steps<kTokens> integer_steps(int64_t columns, const uint8_t* x, int64_t stride, 
   return steps;
 }
 
-// integers [kTokens][kTileRows] = sum of (code - 128) * integer over a block or half of it. sdot takes a lane of the form,
-// 4 high or 4 low halves, to 4 rows of weights; 16 bytes of the form are 8 k.
-template <int kTokens>
-[[gnu::noinline]] void multiply(const uint8_t* codes, const uint8_t* x, int64_t stride, int count, int32_t* integers) {
-  constexpr int kTogether = kTokens == 1 ? 4 : 2;
+// Weights of 4 rows x 8 k: 8-bit codes as they are, or 4-bit codes by lookup of a codebook's values.
+struct ByteWeights {
+  void load(const int8_t* at, int8x16_t* weights) const {
+    weights[0] = vld1q_s8(at);
+    weights[1] = vld1q_s8(at + 4 * kTileRows);
+  }
+};
+struct BookWeights {
+  int8x16_t values;
+  void load(const int8_t* at, int8x16_t* weights) const {
+    const uint8x16_t codes = vreinterpretq_u8_s8(vld1q_s8(at));
+    weights[0] = vqtbl1q_s8(values, vandq_u8(codes, vdupq_n_u8(15)));
+    weights[1] = vqtbl1q_s8(values, vshrq_n_u8(codes, 4));
+  }
+};
+
+// integers [kTokens][kTileRows] = sum of weight * integer over a block or half of it. sdot takes a lane of the form, 4 high
+// or 4 low halves, to 4 rows of weights; 16 bytes of the form are 8 k.
+template <int kTokens, typename Weights>
+[[gnu::noinline]] void multiply(const Weights& source, const uint8_t* codes, const uint8_t* x, int64_t stride, int count,
+                                int32_t* integers) {
+  constexpr int kTogether = kTokens == 1 ? 4 : 2, kStep = kTileRows * (std::is_same_v<Weights, ByteWeights> ? 8 : 4);
   for (int t0 = 0; t0 < 4; t0 += kTogether) {
     int32x4_t high[kTokens][kTogether] = {}, low[kTokens][kTogether] = {};
     for (int k = 0; k < count; k += 8) {
-      const int8_t* at = reinterpret_cast<const int8_t*>(codes) + k * kTileRows + t0 * 16;
-      int8x16_t weights[2][kTogether];
+      const int8_t* at = reinterpret_cast<const int8_t*>(codes) + k / 8 * kStep + t0 * 16;
+      int8x16_t weights[kTogether][2];
 #pragma GCC unroll 8
-      for (int t = 0; t < kTogether; ++t) {
-        weights[0][t] = vld1q_s8(at + t * 16);
-        weights[1][t] = vld1q_s8(at + 4 * kTileRows + t * 16);
-      }
+      for (int t = 0; t < kTogether; ++t) source.load(at + t * 16, weights[t]);
       if (kTokens == 1) {
-        __builtin_prefetch(at + kPrefetch);
-        __builtin_prefetch(at + 4 * kTileRows + kPrefetch);
+        for (int ahead = 0; ahead < kStep; ahead += 64) __builtin_prefetch(at + ahead + kPrefetch);
       }
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
         const int8x16_t halves = vld1q_s8(reinterpret_cast<const int8_t*>(x) + n * stride + k * 2);
 #pragma GCC unroll 8
         for (int t = 0; t < kTogether; ++t) {
-          high[n][t] = vdotq_laneq_s32(high[n][t], weights[0][t], halves, 0);
-          low[n][t] = vdotq_laneq_s32(low[n][t], weights[0][t], halves, 1);
-          high[n][t] = vdotq_laneq_s32(high[n][t], weights[1][t], halves, 2);
-          low[n][t] = vdotq_laneq_s32(low[n][t], weights[1][t], halves, 3);
+          high[n][t] = vdotq_laneq_s32(high[n][t], weights[t][0], halves, 0);
+          low[n][t] = vdotq_laneq_s32(low[n][t], weights[t][0], halves, 1);
+          high[n][t] = vdotq_laneq_s32(high[n][t], weights[t][1], halves, 2);
+          low[n][t] = vdotq_laneq_s32(low[n][t], weights[t][1], halves, 3);
         }
       }
     }
@@ -112,7 +128,7 @@ void sum_integers(int64_t columns, const uint8_t* codes, const uint8_t* x, int64
   codes += chunk.block * block_bytes(kBits);
   if constexpr (kBits == 8) {
     const int first = chunk.part == Part::high ? 16 : 0, count = chunk.part == Part::both ? 32 : 16;
-    multiply<kTokens>(codes + first * kTileRows, x + chunk.block * 64 + first * 2, stride, count, integers);
+    multiply<kTokens>(ByteWeights{}, codes + first * kTileRows, x + chunk.block * 64 + first * 2, stride, count, integers);
   } else {
     const uint8_t* multiples = x + TableForm::multiple_offset(columns) + chunk.block * 4;
     const LookupRun run{codes, x + chunk.block * 128, multiples, stride, chunk.blocks};
@@ -137,6 +153,37 @@ template <int kTokens>
   }
 }
 
+// Adds integers that are weights of a codebook's pass.
+template <int kTokens>
+void flush_pass(const int32_t* integers, const Steps<kTokens>& steps, const BookPass& pass, TileState<kTokens>& state) {
+  const float* params = pass.second ? state.offset : state.scale;
+  for (int n = 0; n < kTokens; ++n) {
+    const float unit = pass.step * steps.unit[n];
+    for (int r = 0; r < kTileRows; r += 4) {
+      float* total = state.total + n * kTileRows + r;
+      const float32x4_t value = vmulq_n_f32(vcvtq_f32_s32(vld1q_s32(integers + n * kTileRows + r)), unit);
+      vst1q_f32(total, vfmaq_f32(vld1q_f32(total), value, vld1q_f32(params + r)));
+    }
+  }
+}
+
+template <int kTokens>
+void flush_offsets(const Steps<kTokens>& steps, TileState<kTokens>& state) {
+  for (int n = 0; n < kTokens; ++n) {
+    for (int r = 0; r < kTileRows; r += 4) {
+      float* total = state.total + n * kTileRows + r;
+      vst1q_f32(total, vfmaq_n_f32(vld1q_f32(total), vld1q_f32(state.offset + r), steps.activations[n]));
+    }
+  }
+}
+
+template <int kTokens>
+void store_tile(const LowBit& w, const MatmulArgs& args, int64_t tile, int64_t token, const TileState<kTokens>& state) {
+  const int64_t row = tile * kTileRows, left = w.rows - row;
+  const int valid = static_cast<int>(left < kTileRows ? left : kTileRows);
+  for (int n = 0; n < kTokens; ++n) store_rows(args, token + n, row, valid, state.total + n * kTileRows);
+}
+
 // The chunk that begins at k; what it holds depends on the matrix alone.
 template <int kBits>
 Chunk chunk_at(const LowBit& w, int64_t k) {
@@ -155,7 +202,7 @@ void product(const LowBit& w, const MatmulArgs& args, int64_t tile, int tiles, i
   TileState<kTokens> states[kTiles<kTokens>];
   int32_t integers[kTokens * kTileRows];
   const uint8_t* x = args.x + token * args.x_stride;
-  const int64_t tile_bytes = packed_tile_bytes(kBits, w.columns);
+  const int64_t tile_bytes = packed_tile_bytes(w.kind, kBits, w.columns);
   for (int64_t k = 0; k < w.columns;) {
     const Chunk chunk = chunk_at<kBits>(w, k);
     const Steps<kTokens> steps = kBits == 8 ? integer_steps<kTokens>(w.columns, x, args.x_stride, chunk)
@@ -170,11 +217,34 @@ void product(const LowBit& w, const MatmulArgs& args, int64_t tile, int tiles, i
     }
     k += chunk.part == Part::both ? chunk.blocks * 32 : 16;
   }
-  for (int i = 0; i < tiles; ++i) {
-    const int64_t row = (tile + i) * kTileRows, left = w.rows - row;
-    const int valid = static_cast<int>(left < kTileRows ? left : kTileRows);
-    for (int n = 0; n < kTokens; ++n) store_rows(args, token + n, row, valid, states[i].total + n * kTileRows);
+  for (int i = 0; i < tiles; ++i) store_tile<kTokens>(w, args, tile + i, token, states[i]);
+}
+
+// A codebook's passes; wide integers take two, 256 * high + low, and a second codebook has its own scale.
+template <int kTokens>
+void book_product(const LowBit& w, const MatmulArgs& args, int64_t tile, int64_t token) {
+  BookPass passes[4];
+  int count = book_passes(w.codebook, false, passes);
+  if (w.has_second) count += book_passes(w.second, true, passes + count);
+  TileState<kTokens> state;
+  int32_t integers[kTokens * kTileRows];
+  const uint8_t* codes = w.codes + tile * packed_tile_bytes(w.kind, 4, w.columns);
+  const uint8_t* x = args.x + token * args.x_stride;
+  const int size = w.group_size < 32 ? 16 : 32;
+  for (int64_t k = 0; k < w.columns; k += size) {
+    if (k % w.group_size == 0) {
+      load_group(w, kTileRows, tile, k / w.group_size, w.zero_point, state.scale, state.offset);
+    }
+    const Part part = size == 32 ? Part::both : k % 32 == 0 ? Part::low : Part::high;
+    const Steps<kTokens> steps = integer_steps<kTokens>(w.columns, x, args.x_stride, {k / 32, 1, part});
+    for (int i = 0; i < count; ++i) {
+      const BookWeights weights{vld1q_s8(passes[i].values)};
+      multiply<kTokens>(weights, codes + k * kTileRows / 2, x + k * 2, args.x_stride, size, integers);
+      flush_pass<kTokens>(integers, steps, passes[i], state);
+    }
+    if (!w.has_second) flush_offsets<kTokens>(steps, state);
   }
+  store_tile<kTokens>(w, args, tile, token, state);
 }
 
 template <int kBits>
@@ -190,8 +260,20 @@ void products(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64
   }
 }
 
+void book_products(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
+                   int64_t token_end) {
+  for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
+    int64_t token = token_begin;
+    for (; token + 4 <= token_end; token += 4) book_product<4>(w, args, tile, token);
+    for (; token + 2 <= token_end; token += 2) book_product<2>(w, args, tile, token);
+    if (token < token_end) book_product<1>(w, args, tile, token);
+  }
+}
+
 void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
                    int64_t token_end) {
+  if (w.kind == CodeKind::ternary) return Codes::matmul_lowbit(w, args, tile_begin, tile_end, token_begin, token_end);
+  if (w.kind == CodeKind::codebook) return book_products(w, args, tile_begin, tile_end, token_begin, token_end);
   using Products = void (*)(const LowBit&, const MatmulArgs&, int64_t, int64_t, int64_t, int64_t);
   static constexpr Products kProducts[] = {products<1>, products<2>, products<3>, products<4>,
                                            products<5>, products<6>, products<7>, products<8>};
