@@ -32,6 +32,7 @@ std::shared_ptr<PackedMatrix> random_matrix(TestRandom& random, const TargetEntr
   shape.bits = bits;
   shape.rows = kVocabulary;
   shape.columns = kWidth;
+  shape.tokens = 0;
   const KernelCase test(random, shape, {});
   return std::make_shared<PackedMatrix>(pack(target, test.source()));
 }
