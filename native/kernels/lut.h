@@ -22,6 +22,7 @@ inline constexpr int kTableUnit = 128;  // run of k whose table scales are multi
 // Tables and integers take activations as zeros where all that share a unit or a step are smaller: their reciprocals would
 // leave the range of float. Where one is not finite the form is NaN, and so is the token's result.
 inline constexpr float kQuietest = 0x1p-100f;
+inline constexpr float kLargestFloat = 0x1.fffffep127f;
 
 // What a kernel wants its activations turned into.
 enum class Form {

@@ -44,8 +44,6 @@ struct PlainTables {
   }
 };
 
-inline constexpr float kLargestFloat = 0x1.fffffep127f;
-
 // Tables of nothing but zeros, whose step is 0, or NaN where that is what the product has to be.
 inline void flat_unit(int64_t k, int64_t unit, int count, float step, uint8_t* out) {
   const int64_t begin = unit * (kTableUnit / kTableGroup);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstring>
 
 #include "kernels/arithmetic.h"
 #include "kernels/lut.h"
@@ -43,25 +44,40 @@ inline void store_run(const float* x, uint8_t* out) {
   }
 }
 
+// Tables of nothing but zeros, whose unit is 0, or NaN where that is what the product has to be.
+inline void flat_ternary(int64_t k, float unit, uint8_t* out) {
+  for (int64_t run = 0; run < TernaryForm::runs(k); ++run) {
+    std::memset(out + run * 32, 0, 16);
+    std::memset(out + run * 32 + 16, 128, 16);
+  }
+  int32_t* multiples = reinterpret_cast<int32_t*>(out + TernaryForm::multiple_offset(k));
+  for (int64_t step = 0; step < TernaryForm::steps(k); ++step) multiples[step] = 1;
+  *reinterpret_cast<float*>(out + TernaryForm::unit_offset(k)) = unit;
+  *reinterpret_cast<int32_t*>(out + TernaryForm::bias_offset(k)) = static_cast<int32_t>(TernaryForm::runs(k)) * 128;
+}
+
 inline void prepare_ternary(const float* x, int64_t k, uint8_t* out) {
   const int64_t runs = TernaryForm::runs(k), steps = TernaryForm::steps(k);
   int32_t* multiples = reinterpret_cast<int32_t*>(out + TernaryForm::multiple_offset(k));
-  float top = 0.0f;
+  float top = 0.0f, nothing = 0.0f;
   for (int64_t step = 0; step < steps; ++step) {
     const float largest = largest_run(x, k, step);
     top = largest > top ? largest : top;
   }
+  for (int64_t i = 0; i < k; ++i) nothing += x[i] - x[i];  // NaN where one is not finite
+  const bool finite = nothing == 0.0f && top <= kLargestFloat;
+  if (!finite || top < kQuietest) return flat_ternary(k, finite ? 0.0f : __builtin_nanf(""), out);
   // What one unit of the multiple covers, so that entries of that multiple are at most 126 steps: the roundings of the
   // two tables, half a step each, then still fit a byte.
   const float cover = top / static_cast<float>(TernaryForm::kMaxMultiple);
   int32_t bias = 0;
   for (int64_t step = 0; step < steps; ++step) {
     const float largest = largest_run(x, k, step);
-    int multiple = cover > 0.0f ? static_cast<int>(largest / cover) : 0;
+    int multiple = static_cast<int>(largest / cover);
     multiple += static_cast<float>(multiple) * cover < largest;  // rounds up
     multiple = multiple < 1 ? 1 : multiple > TernaryForm::kMaxMultiple ? TernaryForm::kMaxMultiple : multiple;
     multiples[step] = multiple;
-    const float inverse = cover > 0.0f ? 126.0f / (cover * static_cast<float>(multiple)) : 0.0f;
+    const float inverse = 126.0f / (cover * static_cast<float>(multiple));
     for (int64_t run = step * TernaryForm::kRunsPerStep; run < (step + 1) * TernaryForm::kRunsPerStep && run < runs; ++run) {
       float scaled[kRun];
       for (int i = 0; i < kRun; ++i) scaled[i] = run * kRun + i < k ? x[run * kRun + i] * inverse : 0.0f;

@@ -2,6 +2,8 @@
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <new>
 #include <optional>
 #include <vector>
 
@@ -166,17 +168,18 @@ auto matmul(const PackedMatrix& matrix, const FloatMatrix& x, bool exact, int th
   const nb::gil_scoped_release release;
   const Form form = exact ? Form::plain : matrix.form();
   MatmulArgs args;
-  std::unique_ptr<Mapping> forms;
+  std::unique_ptr<uint8_t, decltype(&std::free)> forms(nullptr, &std::free);
   if (form == Form::plain) {
     args.x = reinterpret_cast<const uint8_t*>(x.data());
     args.x_stride = columns * 4;
   } else {
     args.x_stride = form_stride(form, columns);
-    forms = std::make_unique<Mapping>(static_cast<size_t>(tokens * args.x_stride), true);
-    args.x = forms->data();
+    forms.reset(static_cast<uint8_t*>(std::aligned_alloc(64, static_cast<size_t>(tokens * args.x_stride))));
+    if (!forms) throw std::bad_alloc();
+    args.x = forms.get();
     ThreadPool::instance().for_each(threads, tokens, [&](int64_t token) {
       matrix.target().kernels->prepare(form, x.data() + token * columns, columns,
-                                       forms->data() + token * args.x_stride);
+                                       forms.get() + token * args.x_stride);
     });
   }
   args.y = y;

@@ -10,7 +10,8 @@
 //
 // Rounding. No partial sum is larger than the sum of |x| (scale (2^b + |zero point|) + |offset|), and what the form adds. A
 // row is at most K/16 chunks, each added in two roundings (product, offset), and within a chunk come the step, the sum of 16
-// activations, the scale and its kind: fewer than 24 roundings in a row. In exact mode every k is one fused multiply-add, or
+// activations, the scale and its kind: fewer than 24 roundings in a row. A codebook takes up to 4 passes over its chunks, and
+// its integers are within 1/(2 * 127 * 256) of its largest value, or a millionth. In exact mode every k is one fused multiply-add, or
 // two roundings in portable. Below the normal floats a rounding is absolute: 2^-149, times what it is multiplied by.
 #pragma once
 
@@ -21,6 +22,8 @@
 
 #include "check.h"
 #include "runtime/packed_matrix.h"
+
+inline constexpr double kBookError = 1e-6 + 0.5 / (127 * 256);
 
 inline double half_value(uint16_t half) {
   const int exponent = half >> 10 & 31, mantissa = half & 1023;
@@ -83,7 +86,17 @@ class KernelParam {
   double super_ = 0.0;
 };
 
+// A codebook that integers of 8 bits state, one that takes wide ones, and one whose largest value is small.
+inline constexpr float kBooks[3][16] = {
+    {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113},
+    {-1.0f, -0.6961928f, -0.5250731f, -0.3949175f, -0.2844414f, -0.1847734f, -0.09105f, 0.0f,
+     0.0795803f, 0.1609302f, 0.2461123f, 0.3379152f, 0.4407098f, 0.562617f, 0.7229568f, 1.0f},
+    {0.0f, 0.0005f, 0.001f, 0.0015f, 0.002f, 0.003f, 0.004f, 0.006f, 0, 0, 0, 0, 0, 0, 0, 0},
+};
+
 struct KernelShape {
+  lutmac::CodeKind kind = lutmac::CodeKind::affine;
+  int book = 0, second_book = -1;  // of kBooks; no second one
   int bits = 4;
   int64_t group_size = 32, rows = 1, columns = 32;
   int tokens = 1;
@@ -92,9 +105,9 @@ struct KernelShape {
 
   int64_t groups() const { return (columns + group_size - 1) / group_size; }
   std::string describe() const {
-    char text[160];
-    std::snprintf(text, sizeof(text), "%d bits, group %d, %d x %d, %d tokens, scale kind %d, offset kind %d, zero point %g",
-                  bits, static_cast<int>(group_size), static_cast<int>(rows), static_cast<int>(columns), tokens,
+    char text[200];
+    std::snprintf(text, sizeof(text), "kind %d, books %d and %d, %d bits, group %d, %d x %d, %d tokens, scale kind %d, offset kind %d, zero point %g",
+                  static_cast<int>(kind), book, second_book, bits, static_cast<int>(group_size), static_cast<int>(rows), static_cast<int>(columns), tokens,
                   static_cast<int>(scale_kind), static_cast<int>(offset_kind), static_cast<double>(zero_point));
     return text;
   }
@@ -121,7 +134,8 @@ class KernelCase {
         offset(random, shape.offset_kind, shape.rows, shape.groups(), true),
         codes(static_cast<size_t>(shape.rows * shape.columns)),
         x(std::move(activations)) {
-    for (uint8_t& code : codes) code = static_cast<uint8_t>(random.below(1 << shape.bits));
+    const int count = shape.kind == lutmac::CodeKind::ternary ? 3 : 1 << shape.bits;
+    for (uint8_t& code : codes) code = static_cast<uint8_t>(random.below(count));
     for (int64_t row = 0; row < shape.rows; ++row) {
       for (int64_t k = 0; k < shape.columns; ++k) add_weight(row, k);
     }
@@ -134,6 +148,9 @@ class KernelCase {
     lutmac::LowBitSource source;
     source.rows = shape.rows;
     source.columns = shape.columns;
+    source.kind = shape.kind;
+    if (shape.kind == lutmac::CodeKind::codebook) source.codebook = kBooks[shape.book];
+    if (shape.second_book >= 0) source.second_codebook = kBooks[shape.second_book];
     source.bits = shape.bits;
     source.group_size = shape.group_size;
     source.bytes = codes.data();
@@ -155,6 +172,7 @@ class KernelCase {
     double form = 0.0;            // what rounding the activations to their form may cost
     double rounding = 0.0;        // float arithmetic from the form to the result
     double exact_rounding = 0.0;  // and in exact mode
+    double unscaled = 0.0;        // what sums reach before they meet a scale
   };
 
   KernelShape shape;
@@ -166,9 +184,24 @@ class KernelCase {
  private:
   double scale_at(int64_t row, int64_t k) const { return scale.value(row * shape.groups() + k / shape.group_size); }
 
+  static double largest_of(const float* book) {
+    double largest = 0.0;
+    for (int i = 0; i < 16; ++i) largest = std::max(largest, std::abs(double{book[i]}));
+    return largest;
+  }
+
   void add_weight(int64_t row, int64_t k) {
     const double code = codes[row * shape.columns + k], zero_point = double{shape.zero_point};
     const double shift = offset.value(row * shape.groups() + k / shape.group_size);
+    if (shape.kind == lutmac::CodeKind::codebook) {
+      const int at = codes[row * shape.columns + k];
+      const bool with_second = shape.second_book >= 0;
+      const double second = with_second ? double{kBooks[shape.second_book][at]} : 1.0;
+      const double second_largest = with_second ? largest_of(kBooks[shape.second_book]) : 1.0;
+      weights_.push_back(scale_at(row, k) * kBooks[shape.book][at] + shift * second);
+      magnitudes_.push_back(scale_at(row, k) * largest_of(kBooks[shape.book]) + std::abs(shift) * second_largest);
+      return;
+    }
     weights_.push_back(scale_at(row, k) * (code - zero_point) + shift);
     magnitudes_.push_back(scale_at(row, k) * ((1 << shape.bits) + std::abs(zero_point)) + std::abs(shift));
   }
@@ -180,22 +213,32 @@ class KernelCase {
       const double activation = x[token * shape.columns + k];
       result.value += weight(row, k) * activation;
       sum += magnitude(row, k) * std::abs(activation);
+      result.unscaled += std::ldexp(std::abs(activation), shape.bits + 1);
       tiny += 0x1p-149 * (1.0 + magnitude(row, k));
       result.form += lutmac::kQuietest * magnitude(row, k);
     }
-    for (int64_t block = 0; block < shape.columns; block += 32) result.form += form_of_block(token, row, block);
+    if (shape.kind == lutmac::CodeKind::ternary) {
+      result.form += form_of_runs(token, row);
+    } else {
+      for (int64_t block = 0; block < shape.columns; block += 32) result.form += form_of_block(token, row, block);
+    }
     constexpr double kUnit = 0x1p-24;
-    result.rounding = (sum + result.form) * kUnit * (static_cast<double>(shape.columns) / 8.0 + 24.0) + tiny;
+    const double passes = shape.kind == lutmac::CodeKind::codebook ? 4.0 : 1.0;
+    result.rounding = (sum + result.form) * kUnit * (static_cast<double>(shape.columns) / 8.0 * passes + 24.0) + tiny;
     result.exact_rounding = sum * kUnit * (2.0 * static_cast<double>(shape.columns) + 4.0) + tiny;
     return result;
   }
 
   double form_of_block(int token, int64_t row, int64_t block) const {
     double cost = 0.0;
-    if (shape.bits == 8) {
+    const bool codebook = shape.kind == lutmac::CodeKind::codebook;
+    if (shape.bits == 8 || codebook) {
       double largest = 0.0;
       for (int64_t k = block; k < block + 32; ++k) largest = std::max(largest, std::abs(activation(token, k)));
-      for (int64_t k = block; k < block + 32; ++k) cost += std::abs(weight(row, k)) * largest / (2 * 127 * 256);
+      for (int64_t k = block; k < block + 32; ++k) {
+        cost += std::abs(weight(row, k)) * largest / (2 * 127 * 256);
+        if (codebook) cost += magnitude(row, k) * largest * kBookError;
+      }
       return cost;
     }
     const int64_t unit = block / 128 * 128;
@@ -204,6 +247,19 @@ class KernelCase {
     const double step = (largest_sum(token, block) + top / 511) / 127;
     const double scales = std::max(scale_at(row, block), scale_at(row, block + 16));
     return scales * step / 2 * 8 * ((1 << shape.bits) - 1) / 2;
+  }
+  // Ternary: a run's two entries are off by at most half a step each, the step of 8 runs by the multiple's rounding more.
+  double form_of_runs(int token, int64_t row) const {
+    std::vector<double> largest((shape.columns + 39) / 40);
+    for (int64_t run = 0; run * 5 < shape.columns; ++run) {
+      double sum = 0.0;
+      for (int64_t k = run * 5; k < std::min(run * 5 + 5, shape.columns); ++k) sum += std::abs(activation(token, k));
+      largest[run / 8] = std::max(largest[run / 8], sum);
+    }
+    double cost = 0.0, top = 0.0;
+    for (const double sum : largest) top = std::max(top, sum);
+    for (const double sum : largest) cost += 8 * (sum + top / 511) / 126;
+    return cost * scale_at(row, 0);
   }
   double largest_sum(int token, int64_t block) const {
     double largest = 0.0;

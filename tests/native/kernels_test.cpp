@@ -87,6 +87,32 @@ void test_lowbit(const std::vector<TargetEntry>& targets) {
   }
 }
 
+// Codebooks of each kind, alone and with a second one, and ternary codes.
+void test_codes(const std::vector<TargetEntry>& targets) {
+  TestRandom random(5);
+  for (int number = 0; number < 5 * 6 * 9; ++number) {
+    KernelShape shape;
+    const int books = number % 5;
+    shape.kind = books == 4 ? CodeKind::ternary : CodeKind::codebook;
+    shape.columns = 32 * (1 + random.below(18));
+    shape.group_size = kGroupSizes[number / 5 % 6];
+    if (shape.group_size == 0 || books == 4) shape.group_size = shape.columns;
+    shape.rows = 1 + random.below(150);
+    shape.tokens = 1 + number / 30;
+    shape.scale_kind = kKinds[number % 4];
+    if (books == 4) {
+      shape.bits = 2;
+      shape.zero_point = 1.0f;
+    } else {
+      shape.book = books % 2;
+      shape.second_book = books < 2 ? -1 : 4 - books;
+      shape.offset_kind = shape.second_book >= 0 ? kKinds[number / 4 % 4] : kKinds[number / 4 % 5];
+    }
+    const KernelCase test(random, shape, make_activations(random, shape));
+    for (const TargetEntry& target : targets) check_case(target, test);
+  }
+}
+
 // Bias and the values before are added to the product, and only the tiles and tokens that were asked for are written.
 void test_parts(const TargetEntry& target) {
   TestRandom random(2);
@@ -201,6 +227,7 @@ void test_tables(const TargetEntry& target) {
 int main() {
   const std::vector<TargetEntry> targets = runnable_kernels();
   test_lowbit(targets);
+  test_codes(targets);
   for (const TargetEntry& target : targets) {
     test_tables(target);
     test_parts(target);
