@@ -67,13 +67,14 @@ class Row:
     bits: int
     group_size: int
     peers: tuple[str, ...]
+    ternary: bool = False
 
 
 ROWS = (
     Row("4-bit", 4, 32, ("Q4_0",)),
     Row("3-bit", 3, 128, ("Q3_K",)),
     Row("2-bit", 2, 128, ("Q2_K",)),
-    Row("ternary", 2, 0, ("TQ2_0", "TQ1_0")),
+    Row("ternary", 2, 0, ("TQ2_0", "TQ1_0"), ternary=True),
     Row("1-bit", 1, 128, ("Q1_0",)),
 )
 
@@ -138,7 +139,7 @@ def write_llama(path: Path, spec: SyntheticSpec, kind: BlockType) -> None:
 
 def compare(row: Row, options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """One entry for each of the row's peers."""
-    spec = SyntheticSpec(options.shape, row.bits, row.group_size, layers=options.layers)
+    spec = SyntheticSpec(options.shape, row.bits, row.group_size, layers=options.layers, ternary=row.ternary)
     counts = [int(part) for part in options.threads.split(",")]
     plan = Plan(options.prompt, options.decode, 0, options.repeat)
     target = resolve_target(None)

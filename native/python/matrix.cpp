@@ -130,8 +130,9 @@ class ArrayPacker {
   }
 
   std::shared_ptr<PackedMatrix> add_random(int64_t rows, int64_t columns, int bits, int64_t group_size,
-                                           int scale_exponent, uint64_t seed) {
-    return packer_.add(RandomSource{rows, columns, bits, group_size, scale_exponent, seed});
+                                           int scale_exponent, uint64_t seed, bool ternary) {
+    const CodeKind kind = ternary ? CodeKind::ternary : CodeKind::affine;
+    return packer_.add(RandomSource{rows, columns, kind, bits, group_size, scale_exponent, seed});
   }
 
   void finish() {
@@ -225,7 +226,7 @@ void bind_matrix(nb::module_& module) {
            nb::arg("second_codebook").none() = nb::none(), nb::arg("ternary") = false)
       .def("add_dense", &ArrayPacker::add_dense, nb::arg("data"))
       .def("add_random", &ArrayPacker::add_random, nb::kw_only(), nb::arg("rows"), nb::arg("columns"), nb::arg("bits"),
-           nb::arg("group_size"), nb::arg("scale_exponent"), nb::arg("seed"))
+           nb::arg("group_size"), nb::arg("scale_exponent"), nb::arg("seed"), nb::arg("ternary") = false)
       .def("finish", &ArrayPacker::finish);
   nb::class_<PackedMatrix>(module, "Matrix")
       .def_prop_ro("rows", &PackedMatrix::rows)

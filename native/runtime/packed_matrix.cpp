@@ -147,9 +147,11 @@ LowBitSource describe(const RandomSource& source) {
   LowBitSource described;
   described.rows = source.rows;
   described.columns = source.columns;
+  described.kind = source.kind;
   described.bits = source.bits;
   described.group_size = source.group_size;
   described.zero_point = source.bits > 0 ? static_cast<float>((1 << source.bits) - 1) / 2 : 0.0f;
+  if (source.kind == CodeKind::ternary) described.zero_point = 1.0f;
   described.scale.kind = ParamKind::f16;
   described.block_weights = described.block_bytes = 32;
   described.row_bytes = source.columns;
@@ -238,6 +240,10 @@ void PackedMatrix::fill_tile(const RandomSource& source, int64_t tile) const {
   std::vector<uint64_t> words(static_cast<size_t>(tile_rows * w.columns / 8));
   Random random(source.seed << 32 ^ static_cast<uint64_t>(tile));
   for (uint64_t& word : words) word = random.next() & mask;
+  if (w.kind == CodeKind::ternary) {
+    // 3 stands for nothing; as 1 it is a weight of 0, and the mean stays 0.
+    for (uint64_t& word : words) word &= ~((word >> 1 & word & kEveryByte) << 1);
+  }
   kernels.pack_tile(w.kind, w.bits, w.columns, reinterpret_cast<const uint8_t*>(words.data()),
                     w.codes + tile * kernels.packed_tile_bytes(w.kind, w.bits, w.columns));
   uint16_t* scales = reinterpret_cast<uint16_t*>(w.scale) + tile * w.groups * tile_rows;

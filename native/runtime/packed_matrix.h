@@ -45,9 +45,10 @@ struct DenseSource {
   int64_t rows = 0, columns = 0;
 };
 
-// Random codes under f16 scales, for benchmarks: as fast as weights that mean something.
+// Random codes, affine or ternary, under f16 scales, for benchmarks: as fast as weights that mean something.
 struct RandomSource {
   int64_t rows = 0, columns = 0;
+  CodeKind kind = CodeKind::affine;
   int bits = 0;
   int64_t group_size = 0;
   int scale_exponent = 0;  // scales are f16 from 2^this to twice that; the zero point is the mean code

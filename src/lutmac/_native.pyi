@@ -65,9 +65,20 @@ class Packer:
         """data: [rows, columns] float32, float16, or uint16 holding bfloat16 bits."""
 
     def add_random(
-        self, *, rows: int, columns: int, bits: int, group_size: int, scale_exponent: int, seed: int
+        self,
+        *,
+        rows: int,
+        columns: int,
+        bits: int,
+        group_size: int,
+        scale_exponent: int,
+        seed: int,
+        ternary: bool = False,
     ) -> Matrix:
-        """Random codes, float16 scales from 2**scale_exponent to twice that, the mean code as zero point."""
+        """Random codes, float16 scales from 2**scale_exponent to twice that, the mean code as zero point.
+
+        ternary: bits is 2, and group_size is columns.
+        """
 
     def finish(self) -> None:
         """Packs what was added, and lets go of the arrays that it came from."""

@@ -52,6 +52,8 @@ def native_build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 @pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program[0])
 def test_native_program_passes(native_build: NativeBuild, program: list[str]) -> None:
+    if native_build.emulator and program[0] == "threads_test":
+        pytest.skip("the emulator aborts in a child that is forked from a process with threads")
     command = [*native_build.emulator, str(native_build.folder / program[0]), *program[1:]]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr

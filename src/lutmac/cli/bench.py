@@ -49,7 +49,12 @@ Synthetic = Annotated[
     ),
 ]
 Bits = Annotated[
-    str, typer.Option("--bits", metavar="N[,N...]", help="Bits per weight, 1 to 8 (--synthetic and kernels).")
+    str,
+    typer.Option(
+        "--bits",
+        metavar="N[,N...]",
+        help="Bits per weight, 1 to 8 (--synthetic and kernels), or ternary (--synthetic).",
+    ),
 ]
 GroupSize = Annotated[
     int, typer.Option("--group-size", min=0, help="Weights that share a scale; 0: a row (--synthetic and kernels).")
@@ -98,7 +103,6 @@ def bench(
     if (model is None) == (synthetic is None):
         raise InvalidRequestError("bench wants either a model (or `kernels`) or --synthetic SHAPE")
     counts = options.parse_counts(threads, "--threads") if threads is not None else None
-    widths = options.parse_counts(bits, "--bits")
     numbers = options.parse_counts(streams, "--streams") if streams is not None else []
     if plot is not None:
         from lutmac.cli.plots import check_matplotlib  # noqa: PLC0415 - rarely asked for
@@ -111,9 +115,9 @@ def bench(
     report: _Report
     with ProgressBar(shown=not as_json) as bar:
         if synthetic is not None:
-            report = _synthetic(synthetic, widths, group_size, layers, counts, plan, numbers, plot, bar)
+            report = _synthetic(synthetic, bits, group_size, layers, counts, plan, numbers, plot, bar)
         elif model == "kernels":
-            report = _kernels(widths, group_size, counts, repeat, plot, bar)
+            report = _kernels(options.parse_counts(bits, "--bits"), group_size, counts, repeat, plot, bar)
         else:
             from lutmac.cli.benchmark import run_benchmark  # noqa: PLC0415 - imports the engine
 
@@ -129,7 +133,7 @@ def bench(
 
 def _synthetic(
     shape: str,
-    widths: list[int],
+    bits: str,
     group_size: int,
     layers: int | None,
     counts: list[int] | None,
@@ -141,7 +145,12 @@ def _synthetic(
     from lutmac.cli.synthetic_benchmark import run_synthetic  # noqa: PLC0415 - imports the engine
     from lutmac.engine.synthetic import SyntheticSpec  # noqa: PLC0415 - as above
 
-    specs = [SyntheticSpec(shape, width, group_size, layers=layers) for width in widths]
+    specs = [
+        SyntheticSpec(shape, 2, 0, layers=layers, ternary=True)
+        if part.strip() == "ternary"
+        else SyntheticSpec(shape, options.parse_counts(part, "--bits")[0], group_size, layers=layers)
+        for part in bits.split(",")
+    ]
     reports = run_synthetic(specs, counts, plan, streams, bar)
     if plot is not None:
         from lutmac.cli.plots import plot_bits  # noqa: PLC0415 - an extra

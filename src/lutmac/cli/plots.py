@@ -45,7 +45,7 @@ def plot_roofline(report: KernelReport, folder: Path) -> Path:
 def plot_bits(reports: SyntheticReports, folder: Path) -> Path:
     """Decoded tokens per second by bits, and what the memory's read rate would allow. Returns the picture's path."""
     figure, axes = _new_figure("bits per weight", "tokens per second")
-    bits = [spec.bits for spec in reports.specs]
+    bits = [spec.stored_bits for spec in reports.specs]
     for index, threads in enumerate(reports.reports[0].memory_read):
         color = f"C{index}"
         axes.plot(

@@ -47,7 +47,7 @@ class SyntheticReports:
         return [self._fit(threads) for threads in self.reports[0].memory_read]
 
     def _fit(self, threads: int) -> Fit:
-        bits = np.array([spec.bits for spec in self.specs], dtype=np.float64)
+        bits = np.array([spec.stored_bits for spec in self.specs], dtype=np.float64)
         times = np.array([1000 / report.decode_rate(threads) for report in self.reports])
         slope, intercept = np.polyfit(bits, times, 1)
         unexplained = float(((times - slope * bits - intercept) ** 2).sum())
@@ -59,7 +59,7 @@ class SyntheticReports:
         if len(self.reports) == 1:
             return self.reports[0].as_dict()
         return {
-            "models": [{"bits": s.bits, **r.as_dict()} for s, r in zip(self.specs, self.reports, strict=True)],
+            "models": [{"bits": s.stored_bits, **r.as_dict()} for s, r in zip(self.specs, self.reports, strict=True)],
             "time_per_token_by_bits": [vars(fit) for fit in self.fits()],
         }
 

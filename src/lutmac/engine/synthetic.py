@@ -63,6 +63,7 @@ class SyntheticSpec:
     """What is to be made.
 
     shape: a name in SHAPES. bits and group_size: of every matrix in the layers (group_size 0: one scale per row).
+    ternary: five weights in a byte instead, with one scale per row; bits is 2.
     head_bits: of embedding and head, in groups of 32, as llama.cpp's files keep their heads at 6 bits. layers: fewer of
     them, to save time; None is all.
     """
@@ -72,6 +73,7 @@ class SyntheticSpec:
     group_size: int
     head_bits: int = 6
     layers: int | None = None
+    ternary: bool = False
 
     def __post_init__(self) -> None:
         """Raises InvalidRequestError."""
@@ -84,8 +86,15 @@ class SyntheticSpec:
             raise InvalidRequestError(
                 f"group size is {self.group_size}, expected 16, a multiple of 32, or 0 for one scale per row"
             )
+        if self.ternary and (self.bits, self.group_size) != (2, 0):
+            raise InvalidRequestError("ternary weights have 2 bits and one scale per row (group size 0)")
         if self.layers is not None and self.layers < 1:
             raise InvalidRequestError(f"layers is {self.layers}, expected at least 1")
+
+    @property
+    def stored_bits(self) -> float:
+        """Bits that a weight takes, scales not counted."""
+        return 1.6 if self.ternary else self.bits
 
     @property
     def config(self) -> LlamaConfig:
@@ -98,7 +107,7 @@ class SyntheticSpec:
         """For people: shape, bits, group size."""
         groups = f"group {self.group_size}" if self.group_size else "one scale per row"
         layers = "" if self.layers is None else f", {self.layers} layers"
-        return f"{self.shape}, {self.bits}-bit, {groups}{layers} (random weights)"
+        return f"{self.shape}, {'ternary' if self.ternary else f'{self.bits}-bit'}, {groups}{layers} (random weights)"
 
 
 @dataclass(frozen=True)
@@ -153,6 +162,7 @@ class _RandomWeights:
             group_size=group_size,
             scale_exponent=exponent,
             seed=len(self.parameters.matrices),
+            ternary=self._spec.ternary and in_layer,
         )
         self.parameters.matrices[name] = packed
         self._pending += rows * columns
