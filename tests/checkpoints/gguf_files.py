@@ -6,6 +6,8 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
+from lutmac.checkpoints.gguf_types import TENSOR_TYPES
+
 U8, I32, F32, BOOL, STRING, ARRAY, U64 = 0, 5, 6, 7, 8, 9, 10
 U32 = 4
 _PACKED = {U8: "<B", U32: "<I", I32: "<i", F32: "<f", BOOL: "<?", U64: "<Q"}
@@ -79,7 +81,7 @@ def gguf_bytes(
 
 
 def small_file() -> bytes:
-    """A valid file with every region in it: all kinds of metadata, three tensors, one of an unsupported type."""
+    """A valid file with every region in it: metadata of all kinds, three tensors, one a low-bit vector."""
     entries = [
         ARCHITECTURE,
         entry("llama.block_count", U32, 2),
@@ -95,3 +97,10 @@ def small_file() -> bytes:
         Tensor("other", (256,), Q2_K_TENSOR, 224),
     ]
     return gguf_bytes(entries, tensors, bytes(range(256)) + bytes(52))
+
+
+def type_file(number: int) -> bytes:
+    """A valid file with one matrix in that tensor type."""
+    kind = TENSOR_TYPES[number]
+    data = bytes(range(256)) * 9
+    return gguf_bytes(None, [Tensor("t", (256, 1), number, 0)], data[: 256 // kind.block_weights * kind.block_bytes])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 import lutmac
 from lutmac.errors import CheckpointError, InvalidRequestError, UnsupportedISAError, UnsupportedModelError
-from tiny_llama import CONTEXT, VOCAB, TinyLlama, make_tiny_llama
+from tiny_llama import CONTEXT, FFN, HIDDEN, VOCAB, TinyLlama, make_tiny_llama
 
 
 @pytest.mark.parametrize(
@@ -88,8 +89,11 @@ def test_a_truncated_file_is_an_error(tiny: TinyLlama, tmp_path: Path) -> None:
 
 
 def test_an_unsupported_tensor_type_is_named(tmp_path: Path) -> None:
-    tiny = make_tiny_llama(tmp_path / "tiny.gguf", "Q4_0", kinds={"blk.0.ffn_up.weight": "TQ1_0"})
-    with pytest.raises(UnsupportedModelError, match=r"blk\.0\.ffn_up\.weight.*TQ1_0"):
+    tiny = make_tiny_llama(tmp_path / "tiny.gguf", "Q4_0", kinds={"blk.0.ffn_up.weight": "F32"})
+    name = b"blk.0.ffn_up.weight" + struct.pack("<IQQ", 2, HIDDEN, FFN)
+    content = tiny.path.read_bytes()
+    tiny.path.write_bytes(content.replace(name + struct.pack("<I", 0), name + struct.pack("<I", 15)))
+    with pytest.raises(UnsupportedModelError, match=r"blk\.0\.ffn_up\.weight.*Q8_K"):
         lutmac.load(tiny.path)
 
 
