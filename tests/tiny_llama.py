@@ -26,6 +26,7 @@ class TinyLlama:
     """The file, and the weights that its tensors stand for."""
 
     path: Path
+    kind: str  # of its matrices
     weights: dict[str, Array] = field(repr=False)
 
     def logits(self, tokens: list[int]) -> Array:
@@ -77,7 +78,7 @@ def make_tiny_llama(
     writer.close()
     name_q2_0(path, {name: shape for name, shape in tensor_shapes(biases, tied).items()
                      if len(shape) == 2 and (kinds or {}).get(name, kind) == "Q2_0"})  # fmt: skip
-    return TinyLlama(path, weights)
+    return TinyLlama(path, kind, weights)
 
 
 def name_q2_0(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:

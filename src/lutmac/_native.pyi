@@ -43,7 +43,9 @@ class Grid:
 class InBlocks:
     """See InBlocks of lutmac.lowbit.matrix."""
 
-    def __init__(self, *, floats: BlockNumbers, integers: BlockNumbers, bias: int, negative: bool, format: str) -> None: ...
+    def __init__(
+        self, *, floats: BlockNumbers, integers: BlockNumbers, bias: int, negative: bool, format: str
+    ) -> None: ...
 
 class Packer:
     """Packs matrices for one ISA target, many in one go, without holding the interpreter."""

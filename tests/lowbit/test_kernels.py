@@ -188,7 +188,11 @@ def numbers(*run):
 def halves_over_integers(count):
     """A float16 with so many integers below it."""
     return _native.InBlocks(
-        half=numbers(0, 1, 0, 0, 16, 0, 8), integers=numbers(0, count, 2, 0, 8, 0, 8), bias=0, factor=1.0
+        floats=numbers(0, 1, 0, 0, 16, 0, 8),
+        integers=numbers(0, count, 2, 0, 8, 0, 8),
+        bias=0,
+        negative=False,
+        format="f16",
     )
 
 
