@@ -21,7 +21,7 @@ sys.path += [str(HERE.parent), str(HERE.parent / "checkpoints")]
 with atheris.instrument_imports(include=["lutmac"]):
     import lutmac.checkpoints
     import lutmac.lowbit.packing
-    import lutmac.lowbit.reference
+    import lutmac.lowbit.reference  # noqa: F401 - instrumented here, used below
 
 from gguf_files import small_file, type_file  # noqa: E402 - the path is set above
 

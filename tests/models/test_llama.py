@@ -50,8 +50,8 @@ def test_exact_precision_is_exact(any_tiny: TinyLlama) -> None:
 def test_default_precision_is_close(any_tiny: TinyLlama) -> None:
     """Tables hold 8 bits of the largest sum of 4 among 32 activations.
 
-    The planes of a code err by themselves, weighted as they are: against uniform codes of 2 bits, whose variance is that
-    of their planes, codes of three values have 2/3 the variance over 5/4, so that errors weigh sqrt(15/8) as much.
+    The planes of a code err by themselves, weighted as they are: uniform codes of 2 bits have the variance of their
+    planes, 5/4, codes of three values only 2/3, so that the same errors weigh sqrt(15/8) as much.
     """
     tolerance = 3e-2 * (15 / 8) ** 0.5 if any_tiny.kind in ("TQ1_0", "TQ2_0", "Q2_0") else 3e-2
     logits = lutmac.load(any_tiny.path).logits(TOKENS)

@@ -112,8 +112,8 @@ _IQ4_XS_RUNS = tuple(
 )
 
 # Both of the 4-bit floats hold E2M1 (https://www.opencompute.org/documents/ocp-microscaling-formats-mx-v1-0-spec-final-pdf).
-# MXFP4: a power of two (E8M0), nibbles. NVFP4: 4 scales (E4M3; the format has no sign and no NaN), nibbles of 16 weights
-# in 8 bytes each.
+# MXFP4: a power of two (E8M0), nibbles. NVFP4: 4 scales (E4M3 without a sign; what would not be a number is 0), nibbles
+# of 16 weights in 8 bytes each.
 _E2M1_VALUES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0)
 _UNSIGNED = tuple(byte & 0x7F if byte & 0x7F != 0x7F else 0 for byte in range(256))
 _NVFP4_RUNS = tuple(

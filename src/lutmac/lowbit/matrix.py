@@ -95,9 +95,9 @@ class ByteFloats:
 class InBlocks:
     """Scales or offsets that lie in the blocks of the source beside the codes, where the packing reads them.
 
-    A block holds the bits of a float for each of its groups, in the format of ByteFloats or in float16: the numbers that
-    ``floats`` makes up. With ``integers`` it holds one float16, and for each group a small integer under it: the value is
-    ``float16 * (integer - bias)``. ``negative`` changes the sign of a float16.
+    A block holds the bits of a float for each of its groups, in the format of ByteFloats or in float16: the numbers
+    that ``floats`` makes up. With ``integers`` it holds one float16, and for each group a small integer under it: the
+    value is ``float16 * (integer - bias)``. ``negative`` changes the sign of a float16.
     """
 
     floats: tuple[BitRun, ...]
