@@ -41,14 +41,16 @@ def make_tiny_llama(
     kinds: Mapping[str, str] | None = None,
     biases: bool = False,
     tied: bool = True,
+    split_max_tensors: int = 0,
     **overrides: Any,
 ) -> TinyLlama:
     """Writes the file. kind: tensor type of all matrices but those in ``kinds``. overrides: metadata, see below.
 
-    ``rope__freq_base=500.0`` is ``llama.rope.freq_base``; None leaves a key out.
+    ``rope__freq_base=500.0`` is ``llama.rope.freq_base``; None leaves a key out. split_max_tensors: so many to a file,
+    the first of which the path returned is; 0: one file.
     """
     rng = np.random.default_rng(7)
-    writer = gguf.GGUFWriter(str(path), "llama")
+    writer = gguf.GGUFWriter(str(path), "llama", split_max_tensors=split_max_tensors)
     metadata: dict[str, Any] = {
         "context_length": CONTEXT,
         "embedding_length": HIDDEN,
@@ -76,6 +78,8 @@ def make_tiny_llama(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    if split_max_tensors:
+        return TinyLlama(min(path.parent.glob(f"{path.stem}-00001-of-*")), kind, weights)
     name_q2_0(path, {name: shape for name, shape in tensor_shapes(biases, tied).items()
                      if len(shape) == 2 and (kinds or {}).get(name, kind) == "Q2_0"})  # fmt: skip
     return TinyLlama(path, kind, weights)

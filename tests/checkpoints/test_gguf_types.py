@@ -136,11 +136,9 @@ def test_matrices_keep_the_contract(kind: str) -> None:
             assert values.shape == (rows, groups)
 
 
-@pytest.mark.parametrize("kind", LOW_BIT)
+@pytest.mark.parametrize("kind", [kind for kind in LOW_BIT if kind not in VECTORS])
 def test_every_code_of_a_block_is_reached(kind: str) -> None:
     """All bits of the codes set or clear give the largest and the smallest code everywhere."""
-    if kind in VECTORS:
-        pytest.skip("its vectors do not reach every code everywhere")
     block_weights, block_bytes = KINDS[kind]
     for fill in (0x00, 0xFF):
         matrix = as_matrix(kind, 1, block_weights, np.full(block_bytes, fill, np.uint8))

@@ -14,7 +14,7 @@ from lutmac.checkpoints.gguf_blocks import BLOCK_TYPES
 from lutmac.checkpoints.gguf_vectors import VECTOR_TYPES
 from lutmac.errors import UnsupportedModelError
 from lutmac.lowbit.matrix import AnyMatrix, Array, DenseMatrix, LowBitMatrix
-from lutmac.lowbit.reference import parameter_values
+from lutmac.lowbit.reference import dequantize, parameter_values
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,15 @@ def as_matrix(kind: str, rows: int, columns: int, data: Array) -> AnyMatrix:
         codebook=low_bit.codebook,
     )
     return _as_ternary(matrix) if kind.startswith("TQ") else matrix
+
+
+def scaled(matrix: AnyMatrix, scale: float) -> AnyMatrix:
+    """The matrix times a number."""
+    if scale == 1.0:
+        return matrix
+    if isinstance(matrix, LowBitMatrix):
+        return replace(matrix, factor=matrix.factor * scale)
+    return DenseMatrix(dequantize(matrix) * np.float32(scale))
 
 
 def _as_ternary(matrix: LowBitMatrix) -> LowBitMatrix:
