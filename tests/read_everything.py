@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from lutmac.checkpoints import GGUFFile, open_gguf
-from lutmac.errors import CheckpointError, UnsupportedModelError
+from lutmac.errors import CheckpointError, LutmacError, UnsupportedModelError
 from lutmac.lowbit.matrix import DenseMatrix
 from lutmac.lowbit.packing import pack
 from lutmac.lowbit.reference import dequantize
+from lutmac.models import find_architecture
+from lutmac.text.tokenizer import Tokenizer
 
 MOST_ELEMENTS = 1 << 16  # of a tensor that is also unpacked
 
@@ -22,6 +24,11 @@ def read_everything(path: Path) -> None:
     """
     with open_gguf(path) as file:
         dict(file.metadata)
+        for read in (_config, _tokenizer):
+            try:
+                read(file)
+            except LutmacError as error:
+                assert_one_line(error)
         for name in file.tensors:
             for ask in (_matrix, _vector, GGUFFile.drop_pages):
                 try:
@@ -35,6 +42,15 @@ def assert_one_line(error: Exception) -> None:
     text = str(error)
     assert text, repr(error)
     assert text.isprintable(), repr(text)
+
+
+def _config(file: GGUFFile) -> None:
+    find_architecture(file.architecture).read_gguf_config(file.metadata)
+
+
+def _tokenizer(file: GGUFFile) -> None:
+    tokenizer = Tokenizer.from_gguf(file.metadata)
+    tokenizer.decode(tokenizer.encode("ab <|im_end|>\n", parse_special=True))
 
 
 def _matrix(file: GGUFFile, name: str) -> None:

@@ -52,6 +52,14 @@ class Tensor:
         return text(self.name) + struct.pack("<I", count) + dims + struct.pack("<IQ", self.kind, self.offset)
 
 
+CONFIG = {
+    "context_length": 512,
+    "embedding_length": 64,
+    "block_count": 1,
+    "feed_forward_length": 128,
+    "attention.head_count": 2,
+    "attention.head_count_kv": 1,
+}
 ARCHITECTURE = entry("general.architecture", STRING, "llama")
 
 
@@ -97,6 +105,34 @@ def small_file() -> bytes:
         Tensor("other", (256,), Q2_K_TENSOR, 224),
     ]
     return gguf_bytes(entries, tensors, bytes(range(256)) + bytes(52))
+
+
+def model_file() -> bytes:
+    """A valid file with the configuration and the tokenizer of a model, that has no weights."""
+    entries = [
+        ARCHITECTURE,
+        *(entry(f"llama.{key}", U32, content) for key, content in CONFIG.items()),
+        entry("llama.attention.layer_norm_rms_epsilon", F32, 1e-5),
+        entry("tokenizer.ggml.model", STRING, "gpt2"),
+        entry("tokenizer.ggml.pre", STRING, "smollm"),
+        array_entry("tokenizer.ggml.tokens", STRING, ["a", "b", "ab", "<|im_end|>"]),
+        array_entry("tokenizer.ggml.token_type", I32, [1, 1, 1, 3]),
+        array_entry("tokenizer.ggml.merges", STRING, ["a b"]),
+        entry("tokenizer.ggml.eos_token_id", U32, 3),
+    ]
+    return gguf_bytes(entries)
+
+
+def sentence_pieces_file() -> bytes:
+    """The same with the other kind of tokenizer."""
+    entries = [
+        ARCHITECTURE,
+        entry("tokenizer.ggml.model", STRING, "llama"),
+        array_entry("tokenizer.ggml.tokens", STRING, ["<unk>", "<s>", "</s>", "<0x0A>", "a", "b", "ab"]),
+        array_entry("tokenizer.ggml.scores", F32, [0.0, 0.0, 0.0, 0.0, -1.0, -2.0, -0.5]),
+        array_entry("tokenizer.ggml.token_type", I32, [2, 3, 3, 6, 1, 1, 1]),
+    ]
+    return gguf_bytes(entries)
 
 
 def type_file(number: int) -> bytes:
