@@ -18,8 +18,13 @@ MINIMUMS = {"Q2_K": 1.5, "Q4_K": 7.5, "Q5_K": 15.5}
 SIZES = {"Q2_0": (64, 18), **{kind.name: size for kind, size in gguf.GGML_QUANT_SIZES.items()}}
 
 
-def random_blocks(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> tuple[Array, Array]:
-    """Bytes [M, row_bytes] of weights with a standard deviation of K^-0.5, and what they stand for, float32 [M, K]."""
+def random_blocks(
+    kind: str, shape: tuple[int, int], rng: np.random.Generator, *, row_scales: bool = False
+) -> tuple[Array, Array]:
+    """Bytes [M, row_bytes] of weights with a standard deviation of K^-0.5, and what they stand for, float32 [M, K].
+
+    row_scales: all blocks of a row have the same scale (of types with one float16 to a block).
+    """
     block_weights, block_bytes = SIZES[kind]
     blocks = rng.integers(0, 256, (shape[0], shape[1] // block_weights, block_bytes), dtype=np.uint8)
     if kind in ("TQ2_0", "Q2_0"):  # three values, around zero
@@ -29,6 +34,9 @@ def random_blocks(kind: str, shape: tuple[int, int], rng: np.random.Generator) -
     _set_scales(kind, blocks, unit, rng)
     deviation = values_of(kind, blocks.reshape(shape[0], -1)).std()
     _set_scales(kind, blocks, unit * shape[1] ** -0.5 / deviation, rng)
+    if row_scales:
+        (byte,) = SUPER_SCALES[kind]
+        blocks[..., byte : byte + 2] = blocks[:, :1, byte : byte + 2]
     data = blocks.reshape(shape[0], -1)
     return data, values_of(kind, data)
 

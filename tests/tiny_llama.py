@@ -41,6 +41,7 @@ def make_tiny_llama(
     kinds: Mapping[str, str] | None = None,
     biases: bool = False,
     tied: bool = True,
+    row_scales: bool = False,
     split_max_tensors: int = 0,
     **overrides: Any,
 ) -> TinyLlama:
@@ -72,7 +73,7 @@ def make_tiny_llama(
             writer.add_tensor(name, values)
         else:
             plain = rng.normal(0, shape[1] ** -0.5, shape).astype(np.float32)
-            values = add_matrix(writer, name, (kinds or {}).get(name, kind), plain, rng)
+            values = add_matrix(writer, name, (kinds or {}).get(name, kind), plain, rng, row_scales=row_scales)
         weights[name] = values.astype(np.float64)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -147,8 +148,10 @@ def tensor_shapes(biases: bool, tied: bool) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def add_matrix(writer: gguf.GGUFWriter, name: str, kind: str, values: Array, rng: np.random.Generator) -> Array:
-    """Adds a matrix in that tensor type and returns what it stands for."""
+def add_matrix(
+    writer: gguf.GGUFWriter, name: str, kind: str, values: Array, rng: np.random.Generator, *, row_scales: bool = False
+) -> Array:
+    """Adds a matrix in that tensor type and returns what it stands for. row_scales: see random_blocks."""
     if kind in NUMBERS:
         numbers = (values if kind == "F64" else np.round(values * values.shape[1] ** 0.5)).astype(NUMBERS[kind])
         writer.add_tensor(name, numbers)
@@ -162,7 +165,7 @@ def add_matrix(writer: gguf.GGUFWriter, name: str, kind: str, values: Array, rng
         data = gguf.quants.quantize(values, tensor_type)
         stands_for = gguf.quants.dequantize(data, tensor_type)
     else:
-        data, stands_for = random_blocks(kind, values.shape, rng)
+        data, stands_for = random_blocks(kind, values.shape, rng, row_scales=row_scales)
     writer.add_tensor(name, data, raw_dtype=tensor_type)
     return stands_for.reshape(values.shape)
 

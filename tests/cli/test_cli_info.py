@@ -31,6 +31,9 @@ def test_json(lutmac, smollm2_path):
     assert 4 < report["bits_per_weight"] < 7
     assert sum(kind["tensors"] for kind in report["types"]) == len(report["tensors"]) == 272
     assert report["loaded"]["context"] == 1024
+    bits = {kind["type"]: (kind["bits_per_weight"], kind["bits_in_memory"]) for kind in report["types"]}
+    assert bits["Q4_1"] == (5.0, pytest.approx(5.0, rel=0.1))  # rows come in tiles
+    assert bits["F32"] == (32.0, None)
     assert report["loaded"]["isa"] in ("avx512", "avx2", "portable")
     assert 50e6 < report["loaded"]["bytes_per_token"] <= report["loaded"]["weight_bytes"] < 150e6
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import lutmac
+from lutmac.engine.info import bits_in_memory
 from lutmac.errors import CheckpointError, InvalidRequestError, UnsupportedISAError, UnsupportedModelError
 from tiny_llama import CONTEXT, FFN, HIDDEN, VOCAB, TinyLlama, make_tiny_llama
 
@@ -59,6 +60,16 @@ def test_info_says_what_was_loaded(tiny: TinyLlama) -> None:
     assert info.tensor_types == {"Q4_0": 15, "F32": 5}
     assert 4.5 <= info.bits_per_weight < 5
     assert info.weight_bytes == info.bytes_per_token  # every matrix is read, the tied one as the head
+
+
+@pytest.mark.parametrize(
+    ("kind", "bits"), [("Q4_K", 4.6), ("Q6_K", 6.6), ("IQ2_S", 4.6), ("IQ1_S", 2.6), ("MXFP4", 4.25)]
+)
+def test_bits_in_memory(tmp_path: Path, kind: str, bits: float) -> None:
+    """Codes, an 8-bit scale (or offset) for each group where the file has 4 to 8 bits, 16 bits above; tiles padded."""
+    tiny = make_tiny_llama(tmp_path / "tiny.gguf", kind)
+    matrices = [t for t in lutmac.load(tiny.path).info().tensors if t.packed_bytes and t.shape[0] % 64 == 0]
+    assert bits_in_memory(matrices) == {kind: pytest.approx(bits, abs=0.1)}
 
 
 def test_names_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,17 @@ def test_default_precision_is_close(any_tiny: TinyLlama) -> None:
     assert relative_error(logits, any_tiny.logits(TOKENS)) < tolerance
 
 
+@pytest.mark.parametrize("kind", ["TQ1_0", "TQ2_0"])
+def test_ternary_weights_with_a_scale_per_row_take_a_fifth_of_a_byte(tmp_path: Path, kind: str) -> None:
+    """Within the tolerance of planes, though tables hold sums of 5 activations."""
+    tiny = make_tiny_llama(tmp_path / "tiny.gguf", kind, row_scales=True)
+    exact, default = lutmac.load(tiny.path, precision="exact"), lutmac.load(tiny.path)
+    assert relative_error(exact.logits(TOKENS), tiny.logits(TOKENS)) < 2e-3
+    assert relative_error(default.logits(TOKENS), tiny.logits(TOKENS)) < 3e-2 * (15 / 8) ** 0.5
+    matrix = next(tensor for tensor in default.info().tensors if tensor.name == "blk.0.ffn_up.weight")
+    assert matrix.packed_bytes == pytest.approx(matrix.elements / 5 + 2 * matrix.shape[0], rel=0.03)
+
+
 @pytest.mark.parametrize("kind", WHOLE)
 def test_integers_are_weights_too(tmp_path: Path, kind: str) -> None:
     tiny = make_tiny_llama(tmp_path / "tiny.gguf", "Q8_0", kinds={"blk.0.ffn_up.weight": kind})

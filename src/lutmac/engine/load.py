@@ -78,7 +78,10 @@ def _load_gguf(path: Path, options: LoadOptions, progress: Progress | None) -> M
         source = GGUFSource(file, architecture.gguf_tensor_name)
         loaded = _assemble(architecture, config, source, options, progress, lambda: Tokenizer.from_gguf(file.metadata))
         name: Any = file.metadata.get("general.name")
-        tensors = tuple(TensorInfo(t.name, tuple(t.shape), t.type_name, t.nbytes) for t in file.tensors.values())
+        packed = {source.file_name(name): matrix.nbytes for name, matrix in loaded.parameters.matrices.items()}
+        tensors = tuple(
+            TensorInfo(t.name, t.shape, t.type_name, t.nbytes, packed.get(t.name, 0)) for t in file.tensors.values()
+        )
         stored = _Stored(path, name if isinstance(name, str) else path.name, file.architecture, tensors, file.nbytes)
         return _model(loaded, stored, file.metadata.get("tokenizer.chat_template"))
 
