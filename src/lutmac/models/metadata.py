@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from sys import float_info
 from typing import Any
 
@@ -38,7 +38,7 @@ class MetadataReader:
     def number(self, key: str, default: float | None = None) -> float:
         """A finite number of at least 0. Raises CheckpointError where it is missing, without default, or is not one."""
         value = self._value(key, default)
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= float_info.max:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= float_info.max:
             raise CheckpointError(f"metadata {self._name(key)} is {_shown(value)}, expected a finite number")
         return float(value)
 
