@@ -29,6 +29,24 @@ def resident_bytes() -> int:
 
 def peak_resident_bytes() -> int: ...
 
+class BlockNumbers:
+    """Numbers that each block of a row holds; see BitRun of lutmac.lowbit.matrix."""
+
+    # runs: [runs, 8] int32, the fields of BitRun; the last is where in tables the run's own begins, -1 for none.
+    def __init__(self, runs: NDArray[Any], tables: NDArray[Any]) -> None: ...
+
+class Grid:
+    """See Grid of lutmac.lowbit.matrix."""
+
+    def __init__(self, *, vectors: NDArray[Any], index: BlockNumbers, flips: BlockNumbers, flip: int) -> None: ...
+
+class InBlocks:
+    """See InBlocks of lutmac.lowbit.matrix."""
+
+    def __init__(
+        self, *, floats: BlockNumbers, integers: BlockNumbers, bias: int, negative: bool, format: str
+    ) -> None: ...
+
 class Packer:
     """Packs matrices for one ISA target, many in one go, without holding the interpreter."""
 
@@ -43,12 +61,16 @@ class Packer:
         source: NDArray[Any],  # [rows, row_bytes] uint8
         block_weights: int,
         block_bytes: int,
-        runs: NDArray[Any],  # [runs, 7] int32: first, count, byte, shift, width, dest, packed_bits
+        codes: BlockNumbers,
+        grid: Grid | None,  # instead of codes
         xor: int,
-        scale: NDArray[Any],  # [rows, groups] float16, float32, uint16 (bfloat16 bits), uint8 or int8
+        scale_in_blocks: InBlocks | None,  # instead of scale
+        # [rows, groups] float16, float32, uint16 (bfloat16 bits), uint8 or int8
+        scale: NDArray[Any] | None,
         scale_super: NDArray[Any] | None,
         scale_groups_per_super: int,
         zero_point: float,
+        offset_in_blocks: InBlocks | None,
         offset: NDArray[Any] | None,
         offset_super: NDArray[Any] | None,
         offset_groups_per_super: int,

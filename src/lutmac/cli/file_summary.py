@@ -61,7 +61,7 @@ def summarize_file(path: Path) -> FileSummary:
             name=name if isinstance(name, str) else None,
             architecture=file.architecture,
             context_length=context if isinstance(context, int) else None,
-            bytes=path.stat().st_size,
+            bytes=file.nbytes,
             types=_summarize_types(list(file.tensors.values())),
             tensors=tuple(file.tensors.values()),
             problem=_problem(file),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
@@ -10,12 +11,16 @@ from lutmac.graph.ir import Graph, Logits, MatMul
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A tensor in the file. shape: slowest dimension first. type: as the file's format calls it."""
+    """A tensor in the file. shape: slowest dimension first. type: as the file's format calls it.
+
+    packed_bytes: what it takes in memory as a matrix of its own, packed; 0 where it is none.
+    """
 
     name: str
     shape: tuple[int, ...]
     type: str
     nbytes: int
+    packed_bytes: int = 0
 
     @property
     def elements(self) -> int:
@@ -60,6 +65,16 @@ class ModelInfo:
         for tensor in self.tensors:
             counts[tensor.type] = counts.get(tensor.type, 0) + 1
         return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def bits_in_memory(tensors: Iterable[TensorInfo]) -> dict[str, float]:
+    """For each type, the bits that a weight of its matrices takes in memory, scales and offsets included."""
+    found: dict[str, float] = {}
+    matrices = [tensor for tensor in tensors if tensor.packed_bytes]
+    for kind in {tensor.type for tensor in matrices}:
+        group = [tensor for tensor in matrices if tensor.type == kind]
+        found[kind] = 8 * sum(tensor.packed_bytes for tensor in group) / sum(tensor.elements for tensor in group)
+    return found
 
 
 def bytes_per_token(graph: Graph) -> int:

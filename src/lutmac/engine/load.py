@@ -78,8 +78,11 @@ def _load_gguf(path: Path, options: LoadOptions, progress: Progress | None) -> M
         source = GGUFSource(file, architecture.gguf_tensor_name)
         loaded = _assemble(architecture, config, source, options, progress, lambda: Tokenizer.from_gguf(file.metadata))
         name: Any = file.metadata.get("general.name")
-        tensors = tuple(TensorInfo(t.name, tuple(t.shape), t.type_name, t.nbytes) for t in file.tensors.values())
-        stored = _Stored(path, name if isinstance(name, str) else path.name, file.architecture, tensors)
+        packed = {source.file_name(name): matrix.nbytes for name, matrix in loaded.parameters.matrices.items()}
+        tensors = tuple(
+            TensorInfo(t.name, t.shape, t.type_name, t.nbytes, packed.get(t.name, 0)) for t in file.tensors.values()
+        )
+        stored = _Stored(path, name if isinstance(name, str) else path.name, file.architecture, tensors, file.nbytes)
         return _model(loaded, stored, file.metadata.get("tokenizer.chat_template"))
 
 
@@ -108,13 +111,13 @@ class _Loaded:
 
 @dataclass(frozen=True)
 class _Stored:
-    """What a checkpoint says of itself. file_bytes: 0 is the size of the file at ``path``."""
+    """What a checkpoint says of itself. file_bytes: of all its files."""
 
     path: Path
     name: str
     architecture: str
     tensors: tuple[TensorInfo, ...]
-    file_bytes: int = 0
+    file_bytes: int
 
 
 def _assemble(
@@ -209,7 +212,7 @@ def _info(loaded: _Loaded, stored: _Stored) -> ModelInfo:
         vocab_size=config.vocab_size,
         context=compiled.limits.max_context,
         trained_context=config.max_position_embeddings,
-        file_bytes=stored.file_bytes or os.path.getsize(stored.path),
+        file_bytes=stored.file_bytes,
         bits_per_weight=8 * sum(tensor.nbytes for tensor in stored.tensors) / max(1, elements),
         weight_bytes=sum(matrix.nbytes for matrix in loaded.parameters.matrices.values()),
         bytes_per_token=bytes_per_token(compiled.graph),
