@@ -271,7 +271,8 @@ void PackedMatrix::fill_tile(const RandomSource& source, int64_t tile) const {
   const LowBit& w = lowbit_;
   const Kernels& kernels = *target_->kernels;
   const int tile_rows = kernels.tile_rows;
-  const uint64_t mask = ((1u << w.bits) - 1) * 0x0101010101010101ull;
+  constexpr uint64_t kEveryByte = 0x0101010101010101ull;
+  const uint64_t mask = ((1u << w.bits) - 1) * kEveryByte;
   std::vector<uint64_t> words(static_cast<size_t>(tile_rows * w.columns / 8));
   Random random(source.seed << 32 ^ static_cast<uint64_t>(tile));
   for (uint64_t& word : words) word = random.next() & mask;
