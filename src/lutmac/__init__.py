@@ -21,6 +21,7 @@ from lutmac.errors import (
 )
 
 if TYPE_CHECKING:
+    from lutmac.engine.convert import Converted, convert
     from lutmac.engine.load import load
     from lutmac.engine.model import Model
     from lutmac.engine.pull import pull
@@ -33,12 +34,14 @@ __all__ = [
     "Chunk",
     "Completion",
     "ContextOverflowError",
+    "Converted",
     "InvalidRequestError",
     "LutmacError",
     "Model",
     "QuantizedMatrix",
     "UnsupportedISAError",
     "UnsupportedModelError",
+    "convert",
     "load",
     "matmul",
     "pull",
@@ -48,8 +51,10 @@ __all__ = [
 _HOMES = {
     "Chunk": "lutmac.engine.results",
     "Completion": "lutmac.engine.results",
+    "Converted": "lutmac.engine.convert",
     "Model": "lutmac.engine.model",
     "QuantizedMatrix": "lutmac.lowbit.quantize",
+    "convert": "lutmac.engine.convert",
     "load": "lutmac.engine.load",
     "matmul": "lutmac.lowbit.quantize",
     "pull": "lutmac.engine.pull",

@@ -17,6 +17,7 @@ from typer.main import get_command
 
 from lutmac.cli.bench import bench
 from lutmac.cli.chat import chat
+from lutmac.cli.convert import convert
 from lutmac.cli.eval import eval_app
 from lutmac.cli.info import info
 from lutmac.cli.pull import pull
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(cls=RunCommand)(run)
-for command in (chat, info, pull, bench, tune):
+for command in (chat, info, pull, convert, bench, tune):
     app.command()(command)
 app.add_typer(eval_app, name="eval")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -10,14 +11,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lutmac import _native
 from lutmac.checkpoints.gguf import GGUFFile
 from lutmac.checkpoints.huggingface import HuggingFaceCheckpoint
+from lutmac.checkpoints.native import NativeCheckpoint
 from lutmac.errors import CheckpointError
 from lutmac.graph.compile import Parameters
 from lutmac.graph.ir import Form, Vector, Weight
 from lutmac.lowbit.matrix import AnyMatrix, LowBitMatrix
 from lutmac.lowbit.packing import Packer
 
+_log = logging.getLogger("lutmac")
 Progress = Callable[[int, int, str], None]
 PACK_TOGETHER = 128 << 20  # bytes of the file: a small model at once, of a large one never much twice in memory
 FORMS: dict[str, Form] = {"plain": "plain", "tables": "tables", "integers": "integers", "ternary": "ternary"}
@@ -57,11 +61,29 @@ class TensorSource(Protocol):
     def vector(self, name: str) -> NDArray[np.float32]:
         """A vector that is there."""
 
+    def mapped(self, name: str, target: str) -> _native.Matrix | None:
+        """A matrix that lies in the target's packing already, None where it has to be packed."""
+
+    def order(self, name: str) -> NDArray[np.int32] | None:
+        """The input permutation of a mapped matrix."""
+
     def drop_pages(self, name: str) -> None:
         """Gives the memory of a tensor's bytes back."""
 
 
-class GGUFSource:
+class _Unpacked:
+    """A source whose matrices all have to be packed."""
+
+    def mapped(self, name: str, target: str) -> _native.Matrix | None:
+        """None."""
+        return None
+
+    def order(self, name: str) -> NDArray[np.int32] | None:
+        """None: nothing is mapped."""
+        return None
+
+
+class GGUFSource(_Unpacked):
     """A GGUF file by Hugging Face's names; see TensorSource."""
 
     def __init__(self, file: GGUFFile, gguf_name: Callable[[str], str]) -> None:
@@ -88,7 +110,7 @@ class GGUFSource:
         self._file.drop_pages(self.file_name(name))
 
 
-class HuggingFaceSource:
+class HuggingFaceSource(_Unpacked):
     """A Hugging Face directory; see TensorSource."""
 
     def __init__(self, checkpoint: HuggingFaceCheckpoint) -> None:
@@ -105,6 +127,38 @@ class HuggingFaceSource:
         return name
 
 
+class NativeSource:
+    """A directory in the native format; see TensorSource."""
+
+    def __init__(self, checkpoint: NativeCheckpoint) -> None:
+        """Reads from this checkpoint."""
+        self.path = os.fspath(checkpoint.path)
+        self.nbytes = checkpoint.nbytes
+        self.find = checkpoint.tensors.get
+        self.matrix = checkpoint.matrix
+        self.vector = checkpoint.vector
+        self.order = checkpoint.order
+        self.drop_pages = checkpoint.drop_pages
+        self._checkpoint = checkpoint
+        self._told = False
+
+    def file_name(self, name: str) -> str:
+        """The same."""
+        return name
+
+    def mapped(self, name: str, target: str) -> _native.Matrix | None:
+        """The matrix over the file's bytes, where they are in the target's packing."""
+        if self._checkpoint.target == target:
+            return self._checkpoint.mapped(name)
+        if not self._told:
+            _log.warning(
+                "%s is packed for %s and is packed anew for %s; `lutmac convert` makes one that need not be",
+                self.path, self._checkpoint.target, target,
+            )  # fmt: skip
+        self._told = True
+        return None
+
+
 class Weights:
     """Hands tensors to an architecture (see models.WeightSource); all are packed by ``finish`` at the latest."""
 
@@ -114,6 +168,7 @@ class Weights:
         self._source = source
         self._progress = progress
         self._weights: dict[str, Weight] = {}
+        self._target = target
         self._packer = Packer(target=target, threads=threads)
         self._pending: list[str] = []  # tensors that the packer has yet to read
         self._pending_bytes = 0
@@ -126,14 +181,14 @@ class Weights:
     def matrix(self, name: str, rows: int, columns: int) -> Weight:
         """A matrix. Raises CheckpointError where it is missing or misshapen."""
         if name not in self._weights:
-            nbytes = self._checked(name, (rows, columns)).nbytes
+            nbytes = checked_entry(self._source, name, (rows, columns)).nbytes
+            packed = self._source.mapped(name, self._target)
+            if packed is not None:
+                self._keep(name, packed, self._source.order(name))
+                return self._weights[name]
             matrix = self._source.matrix(name)
             packed = self._packer.add(matrix)
-            self.parameters.matrices[name] = packed
-            self._weights[name] = Weight(
-                name, rows, columns, FORMS[packed.form], packed.bits, packed.group_size, packed.nbytes,
-                self._order(matrix),
-            )  # fmt: skip
+            self._keep(name, packed, matrix.input_permutation if isinstance(matrix, LowBitMatrix) else None)
             self._pending.append(name)
             self._pending_bytes += nbytes
             if self._pending_bytes >= PACK_TOGETHER:
@@ -151,20 +206,26 @@ class Weights:
 
     def vector(self, name: str, width: int) -> Vector:
         """A vector. Raises CheckpointError where it is missing or has another width."""
-        self._checked(name, (width,))
+        checked_entry(self._source, name, (width,))
         self.parameters.vectors[name] = self._source.vector(name)
         self._report(name)
         return Vector(name, width)
 
     def values(self, name: str, width: int) -> tuple[float, ...]:
         """A vector's values."""
-        self._checked(name, (width,))
+        checked_entry(self._source, name, (width,))
         values: list[float] = self._source.vector(name).tolist()
         return tuple(values)
 
-    def _order(self, matrix: AnyMatrix) -> str | None:
+    def _keep(self, name: str, packed: _native.Matrix, permutation: NDArray[Any] | None) -> None:
+        self.parameters.matrices[name] = packed
+        self._weights[name] = Weight(
+            name, packed.rows, packed.columns, FORMS[packed.form], packed.bits, packed.group_size, packed.nbytes,
+            self._order(permutation),
+        )  # fmt: skip
+
+    def _order(self, permutation: NDArray[Any] | None) -> str | None:
         """The name of a matrix's input permutation: what is in it, so that equal ones are shared."""
-        permutation: NDArray[Any] | None = matrix.input_permutation if isinstance(matrix, LowBitMatrix) else None
         if permutation is None:
             return None
         order = np.ascontiguousarray(permutation, np.int32)
@@ -172,18 +233,18 @@ class Weights:
         self.parameters.orders[name] = order
         return name
 
-    def _checked(self, name: str, shape: tuple[int, ...]) -> TensorEntry:
-        entry = self._source.find(name)
-        if entry is None:
-            raise CheckpointError(f"{self._source.path}: tensor {self._source.file_name(name)} is missing")
-        if tuple(entry.shape) != shape:
-            raise CheckpointError(
-                f"{self._source.path}: tensor {entry.name} has shape {tuple(entry.shape)}, expected {shape}"
-            )
-        return entry
-
     def _report(self, name: str) -> None:
         entry = self._source.find(name)
         self._done += entry.nbytes if entry else 0
         if self._progress is not None:
             self._progress(self._done, self._source.nbytes, "loading")
+
+
+def checked_entry(source: TensorSource, name: str, shape: tuple[int, ...]) -> TensorEntry:
+    """The entry of a tensor. Raises CheckpointError where it is missing or has another shape."""
+    entry = source.find(name)
+    if entry is None:
+        raise CheckpointError(f"{source.path}: tensor {source.file_name(name)} is missing")
+    if tuple(entry.shape) != shape:
+        raise CheckpointError(f"{source.path}: tensor {entry.name} has shape {tuple(entry.shape)}, expected {shape}")
+    return entry

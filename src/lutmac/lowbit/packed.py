@@ -94,7 +94,9 @@ def fields(kind: PackedKind) -> dict[str, Any]:
 def from_fields(found: dict[str, Any]) -> PackedKind:
     """The description that ``fields`` took apart. Raises TypeError or ValueError where it is none."""
     cls = PackedDense if "floats" in found else PackedLowBit
-    values = {name: tuple(map(float, item)) if isinstance(item, list) else item for name, item in found.items()}
+    values: dict[str, Any] = {
+        name: tuple(map(float, item)) if isinstance(item, list) else item for name, item in found.items()
+    }
     for name, value in values.items():
         wanted = cls.__annotations__.get(name, "")
         if wanted == "int" and (type(value) is not int or not 0 <= value < 2**31):

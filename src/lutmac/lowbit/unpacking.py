@@ -13,8 +13,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.lowbit.matrix import AnyMatrix, Array, BitRun, BlockLayout, ByteFloats, DenseMatrix, LowBitMatrix
-from lutmac.lowbit.matrix import Parameter, TwoLevel, plain_codes
+from lutmac.lowbit.matrix import (
+    AnyMatrix,
+    Array,
+    BitRun,
+    BlockLayout,
+    ByteFloats,
+    DenseMatrix,
+    LowBitMatrix,
+    Parameter,
+    TwoLevel,
+    plain_codes,
+)
 from lutmac.lowbit.packed import Bytes, PackedDense, PackedKind, PackedLowBit
 
 TILE_ROWS: Final = {"avx512": 64, "avx2": 32, "neon": 16, "portable": 16}
@@ -54,27 +64,25 @@ def _codes(kind: PackedLowBit, packed: Bytes, target: str) -> tuple[Array, Block
     """The codes as [padded rows, bytes], and where they lie in those bytes."""
     if kind.codes == "ternary":
         return _ternary(kind, packed, TILE_ROWS[target]), plain_codes()
-    if kind.codes == "codebook" and target != "neon":
-        runs = (BitRun(0, 16, 0, 0, 4), BitRun(16, 16, 0, 4, 4))
-        return _blocks(kind, packed, TILE_ROWS[target], 16), BlockLayout(32, 16, runs)
+    if kind.codes == "codebook":
+        order = np.array([0, 2, 1, 3] if target == "avx2" else [0, 1, 2, 3])
+        nibbles = tuple(BitRun(8 * n + 4 * high, 4, 4 * n, 4 * high, 4) for n in range(4) for high in range(2))
+        dwords = _blocks(kind, packed, TILE_ROWS[target], 8, 4).reshape(-1, 4)[:, order]
+        return dwords.reshape(-1, kind.columns // 2), BlockLayout(32, 16, nibbles)
     if kind.bits == 8:
         return _bytes(kind, packed, target)
     planes = {"portable": _portable_planes, "neon": _neon_planes}.get(target, _bytewise_planes)
-    runs = tuple(
-        BitRun(8 * step, 8, plane * 4 + step, 0, 1, plane, packed_bits=True)
-        for plane in range(kind.bits)
-        for step in range(4)
-    )
+    runs = tuple(BitRun(0, 32, plane * 4, 0, 1, plane, packed_bits=True) for plane in range(kind.bits))
     return planes(kind, packed, TILE_ROWS[target]), BlockLayout(32, 4 * kind.bits, runs)
 
 
 def _portable_planes(kind: PackedLowBit, packed: Bytes, tile_rows: int) -> Array:
-    return _blocks(kind, packed, tile_rows, 4 * kind.bits)
+    return _blocks(kind, packed, tile_rows, 32, 4 * kind.bits)
 
 
-def _blocks(kind: PackedLowBit, packed: Bytes, tile_rows: int, block_bytes: int) -> Array:
-    """From [tile][32 k][row][block bytes] to [row][32 k][block bytes]."""
-    tiles, blocks = _tiles(kind, tile_rows), kind.columns // 32
+def _blocks(kind: PackedLowBit, packed: Bytes, tile_rows: int, block: int, block_bytes: int) -> Array:
+    """From [tile][``block`` k][row][bytes of these k] to [row][``block`` k][bytes]."""
+    tiles, blocks = _tiles(kind, tile_rows), kind.columns // block
     shaped = _first(packed, tiles * blocks * tile_rows * block_bytes)
     shaped = shaped.reshape(tiles, blocks, tile_rows, block_bytes)
     return shaped.transpose(0, 2, 1, 3).reshape(tiles * tile_rows, blocks * block_bytes)
@@ -131,10 +139,7 @@ def _bytes(kind: PackedLowBit, packed: Bytes, target: str) -> tuple[Array, Block
     """8-bit codes, which lie as integers."""
     tile_rows = TILE_ROWS[target]
     step, xor = {"portable": (32, 0), "neon": (4, 0x80), "avx2": (2, 0x80), "avx512": (4, 0)}[target]
-    tiles, steps = _tiles(kind, tile_rows), kind.columns // step
-    shaped = _first(packed, tiles * tile_rows * kind.columns).reshape(tiles, steps, tile_rows, step)
-    run = (BitRun(0, 32, 0, 0, 8),)
-    return shaped.transpose(0, 2, 1, 3).reshape(tiles * tile_rows, kind.columns), BlockLayout(32, 32, run, xor)
+    return _blocks(kind, packed, tile_rows, step, step), BlockLayout(32, 32, (BitRun(0, 32, 0, 0, 8),), xor)
 
 
 def _ternary(kind: PackedLowBit, packed: Bytes, tile_rows: int) -> Array:
@@ -148,7 +153,8 @@ def _ternary(kind: PackedLowBit, packed: Bytes, tile_rows: int) -> Array:
     places = row % (tile_rows // 4) * 4 + row // (tile_rows // 4)
     shaped = _first(packed, tiles * runs * tile_rows).reshape(tiles, runs, tile_rows)[:, :, places]
     codes: Array = trits[shaped.transpose(0, 2, 1).reshape(tiles * tile_rows, runs)]
-    return codes.reshape(tiles * tile_rows, -1)[:, : kind.columns]
+    plain: Array = codes.reshape(tiles * tile_rows, -1)[:, : kind.columns]
+    return plain
 
 
 def _parameter(
@@ -162,8 +168,8 @@ def _parameter(
         )
         return TwoLevel(_params(parts[name], "i1", kind.rows, kind.groups, tile_rows), supers, per_super)
     values = _params(parts[name], _TYPES[type_name], kind.rows, kind.groups, tile_rows)
-    if type_name == "e8m0" or type_name == "e4m3":
-        return ByteFloats(values, type_name)
+    if type_name in ("e8m0", "e4m3"):
+        return ByteFloats(values, "e8m0" if type_name == "e8m0" else "e4m3")
     return values
 
 
