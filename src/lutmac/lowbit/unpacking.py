@@ -153,7 +153,7 @@ def _ternary(kind: PackedLowBit, packed: Bytes, tile_rows: int) -> Array:
     places = row % (tile_rows // 4) * 4 + row // (tile_rows // 4)
     shaped = _first(packed, tiles * runs * tile_rows).reshape(tiles, runs, tile_rows)[:, :, places]
     codes: Array = trits[shaped.transpose(0, 2, 1).reshape(tiles * tile_rows, runs)]
-    plain: Array = codes.reshape(tiles * tile_rows, -1)[:, : kind.columns]
+    return codes.reshape(tiles * tile_rows, -1)[:, : kind.columns]
     return plain
 
 
