@@ -25,9 +25,9 @@ path, threads, tokens = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 began = time.perf_counter()
 model = lutmac.load(path, threads=threads)
 ready = time.perf_counter() - began
-model.generate([1, 2, 3], max_tokens=4, temperature=0, stop=[])
+model.generate([1, 2, 3], max_tokens=4, temperature=0)
 began = time.perf_counter()
-done = model.generate([1, 2, 3], max_tokens=tokens, temperature=0, logit_bias={})
+done = model.generate([1, 2, 3], max_tokens=tokens, temperature=0)
 seconds = time.perf_counter() - began
 print(json.dumps({"ready": ready, "decode": len(done.token_ids) / seconds, "peak": _native.peak_resident_bytes()}))
 """

@@ -132,7 +132,7 @@ def _neon_planes(kind: PackedLowBit, packed: Bytes, tile_rows: int) -> Array:
     strings = strings.reshape(len(strings), -1, 4, bits)  # byte (group, plane): LUT groups `group` and `group + 4`
     groups = np.concatenate([strings & 15, strings >> 4], axis=2)
     steps = groups[:, :, 0::2] | groups[:, :, 1::2] << 4  # byte (step, plane): 8 k of a plane
-    return steps.transpose(0, 1, 3, 2).reshape(len(strings), -1)
+    return np.ascontiguousarray(steps.transpose(0, 1, 3, 2)).reshape(len(strings), -1)
 
 
 def _bytes(kind: PackedLowBit, packed: Bytes, target: str) -> tuple[Array, BlockLayout]:
@@ -154,7 +154,6 @@ def _ternary(kind: PackedLowBit, packed: Bytes, tile_rows: int) -> Array:
     shaped = _first(packed, tiles * runs * tile_rows).reshape(tiles, runs, tile_rows)[:, :, places]
     codes: Array = trits[shaped.transpose(0, 2, 1).reshape(tiles * tile_rows, runs)]
     return codes.reshape(tiles * tile_rows, -1)[:, : kind.columns]
-    return plain
 
 
 def _parameter(
