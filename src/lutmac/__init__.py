@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from lutmac.engine.load import load
     from lutmac.engine.model import Model
     from lutmac.engine.pull import pull
+    from lutmac.engine.quantization.model import QuantizedModel, quantize_model
+    from lutmac.engine.quantization.settings import QuantizationSettings
     from lutmac.engine.results import Chunk, Completion
     from lutmac.lowbit.quantize import QuantizedMatrix, matmul, quantize
 
@@ -38,7 +40,9 @@ __all__ = [
     "InvalidRequestError",
     "LutmacError",
     "Model",
+    "QuantizationSettings",
     "QuantizedMatrix",
+    "QuantizedModel",
     "UnsupportedISAError",
     "UnsupportedModelError",
     "convert",
@@ -46,6 +50,7 @@ __all__ = [
     "matmul",
     "pull",
     "quantize",
+    "quantize_model",
 ]
 
 _HOMES = {
@@ -53,12 +58,15 @@ _HOMES = {
     "Completion": "lutmac.engine.results",
     "Converted": "lutmac.engine.convert",
     "Model": "lutmac.engine.model",
+    "QuantizationSettings": "lutmac.engine.quantization.settings",
     "QuantizedMatrix": "lutmac.lowbit.quantize",
+    "QuantizedModel": "lutmac.engine.quantization.model",
     "convert": "lutmac.engine.convert",
     "load": "lutmac.engine.load",
     "matmul": "lutmac.lowbit.quantize",
     "pull": "lutmac.engine.pull",
     "quantize": "lutmac.lowbit.quantize",
+    "quantize_model": "lutmac.engine.quantization.model",
 }
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint8]
 
-# Levels that are tried, as a part of the widest.
-SHRINKS: Final = tuple(1.0 - 0.035 * step for step in range(18))
+# Levels that are tried, as parts of the widest.
+SHRINKS: Final = tuple(1.0 - 0.035 * step for step in range(1, 18))
 _TINY: Final = np.float32(1e-30)
 _LARGEST_HALF: Final = 65504.0
 
@@ -65,12 +65,17 @@ class Format(Protocol):
         """What codes stand for [M, n]."""
 
 
-def fit(format: Format, w: Floats, importance: Floats | None = None) -> Levels:
-    """The levels of one group, weights [M, n], that make the least squared error; importance: [n]."""
+def fit(format: Format, w: Floats, importance: Floats | None = None, shrinks: tuple[float, ...] = SHRINKS) -> Levels:
+    """The levels of one group, weights [M, n], that make the least squared error; importance: [n].
+
+    shrinks: the parts of the widest levels that are tried besides them.
+    """
     widest = format.widest(w)
     best = as_halves(widest)
+    if not shrinks:
+        return best
     best_error = _error(format, w, best, importance)
-    for by in SHRINKS[1:]:
+    for by in shrinks:
         levels = as_halves(format.shrunk(widest, by))
         error = _error(format, w, levels, importance)
         better = error < best_error

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.lowbit.formats import Codes, Floats, Format, Levels, fit
+from lutmac.lowbit.formats import SHRINKS, Codes, Floats, Format, Levels, fit
 from lutmac.lowbit.matrix import LowBitMatrix, plain_codes
 
 Moments = NDArray[np.float32]  # [K, K]: the mean of x x^T over the inputs of a product
@@ -15,13 +15,19 @@ DAMPING: Final = 0.01  # of the mean of the diagonal, added to it: GPTQ's own ch
 _COLUMNS_AT_ONCE: Final = 128
 
 
-def round_to_nearest(w: Floats, format: Format, group_size: int, importance: Floats | None = None) -> LowBitMatrix:
-    """Every weight of w [M, K] to the nearest level of its group."""
+def round_to_nearest(
+    w: Floats,
+    format: Format,
+    group_size: int,
+    importance: Floats | None = None,
+    shrinks: tuple[float, ...] = SHRINKS,
+) -> LowBitMatrix:
+    """Every weight of w [M, K] to the nearest level of its group; importance (of columns) and shrinks: see fit."""
     rows, columns = w.shape
     codes, fitted = np.empty((rows, columns), np.uint8), []
     for start in range(0, columns, group_size):
         group = slice(start, min(start + group_size, columns))
-        levels = fit(format, w[:, group], None if importance is None else importance[group])
+        levels = fit(format, w[:, group], None if importance is None else importance[group], shrinks)
         codes[:, group] = format.codes(w[:, group], levels)
         fitted.append(levels)
     return assemble(codes, fitted, format, group_size)

@@ -86,7 +86,9 @@ class Forward:
             case Logits():
                 pass
             case _:
-                raise UnsupportedModelError(f"models with {type(op).__name__} cannot be calibrated yet; use rtn or afpq")
+                raise UnsupportedModelError(
+                    f"models with {type(op).__name__} cannot be calibrated yet; use rtn or afpq"
+                )
 
     def value(self, value: Value) -> Floats:
         """What an operation has written."""
