@@ -1,8 +1,8 @@
 """Number formats of weights: how the levels of a group are fitted to it, and weights rounded to them.
 
-A format works on columns of a matrix, [M, n] for M rows, with one scale (and one offset) for each row. Levels are fitted
-by search: the widest ones cover all weights of a group, narrower ones clip a few and are finer for the others; the one
-with the least squared error is taken, weight by weight times ``importance``.
+A format works on columns of a matrix, [M, n] for M rows, with one scale (and one offset) for each row. Levels are
+fitted by search: the widest ones cover all weights of a group, narrower ones clip a few and are finer for the others;
+those with the least squared error are taken, the square of each column times its ``importance``.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class AsymmetricIntegers:
         """Rounded and clipped."""
         assert levels.offset is not None
         found = np.rint((w - levels.offset[:, None]) * _inverse(levels.scale)[:, None])
-        return np.clip(found, 0, 2**self.bits - 1).astype(np.uint8)
+        return np.asarray(np.clip(found, 0, 2**self.bits - 1), np.uint8)
 
     def values(self, codes: Codes, levels: Levels) -> Floats:
         """``scale * code + offset``."""
@@ -170,7 +170,7 @@ class SymmetricIntegers:
     def codes(self, w: Floats, levels: Levels) -> Codes:
         """Rounded and clipped."""
         found = np.rint(w * _inverse(levels.scale)[:, None] + np.float32(self.zero_point))
-        return np.clip(found, 0, 2**self.bits - 1).astype(np.uint8)
+        return np.asarray(np.clip(found, 0, 2**self.bits - 1), np.uint8)
 
     def values(self, codes: Codes, levels: Levels) -> Floats:
         """``scale * (code - zero_point)``."""
@@ -255,7 +255,7 @@ class Ternary:
 
     def codes(self, w: Floats, levels: Levels) -> Codes:
         """Rounded and clipped, plus one."""
-        return (np.clip(np.rint(w * _inverse(levels.scale)[:, None]), -1, 1) + 1).astype(np.uint8)
+        return np.asarray(np.clip(np.rint(w * _inverse(levels.scale)[:, None]), -1, 1) + 1, np.uint8)
 
     def values(self, codes: Codes, levels: Levels) -> Floats:
         """``scale * (code - 1)``."""

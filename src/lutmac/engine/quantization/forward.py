@@ -56,7 +56,7 @@ class Forward:
     values: dict[str, Floats] = field(default_factory=dict)
     _keys: dict[int, tuple[Floats, Floats]] = field(default_factory=dict)
 
-    def run(self, op: Op) -> None:
+    def run(self, op: Op) -> None:  # noqa: PLR0912 (one case for each operation)
         """One operation. Logits are not computed. Raises UnsupportedModelError for an operation that is not here."""
         match op:
             case Embed():
@@ -86,9 +86,7 @@ class Forward:
             case Logits():
                 pass
             case _:
-                raise UnsupportedModelError(
-                    f"models with {type(op).__name__} cannot be calibrated yet; use rtn or afpq"
-                )
+                raise UnsupportedModelError(f"{type(op).__name__} cannot be calibrated; use rtn, ternary or afpq")
 
     def value(self, value: Value) -> Floats:
         """What an operation has written."""

@@ -56,9 +56,7 @@ def quantize_matrix(w: Floats, bits: int, settings: QuantizationSettings, moment
         return _better_of(w, (SymmetricIntegers(bits), SmallFloats(bits, two_scales=False)), group_size, moments)
     if moments is not None and settings.method in ("gptq", "ternary"):
         return gptq(w, format, group_size, moments)
-    importance = (
-        np.ascontiguousarray(np.diagonal(moments)) if moments is not None and settings.method == "awq" else None
-    )
+    importance = None if moments is None or settings.method != "awq" else np.ascontiguousarray(np.diagonal(moments))
     return round_to_nearest(w, format, group_size, importance)
 
 

@@ -53,7 +53,7 @@ class QuantizationState:
         """Arrays under a name; those saved before are replaced."""
         partial = self.path / "partial"
         with partial.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
         os.replace(partial, self._place(name))
 
     def load(self, name: str) -> Arrays:
