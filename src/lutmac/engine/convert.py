@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lutmac.bounded_json import read_json_object
-from lutmac.checkpoints.gguf import open_gguf
+from lutmac.checkpoints.gguf import GGUFFile, open_gguf
 from lutmac.checkpoints.gguf_writer import GGUFWriter
 from lutmac.checkpoints.native import CONFIG_FILE, GGUF_METADATA_FILE
 from lutmac.checkpoints.native_writer import NativeWriter, PartialDirectory, copy_files, write_config
@@ -26,7 +26,6 @@ TEXT_FILES: Final = (
     "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
     "added_tokens.json", "chat_template.json", "chat_template.jinja", "additional_chat_templates/*.jinja",
 )  # fmt: skip
-# Of a GGUF file's metadata, what speaks of its tensors' places alone.
 _OF_THE_FILE: Final = ("split.", "general.alignment")
 
 
@@ -100,8 +99,13 @@ def write_text_files(opened: OpenedModel, directory: Path) -> None:
         copy_files(opened.path, (*TEXT_FILES, GGUF_METADATA_FILE), directory)
         return
     with open_gguf(opened.path) as file:
-        kept: dict[str, Any] = {key: value for key, value in file.metadata.items() if not key.startswith(_OF_THE_FILE)}
+        kept = gguf_metadata(file)
     trained = opened.config.max_position_embeddings
     write_config(directory, {"model_type": opened.architecture_name, "max_position_embeddings": trained})
     with GGUFWriter(directory / GGUF_METADATA_FILE, kept):
         pass
+
+
+def gguf_metadata(file: GGUFFile) -> dict[str, Any]:
+    """A file's metadata, less what speaks of its tensors' places alone."""
+    return {key: value for key, value in file.metadata.items() if not key.startswith(_OF_THE_FILE)}

@@ -16,7 +16,7 @@ from lutmac.engine.quantization.scaling import can_divide, divide_input, find_sc
 from lutmac.engine.quantization.settings import QuantizationSettings
 from lutmac.engine.quantization.state import QuantizationState
 from lutmac.engine.quantization.walk import walk
-from lutmac.graph.ir import Graph, MatMul, Product, Value
+from lutmac.graph.ir import Graph, MatMul, Norm, Op, Product, Value, Vector
 from lutmac.lowbit.rounding import Moments
 
 Progress = Callable[[int, int, str], None]
@@ -54,6 +54,7 @@ class LayerQuantizer:
             found = self.state.load(POSITION)
             first = int(found.pop(POSITION))
             forward.values = found
+            self._forget(first)
         total = len(self.graph.ops)
         walk(
             self.graph,
@@ -77,6 +78,12 @@ class LayerQuantizer:
             if can_divide(self.graph, product.x):
                 self._divide(product.x, forward, moments)
         self._quantize(product.weight.name, moments)
+
+    def _forget(self, first: int) -> None:
+        """Drops what a stopped run has done to the vectors of operations from ``first`` on."""
+        for op in self.graph.ops[first:]:
+            for vector in vectors_of(op):
+                self.state.drop(f"vector:{vector.name}")
 
     def _divide(self, x: Value, forward: Forward, moments: Moments) -> None:
         """Scales the input of some products, all of which read it; moments become those of the scaled input."""
@@ -118,3 +125,10 @@ class LayerQuantizer:
     def _report(self, done: int, total: int, what: str) -> None:
         if self.progress is not None:
             self.progress(done, total, what)
+
+
+def vectors_of(op: Op) -> list[Vector]:
+    """The vectors that a method may change: of norms, and biases of products."""
+    if isinstance(op, Norm):
+        return [op.weight]
+    return [product.bias for product in op.products if product.bias] if isinstance(op, MatMul) else []

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from lutmac.engine.convert import write_matrix, write_text_files
 from lutmac.engine.listing import WeightList, list_weights
 from lutmac.engine.load import load
 from lutmac.engine.opened import OpenedModel, open_model
+from lutmac.engine.quantization.gguf_output import check_output, write_gguf
 from lutmac.engine.quantization.layers import LayerQuantizer
 from lutmac.engine.quantization.matrices import Weights, figures, quantize_end
 from lutmac.engine.quantization.settings import CALIBRATED, QuantizationSettings
@@ -84,20 +86,26 @@ def quantize_model(
     if settings.method in CALIBRATED and calibration is None:
         raise InvalidRequestError(f"{settings.method} needs a calibration text")
     path, target = resolve(source), Path(destination)
-    partial = PartialDirectory(target)
+    unfinished = PartialDirectory(target)
     with open_model(path) as opened:
+        if output == "gguf":
+            check_output(opened, settings)
         tokens, rest = _calibration_tokens(opened, calibration, settings)
         state = QuantizationState(target, _fingerprint(path, settings, calibration, output))
         graph, listed = list_weights(opened)
         weights = Weights(opened, state)
         LayerQuantizer(graph, weights, settings, state, tokens, progress).run()
         _quantize_ends(graph, weights, settings)
-        tensors = _write(opened, listed, weights, partial, threads or current_tuning().thread_count)
-    partial.publish()
+        if output == "gguf":
+            sizes = _write_gguf(opened, listed, weights, target)
+        else:
+            sizes = _write_native(opened, listed, weights, unfinished, threads or current_tuning().thread_count)
+        tensors = tuple(_report(name, state, size) for name, size in sizes.items())
     state.remove()
     text: Any = evaluation if evaluation is not None else rest
     before, after = (_perplexity(model, text, threads, progress) for model in (path, target))
-    size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+    files = target.rglob("*") if target.is_dir() else [target]
+    size = sum(file.stat().st_size for file in files if file.is_file())
     return QuantizedModel(target, tensors, size, before, after)
 
 
@@ -138,23 +146,39 @@ def _quantize_ends(graph: Graph, weights: Weights, settings: QuantizationSetting
             weights.state.save_matrix(name, matrix, figures(w, matrix, None))
 
 
-def _write(
-    opened: OpenedModel, listed: WeightList, weights: Weights, partial: PartialDirectory, threads: int
-) -> tuple[QuantizedTensor, ...]:
-    partial.clear()
-    write_text_files(opened, partial.path)
-    target, made = resolve_target(), []
+def _write_native(
+    opened: OpenedModel, listed: WeightList, weights: Weights, unfinished: PartialDirectory, threads: int
+) -> dict[str, int]:
+    """The bytes of each matrix."""
+    unfinished.clear()
+    write_text_files(opened, unfinished.path)
+    target, sizes = resolve_target(), {}
     names = [*listed.vectors, *listed.matrices]
-    with NativeWriter(partial.path, target=target, names=names) as writer:
+    with NativeWriter(unfinished.path, target=target, names=names) as writer:
         for name in listed.vectors:
             writer.add_vector(name, weights.vector(name))
         for name in listed.matrices:
-            matrix, found = weights.state.load_matrix(name)
-            size = write_matrix(writer, name, matrix, target=target, threads=threads)
-            error = found["error"] / found["power"] if found["power"] else 0.0
-            made.append(QuantizedTensor(name, matrix.bits, int(found["weights"]), error, size))
+            matrix, _ = weights.state.load_matrix(name)
+            sizes[name] = write_matrix(writer, name, matrix, target=target, threads=threads)
         writer.finish()
-    return tuple(made)
+    unfinished.publish()
+    return sizes
+
+
+def _write_gguf(opened: OpenedModel, listed: WeightList, weights: Weights, destination: Path) -> dict[str, int]:
+    """The bytes of each matrix."""
+    return write_gguf(
+        opened,
+        destination,
+        {name: partial(weights.state.quantized, name) for name in listed.matrices},
+        {name: partial(weights.vector, name) for name in listed.vectors},
+    )
+
+
+def _report(name: str, state: QuantizationState, size: int) -> QuantizedTensor:
+    matrix, found = state.load_matrix(name)
+    error = found["error"] / found["power"] if found["power"] else 0.0
+    return QuantizedTensor(name, matrix.bits, int(found["weights"]), error, size)
 
 
 def _perplexity(path: Path, text: Any, threads: int | None, progress: Progress | None) -> float | None:

@@ -56,6 +56,10 @@ class QuantizationState:
             np.savez(file, allow_pickle=False, **arrays)
         os.replace(partial, self._place(name))
 
+    def drop(self, name: str) -> None:
+        """Removes what was saved, if anything was."""
+        self._place(name).unlink(missing_ok=True)
+
     def load(self, name: str) -> Arrays:
         """What was saved."""
         with np.load(self._place(name), allow_pickle=False) as found:
@@ -98,6 +102,10 @@ class QuantizationState:
             ternary=bool(ternary),
         )
         return matrix, figures
+
+    def quantized(self, name: str) -> LowBitMatrix:
+        """A matrix as it was saved."""
+        return self.load_matrix(name)[0]
 
     def _place(self, name: str) -> Path:
         return self.path / f"{quote(name, safe='')}.npz"
