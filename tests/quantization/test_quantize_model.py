@@ -58,29 +58,29 @@ def test_the_forward_pass_of_calibration_is_the_models(name: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("settings", "most"),
+    "settings",
     [
-        (QuantizationSettings(bits=8, group_size=32), 0.02),
-        (QuantizationSettings(bits=4, group_size=32), 0.2),
-        (QuantizationSettings(bits=4, group_size=32, symmetric=True), 0.2),
-        (QuantizationSettings(bits=4, group_size=None), 0.3),
-        (QuantizationSettings(bits=4, group_size=32, method="gptq", **SHORT), 0.2),
-        (QuantizationSettings(bits=4, group_size=32, method="awq", **SHORT), 0.2),
-        (QuantizationSettings(bits=4, group_size=32, method="afpq"), 0.2),
-        (QuantizationSettings(bits=4, group_size=32, method="mofq", **SHORT), 0.2),
-        (QuantizationSettings(bits=3, group_size=32, method="afpq"), 0.5),
-        (QuantizationSettings(group_size=None, method="ternary"), 1.0),
-        (QuantizationSettings(group_size=64, method="ternary"), 1.0),
+        QuantizationSettings(bits=8, group_size=32),
+        QuantizationSettings(bits=4, group_size=32),
+        QuantizationSettings(bits=4, group_size=32, symmetric=True),
+        QuantizationSettings(bits=4, group_size=None),
+        QuantizationSettings(bits=4, group_size=32, method="gptq", **SHORT),
+        QuantizationSettings(bits=4, group_size=32, method="awq", **SHORT),
+        QuantizationSettings(bits=4, group_size=32, method="afpq"),
+        QuantizationSettings(bits=4, group_size=32, method="mofq", **SHORT),
+        QuantizationSettings(bits=3, group_size=32, method="afpq"),
+        QuantizationSettings(group_size=None, method="ternary"),
+        QuantizationSettings(group_size=64, method="ternary"),
     ],
-    ids=lambda value: f"{value.method}-{value.bits}-{value.group_size}" if not isinstance(value, float) else "",
-)  # fmt: skip
+    ids=lambda s: f"{s.method}-{s.bits}-{s.group_size}{'-symmetric' if s.symmetric else ''}",
+)
 def test_every_method_makes_a_model_that_is_near(
-    source: Path, tmp_path: Path, settings: QuantizationSettings, most: float
+    source: Path, tmp_path: Path, settings: QuantizationSettings
 ) -> None:
-    """Random weights of 256 columns: an error of a matrix e makes one of some times e in the logits, see `most`."""
+    """Errors of matrices are relative squares. Random ones add up; passed on undiminished they make their sum."""
     calibration = TEXT if settings.method in ("gptq", "awq", "mofq") else None
     made = lutmac.quantize_model(source, tmp_path / "out", settings, calibration=calibration, threads=1)
-    assert distance(made.path, source) < most
+    assert distance(made.path, source) ** 2 < 1.5 * sum(tensor.error for tensor in made.tensors)
     assert not (tmp_path / "out.quantizing").exists()
     assert made.bytes == sum(file.stat().st_size for file in made.path.iterdir())
     assert {tensor.bits for tensor in made.tensors if "layers" in tensor.name} == {settings.format(settings.bits).bits}
