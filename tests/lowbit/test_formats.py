@@ -60,7 +60,9 @@ def test_the_matrix_stands_for_what_the_format_says(format: Format) -> None:
     for start in range(0, 160, 64):
         group = w[:, start : start + 64]
         levels = fit(format, group)
-        assert np.allclose(dequantize(matrix)[:, start : start + 64], format.values(format.codes(group, levels), levels))
+        assert np.allclose(
+            dequantize(matrix)[:, start : start + 64], format.values(format.codes(group, levels), levels)
+        )
 
 
 @formats

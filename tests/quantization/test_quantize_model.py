@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 import lutmac
+from lutmac import QuantizationSettings
 from lutmac.checkpoints.gguf import open_gguf
+from lutmac.engine.listing import list_weights
 from lutmac.engine.opened import open_model
 from lutmac.engine.quantization.budget import allocate
 from lutmac.engine.quantization.forward import Forward
 from lutmac.engine.quantization.matrices import Weights
 from lutmac.engine.quantization.state import QuantizationState
-from lutmac.engine.listing import list_weights
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.ir import Logits
-from lutmac import QuantizationSettings
 from tiny_llama import TinyLlama, make_tiny_llama
 
 HUGGING_FACE = Path(__file__).parent.parent / "checkpoints" / "huggingface"
@@ -74,9 +74,7 @@ def test_the_forward_pass_of_calibration_is_the_models(name: str, tmp_path: Path
     ],
     ids=lambda s: f"{s.method}-{s.bits}-{s.group_size}{'-symmetric' if s.symmetric else ''}",
 )
-def test_every_method_makes_a_model_that_is_near(
-    source: Path, tmp_path: Path, settings: QuantizationSettings
-) -> None:
+def test_every_method_makes_a_model_that_is_near(source: Path, tmp_path: Path, settings: QuantizationSettings) -> None:
     """Errors of matrices are relative squares. Random ones add up; passed on undiminished they make their sum."""
     calibration = TEXT if settings.method in ("gptq", "awq", "mofq") else None
     made = lutmac.quantize_model(source, tmp_path / "out", settings, calibration=calibration, threads=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Thread
 from typing import Generic, Literal, TypeVar, get_args
 
@@ -154,6 +154,8 @@ def _context(asked: int | None, config: ModelConfig) -> int:
 def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
     elements = sum(tensor.elements for tensor in opened.tensors)
     compiled, config, engine = loaded.compiled, loaded.config, loaded.engine
+    file_name = opened.source.file_name
+    packed = {file_name(name): matrix.nbytes for name, matrix in loaded.parameters.matrices.items()}
     return ModelInfo(
         path=os.fspath(opened.path),
         name=opened.name,
@@ -173,5 +175,5 @@ def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
         threads=engine.threads,
         precision="exact" if compiled.exact else "default",
         kv_cache=compiled.cache.type,
-        tensors=opened.tensors,
+        tensors=tuple(replace(tensor, packed_bytes=packed.get(tensor.name, 0)) for tensor in opened.tensors),
     )

@@ -79,7 +79,7 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
             config=config,
             source=GGUFSource(file, architecture.gguf_tensor_name),
             tensors=tuple(TensorInfo(t.name, tuple(t.shape), t.type_name, t.nbytes) for t in file.tensors.values()),
-            file_bytes=path.stat().st_size,
+            file_bytes=file.nbytes,
             read_tokenizer=lambda: text.tokenizer(config.vocab_size),
             read_template=text.chat_template,
         )

@@ -72,7 +72,7 @@ def _codes(kind: PackedLowBit, packed: Bytes, target: str) -> tuple[Array, Block
     if kind.bits == 8:
         return _bytes(kind, packed, target)
     planes = {"portable": _portable_planes, "neon": _neon_planes}.get(target, _bytewise_planes)
-    runs = tuple(BitRun(0, 32, plane * 4, 0, 1, plane, packed_bits=True) for plane in range(kind.bits))
+    runs = tuple(BitRun(0, 32, plane * 4, 0, 1, plane, stride=1) for plane in range(kind.bits))
     return planes(kind, packed, TILE_ROWS[target]), BlockLayout(32, 4 * kind.bits, runs)
 
 
