@@ -115,8 +115,10 @@ std::shared_ptr<PackedMatrix> map_lowbit(const std::string& target, const std::v
   source.factor = factor;
   source.codebook = codebook ? codebook->data() : nullptr;
   source.second_codebook = second_codebook ? second_codebook->data() : nullptr;
-  source.scale = {named(kParamNames, scale), nullptr, nullptr, scale_groups_per_super};
-  source.offset = {named(kParamNames, offset), nullptr, nullptr, offset_groups_per_super};
+  source.scale.kind = named(kParamNames, scale);
+  source.scale.groups_per_super = scale_groups_per_super;
+  source.offset.kind = named(kParamNames, offset);
+  source.offset.groups_per_super = offset_groups_per_super;
   require(source.scale.kind != ParamKind::none, "a low-bit matrix has scales");
   require(rows <= kMostWeights && columns <= kMostWeights, "a matrix of that size is not to be had");
   source.block_weights = source.block_bytes = static_cast<int>(kTableGroup);
