@@ -123,6 +123,7 @@ std::shared_ptr<PackedMatrix> map_lowbit(const std::string& target, const std::v
   require(rows <= kMostWeights && columns <= kMostWeights, "a matrix of that size is not to be had");
   source.block_weights = source.block_bytes = static_cast<int>(kTableGroup);
   source.row_bytes = columns;
+  source.codes = BlockNumbers({{.first = 0, .count = 32, .byte = 0, .shift = 0, .width = 8, .dest = 0, .stride = 8}});
   return std::make_shared<PackedMatrix>(find_target(target), source, packed_bytes(parts));
 }
 

@@ -21,9 +21,10 @@ from lutmac.graph.ir import Logits
 from tiny_llama import TinyLlama, make_tiny_llama
 
 HUGGING_FACE = Path(__file__).parent.parent / "checkpoints" / "huggingface"
-TOKENS = [5, 200, 31, 7, 7, 90, 4, 11]
-TEXT = "Weights are numbers, and numbers have a nearest neighbour. " * 40
-SHORT = {"sequences": 4, "length": 64}
+TOKENS = [*b"a1Z~%k k"]
+# Of all printable characters, so that the few inputs that a test looks at are like those that it calibrates on.
+TEXT = "".join(map(chr, np.random.default_rng(0).integers(32, 127, 700)))
+SHORT = {"sequences": 8, "length": 64}
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,7 @@ def test_calibrated_errors_are_measured_and_perplexities_reported(source: Path, 
     gptq = lutmac.quantize_model(source, tmp_path / "a", settings, calibration=TEXT, threads=1)
     plain = QuantizationSettings(bits=3, group_size=64, **SHORT)
     rtn = lutmac.quantize_model(source, tmp_path / "b", plain, calibration=TEXT, evaluation=TEXT, threads=1)
+    assert gptq.perplexity_after is None  # less than a window is left of the text
     pairs = [(a.error, b.error) for a, b in zip(gptq.tensors, rtn.tensors, strict=True) if "layers" in a.name]
     assert sum(a for a, _ in pairs) < 0.8 * sum(b for _, b in pairs)
     assert rtn.perplexity_before is not None
@@ -103,8 +105,7 @@ def test_awq_leaves_the_function_alone_before_rounding(source: Path, tmp_path: P
     assert distance(made.path, source) < 0.02
 
 
-@pytest.mark.parametrize("method", ["rtn", "gptq", "awq"])
-@pytest.mark.parametrize("stop_after", [1, 9, 30])
+@pytest.mark.parametrize(("method", "stop_after"), [("rtn", 9), ("gptq", 1), ("gptq", 30), ("awq", 9), ("awq", 30)])
 def test_a_stopped_run_goes_on_and_ends_the_same(source: Path, tmp_path: Path, method: str, stop_after: int) -> None:
     settings = QuantizationSettings(bits=3, group_size=64, method=method, **SHORT)  # type: ignore[arg-type]
     whole = lutmac.quantize_model(source, tmp_path / "whole", settings, calibration=TEXT, threads=1)
