@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -66,7 +66,7 @@ def quantize_model(
     settings: QuantizationSettings | None = None,
     *,
     calibration: str | None = None,
-    evaluation: str | None = None,
+    evaluation: str | Sequence[int] | None = None,
     output: Literal["native", "gguf"] = "native",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -74,9 +74,9 @@ def quantize_model(
     """Quantises a model and writes it.
 
     source: what ``load`` takes; what is low-bit already is dequantised first. calibration: text whose tokens the
-    methods gptq, awq and mofq are fitted to; others only measure their errors by it. evaluation: text for the
-    perplexities before and after; default, what follows the calibration's tokens in its text. output: "gguf" writes one
-    file, as far as GGUF has the type. progress: called with (done, in all, what).
+    methods gptq, awq and mofq are fitted to; others only measure their errors by it. evaluation: text (or tokens) for
+    the perplexities before and after; default, what follows the calibration's tokens in its text. output: "gguf"
+    writes one file, as far as GGUF has the type. progress: called with (done, in all, what).
 
     What is finished is kept in ``DESTINATION.quantizing`` until all is, so that a run which was stopped goes on.
 
