@@ -147,9 +147,7 @@ class _RandomWeights:
         """There are no biases and no rope factors; a head where the shape has one of its own."""
         return name == "lm_head.weight" and self._spec.shape not in TIED
 
-    def matrix(
-        self, name: str, rows: int, columns: int, *, first_row: int = 0, of_rows: int | None = None
-    ) -> Weight:
+    def matrix(self, name: str, rows: int, columns: int, *, first_row: int = 0, of_rows: int | None = None) -> Weight:
         """A random matrix; its values have a variance of about 1 / columns. Parts of a matrix are made one by one."""
         if of_rows is not None:
             name = f"{name}[{first_row}:{first_row + rows}]"

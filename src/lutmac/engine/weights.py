@@ -155,9 +155,7 @@ class Weights:
         """Whether the checkpoint holds this tensor."""
         return self._source.find(name) is not None
 
-    def matrix(
-        self, name: str, rows: int, columns: int, *, first_row: int = 0, of_rows: int | None = None
-    ) -> Weight:
+    def matrix(self, name: str, rows: int, columns: int, *, first_row: int = 0, of_rows: int | None = None) -> Weight:
         """A matrix, or some rows of one. Raises CheckpointError where it is missing or misshapen."""
         total = rows if of_rows is None else of_rows
         stored, name = name, name if total == rows else f"{name}[{first_row}:{first_row + rows}]"

@@ -40,9 +40,7 @@ class WeightSource(Protocol):
     def has(self, name: str) -> bool:
         """Whether the checkpoint holds this tensor."""
 
-    def matrix(
-        self, name: str, rows: int, columns: int, *, first_row: int = 0, of_rows: int | None = None
-    ) -> Weight:
+    def matrix(self, name: str, rows: int, columns: int, *, first_row: int = 0, of_rows: int | None = None) -> Weight:
         """A matrix of that shape. Raises CheckpointError where it is missing or has another shape.
 
         of_rows: the checkpoint's matrix has so many rows; asked for are those from first_row on.

@@ -106,7 +106,9 @@ def _scaling(values: Json, config: MetadataReader) -> RopeScaling:
         case "longrope" | "su":
             factor = context / original if outside else _factor(read, context / original)
             short, long = (_numbers(values, key) for key in ("short_factor", "long_factor"))
-            attention_factor = attention_factor if attention_factor is not None else _longrope_attention(factor, original)
+            attention_factor = (
+                attention_factor if attention_factor is not None else _longrope_attention(factor, original)
+            )
             return RopeScaling("longrope", 1.0, original, attention_factor, short_factors=short, long_factors=long)
     raise UnsupportedModelError(
         f"rope scaling {kind!r} is not supported; supported: default, linear, dynamic, yarn, llama3, longrope"

@@ -10,14 +10,13 @@ from typing import Any
 
 from lutmac.graph.ir import Graph
 from lutmac.models import Architecture, WeightSource
-from lutmac.models.config import DecoderConfig
+from lutmac.models.config import DecoderConfig, MixtureConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config
 from lutmac.models.config_json import read_decoder_config
 from lutmac.models.decoder import Decoder
 from lutmac.models.gguf_names import gguf_names
 from lutmac.models.metadata import MetadataReader
 from lutmac.models.mixtral import GGUF_NAMES, Mixtral, gguf_mixture
-from lutmac.models.config import MixtureConfig
 
 
 def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:

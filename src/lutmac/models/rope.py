@@ -70,7 +70,9 @@ class RopeConfig:
             factors = scaling.long_factors if context > scaling.original_context else scaling.short_factors
         if factors is not None:
             if len(factors) != count or min(factors) <= 0:
-                raise CheckpointError(f"rope needs {count} factors above 0, the checkpoint has {len(factors)}: {factors}")
+                raise CheckpointError(
+                    f"rope needs {count} factors above 0, the checkpoint has {len(factors)}: {factors}"
+                )
             plain = [frequency / factor for frequency, factor in zip(plain, factors, strict=True)]
         kept = self._kept_shares(plain)
         frequencies = tuple(f * share + f / scaling.factor * (1 - share) for f, share in zip(plain, kept, strict=True))
