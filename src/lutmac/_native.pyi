@@ -234,9 +234,7 @@ class Program:
     ) -> None:
         """activation(gate) * up. kind: "silu", "gelu_tanh", "gelu", "relu_squared"."""
 
-    def add(
-        self, *, rows: str, a: int, b: int, scale: float, width: int, out: int, forms: list[tuple[str, int]]
-    ) -> None:
+    def add(self, *, rows: str, a: int, b: int, scale: float, width: int, out: int, forms: list[Form]) -> None:
         """a + scale * b."""
 
     def multiply(self, *, rows: str, a: int, b: int, width: int, out: int) -> None: ...

@@ -143,7 +143,7 @@ def _numbers(values: Json, key: str) -> tuple[float, ...]:
 
 
 def read_windows(config: Json, layers: int, windowed: Callable[[int], bool]) -> tuple[int, ...]:
-    """``sliding_window`` of the layers that ``layer_types`` says have it; without that key, those that ``windowed`` says.
+    """``sliding_window`` of the layers that have it: ``layer_types`` says which, or without that key ``windowed``.
 
     Empty where no layer has one. Raises UnsupportedModelError for layers of other types.
     """

@@ -1,4 +1,4 @@
-"""The decoder that all families vary: Llama's (Touvron et al., 2023). A family's own file overrides what it has different."""
+"""The decoder that all families vary: Llama's (Touvron et al., 2023). A family's own file has what is different."""
 
 from __future__ import annotations
 

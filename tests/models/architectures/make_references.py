@@ -16,9 +16,19 @@ import torch
 from cases import CASES, KEPT, TOKENS, Case
 from random_weights import random_weights, write_checkpoint
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModelForCausalLM
+from transformers.masking_utils import eager_mask
+from transformers.models.llama.modeling_llama import eager_attention_forward
 
 HERE = Path(__file__).parent
+
+
+def half_cache_attention(module, q, k, v, *arguments, **options):  # noqa: ANN
+    return eager_attention_forward(module, q, k.half().float(), v.half().float(), *arguments, **options)
+
+
+AttentionInterface.register("half_cache", half_cache_attention)
+AttentionMaskInterface.register("half_cache", eager_mask)
 
 
 def oracle_config(case: Case) -> dict[str, object]:
@@ -47,7 +57,8 @@ def logits(case: Case, shapes: dict[str, tuple[int, ...]]) -> np.ndarray:
     with tempfile.TemporaryDirectory() as directory:
         config = oracle_config(case)
         write_checkpoint(Path(directory), config, {name: ours[renamed(case, name)] for name in shapes})
-        model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager")
+        attention = "half_cache" if case.half_cache else "eager"
+        model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation=attention)
         with torch.no_grad():
             return model(torch.tensor([TOKENS[: case.tokens]])).logits[0].numpy()
 
