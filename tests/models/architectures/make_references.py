@@ -43,7 +43,7 @@ def stored_shapes(case: Case) -> dict[str, tuple[int, ...]]:
     with tempfile.TemporaryDirectory() as directory:
         model.save_pretrained(directory)
         with safe_open(Path(directory) / "model.safetensors", "np") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
 def renamed(case: Case, name: str) -> str:
