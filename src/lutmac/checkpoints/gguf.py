@@ -74,8 +74,8 @@ class GGUFFile:
     def matrix(self, name: str) -> AnyMatrix:
         """The 2-D tensor of that name, [M, K]; its codes (or floats) are a read-only view of the file.
 
-        A tensor ``x.scale`` of one number, which NVFP4's conversion and BitNet's write, is part of matrix ``x.weight``. A
-        3-D tensor is a stack of matrices, whose rows come one after another.
+        A tensor ``x.scale`` of one number, which NVFP4's conversion and BitNet's write, is part of matrix ``x.weight``.
+        A 3-D tensor is a stack of matrices, whose rows come one after another.
         Raises UnsupportedModelError for a type that lutmac does not read, CheckpointError if there is no such tensor
         or it is no matrix.
         """

@@ -143,8 +143,8 @@ class GatherOutputs(Op):
 class Norm(Op):
     """RMSNorm (Zhang and Sennrich, 2019): ``x / rms(x) * (weight + weight_bias)``, also prepared into ``forms``.
 
-    A weight narrower than x norms each run of its width, such as each head. With a residual, which the norm is added to,
-    out takes over its buffer.
+    A weight narrower than x norms each run of its width, such as each head. With a residual, which the norm is added
+    to, out takes over its buffer.
     """
 
     x: Value

@@ -141,7 +141,8 @@ def fuse_preparations(graph: Graph) -> Graph:
 def fuse_residual_adds(graph: Graph) -> Graph:
     """Add of an older value and the result of a product, norm or sum of experts: that adds onto the value's buffer.
 
-    Only where nothing else reads the result, and nothing reads the older value from there on: its buffer is overwritten.
+    Only where nothing else reads the result, and nothing reads the older value from there on: its buffer is
+    overwritten.
     """
     ops: list[Op | None] = list(graph.ops)
     readers, writers = graph.readers(), graph.writers()

@@ -105,7 +105,7 @@ class _Writer:
         name = re.sub(r"\.(plain|tables|integers)\(.*\)$", "", buffer.name)
         return f"{_short(name)}[{value.width}]{form}@{self._placement.offsets[value] / 1024:.0f}"
 
-    def _detail(self, op: Op) -> str:
+    def _detail(self, op: Op) -> str:  # noqa: PLR0911 (one for each operation that has any)
         match op:
             case Embed() | Logits():
                 return _weight(op.weight)

@@ -1,4 +1,4 @@
-"""What a decoder's configuration says, whichever checkpoint it comes from; see also config_json.py and config_gguf.py."""
+"""What a decoder's configuration says; config_json.py and config_gguf.py read it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lutmac.models.rope import RopeConfig
 class DecoderConfig:
     """Hugging Face's config keys, and facts of the checkpoint: how rope pairs dimensions, what its norms' weights mean.
 
-    rope: of all layers but those in no_rope_layers; local_rope: of the windowed ones, where they have their own. windows:
-    for each layer the positions that attention sees, the last ones, 0 for all; empty: all layers see all. Scales
-    multiply: attention_scale the scores (None: 1 / sqrt(head_dim)), residual_scale what a block adds. Softcaps bound
-    (0: none). norm_weight_bias is added to norms' weights. round_activations: the input of products in the layers is
-    rounded to int8, as BitNet defines it. context: positions that will be in use, 0 for max_position_embeddings.
+    rope: of all layers but those in no_rope_layers; local_rope: of the windowed ones, where they have their own.
+    windows: for each layer the positions that attention sees, the last ones, 0 for all; empty: all layers see all.
+    Scales multiply: attention_scale the scores (None: 1 / sqrt(head_dim)), residual_scale what a block adds. Softcaps
+    bound (0: none). norm_weight_bias is added to norms' weights. round_activations: the input of products in the layers
+    is rounded to int8, as BitNet defines it. context: positions that will be in use, 0 for max_position_embeddings.
     """
 
     vocab_size: int
@@ -79,8 +79,8 @@ class DecoderConfig:
 class MixtureConfig(DecoderConfig):
     """A decoder with a mixture of experts in its layers, but for those in dense_layers.
 
-    Each token goes to num_experts_per_tok of num_experts, each moe_intermediate_size wide. norm_topk_prob: the weights of
-    those chosen sum to 1.
+    Each token goes to num_experts_per_tok of num_experts, each moe_intermediate_size wide. norm_topk_prob: the weights
+    of those chosen sum to 1.
     """
 
     num_experts: int = 0

@@ -23,7 +23,7 @@ from transformers.models.llama.modeling_llama import eager_attention_forward
 HERE = Path(__file__).parent
 
 
-def half_cache_attention(module, q, k, v, *arguments, **options):  # noqa: ANN
+def half_cache_attention(module, q, k, v, *arguments, **options):
     return eager_attention_forward(module, q, k.half().float(), v.half().float(), *arguments, **options)
 
 
