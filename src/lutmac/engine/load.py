@@ -21,7 +21,7 @@ from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
 from lutmac.graph.passes import optimize
 from lutmac.lowbit.target import resolve_target
-from lutmac.models import Architecture, ModelConfig, find_architecture
+from lutmac.models import Architecture, ModelConfig, architecture_name, find_architecture
 from lutmac.text.huggingface import TextFiles
 from lutmac.text.tokenizer import Tokenizer
 
@@ -88,7 +88,7 @@ def _load_gguf(path: Path, options: LoadOptions, progress: Progress | None) -> M
 
 def _load_huggingface(path: Path, options: LoadOptions, progress: Progress | None) -> Model:
     with open_huggingface(path) as checkpoint:
-        architecture = find_architecture(checkpoint.model_type)
+        architecture = find_architecture(architecture_name(checkpoint.model_type, checkpoint.config))
         config = architecture.read_config(checkpoint.config)
         text = TextFiles(path, checkpoint.config, checkpoint.generation_config)
         source = HuggingFaceSource(checkpoint)
@@ -130,10 +130,11 @@ def _assemble(
 ) -> _Loaded:
     """Builds the graph, which loads the weights, and compiles it."""
     weights = Weights(source, target=options.target, threads=options.threads, progress=progress)
-    graph = optimize(architecture.build(config, weights), exact=options.exact)
+    context = _context(options.context, config)
+    graph = optimize(architecture.build(config.at_context(context), weights), exact=options.exact)
     tokenizer = _InBackground(read_tokenizer)  # packing leaves Python idle
     weights.finish()
-    limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, _context(options.context, config))
+    limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, context)
     compiled = compile_graph(
         graph,
         weights.parameters,
