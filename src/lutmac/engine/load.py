@@ -19,7 +19,7 @@ from lutmac.engine.tuning import current_tuning
 from lutmac.engine.weights import GGUFSource, HuggingFaceSource, Progress, TensorSource, Weights
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
-from lutmac.graph.passes import optimize
+from lutmac.graph.passes import expose_hidden_states, optimize
 from lutmac.lowbit.target import resolve_target
 from lutmac.models import Architecture, ModelConfig, architecture_name, find_architecture
 from lutmac.text.huggingface import TextFiles
@@ -134,7 +134,8 @@ def _assemble(
     """Builds the graph, which loads the weights, and compiles it."""
     weights = Weights(source, target=options.target, threads=options.threads, progress=progress)
     context = _context(options.context, config)
-    graph = optimize(architecture.build(config.at_context(context), weights), exact=options.exact)
+    built = expose_hidden_states(architecture.build(config.at_context(context), weights))
+    graph = optimize(built, exact=options.exact)
     tokenizer = _InBackground(read_tokenizer)  # packing leaves Python idle
     weights.finish()
     limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, context)

@@ -32,7 +32,7 @@ def optimize(graph: Graph, *, exact: bool) -> Graph:
 
     exact: products read their inputs as plain floats, so that nothing is prepared but what is permuted.
     """
-    graph = fuse_gated_activations(expose_hidden_states(graph))
+    graph = fuse_gated_activations(graph)
     if not exact:
         graph = drop_rounding(graph)
     graph = fuse_preparations(share_preparations(prepare_inputs(graph, exact=exact)))
