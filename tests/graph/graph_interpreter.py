@@ -11,6 +11,7 @@ from lutmac.graph.ir import (
     GatedActivation,
     GatherOutputs,
     Graph,
+    HiddenStates,
     Logits,
     MatMul,
     Multiply,
@@ -86,6 +87,8 @@ class Interpreter:
                 self.write((op.out, *op.forms), silu(self.rows(op.gate)) * self.rows(op.up))
             case Add():
                 self.write((op.out, *op.forms), self.rows(op.a) + op.scale * self.rows(op.b))
+            case HiddenStates():
+                pass  # what the head reads, for the caller to have
             case Logits():
                 weight = self.random(op.weight.name, op.weight.rows, op.weight.columns)
                 self.logits = self.rows(op.x) @ weight.T

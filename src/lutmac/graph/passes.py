@@ -14,6 +14,7 @@ from lutmac.graph.ir import (
     Form,
     GatedActivation,
     Graph,
+    HiddenStates,
     Logits,
     MatMul,
     Multiply,
@@ -37,6 +38,16 @@ def optimize(graph: Graph, *, exact: bool) -> Graph:
     graph = fuse_preparations(share_preparations(prepare_inputs(graph, exact=exact)))
     graph = fuse_residual_adds(graph)
     return drop_unread(group_products(graph))
+
+
+def expose_hidden_states(graph: Graph) -> Graph:
+    """Lets the caller have what the head reads, as it is before any preparation."""
+    ops: list[Op] = []
+    for op in graph.ops:
+        if isinstance(op, Logits):
+            ops.append(HiddenStates(op.x))
+        ops.append(op)
+    return Graph(tuple(ops))
 
 
 def fuse_gated_activations(graph: Graph) -> Graph:
