@@ -8,7 +8,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from lutmac.models.llama import LlamaConfig
+from lutmac.models.config import DecoderConfig
 
 F16_SMALL = np.array([0.002], dtype=np.float16).view(np.uint8)
 
@@ -56,7 +56,7 @@ def random_blocks(kind: BlockType, weights: int, rng: np.random.Generator) -> np
     return blocks.reshape(-1)
 
 
-def write_llama(path: Path, config: LlamaConfig, kind: BlockType, *, vocabulary: bool = False) -> None:
+def write_llama(path: Path, config: DecoderConfig, kind: BlockType, *, vocabulary: bool = False) -> None:
     """A Llama of that shape. Without a vocabulary llama.cpp still runs it; lutmac wants one."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(config.max_position_embeddings)

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 from lutmac.errors import (
     CheckpointError,
     ContextOverflowError,
+    EngineClosedError,
     InvalidRequestError,
     LutmacError,
+    QueueFullError,
     UnsupportedISAError,
     UnsupportedModelError,
 )
 
 if TYPE_CHECKING:
     from lutmac.engine.convert import Converted, convert
+    from lutmac.engine.grammar import Grammar
     from lutmac.engine.load import load
     from lutmac.engine.model import Model
     from lutmac.engine.pull import pull
@@ -37,12 +40,15 @@ __all__ = [
     "Completion",
     "ContextOverflowError",
     "Converted",
+    "EngineClosedError",
+    "Grammar",
     "InvalidRequestError",
     "LutmacError",
     "Model",
     "QuantizationSettings",
     "QuantizedMatrix",
     "QuantizedModel",
+    "QueueFullError",
     "UnsupportedISAError",
     "UnsupportedModelError",
     "convert",
@@ -57,6 +63,7 @@ _HOMES = {
     "Chunk": "lutmac.engine.results",
     "Completion": "lutmac.engine.results",
     "Converted": "lutmac.engine.convert",
+    "Grammar": "lutmac.engine.grammar",
     "Model": "lutmac.engine.model",
     "QuantizationSettings": "lutmac.engine.quantization.settings",
     "QuantizedMatrix": "lutmac.lowbit.quantize",

@@ -182,7 +182,8 @@ class Program:
     """The flat list of operations for one step. Build it once (methods below, in order), then run it many times.
 
     Buffers are byte offsets into one arena; a buffer holds ``rows`` rows of ``form_stride(form, width)`` bytes.
-    ``rows`` of an operation is "tokens" (all rows of the batch) or "outputs" (the rows that want logits).
+    ``rows`` of an operation is "tokens" (all rows of the batch), "outputs" (the rows that want logits), or "tokens*8"
+    (eight rows for each token, one for each of its experts).
     """
 
     def __init__(
@@ -200,6 +201,9 @@ class Program:
     def gather_outputs(self, *, x: int, width: int, out: int) -> None:
         """Copies the output rows of x to the front of out."""
 
+    def hidden_states(self, *, x: int, width: int) -> None:
+        """Copies the output rows of x to the array handed to step for hidden states, if there is one."""
+
     def norm(
         self,
         *,
@@ -209,10 +213,11 @@ class Program:
         weight: NDArray[Any],
         weight_bias: float,
         eps: float,
+        accumulate: bool,
         out: int | None,
         forms: list[Form],
     ) -> None:
-        """RMSNorm of x, written to out (f32) and prepared into each of forms."""
+        """RMSNorm of each run of x as wide as weight, to out (f32) or onto it, and prepared into each of forms."""
 
     def prepare(self, *, rows: str, x: int, width: int, forms: list[Form]) -> None: ...
     def matmul(
@@ -220,7 +225,7 @@ class Program:
     ) -> None:
         """Products that may run side by side: (matrix, input buffer, output buffer, bias, accumulate)."""
 
-    def logits(self, *, matrix: Matrix, x: int, exact: bool, softcap: float) -> None:
+    def logits(self, *, matrix: Matrix, x: int, exact: bool, scale: float, softcap: float) -> None:
         """The head: over the output rows, into the array handed to step."""
 
     def rope_store(
@@ -262,6 +267,25 @@ class Program:
     ) -> None:
         """activation(gate) * up. kind: "silu", "gelu_tanh", "gelu", "relu_squared"."""
 
+    def add(self, *, rows: str, a: int, b: int, scale: float, width: int, out: int, forms: list[Form]) -> None:
+        """a + scale * b."""
+
+    def multiply(self, *, rows: str, a: int, b: int, width: int, out: int) -> None: ...
+    def round_to_int8(self, *, rows: str, x: int, width: int, out: int) -> None:
+        """x as int8 with a scale per row would have it."""
+
+    def route(
+        self, *, logits: int, num_experts: int, per_token: int, normalize: bool, choices: int, starts: int
+    ) -> None:
+        """Writes choices ("plain", 3 * per_token wide) and starts ("plain", num_experts + 1 wide); see graph/ir.py."""
+
+    def expert_gather(self, *, form: str, x: int, width: int, choices: int, per_token: int, out: int) -> None: ...
+    def expert_matmul(
+        self, *, matrices: list[Matrix], x: int, starts: int, per_token: int, y: int, exact: bool
+    ) -> None:
+        """One matrix for each expert, over the rows that starts gives it."""
+
+    def expert_sum(self, *, x: int, width: int, choices: int, per_token: int, accumulate: bool, out: int) -> None: ...
     def step(
         self,
         cache: Cache,
@@ -272,11 +296,13 @@ class Program:
         block_tables: list[NDArray[Any]],
         output_rows: NDArray[Any],
         logits: NDArray[Any] | None,
+        hidden: NDArray[Any] | None = None,
         threads: int,
     ) -> None:
         """Runs one step. tokens [n], sequence_start [s + 1], first_position [s], output_rows [r]: int32.
 
-        block_tables: one [s, pages] int32 array per cache group. logits: [r, vocab] float32, written.
+        block_tables: one [s, pages] int32 array per cache group. logits: [r, vocab] float32, written; hidden: [r,
+        hidden size] float32, likewise the final hidden states. Where there are output rows, one of them must be given.
         """
 
 class Cache:
@@ -284,6 +310,9 @@ class Cache:
 
     def __init__(self, *, num_pages: list[int], layer_groups: list[int], layer_page_bytes: list[int]) -> None:
         """num_pages: per cache group. layer_groups: cache group of each layer. layer_page_bytes: per layer."""
+
+    def copy_page(self, source: int, target: int) -> None:
+        """Copies a page of every group to another; not while a step runs."""
 
     @property
     def nbytes(self) -> int: ...

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lutmac
-from lutmac.engine.generate import StopMatcher
+from lutmac.engine.stop_strings import StopMatcher
 from lutmac.errors import ContextOverflowError, InvalidRequestError
 from tiny_llama import CONTEXT, END, IM_END, VOCAB
 
@@ -27,7 +27,7 @@ def test_max_tokens_ends_with_length(tiny_model: lutmac.Model) -> None:
     completion = tiny_model.generate(PROMPT, max_tokens=5, seed=1, ignore_eos=True)
     assert (len(completion.token_ids), completion.finish_reason) == (5, "length")
     assert completion.prompt_tokens == len(PROMPT)
-    assert completion.timings.prefill_tokens == len(PROMPT)
+    assert completion.timings.prefill_tokens + completion.cached_tokens == len(PROMPT)
     assert completion.timings.decode_tokens == 4
 
 
@@ -67,6 +67,15 @@ def test_stop_strings_cut_at_the_first_match_however_the_text_arrives(stops: lis
     places = [seen.index(stop) for stop in stops if stop in seen]
     assert matcher.matched == bool(places)
     assert passed == seen[: min(places)] if places else passed == text
+
+
+def test_thousands_of_stop_strings_cost_little_and_are_bounded(tiny_model: lutmac.Model) -> None:
+    whole = tiny_model.generate(PROMPT, max_tokens=40, temperature=0, ignore_eos=True).text
+    stops = [f"never {n}" for n in range(5000)] + [whole[20:23]]
+    completion = tiny_model.generate(PROMPT, max_tokens=40, temperature=0, ignore_eos=True, stop=stops)
+    assert completion.text == whole[: whole.index(whole[20:23])]
+    with pytest.raises(InvalidRequestError, match=r"100001 characters.*100000"):
+        tiny_model.generate(PROMPT, stop="x" * 100_001)
 
 
 @pytest.mark.parametrize("prompt", ["", [], [0.5], [[1]], [-1], [10**6], None])

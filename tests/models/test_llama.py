@@ -13,7 +13,7 @@ import tiny_llama
 from lutmac.checkpoints.gguf_types import SUPPORTED_TYPES
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.models import find_architecture
-from lutmac.models.llama import gguf_tensor_name, read_gguf_config
+from lutmac.models.llama import ARCHITECTURE, read_gguf_config
 from tiny_llama import TinyLlama, make_tiny_llama
 
 TOKENS = [258, 72, 101, 108, 108, 111, 44, 32, 119, 111, 114, 108, 100, 259] * 6  # 84: more than a page
@@ -92,17 +92,16 @@ def test_a_tied_matrix_is_held_once(tmp_path: Path) -> None:
 
 
 def test_huggingface_names_of_gguf_tensors() -> None:
-    assert gguf_tensor_name("model.layers.11.self_attn.q_proj.weight") == "blk.11.attn_q.weight"
-    assert gguf_tensor_name("model.layers.0.self_attn.k_proj.bias") == "blk.0.attn_k.bias"
-    assert gguf_tensor_name("model.embed_tokens.weight") == "token_embd.weight"
-    assert gguf_tensor_name("lm_head.weight") == "output.weight"
+    assert ARCHITECTURE.gguf_tensor_name("model.layers.11.self_attn.q_proj.weight") == "blk.11.attn_q.weight"
+    assert ARCHITECTURE.gguf_tensor_name("model.layers.0.self_attn.k_proj.bias") == "blk.0.attn_k.bias"
+    assert ARCHITECTURE.gguf_tensor_name("model.embed_tokens.weight") == "token_embd.weight"
+    assert ARCHITECTURE.gguf_tensor_name("lm_head.weight") == "output.weight"
 
 
 def test_config_from_metadata() -> None:
     config = read_gguf_config(CONFIG)
     assert (config.hidden_size, config.num_key_value_heads, config.head_dim) == (576, 3, 64)
-    assert config.rope_style == "interleaved"
-    assert (config.rotary_dim, config.rope_theta) == (64, 10000.0)
+    assert (config.rope.style, config.rope.rotary_dim, config.rope.theta) == ("interleaved", 64, 10000.0)
 
 
 def test_repeated_head_counts_are_one_number() -> None:
@@ -123,8 +122,8 @@ def test_repeated_head_counts_are_one_number() -> None:
         ("attention.value_length", 128, UnsupportedModelError, "value_length"),
         ("feed_forward_length", 1000, UnsupportedModelError, "intermediate_size 1000"),
         ("rope.dimension_count", 128, CheckpointError, "rope rotates 128"),
-        ("rope.scaling.type", "longrope", UnsupportedModelError, "'longrope'"),
-        ("expert_count", 8, UnsupportedModelError, "mixture of experts"),
+        ("rope.scaling.type", "mrope", UnsupportedModelError, "'mrope'"),
+        ("expert_count", 8, CheckpointError, "llama.expert_used_count is missing"),
     ],
 )
 def test_odd_metadata_is_one_clear_error(key: str, value: Any, error: type[Exception], message: str) -> None:

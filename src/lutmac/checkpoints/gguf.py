@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from math import prod
 from types import TracebackType
 from typing import Self
 
@@ -74,14 +75,15 @@ class GGUFFile:
         """The 2-D tensor of that name, [M, K]; its codes (or floats) are a read-only view of the file.
 
         A tensor ``x.scale`` of one number, which NVFP4's conversion and BitNet's write, is part of matrix ``x.weight``.
+        A 3-D tensor is a stack of matrices, whose rows come one after another.
         Raises UnsupportedModelError for a type that lutmac does not read, CheckpointError if there is no such tensor
         or it is no matrix.
         """
         tensor = self._tensor(name)
         check_type(self.path, name, tensor.type_name)
-        if len(tensor.shape) != 2:
+        if len(tensor.shape) not in (2, 3):
             raise CheckpointError(f"{self.path}: tensor {name!r} has shape {tensor.shape}, not that of a matrix")
-        rows, columns = tensor.shape
+        rows, columns = prod(tensor.shape[:-1]), tensor.shape[-1]
         return scaled(as_matrix(tensor.type_name, rows, columns, self._bytes(tensor)), self._scale(name))
 
     def vector(self, name: str) -> NDArray[np.float32]:

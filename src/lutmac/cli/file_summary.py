@@ -9,7 +9,7 @@ from pathlib import Path
 from lutmac.checkpoints import GGUFFile, GGUFTensor, HuggingFaceCheckpoint, StoredTensor, open_gguf, open_huggingface
 from lutmac.checkpoints.native import GGUF_METADATA_FILE, NativeCheckpoint, NativeTensor, is_native, open_native
 from lutmac.errors import LutmacError
-from lutmac.models import find_architecture
+from lutmac.models import architecture_name, find_architecture
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _problem(file: GGUFFile | HuggingFaceCheckpoint | NativeCheckpoint) -> str |
         elif isinstance(file, NativeCheckpoint) and (file.path / GGUF_METADATA_FILE).is_file():
             find_architecture(file.model_type).read_gguf_config(open_gguf(file.path / GGUF_METADATA_FILE).metadata)
         else:
-            find_architecture(file.model_type).read_config(file.config)
+            find_architecture(architecture_name(file.model_type, file.config)).read_config(file.config)
     except LutmacError as error:
         return str(error)
     return None

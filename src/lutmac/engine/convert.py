@@ -17,6 +17,7 @@ from lutmac.engine.listing import list_weights
 from lutmac.engine.opened import OpenedModel, open_model
 from lutmac.engine.resolve import resolve
 from lutmac.engine.tuning import current_tuning
+from lutmac.engine.weights import read_piece, stored_name
 from lutmac.lowbit.matrix import AnyMatrix, LowBitMatrix
 from lutmac.lowbit.packing import Packer
 from lutmac.lowbit.target import resolve_target
@@ -74,10 +75,12 @@ def _write(opened: OpenedModel, partial: PartialDirectory, target: str, threads:
             if name in listed.vectors:
                 writer.add_vector(name, source.vector(name))
             else:
-                write_matrix(writer, name, source.matrix(name), target=target, threads=threads)
-            source.drop_pages(name)
-            entry = source.find(name)
-            done += entry.nbytes if entry else 0
+                write_matrix(writer, name, read_piece(source, name), target=target, threads=threads)
+            stored = stored_name(source, name)
+            source.drop_pages(stored)
+            entry = source.find(stored)
+            pieces = sum(stored_name(source, other) == stored for other in listed.matrices)
+            done += entry.nbytes // max(1, pieces) if entry else 0
             if progress is not None:
                 progress(done, source.nbytes, "converting")
         writer.finish()

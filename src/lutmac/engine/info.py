@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
-from lutmac.graph.ir import Graph, Logits, MatMul
+from lutmac.graph.ir import ExpertMatMul, Graph, Logits, MatMul
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ def bytes_per_token(graph: Graph) -> int:
     for op in graph.ops:
         if isinstance(op, MatMul):
             total += sum(product.weight.nbytes for product in op.products)
+        elif isinstance(op, ExpertMatMul):
+            total += op.x.per_token * sum(weight.nbytes for weight in op.weights) // len(op.weights)
         elif isinstance(op, Logits):
             total += op.weight.nbytes
     return total

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from lutmac.engine.opened import OpenedModel
-from lutmac.engine.weights import checked_entry
+from lutmac.engine.weights import checked_entry, piece_name
 from lutmac.graph.ir import Graph, Vector, Weight
+
+SHORT_CONTEXT: Final = 512  # of calibration
 
 
 @dataclass
@@ -21,9 +24,18 @@ class WeightList:
         """Whether the checkpoint holds this tensor."""
         return self.opened.source.find(name) is not None
 
-    def matrix(self, name: str, rows: int, columns: int) -> Weight:
-        """Lists a matrix. Raises CheckpointError where it is missing or misshapen."""
-        checked_entry(self.opened.source, name, (rows, columns))
+    def matrix(self, name: str, rows: int, columns: int, *, first_row: int = 0, of_rows: int | None = None) -> Weight:
+        """Lists a matrix, or some rows of one. Raises CheckpointError where it is missing or misshapen."""
+        source = self.opened.source
+        if of_rows is None or of_rows == rows:
+            checked_entry(source, name, (rows, columns))
+        else:
+            piece = piece_name(name, first_row, rows)
+            if source.has_pieces:
+                checked_entry(source, piece, (rows, columns))
+            else:
+                checked_entry(source, name, (of_rows, columns))
+            name = piece
         self.matrices[name] = rows, columns
         return Weight(name, rows, columns)
 
@@ -41,6 +53,10 @@ class WeightList:
 
 
 def list_weights(opened: OpenedModel) -> tuple[Graph, WeightList]:
-    """The model's graph, in plain operations, and what it reads. Raises CheckpointError, UnsupportedModelError."""
-    listed = WeightList(opened)
-    return opened.architecture.build(opened.config, listed), listed
+    """The model's graph, in plain operations, and what it reads at any context.
+
+    Raises CheckpointError and UnsupportedModelError.
+    """
+    listed, trained = WeightList(opened), opened.config.max_position_embeddings
+    opened.architecture.build(opened.config.at_context(trained), listed)  # may read other vectors than a short context
+    return opened.architecture.build(opened.config.at_context(min(trained, SHORT_CONTEXT)), listed), listed

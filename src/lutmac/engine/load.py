@@ -17,7 +17,7 @@ from lutmac.engine.tuning import current_tuning
 from lutmac.engine.weights import Progress, Weights
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
-from lutmac.graph.passes import optimize
+from lutmac.graph.passes import expose_hidden_states, optimize
 from lutmac.lowbit.target import resolve_target
 from lutmac.models import ModelConfig
 from lutmac.text.tokenizer import Tokenizer
@@ -38,6 +38,7 @@ class LoadOptions:
     target: str
     max_batch_tokens: int
     kv_cache: CacheType
+    kv_cache_memory: int | None
 
 
 def load(
@@ -49,6 +50,7 @@ def load(
     isa: str | None = None,
     max_batch_tokens: int = 512,
     kv_cache: CacheType = "f16",
+    kv_cache_memory: int | None = None,
     progress: Progress | None = None,
 ) -> Model:
     """Loads a model from a GGUF file, a Hugging Face directory or one that ``convert`` wrote, or by a name that
@@ -58,13 +60,14 @@ def load(
     one sequence; default, what the model was trained for, at most 8192. precision: "exact" computes products in float
     on the dequantised weights. isa: an ISA target to force ("avx512", "avx2", "portable"). max_batch_tokens: tokens
     that run together in one step. kv_cache: what keys and values are kept as; "int8" takes 0.52 times the memory and
-    the reading of "f16".
+    the reading of "f16". kv_cache_memory: bytes for keys and values of all sequences together; default, room for eight
+    of full length, but at most half of the memory that is free.
     progress: called with (bytes done, bytes in all, what).
 
     Raises CheckpointError, UnsupportedModelError, UnsupportedISAError or InvalidRequestError.
     """
     path = resolve(path_or_name)
-    options = _checked(threads, context, precision, resolve_target(isa), max_batch_tokens, kv_cache)
+    options = _checked(threads, context, precision, resolve_target(isa), max_batch_tokens, kv_cache, kv_cache_memory)
     with open_model(path) as opened:
         loaded = _assemble(opened, options, progress)
         return Model(loaded.engine, loaded.tokenizer, loaded.compiled, _info(loaded, opened), opened.read_template())
@@ -85,10 +88,12 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
     """Builds the graph, which loads the weights, and compiles it."""
     config = opened.config
     weights = Weights(opened.source, target=options.target, threads=options.threads, progress=progress)
-    graph = optimize(opened.architecture.build(config, weights), exact=options.exact)
+    context = _context(options.context, config)
+    built = expose_hidden_states(opened.architecture.build(config.at_context(context), weights))
+    graph = optimize(built, exact=options.exact)
     tokenizer = _InBackground(opened.read_tokenizer)  # packing leaves Python idle
     weights.finish()
-    limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, _context(options.context, config))
+    limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, context)
     compiled = compile_graph(
         graph,
         weights.parameters,
@@ -97,7 +102,9 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
         limits=limits,
         cache_type=options.kv_cache,
     )
-    engine = Engine(compiled, vocab_size=config.vocab_size, threads=options.threads)
+    engine = Engine(
+        compiled, vocab_size=config.vocab_size, threads=options.threads, kv_cache_memory=options.kv_cache_memory
+    )
     return _Loaded(config, compiled, engine, weights.parameters, tokenizer.result())
 
 
@@ -125,7 +132,13 @@ class _InBackground(Generic[T]):
 
 
 def _checked(
-    threads: int | None, context: int | None, precision: str, target: str, max_batch_tokens: int, kv_cache: CacheType
+    threads: int | None,
+    context: int | None,
+    precision: str,
+    target: str,
+    max_batch_tokens: int,
+    kv_cache: CacheType,
+    kv_cache_memory: int | None,
 ) -> LoadOptions:
     if precision not in ("default", "exact"):
         raise InvalidRequestError(f"precision is {precision!r}, expected 'default' or 'exact'")
@@ -135,11 +148,12 @@ def _checked(
         ("threads", threads, 1, 1024),
         ("context", context, 2, 2**24),
         ("max_batch_tokens", max_batch_tokens, MAX_SEQUENCES, 65536),
+        ("kv_cache_memory", kv_cache_memory, 1, 2**48),
     ):
         if value is not None and not (type(value) is int and low <= value <= high):
             raise InvalidRequestError(f"{name} is {value!r}, expected an integer from {low} to {high}")
     count = current_tuning().thread_count if threads is None else threads
-    return LoadOptions(count, context, precision == "exact", target, max_batch_tokens, kv_cache)
+    return LoadOptions(count, context, precision == "exact", target, max_batch_tokens, kv_cache, kv_cache_memory)
 
 
 def _context(asked: int | None, config: ModelConfig) -> int:

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as TokenSequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args, overload
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.engine.conversation import Conversation
+from lutmac.engine.embedding import Pooling, embed
 from lutmac.engine.engine import Engine
 from lutmac.engine.generate import GenerationOptions, collect, new_sequence, parse_options, stream_sequence
 from lutmac.engine.info import ModelInfo
@@ -22,6 +24,7 @@ from lutmac.graph.compile import Compiled
 from lutmac.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from lutmac.engine.worker import Worker
     from lutmac.text.chat import ChatTemplate
 
 Prompt = str | TokenSequence[int]
@@ -67,12 +70,12 @@ class Model:
         """The reply to messages of the form {"role": "user", "content": "..."}, by the model's chat template."""
         from lutmac.text.chat import encode_chat  # noqa: PLC0415 (jinja2 is slow to import)
 
-        chunks = self._stream(encode_chat(self.tokenizer, self._template, messages), options)
+        chunks = self._stream(encode_chat(self.tokenizer, self.chat_template, messages), options)
         return chunks if stream else collect(chunks)
 
     def conversation(self, system: str | None = None) -> Conversation:
         """A conversation that keeps its keys and values from turn to turn."""
-        return Conversation(self._engine, self.tokenizer, self._template, system)
+        return Conversation(self._engine, self.tokenizer, self.chat_template, system)
 
     def logits(self, token_ids: TokenSequence[int]) -> NDArray[np.float32]:
         """Logits after each of the tokens: [n, vocab] float32."""
@@ -84,7 +87,7 @@ class Model:
         def sink(position: int, logits: NDArray[np.float32]) -> None:
             found[position : position + len(logits)] = logits
 
-        sequence = self._engine.new_sequence(ids, len(ids))
+        sequence = self._engine.new_sequence(ids, len(ids), private=True)
         sequence.sink = sink
         self._engine.submit(sequence)
         try:
@@ -92,6 +95,18 @@ class Model:
         finally:
             self._engine.stop(sequence)
         return found
+
+    def embed(self, inputs: TokenSequence[Prompt], *, pooling: Pooling = "mean") -> NDArray[np.float32]:
+        """Embeddings of texts (or token ids): [n, hidden size] float32, each of length 1.
+
+        pooling: of the final hidden states, after the last norm: "mean" over all tokens, which suits most models, or
+        "last", the last token's, for models that were trained so. Raises InvalidRequestError and ContextOverflowError.
+        """
+        if isinstance(inputs, str):
+            raise InvalidRequestError("expected a sequence of texts, not one text")
+        if pooling not in get_args(Pooling):
+            raise InvalidRequestError(f"pooling is {pooling!r}, expected 'mean' or 'last'")
+        return embed(self._engine, [self._prompt_ids(prompt) for prompt in inputs], pooling)
 
     def perplexity(
         self, text: Prompt, *, ctx: int = 512, windows: int = 20, progress: Progress | None = None
@@ -126,6 +141,15 @@ class Model:
         """What runs the sequences, for those who want to step it themselves."""
         return self._engine
 
+    @cached_property
+    def worker(self) -> Worker:
+        """The thread that runs this model for asyncio callers; made when first asked for."""
+        from lutmac.engine.worker import Worker  # noqa: PLC0415 (imports asyncio)
+
+        worker = Worker(self._engine, self.tokenizer)
+        finalize(self, worker.close)
+        return worker
+
     @property
     def threads(self) -> int:
         """Threads of the steps to come; may be set."""
@@ -143,7 +167,8 @@ class Model:
         return self._engine.max_context
 
     @cached_property
-    def _template(self) -> ChatTemplate:
+    def chat_template(self) -> ChatTemplate:
+        """What turns messages into a prompt. Raises what `ChatTemplate` raises where the checkpoint has none."""
         from lutmac.text.chat import ChatTemplate  # noqa: PLC0415 (jinja2 is slow to import)
 
         return ChatTemplate.of_checkpoint(self._chat_template, self.tokenizer)

@@ -14,7 +14,7 @@ from lutmac.checkpoints.huggingface import GENERATION_CONFIG_FILE, open_huggingf
 from lutmac.checkpoints.native import GGUF_METADATA_FILE, is_native, open_native
 from lutmac.engine.info import TensorInfo
 from lutmac.engine.weights import GGUFSource, HuggingFaceSource, NativeSource, TensorSource
-from lutmac.models import Architecture, ModelConfig, find_architecture
+from lutmac.models import Architecture, ModelConfig, architecture_name, find_architecture
 from lutmac.text.huggingface import TextFiles
 from lutmac.text.tokenizer import Tokenizer
 
@@ -88,7 +88,7 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
 @contextmanager
 def _open_huggingface(path: Path) -> Iterator[OpenedModel]:
     with open_huggingface(path) as checkpoint:
-        architecture = find_architecture(checkpoint.model_type)
+        architecture = find_architecture(architecture_name(checkpoint.model_type, checkpoint.config))
         config = architecture.read_config(checkpoint.config)
         text = TextFiles(path, checkpoint.config, checkpoint.generation_config)
         yield OpenedModel(
@@ -108,7 +108,7 @@ def _open_huggingface(path: Path) -> Iterator[OpenedModel]:
 @contextmanager
 def _open_native(path: Path) -> Iterator[OpenedModel]:
     with open_native(path) as checkpoint:
-        architecture = find_architecture(checkpoint.model_type)
+        architecture = find_architecture(architecture_name(checkpoint.model_type, checkpoint.config))
         text: _GGUFText | TextFiles
         if (path / GGUF_METADATA_FILE).is_file():
             text = _GGUFText(open_gguf(path / GGUF_METADATA_FILE).metadata)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +22,7 @@ from lutmac.graph.compile import Parameters
 from lutmac.graph.ir import Form, Vector, Weight
 from lutmac.lowbit.matrix import AnyMatrix, LowBitMatrix
 from lutmac.lowbit.packing import Packer
+from lutmac.lowbit.rows import rows_of
 
 _log = logging.getLogger("lutmac")
 Progress = Callable[[int, int, str], None]
@@ -44,10 +47,14 @@ class TensorEntry(Protocol):
 
 
 class TensorSource(Protocol):
-    """A checkpoint's tensors by Hugging Face's names."""
+    """A checkpoint's tensors by Hugging Face's names.
+
+    has_pieces: whether rows that a model asks for apart lie apart, under the name that piece_name gives them.
+    """
 
     path: str
     nbytes: int
+    has_pieces: bool
 
     def find(self, name: str) -> TensorEntry | None:
         """The tensor's entry, None where there is none."""
@@ -74,6 +81,8 @@ class TensorSource(Protocol):
 class _Unpacked:
     """A source whose matrices all have to be packed."""
 
+    has_pieces = False
+
     def mapped(self, name: str, target: str) -> _native.Matrix | None:
         """None."""
         return None
@@ -84,7 +93,10 @@ class _Unpacked:
 
 
 class GGUFSource(_Unpacked):
-    """A GGUF file by Hugging Face's names; see TensorSource."""
+    """A GGUF file by Hugging Face's names; see TensorSource.
+
+    A name that maps to ``ffn_up_exps.weight[3]`` is the fourth matrix of that stack.
+    """
 
     def __init__(self, file: GGUFFile, gguf_name: Callable[[str], str]) -> None:
         """gguf_name: from Hugging Face's name to GGUF's."""
@@ -92,14 +104,27 @@ class GGUFSource(_Unpacked):
         self.nbytes = sum(tensor.nbytes for tensor in file.tensors.values())
         self.file_name = gguf_name
         self._file = file
+        self._stack: tuple[str, AnyMatrix] | None = None  # the one that matrices were last taken from
 
     def find(self, name: str) -> TensorEntry | None:
         """The tensor's entry."""
-        return self._file.tensors.get(self.file_name(name))
+        tensor, index = self._place(name)
+        entry = self._file.tensors.get(tensor)
+        if entry is None or index is None:
+            return entry
+        if len(entry.shape) != 3 or not index < entry.shape[0]:
+            return None
+        return _StackedEntry(self.file_name(name), tuple(entry.shape[1:]), entry.nbytes // entry.shape[0])
 
     def matrix(self, name: str) -> AnyMatrix:
         """A matrix."""
-        return self._file.matrix(self.file_name(name))
+        tensor, index = self._place(name)
+        if index is None:
+            return self._file.matrix(tensor)
+        if self._stack is None or self._stack[0] != tensor:
+            self._stack = (tensor, self._file.matrix(tensor))
+        rows = self._file.tensors[tensor].shape[1]
+        return rows_of(self._stack[1], index * rows, rows)
 
     def vector(self, name: str) -> NDArray[np.float32]:
         """A vector."""
@@ -107,7 +132,21 @@ class GGUFSource(_Unpacked):
 
     def drop_pages(self, name: str) -> None:
         """Gives memory back."""
-        self._file.drop_pages(self.file_name(name))
+        self._file.drop_pages(self._place(name)[0])
+
+    def _place(self, name: str) -> tuple[str, int | None]:
+        """The tensor, and which of the matrices that are stacked in it."""
+        tensor, stacked, index = self.file_name(name).partition("[")
+        return tensor, int(index[:-1]) if stacked else None
+
+
+@dataclass(frozen=True)
+class _StackedEntry:
+    """A matrix in a stack; see TensorEntry."""
+
+    name: str
+    shape: tuple[int, ...]
+    nbytes: int
 
 
 class HuggingFaceSource(_Unpacked):
@@ -129,6 +168,8 @@ class HuggingFaceSource(_Unpacked):
 
 class NativeSource:
     """A directory in the native format; see TensorSource."""
+
+    has_pieces = True
 
     def __init__(self, checkpoint: NativeCheckpoint) -> None:
         """Reads from this checkpoint."""
@@ -170,7 +211,7 @@ class Weights:
         self._weights: dict[str, Weight] = {}
         self._target = target
         self._packer = Packer(target=target, threads=threads)
-        self._pending: list[str] = []  # tensors that the packer has yet to read
+        self._pending: dict[str, int] = {}  # tensors that the packer has yet to read, and how much of them
         self._pending_bytes = 0
         self._done = 0
 
@@ -178,18 +219,25 @@ class Weights:
         """Whether the checkpoint holds this tensor."""
         return self._source.find(name) is not None
 
-    def matrix(self, name: str, rows: int, columns: int) -> Weight:
-        """A matrix. Raises CheckpointError where it is missing or misshapen."""
+    def matrix(self, name: str, rows: int, columns: int, *, first_row: int = 0, of_rows: int | None = None) -> Weight:
+        """A matrix, or some rows of one. Raises CheckpointError where it is missing or misshapen."""
+        total = rows if of_rows is None else of_rows
+        stored, name = name, name if total == rows else piece_name(name, first_row, rows)
         if name not in self._weights:
-            nbytes = checked_entry(self._source, name, (rows, columns)).nbytes
-            packed = self._source.mapped(name, self._target)
-            if packed is not None:
-                self._keep(name, packed, self._source.order(name))
+            mapped = self._source.mapped(name, self._target)
+            if mapped is not None:
+                checked_entry(self._source, name, (rows, columns))
+                self._keep(name, mapped, self._source.order(name))
                 return self._weights[name]
-            matrix = self._source.matrix(name)
+            if self._source.has_pieces:
+                stored, total, first_row = name, rows, 0
+            nbytes = checked_entry(self._source, stored, (total, columns)).nbytes * rows // total
+            matrix = self._source.matrix(stored)
+            if total != rows:
+                matrix = rows_of(matrix, first_row, rows)
             packed = self._packer.add(matrix)
             self._keep(name, packed, matrix.input_permutation if isinstance(matrix, LowBitMatrix) else None)
-            self._pending.append(name)
+            self._pending[stored] = self._pending.get(stored, 0) + nbytes
             self._pending_bytes += nbytes
             if self._pending_bytes >= PACK_TOGETHER:
                 self.finish()
@@ -198,17 +246,17 @@ class Weights:
     def finish(self) -> None:
         """Packs the matrices that were asked for, and gives the file's pages back."""
         self._packer.finish()
-        for name in self._pending:
+        for name, nbytes in self._pending.items():
             self._source.drop_pages(name)
-            self._report(name)
+            self._report(nbytes)
         self._pending.clear()
         self._pending_bytes = 0
 
     def vector(self, name: str, width: int) -> Vector:
         """A vector. Raises CheckpointError where it is missing or has another width."""
-        checked_entry(self._source, name, (width,))
+        nbytes = checked_entry(self._source, name, (width,)).nbytes
         self.parameters.vectors[name] = self._source.vector(name)
-        self._report(name)
+        self._report(nbytes)
         return Vector(name, width)
 
     def values(self, name: str, width: int) -> tuple[float, ...]:
@@ -233,11 +281,28 @@ class Weights:
         self.parameters.orders[name] = order
         return name
 
-    def _report(self, name: str) -> None:
-        entry = self._source.find(name)
-        self._done += entry.nbytes if entry else 0
+    def _report(self, nbytes: int) -> None:
+        self._done += nbytes
         if self._progress is not None:
             self._progress(self._done, self._source.nbytes, "loading")
+
+
+def piece_name(name: str, first_row: int, rows: int) -> str:
+    """What some rows of a matrix are called: ``model.layers.0.self_attn.qkv_proj.weight[0:64]``."""
+    return f"{name}[{first_row}:{first_row + rows}]"
+
+
+def read_piece(source: TensorSource, name: str) -> AnyMatrix:
+    """A matrix, or some rows of one, by the name that piece_name gives them."""
+    piece = None if source.has_pieces else re.fullmatch(r"(.+)\[(\d+):(\d+)\]", name)
+    if piece is None:
+        return source.matrix(name)
+    return rows_of(source.matrix(piece[1]), int(piece[2]), int(piece[3]) - int(piece[2]))
+
+
+def stored_name(source: TensorSource, name: str) -> str:
+    """The tensor that a piece is of."""
+    return name if source.has_pieces else name.partition("[")[0]
 
 
 def checked_entry(source: TensorSource, name: str, shape: tuple[int, ...]) -> TensorEntry:

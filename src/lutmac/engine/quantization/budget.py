@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from lutmac.engine.quantization.forward import Forward
 from lutmac.engine.quantization.matrices import Weights
 from lutmac.engine.quantization.settings import BIT_CHOICES, QuantizationSettings
-from lutmac.graph.ir import Product
+from lutmac.graph.ir import Value
 from lutmac.lowbit.reference import dequantize
 from lutmac.lowbit.rounding import Moments, output_error, round_to_nearest
 
@@ -26,9 +26,9 @@ class Sensitivities:
     losses: dict[str, tuple[float, ...]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
 
-    def before(self, index: int, product: Product, forward: Forward, moments: Moments) -> None:
+    def before(self, name: str, x: Value, forward: Forward, moments: Moments) -> None:
         """Measures one matrix; see walk.Visitor."""
-        self.measure(product.weight.name, moments)
+        self.measure(name, moments)
 
     def measure(self, name: str, moments: Moments | None) -> None:
         """Measures one matrix."""

@@ -19,7 +19,11 @@ from lutmac.graph.ir import (
     Add,
     Attention,
     Embed,
+    ExpertGather,
+    ExpertMatMul,
+    ExpertSum,
     GatherOutputs,
+    HiddenStates,
     Logits,
     MatMul,
     Multiply,
@@ -27,6 +31,8 @@ from lutmac.graph.ir import (
     Op,
     Rope,
     RopeStore,
+    RoundToInt8,
+    Route,
     Value,
 )
 
@@ -82,8 +88,27 @@ class Forward:
             case Multiply():
                 self._set(op.out, self.value(op.a) * self.value(op.b))
             case Add():
-                self._set(op.out, self.value(op.a) + self.value(op.b))
-            case Logits():
+                self._set(op.out, self.value(op.a) + np.float32(op.scale) * self.value(op.b))
+            case RoundToInt8():  # what the model was trained with, and calibration does without
+                self._set(op.out, self.value(op.x))
+            case Route():
+                self._route(op)
+            case ExpertGather():
+                rows = self.value(op.choices)[:, 2 * op.out.per_token :].astype(int)
+                gathered = np.empty((rows.size, op.x.width), np.float32)
+                gathered[rows] = self.value(op.x)[:, None, :]
+                self._set(op.out, gathered)
+            case ExpertMatMul():
+                x, starts = self.value(op.x), self.value(op.starts)[0].astype(int)
+                parts = [
+                    x[begin:end] @ self.parameters.matrix(weight.name).T
+                    for weight, begin, end in zip(op.weights, starts, starts[1:], strict=True)
+                ]
+                self._set(op.out, np.concatenate(parts))
+            case ExpertSum():
+                _, shares, rows = np.split(self.value(op.choices), 3, axis=1)
+                self._set(op.out, (self.value(op.x)[rows.astype(int)] * shares[:, :, None]).sum(axis=1))
+            case Logits() | HiddenStates():
                 pass
             case _:
                 raise UnsupportedModelError(f"{type(op).__name__} cannot be calibrated; use rtn, ternary or afpq")
@@ -94,6 +119,19 @@ class Forward:
 
     def _set(self, value: Value, result: Floats) -> None:
         self.values[value.name] = np.ascontiguousarray(result, np.float32)
+
+    def _route(self, op: Route) -> None:
+        logits = self.value(op.logits)
+        experts = np.argsort(-logits, axis=1, kind="stable")[:, : op.per_token]
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        total = np.take_along_axis(shares, experts, axis=1) if op.normalize else shares
+        chosen = np.take_along_axis(shares, experts, axis=1) / total.sum(axis=1, keepdims=True)
+        order = np.argsort(experts.reshape(-1), kind="stable")
+        rows = np.empty(experts.size, np.float32)
+        rows[order] = np.arange(experts.size)
+        counts = np.bincount(experts.reshape(-1), minlength=logits.shape[1])
+        self._set(op.choices, np.concatenate([experts, chosen, rows.reshape(experts.shape)], axis=1))
+        self._set(op.starts, np.concatenate([[0], np.cumsum(counts)])[None])
 
     def _norm(self, op: Norm) -> Floats:
         x, weight = self.value(op.x), self.parameters.vector(op.weight.name) + np.float32(op.weight_bias)

@@ -16,7 +16,7 @@ from lutmac.engine.quantization.scaling import can_divide, divide_input, find_sc
 from lutmac.engine.quantization.settings import QuantizationSettings
 from lutmac.engine.quantization.state import QuantizationState
 from lutmac.engine.quantization.walk import walk
-from lutmac.graph.ir import Graph, MatMul, Norm, Op, Product, Value, Vector
+from lutmac.graph.ir import ExpertMatMul, Graph, MatMul, Norm, Op, Value, Vector
 from lutmac.lowbit.rounding import Moments
 
 Progress = Callable[[int, int, str], None]
@@ -68,16 +68,21 @@ class LayerQuantizer:
     @property
     def names(self) -> list[str]:
         """The matrices, in the order in which they are quantised."""
-        ops = [op for op in self.graph.ops if isinstance(op, MatMul)]
-        return list(dict.fromkeys(product.weight.name for op in ops for product in op.products))
+        found: list[str] = []
+        for op in self.graph.ops:
+            if isinstance(op, MatMul):
+                found += [product.weight.name for product in op.products]
+            elif isinstance(op, ExpertMatMul):
+                found += [weight.name for weight in op.weights]
+        return list(dict.fromkeys(found))
 
-    def before(self, index: int, product: Product, forward: Forward, moments: Moments) -> None:
+    def before(self, name: str, x: Value, forward: Forward, moments: Moments) -> None:
         """Quantises one matrix; see walk.Visitor."""
-        if self.settings.method == "awq" and product.x.name not in self._divided:
-            self._divided.add(product.x.name)
-            if can_divide(self.graph, product.x):
-                self._divide(product.x, forward, moments)
-        self._quantize(product.weight.name, moments)
+        if self.settings.method == "awq" and x.name not in self._divided:
+            self._divided.add(x.name)
+            if can_divide(self.graph, x):
+                self._divide(x, forward, moments)
+        self._quantize(name, moments)
 
     def _forget(self, first: int) -> None:
         """Drops what a stopped run has done to the vectors of operations from ``first`` on."""

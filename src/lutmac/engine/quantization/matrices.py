@@ -10,6 +10,7 @@ from lutmac.engine.opened import OpenedModel
 from lutmac.engine.quantization.forward import Floats
 from lutmac.engine.quantization.settings import END_GROUP_SIZE, QuantizationSettings
 from lutmac.engine.quantization.state import QuantizationState
+from lutmac.engine.weights import read_piece, stored_name
 from lutmac.lowbit.formats import Format, SmallFloats, SymmetricIntegers
 from lutmac.lowbit.matrix import LowBitMatrix
 from lutmac.lowbit.reference import dequantize
@@ -33,8 +34,9 @@ class Weights:
 
     def source(self, name: str) -> Floats:
         """The matrix before it is quantised, its columns scaled."""
-        weights = dequantize(self.opened.source.matrix(name))
-        self.opened.source.drop_pages(name)
+        source = self.opened.source
+        weights = dequantize(read_piece(source, name))
+        source.drop_pages(stored_name(source, name))
         return weights * self.input_scales[name] if name in self.input_scales else weights
 
     def vector(self, name: str) -> Floats:

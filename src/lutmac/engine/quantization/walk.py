@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
 
 from lutmac.engine.quantization.forward import Floats, Forward
-from lutmac.graph.ir import Graph, MatMul, Product
+from lutmac.graph.ir import ExpertMatMul, Graph, MatMul, Value
 from lutmac.lowbit.rounding import Moments
 
 ROWS_AT_ONCE = 4096
@@ -17,8 +18,8 @@ ROWS_AT_ONCE = 4096
 class Visitor(Protocol):
     """Looks at products before they run."""
 
-    def before(self, index: int, product: Product, forward: Forward, moments: Moments) -> None:
-        """A product of operation ``index``, which will run next. moments: the mean of x x^T over its inputs."""
+    def before(self, name: str, x: Value, forward: Forward, moments: Moments) -> None:
+        """The matrix of a product of x, which will run next. moments: the mean of x x^T over its inputs."""
 
 
 def walk(
@@ -47,7 +48,10 @@ def walk(
                 name = product.x.name
                 if name not in moments:
                     moments[name] = second_moments(forward.value(product.x))
-                visitor.before(index, product, forward, moments[name])
+                visitor.before(product.weight.name, product.x, forward, moments[name])
+        elif isinstance(op, ExpertMatMul):
+            for weight, own in zip(op.weights, _of_experts(op, forward), strict=True):
+                visitor.before(weight.name, op.x, forward, own)
         forward.run(op)
         for name in {value.name for value in (*op.reads(), *op.writes())}:
             if last_reader.get(name, -1) <= index:
@@ -55,6 +59,15 @@ def walk(
                 moments.pop(name, None)
         if progress is not None:
             progress(index + 1)
+
+
+def _of_experts(op: ExpertMatMul, forward: Forward) -> Iterator[Moments]:
+    """The moments of each expert's rows, and as much of all rows' as it has fewer rows than columns."""
+    x, starts = forward.value(op.x), forward.value(op.starts)[0].astype(int)
+    common = second_moments(x)
+    for begin, end in itertools.pairwise(starts[: len(op.weights) + 1]):
+        share = np.float32(min(1.0, (end - begin) / x.shape[1]))
+        yield common if begin == end else share * second_moments(x[begin:end]) + (1 - share) * common
 
 
 def second_moments(x: Floats) -> Moments:
