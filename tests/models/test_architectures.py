@@ -56,3 +56,15 @@ def test_logits_are_those_of_transformers(checkpoint: Path, references: dict[str
         assert np.median(errors) < (2e-3 if precision == "exact" else 6e-2)
     else:
         assert errors.max() < 2e-3
+
+
+def test_a_beginning_from_the_cache_changes_no_bit(checkpoint: Path) -> None:
+    """Also where some layers see a window only."""
+    case = CASES[checkpoint.name]
+    options = {"max_tokens": 8, "temperature": 0, "logprobs": 3, "ignore_eos": True}
+    tokens = TOKENS[: min(case.tokens, case.context or 200) - 16]
+    model, fresh = (lutmac.load(checkpoint, threads=1, context=case.context) for _ in range(2))
+    model.generate([*tokens[:-5], 1], **options)
+    found, expected = model.generate(tokens, **options), fresh.generate(tokens, **options)
+    assert found.cached_tokens == len(tokens) - 5
+    assert (found.token_ids, found.logprobs) == (expected.token_ids, expected.logprobs)
