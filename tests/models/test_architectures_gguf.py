@@ -55,7 +55,7 @@ def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["Q4_0", "Q8_0"])
 @pytest.mark.parametrize("name", NAMES)
 def test_default_precision_is_close_to_exact(name: str, kind: str, tmp_path: Path) -> None:
-    """Tables have 8 bits of the largest sum of 4 among 32 activations; of a mixture, close logits choose other experts."""
+    """Tables have 8 bits of the largest sum of 4 among 32; in a mixture, close logits choose other experts."""
     path = write(tmp_path / f"{name}.gguf", name, kind)
     exact, default = (
         lutmac.load(path, precision=precision, threads=1).logits(TOKENS)[KEPT] for precision in ("exact", "default")
