@@ -108,12 +108,16 @@ def add_value(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
         writer.add_uint32(key, value)
 
 
-def add_tokenizer(writer: gguf.GGUFWriter) -> None:
-    """A token for each byte, one for two zero bytes (a vocabulary without merges is none), three control tokens."""
+def add_tokenizer(writer: gguf.GGUFWriter, unused: int = 0) -> None:
+    """A token for each byte, one for two zero bytes (a vocabulary without merges is none), three control tokens.
+
+    unused: tokens that fill the vocabulary up.
+    """
+    fill = [f"<unused{i}>" for i in range(unused)]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
-    writer.add_token_list([*byte_names(), byte_names()[0] * 2, "<|endoftext|>", "<|im_start|>", "<|im_end|>"])
-    writer.add_token_types([1] * 257 + [3] * 3)
+    writer.add_token_list([*byte_names(), byte_names()[0] * 2, "<|endoftext|>", "<|im_start|>", "<|im_end|>", *fill])
+    writer.add_token_types([1] * 257 + [3] * 3 + [5] * unused)
     writer.add_token_merges([f"{byte_names()[0]} {byte_names()[0]}"])
     writer.add_eos_token_id(IM_END)
     writer.add_bos_token_id(IM_START)

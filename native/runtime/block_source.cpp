@@ -46,93 +46,99 @@ void put(Words values, bool assign, uint8_t* out) {
 
 // Numbers in consecutive bytes, 16 at a time: what a shift carries across bytes, the mask takes away.
 template <bool kAssign>
-void read_bytes(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int count, uint8_t* out) {
+void read_bytes(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
+  // Bytes written may be any object's: a run's fields are loaded once only if they are copied.
+  const int numbers = run.count, shift = run.shift, dest = run.dest;
   const uint64_t byte_mask = (1u << run.width) - 1;
   const Pair mask = Pair{kEveryByte, kEveryByte} * byte_mask;
-  for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += count) {
+  for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += out_stride) {
     int i = 0;
-    for (; i + 16 <= run.count; i += 16) {
+    for (; i + 16 <= numbers; i += 16) {
       Pair word;
       std::memcpy(&word, in + i, 16);
-      put((word >> run.shift & mask) << run.dest, kAssign, out + i);
+      put((word >> shift & mask) << dest, kAssign, out + i);
     }
-    for (; i + 4 <= run.count; i += 4) {
+    for (; i + 4 <= numbers; i += 4) {
       uint32_t word;
       std::memcpy(&word, in + i, 4);
-      put((word >> run.shift & static_cast<uint32_t>(byte_mask * kEveryByte)) << run.dest, kAssign, out + i);
+      put((word >> shift & static_cast<uint32_t>(byte_mask * kEveryByte)) << dest, kAssign, out + i);
     }
-    for (; i < run.count; ++i) {
-      const auto value = static_cast<uint8_t>((in[i] >> run.shift & byte_mask) << run.dest);
+    for (; i < numbers; ++i) {
+      const auto value = static_cast<uint8_t>((in[i] >> shift & byte_mask) << dest);
       out[i] = kAssign ? value : static_cast<uint8_t>(out[i] | value);
     }
   }
 }
 
 template <int kWidth>
-void read_packed(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int count, uint8_t* out) {
-  for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += count) {
-    for (int i = 0; i < run.count; i += 8) put(spread_bits<kWidth>(in + i / 8 * kWidth) << run.dest, run.assign, out + i);
+void read_packed(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
+  const int numbers = run.count, dest = run.dest;
+  const bool assign = run.assign;
+  for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += out_stride) {
+    for (int i = 0; i < numbers; i += 8) put(spread_bits<kWidth>(in + i / 8 * kWidth) << dest, assign, out + i);
   }
 }
 
 // The general way. Past a block nothing may be read: it may be the file's last bytes.
 template <typename Number, bool kTable>
-void read_anywhere(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int count, Number* out) {
-  const uint32_t mask = (1u << run.width) - 1;
+void read_anywhere(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, Number* out) {
+  const int numbers = run.count, width = run.width, dest = run.dest, first = run.shift, stride = run.stride;
+  const uint32_t mask = (1u << width) - 1, keep = run.assign ? 0 : ~0u;
+  const uint16_t* table = run.table.data();
   const int safe = (block_bytes - run.byte - 4) * 8;  // a bit up to here has 4 bytes that can be loaded
-  for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += count) {
-    for (int i = 0, bit = run.shift; i < run.count; ++i, bit += run.stride) {
+  for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += out_stride) {
+    for (int i = 0, bit = first; i < numbers; ++i, bit += stride) {
       const uint8_t* at = in + (bit >> 3);
       uint32_t word = 0;
       if (bit <= safe) {
         std::memcpy(&word, at, 4);
       } else {
-        std::memcpy(&word, at, static_cast<size_t>(((bit & 7) + run.width + 7) >> 3));
+        std::memcpy(&word, at, static_cast<size_t>(((bit & 7) + width + 7) >> 3));
       }
       word = word >> (bit & 7) & mask;
-      if constexpr (kTable) word = run.table[word];
-      out[i] = static_cast<Number>((run.assign ? 0 : out[i]) | word << run.dest);
+      if constexpr (kTable) word = table[word];
+      out[i] = static_cast<Number>((out[i] & keep) | word << dest);
     }
   }
 }
 
 // Bytes that a table translates.
-void read_translated(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int count, uint8_t* out) {
-  uint8_t table[256];
-  for (int value = 0; value < 256; ++value) table[value] = static_cast<uint8_t>(run.table[static_cast<size_t>(value)]);
-  for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += count) {
-    for (int i = 0; i < run.count; ++i) {
-      const uint8_t value = table[in[i]];
-      out[i] = run.assign ? value : static_cast<uint8_t>(out[i] | value << run.dest);
+void read_translated(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
+  const int numbers = run.count, dest = run.dest;
+  const uint16_t* table = run.table.data();
+  const uint8_t keep = run.assign ? 0 : 0xff;
+  for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += out_stride) {
+    for (int i = 0; i < numbers; ++i) {
+      out[i] = static_cast<uint8_t>((out[i] & keep) | table[in[i]] << dest);
     }
   }
 }
 
 // The fast ways for what most types are made of; false where there is none.
-bool read_fast(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int count, uint8_t* out) {
+bool read_fast(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
   if (!run.table.empty()) {
     if (run.stride != 8 || run.shift || run.width != 8) return false;
-    read_translated(run, in, blocks, block_bytes, count, out);
+    read_translated(run, in, blocks, block_bytes, out_stride, out);
     return true;
   }
   if (run.stride == 8 && run.shift + run.width <= 8) {
-    run.assign ? read_bytes<true>(run, in, blocks, block_bytes, count, out)
-               : read_bytes<false>(run, in, blocks, block_bytes, count, out);
+    run.assign ? read_bytes<true>(run, in, blocks, block_bytes, out_stride, out)
+               : read_bytes<false>(run, in, blocks, block_bytes, out_stride, out);
     return true;
   }
   if (run.stride != run.width || run.shift || run.count % 8) return false;
   switch (run.width) {
-    case 1: read_packed<1>(run, in, blocks, block_bytes, count, out); return true;
-    case 2: read_packed<2>(run, in, blocks, block_bytes, count, out); return true;
-    case 4: read_packed<4>(run, in, blocks, block_bytes, count, out); return true;
+    case 1: read_packed<1>(run, in, blocks, block_bytes, out_stride, out); return true;
+    case 2: read_packed<2>(run, in, blocks, block_bytes, out_stride, out); return true;
+    case 4: read_packed<4>(run, in, blocks, block_bytes, out_stride, out); return true;
     default: return false;
   }
 }
 
 // One 16-bit number per block: where most types keep their scale.
-bool read_fast(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int count, uint16_t* out) {
+bool read_fast(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint16_t* out) {
   if (run.width != 16 || run.shift || run.count != 1 || !run.assign || !run.table.empty()) return false;
-  for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += count) std::memcpy(out, in, 2);
+  for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += out_stride) std::memcpy(out, in, 2);
   return true;
 }
 
@@ -164,25 +170,25 @@ void BlockNumbers::check(int count, int block_bytes, int bits) const {
 }
 
 template <typename Number>
-void BlockNumbers::read_all(const uint8_t* in, int64_t blocks, int block_bytes, int count, Number* out) const {
+void BlockNumbers::read_all(const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, Number* out) const {
   for (const BitRun& run : runs_) {
     const uint8_t* from = in + run.byte;
     Number* to = out + run.first;
-    if (read_fast(run, from, blocks, block_bytes, count, to)) continue;
+    if (read_fast(run, from, blocks, block_bytes, out_stride, to)) continue;
     if (run.table.empty()) {
-      read_anywhere<Number, false>(run, from, blocks, block_bytes, count, to);
+      read_anywhere<Number, false>(run, from, blocks, block_bytes, out_stride, to);
     } else {
-      read_anywhere<Number, true>(run, from, blocks, block_bytes, count, to);
+      read_anywhere<Number, true>(run, from, blocks, block_bytes, out_stride, to);
     }
   }
 }
 
-void BlockNumbers::read(const uint8_t* in, int64_t blocks, int block_bytes, int count, uint8_t* out) const {
-  read_all(in, blocks, block_bytes, count, out);
+void BlockNumbers::read(const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) const {
+  read_all(in, blocks, block_bytes, out_stride, out);
 }
 
-void BlockNumbers::read(const uint8_t* in, int64_t blocks, int block_bytes, int count, uint16_t* out) const {
-  read_all(in, blocks, block_bytes, count, out);
+void BlockNumbers::read(const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint16_t* out) const {
+  read_all(in, blocks, block_bytes, out_stride, out);
 }
 
 uint32_t BlockNumbers::largest() const {
@@ -202,19 +208,26 @@ void Grid::check(int block_weights, int block_bytes) const {
   if (!flips.empty()) flips.check(block_weights / 8, block_bytes, 8);
 }
 
-void Grid::read(const uint8_t* in, int64_t blocks, int block_bytes, int block_weights, uint8_t* out) const {
+void Grid::read(const uint8_t* in, int64_t blocks, int block_bytes, int block_weights, int64_t out_stride,
+                uint8_t* out) const {
   constexpr int kTogether = 16;  // blocks: so that what a run costs to set up is shared
   uint16_t indices[kTogether * kMostWeights / 4];
   uint8_t signs[kTogether * kMostWeights / 8] = {};
-  const int units = block_weights / 8, per_block = block_weights / length;
+  const int units = block_weights / 8, per_block = block_weights / length, per_unit = 8 / length;
+  const uint64_t *found = vectors.data(), change = flip;
   for (int64_t first = 0; first < blocks; first += kTogether) {
     const int64_t some = std::min<int64_t>(kTogether, blocks - first);
     index.read(in + first * block_bytes, some, block_bytes, per_block, indices);
     if (!flips.empty()) flips.read(in + first * block_bytes, some, block_bytes, units, signs);
-    for (int64_t i = 0; i < some * units; ++i, out += 8) {
-      uint64_t codes = length == 8 ? vectors[indices[i]] : vectors[indices[2 * i]] | vectors[indices[2 * i + 1]] << 32;
-      codes ^= spread_bits<1>(signs + i) * flip;
-      std::memcpy(out, &codes, 8);
+    const uint16_t* at = indices;
+    const uint8_t* flipped = signs;
+    for (int64_t b = 0; b < some; ++b, out += out_stride) {
+      for (int i = 0; i < units; ++i, at += per_unit) {
+        uint64_t codes = found[at[0]];
+        if (per_unit == 2) codes |= found[at[1]] << 32;
+        codes ^= spread_bits<1>(flipped++) * change;
+        std::memcpy(out + 8 * i, &codes, 8);
+      }
     }
   }
 }

@@ -25,14 +25,14 @@ class BlockNumbers {
   bool empty() const { return runs_.empty(); }
   // No number is larger.
   uint32_t largest() const;
-  // Writes numbers [blocks][count].
-  void read(const uint8_t* in, int64_t blocks, int block_bytes, int count, uint8_t* out) const;
-  void read(const uint8_t* in, int64_t blocks, int block_bytes, int count, uint16_t* out) const;
+  // Writes the numbers of a block at out, those of the next one out_stride further.
+  void read(const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) const;
+  void read(const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint16_t* out) const;
 
  private:
   std::vector<BitRun> runs_;
   template <typename Number>
-  void read_all(const uint8_t* in, int64_t blocks, int block_bytes, int count, Number* out) const;
+  void read_all(const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, Number* out) const;
 };
 
 // See Grid in lowbit/matrix.py. vectors: `length` codes (4 or 8) from the lowest byte on.
@@ -43,7 +43,7 @@ struct Grid {
   BlockNumbers index, flips;
   uint8_t flip = 0;
   void check(int block_weights, int block_bytes) const;
-  void read(const uint8_t* in, int64_t blocks, int block_bytes, int block_weights, uint8_t* out) const;
+  void read(const uint8_t* in, int64_t blocks, int block_bytes, int block_weights, int64_t out_stride, uint8_t* out) const;
 };
 
 // See InBlocks in lowbit/matrix.py.

@@ -87,17 +87,22 @@ void read_params(const LowBitSource& source, const ParamArray& param, int64_t ro
   spread(room, blocks * per_block, in.integers.empty() ? out : super_out, in.negative ? 0x8000 : 0);
 }
 
-// Codes of whole blocks of a row, a byte each.
-void decode(const LowBitSource& source, int64_t row, int64_t first_column, int64_t columns, uint8_t* codes) {
+// Codes of whole blocks of a row, a byte each; those of the next block out_stride further.
+void decode(const LowBitSource& source, int64_t row, int64_t first_column, int64_t columns, int64_t out_stride,
+            uint8_t* codes) {
   const int64_t first = first_column / source.block_weights, blocks = columns / source.block_weights;
   const uint8_t* bytes = source.bytes + row * source.row_bytes + first * source.block_bytes;
   if (source.grid) {
-    source.grid->read(bytes, blocks, source.block_bytes, source.block_weights, codes);
+    source.grid->read(bytes, blocks, source.block_bytes, source.block_weights, out_stride, codes);
   } else {
-    source.codes.read(bytes, blocks, source.block_bytes, source.block_weights, codes);
+    source.codes.read(bytes, blocks, source.block_bytes, out_stride, codes);
   }
-  if (source.code_xor) {
-    for (int64_t k = 0; k < columns; ++k) codes[k] = static_cast<uint8_t>(codes[k] ^ source.code_xor);
+  const uint8_t change = source.code_xor;
+  if (!change) return;
+  const bool together = out_stride == source.block_weights;
+  const int64_t length = together ? columns : source.block_weights;
+  for (int64_t k = 0; k < columns; k += length, codes += out_stride) {
+    for (int64_t i = 0; i < length; ++i) codes[i] = static_cast<uint8_t>(codes[i] ^ change);
   }
 }
 
@@ -251,9 +256,14 @@ void PackedMatrix::fill_codes(const LowBitSource& source, int64_t tile) const {
   for (int64_t begin = 0; begin < w.columns; begin += stretch) {
     const int64_t end = std::min(w.columns, begin + stretch);
     for (int64_t r = 0; r < std::min(tile_rows, w.rows - first_row); ++r) {
+      if (piece == source.block_weights) {  // a block to each piece: one call for all
+        decode(source, first_row + r, begin, end - begin, tile_rows * piece, codes.data() + r * piece);
+        continue;
+      }
       for (int64_t k = begin; k < end; k += piece) {
         const int64_t width = std::min(piece, end - k);
-        decode(source, first_row + r, k, width, codes.data() + (k - begin) * tile_rows + r * width);
+        decode(source, first_row + r, k, width, source.block_weights,
+               codes.data() + (k - begin) * tile_rows + r * width);
       }
     }
     for (int64_t k = begin; k < end; k += piece) {

@@ -124,8 +124,7 @@ class NativeWriter:
 
 def write_config(directory: Path, config: Mapping[str, Any]) -> None:
     """config.json of a native directory: another's, and the mark of this format."""
-    kept = {key: value for key, value in config.items() if key != "quantization_config"}
-    text = json.dumps({**kept, CONFIG_KEY: {"version": VERSION}}, ensure_ascii=False, indent=2)
+    text = json.dumps({**config, CONFIG_KEY: {"version": VERSION}}, ensure_ascii=False, indent=2)
     (directory / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
 
 

@@ -104,14 +104,19 @@ CASES: dict[str, Case] = {
     "falcon3-1.58bit": case("llama", quantization_config=BITNET_ONLINE),
     "mistral": case("mistral", sliding_window=24),
     "mistral-no-window": case("mistral", sliding_window=None, head_dim=32),
-    "smollm3": case("smollm3", no_rope_layers=[1, 1, 0], use_sliding_window=False, sliding_window=None),
+    "smollm3": case(
+        "smollm3", num_hidden_layers=5, no_rope_layers=[1, 1, 1, 0, 1], use_sliding_window=False, sliding_window=None
+    ),
     "smollm3-interval": case("smollm3", no_rope_layers=..., no_rope_layer_interval=2, tie_word_embeddings=True),
     "qwen2": case("qwen2", use_sliding_window=False, sliding_window=32768, max_window_layers=21),
     "qwen2-window": case("qwen2", use_sliding_window=True, sliding_window=24, max_window_layers=1),
     "qwen2-yarn": case("qwen2", **rope("yarn", factor=4.0, original_max_position_embeddings=64)),
     "qwen3": case("qwen3", head_dim=32, tie_word_embeddings=True),
     "qwen3-biases": case("qwen3", head_dim=32, attention_bias=True),
-    "gemma2": case("gemma2", **GEMMA2, attn_logit_softcapping=50.0, final_logit_softcapping=30.0),
+    "gemma2": case(
+        "gemma2", **{**GEMMA2, "query_pre_attn_scalar": 32}, attn_logit_softcapping=50.0, final_logit_softcapping=30.0
+    ),
+    "gemma2-27b": case("gemma2", **GEMMA2, attn_logit_softcapping=50.0, final_logit_softcapping=30.0),
     "gemma2-tight": case("gemma2", **GEMMA2, attn_logit_softcapping=1.0, final_logit_softcapping=2.0),
     "gemma2-no-caps": case("gemma2", **GEMMA2, attn_logit_softcapping=None, final_logit_softcapping=None),
     "gemma3": case(
