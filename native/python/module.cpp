@@ -55,6 +55,7 @@ NB_MODULE(_native, module) {
   module.def("resident_bytes", &resident_bytes);
   module.def("peak_resident_bytes", &peak_resident_bytes);
   bind_matrix(module);
+  bind_mapped(module);
   bind_program(module);
   bind_sampler(module);
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "runtime/codebook.h"
 #include "runtime/random.h"
@@ -12,6 +13,8 @@
 
 namespace lutmac {
 namespace {
+
+constexpr int64_t kAlignment = 64;
 
 int value_bytes(ParamKind kind) {
   switch (kind) {
@@ -174,12 +177,22 @@ LowBitSource describe(const RandomSource& source) {
 }  // namespace
 
 uint8_t* PackedMatrix::take(int64_t bytes) {
-  blocks_.push_back(allocate_weights(static_cast<size_t>(bytes)));
   bytes_ += bytes;
+  if (given_.owner) {
+    require(parts_.size() < given_.parts.size(), "the packed bytes lack a part");
+    const Span part = given_.parts[parts_.size()];
+    require(part.bytes >= bytes && part.bytes - bytes < kAlignment, "a part of the packed bytes has the wrong size");
+    require(reinterpret_cast<uintptr_t>(part.data) % kAlignment == 0, "packed bytes must be aligned to 64 bytes");
+    parts_.push_back(part);
+    return const_cast<uint8_t*>(part.data);  // only fill_tile writes, and it is not for these
+  }
+  blocks_.push_back(allocate_weights(static_cast<size_t>(bytes)));
+  parts_.push_back({blocks_.back().data, static_cast<int64_t>(blocks_.back().bytes)});
   return blocks_.back().data;
 }
 
-PackedMatrix::PackedMatrix(const TargetEntry& target, const LowBitSource& source) : target_(&target) {
+PackedMatrix::PackedMatrix(const TargetEntry& target, const LowBitSource& source, PackedBytes packed)
+    : target_(&target), given_(std::move(packed)) {
   check(source);
   LowBit& w = lowbit_;
   w.rows = source.rows;
@@ -260,7 +273,8 @@ void PackedMatrix::fill_codes(const LowBitSource& source, int64_t tile) const {
   }
 }
 
-PackedMatrix::PackedMatrix(const TargetEntry& target, const DenseSource& source) : target_(&target) {
+PackedMatrix::PackedMatrix(const TargetEntry& target, const DenseSource& source, PackedBytes packed)
+    : target_(&target), given_(std::move(packed)) {
   require(source.rows > 0 && source.columns > 0, "a matrix needs rows and columns");
   require(source.columns % kTableGroup == 0, "columns must be a multiple of 32");
   const int tile_rows = target.kernels->tile_rows;

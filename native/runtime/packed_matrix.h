@@ -53,12 +53,25 @@ struct RandomSource {
   uint64_t seed = 0;
 };
 
+struct Span {
+  const uint8_t* data = nullptr;
+  int64_t bytes = 0;
+};
+
+// Memory that holds a matrix in a target's packing already, such as a mapped file: its parts in the order in which they
+// are taken (codes or floats, scale, its super-scale, offset, its super-scale), less those that it does not have.
+struct PackedBytes {
+  std::vector<Span> parts;
+  std::shared_ptr<const void> owner;  // keeps them; null: the matrix gets memory of its own
+};
+
 class PackedMatrix {
  public:
-  // With its memory laid out and nothing in it yet: fill_tile, for every tile and from the same source, packs it.
-  // Throw std::invalid_argument where the description contradicts itself.
-  PackedMatrix(const TargetEntry& target, const LowBitSource& source);
-  PackedMatrix(const TargetEntry& target, const DenseSource& source);
+  // With its memory laid out and nothing in it yet: fill_tile, for every tile and from the same source, packs it. Over
+  // packed bytes it is complete, and of the source only the description is looked at.
+  // Throw std::invalid_argument where the description contradicts itself, or the bytes do not fit it.
+  PackedMatrix(const TargetEntry& target, const LowBitSource& source, PackedBytes packed = {});
+  PackedMatrix(const TargetEntry& target, const DenseSource& source, PackedBytes packed = {});
   PackedMatrix(const TargetEntry& target, const RandomSource& source);
   void fill_tile(const LowBitSource& source, int64_t tile) const;
   void fill_tile(const DenseSource& source, int64_t tile) const;
@@ -72,6 +85,8 @@ class PackedMatrix {
   int64_t columns() const { return is_dense() ? dense_.columns : lowbit_.columns; }
   int64_t tiles() const { return (rows() + target_->kernels->tile_rows - 1) / target_->kernels->tile_rows; }
   int64_t bytes() const { return bytes_; }
+  // What PackedBytes takes to make the same matrix; each a multiple of 64 bytes.
+  const std::vector<Span>& parts() const { return parts_; }
   // The form that the default product takes.
   Form form() const;
 
@@ -84,6 +99,8 @@ class PackedMatrix {
   LowBit lowbit_;
   Dense dense_;
   std::vector<Block> blocks_;
+  std::vector<Span> parts_;
+  PackedBytes given_;
   int64_t bytes_ = 0;
 
   uint8_t* take(int64_t bytes);

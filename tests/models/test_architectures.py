@@ -17,6 +17,12 @@ import numpy as np
 import pytest
 
 import lutmac
+from lutmac.engine.listing import list_weights
+from lutmac.engine.opened import open_model
+from lutmac.engine.quantization.forward import Forward
+from lutmac.engine.quantization.matrices import Weights
+from lutmac.engine.quantization.state import QuantizationState
+from lutmac.graph.ir import Logits
 
 ROOT = Path(__file__).parent / "architectures"
 sys.path.insert(0, str(ROOT))
@@ -56,6 +62,39 @@ def test_logits_are_those_of_transformers(checkpoint: Path, references: dict[str
         assert np.median(errors) < (2e-3 if precision == "exact" else 6e-2)
     else:
         assert errors.max() < 2e-3
+
+
+def test_the_native_format_holds_the_same(checkpoint: Path, tmp_path: Path) -> None:
+    """Also where a model reads some rows of a matrix, or other vectors for a long context."""
+    case = CASES[checkpoint.name]
+    native = lutmac.convert(checkpoint, tmp_path / "native", threads=1).path
+    tokens = TOKENS[: case.tokens]
+    before, after = (lutmac.load(path, threads=1, context=case.context).logits(tokens) for path in (checkpoint, native))
+    assert np.array_equal(before, after)
+
+
+def test_calibration_computes_what_the_model_does(checkpoint: Path, tmp_path: Path) -> None:
+    """NumPy in float32 against exact mode: as far off as the engine's keys and values in half precision make it.
+
+    Where activations are rounded to 8 bits calibration does without, see above for what that changes.
+    """
+    case = CASES[checkpoint.name]
+    if case.context is not None:
+        pytest.skip("calibration is for short contexts")
+    tokens = TOKENS[: case.tokens]
+    with open_model(checkpoint) as opened:
+        graph, _ = list_weights(opened)
+        weights = Weights(opened, QuantizationState(tmp_path / "state", {}))
+        forward = Forward(np.array([tokens], np.int32), weights)
+        for op in graph.ops:
+            forward.run(op)
+        head = graph.ops[-1]
+        assert isinstance(head, Logits)
+        found = head.scale * forward.value(head.x) @ weights.matrix(head.weight.name).T
+    if head.softcap:
+        found = head.softcap * np.tanh(found / head.softcap)
+    exact = lutmac.load(checkpoint, precision="exact", threads=1).logits(tokens)
+    assert np.median(relative_errors(found, exact)) < (6e-2 if case.half_cache else 2e-3)
 
 
 def test_a_beginning_from_the_cache_changes_no_bit(checkpoint: Path) -> None:
