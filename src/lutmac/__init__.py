@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 from lutmac.errors import (
     CheckpointError,
     ContextOverflowError,
+    EngineClosedError,
     InvalidRequestError,
     LutmacError,
+    QueueFullError,
     UnsupportedISAError,
     UnsupportedModelError,
 )
 
 if TYPE_CHECKING:
+    from lutmac.engine.grammar import Grammar
     from lutmac.engine.load import load
     from lutmac.engine.model import Model
     from lutmac.engine.pull import pull
@@ -33,10 +36,13 @@ __all__ = [
     "Chunk",
     "Completion",
     "ContextOverflowError",
+    "EngineClosedError",
+    "Grammar",
     "InvalidRequestError",
     "LutmacError",
     "Model",
     "QuantizedMatrix",
+    "QueueFullError",
     "UnsupportedISAError",
     "UnsupportedModelError",
     "load",
@@ -48,6 +54,7 @@ __all__ = [
 _HOMES = {
     "Chunk": "lutmac.engine.results",
     "Completion": "lutmac.engine.results",
+    "Grammar": "lutmac.engine.grammar",
     "Model": "lutmac.engine.model",
     "QuantizedMatrix": "lutmac.lowbit.quantize",
     "load": "lutmac.engine.load",

@@ -23,3 +23,11 @@ class ContextOverflowError(LutmacError):
 
 class InvalidRequestError(LutmacError):
     """A caller's argument is out of range or contradicts another."""
+
+
+class QueueFullError(LutmacError):
+    """As many requests wait already as may; ask again later."""
+
+
+class EngineClosedError(LutmacError):
+    """The engine takes no more requests, or ended one: it is being shut down."""

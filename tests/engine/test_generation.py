@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lutmac
-from lutmac.engine.generate import StopMatcher
+from lutmac.engine.stop_strings import StopMatcher
 from lutmac.errors import ContextOverflowError, InvalidRequestError
 from tiny_llama import CONTEXT, END, IM_END, VOCAB
 

@@ -14,6 +14,7 @@ from lutmac import _native
 from lutmac.engine.kv_cache import PageManager, pages_for
 from lutmac.engine.scheduler import Scheduler, Slice
 from lutmac.engine.sequence import Sequence
+from lutmac.engine.stats import EngineStats
 from lutmac.errors import ContextOverflowError
 from lutmac.graph.compile import Compiled
 
@@ -42,6 +43,7 @@ class Engine:
             layer_page_bytes=list(layout.layer_page_bytes),
         )
         self._pages = PageManager(pages)
+        self._pages_total = min(pages)
         rows = max(limits.max_sequences, min(limits.max_tokens, LOGITS_BYTES // (4 * vocab_size)))
         self._scheduler = Scheduler(limits.max_tokens, limits.max_sequences, rows)
         self._logits = np.empty((0, vocab_size), dtype=np.float32)
@@ -72,19 +74,55 @@ class Engine:
     def drive(self, sequence: Sequence, length: int) -> None:
         """Steps until the sequence has more than ``length`` tokens or is finished; raises what made it fail."""
         while sequence.length <= length and not sequence.finished:
-            with self._turn:
-                if self._stepping:
-                    self._turn.wait()  # whoever steps wakes all when the step is done
-                    continue
-                self._stepping = True
-            try:
-                self.step()
-            finally:
-                with self._turn:
-                    self._stepping = False
-                    self._turn.notify_all()
+            self.turn()
         if sequence.error is not None:
             raise sequence.error
+
+    def turn(self) -> None:
+        """Runs a step, or waits for the end of the one that another thread is running."""
+        with self._turn:
+            if self._stepping:
+                self._turn.wait()  # whoever steps wakes all when the step is done
+                return
+            self._stepping = True
+        try:
+            self.step()
+        finally:
+            with self._turn:
+                self._stepping = False
+                self._turn.notify_all()
+
+    def fail(self, sequence: Sequence, error: Exception) -> None:
+        """Ends a sequence that has not ended yet; whoever waits for it is to raise the error. Never blocks."""
+        if not sequence.finished:
+            sequence.fail(error)
+        self.stop(sequence)
+
+    @property
+    def has_requests(self) -> bool:
+        """Whether the next step has something to take note of."""
+        return bool(self._inbox)
+
+    @property
+    def max_sequences(self) -> int:
+        """How many sequences run at a time; more wait."""
+        return self._scheduler.max_sequences
+
+    def stats(self) -> EngineStats:
+        """Figures of now; from any thread, at once."""
+        total = self._pages_total
+        return EngineStats(
+            running=len(self._scheduler.running),
+            waiting=len(self._scheduler.waiting),
+            pages_total=total,
+            pages_free=self._pages.available,
+            prompt_tokens=0,
+            prefix_hit_tokens=0,
+            generated_tokens=0,
+            preemptions=0,
+            batch_size=0,
+            step_seconds=0.0,
+        )
 
     def available_pages(self) -> int:
         """Pages of each cache group that no sequence holds, once what is in the inbox is seen to."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence as TokenSequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from lutmac.graph.compile import Compiled
 from lutmac.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from lutmac.engine.worker import Worker
     from lutmac.text.chat import ChatTemplate
 
 Prompt = str | TokenSequence[int]
@@ -67,12 +69,12 @@ class Model:
         """The reply to messages of the form {"role": "user", "content": "..."}, by the model's chat template."""
         from lutmac.text.chat import encode_chat  # noqa: PLC0415 (jinja2 is slow to import)
 
-        chunks = self._stream(encode_chat(self.tokenizer, self._template, messages), options)
+        chunks = self._stream(encode_chat(self.tokenizer, self.chat_template, messages), options)
         return chunks if stream else collect(chunks)
 
     def conversation(self, system: str | None = None) -> Conversation:
         """A conversation that keeps its keys and values from turn to turn."""
-        return Conversation(self._engine, self.tokenizer, self._template, system)
+        return Conversation(self._engine, self.tokenizer, self.chat_template, system)
 
     def logits(self, token_ids: TokenSequence[int]) -> NDArray[np.float32]:
         """Logits after each of the tokens: [n, vocab] float32."""
@@ -126,6 +128,15 @@ class Model:
         """What runs the sequences, for those who want to step it themselves."""
         return self._engine
 
+    @cached_property
+    def worker(self) -> Worker:
+        """The thread that runs this model for asyncio callers; made when first asked for."""
+        from lutmac.engine.worker import Worker  # noqa: PLC0415 (imports asyncio)
+
+        worker = Worker(self._engine, self.tokenizer)
+        finalize(self, worker.close)
+        return worker
+
     @property
     def threads(self) -> int:
         """Threads of the steps to come; may be set."""
@@ -143,7 +154,8 @@ class Model:
         return self._engine.max_context
 
     @cached_property
-    def _template(self) -> ChatTemplate:
+    def chat_template(self) -> ChatTemplate:
+        """What turns messages into a prompt. Raises what `ChatTemplate` raises where the checkpoint has none."""
         from lutmac.text.chat import ChatTemplate  # noqa: PLC0415 (jinja2 is slow to import)
 
         return ChatTemplate.of_checkpoint(self._chat_template, self.tokenizer)

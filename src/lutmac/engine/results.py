@@ -12,7 +12,7 @@ FinishReason = Literal["stop", "length"]
 class Timings:
     """How long a reply took, in seconds from when it was asked for.
 
-    prefill_tokens: prompt tokens that had to run (those kept from earlier turns did not), up to the first new token.
+    prefill_tokens: prompt tokens that had to run (those found in the cache did not), up to the first new token.
     decode_tokens: tokens that followed the first, the end token included.
     """
 
@@ -33,10 +33,25 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """How likely the model found a token: natural logarithms of softmax over its raw logits.
+
+    Raw: before temperature, penalties, biases and grammars. top: the likeliest (id, logprob), best first, as many as
+    were asked for.
+    """
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Completion:
     """A finished reply. finish_reason: "stop" (end token or stop string) or "length" (max_tokens or context).
 
     token_ids: all that were generated, those of a stop string included. seed: what to pass for the same text again.
+    cached_tokens: tokens of the prompt whose keys and values were found in the cache. logprobs: one for each of
+    token_ids, where they were asked for.
     """
 
     text: str
@@ -45,6 +60,8 @@ class Completion:
     prompt_tokens: int
     seed: int
     timings: Timings
+    cached_tokens: int = 0
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
     def __str__(self) -> str:
         """The text."""
@@ -53,10 +70,16 @@ class Completion:
 
 @dataclass(frozen=True)
 class Chunk:
-    """The next piece of a streamed reply; the last one, maybe with empty text, carries the completion."""
+    """The next piece of a streamed reply; the last one, maybe with empty text, carries the completion.
+
+    token_ids, logprobs: of the tokens read since the chunk before; all chunks together have the completion's. Text that
+    may be the beginning of a stop string, or half a character, comes with a later token.
+    """
 
     text: str
     completion: Completion | None = None
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
     @property
     def finish_reason(self) -> FinishReason | None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,16 @@ from lutmac import _native
 from lutmac.errors import InvalidRequestError
 
 MAX_SEED = 2**64 - 1
+
+
+class Constraint(Protocol):
+    """What may follow, as the tokens come."""
+
+    def masked(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A copy of the logits [vocab] with -inf for what may not follow."""
+
+    def accept(self, token: int) -> None:
+        """Takes note of the token that was drawn."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +63,20 @@ class SamplingParams:
         if not isinstance(self.logit_bias, Mapping):
             raise InvalidRequestError(f"logit_bias is {self.logit_bias!r}, expected a mapping of token ids to numbers")
 
-    def sampler(self, vocab_size: int) -> Sampler:
-        """A sampler with a state of its own. Raises InvalidRequestError for biased ids outside the vocabulary."""
+    def sampler(self, vocab_size: int, constraint: Constraint | None = None) -> Sampler:
+        """A sampler with a state of its own, held to the constraint if there is one. Raises InvalidRequestError for biased ids outside the vocabulary."""
         for token, bias in self.logit_bias.items():
             _integer_within("a token id in logit_bias", token, 0, vocab_size - 1)
             _within(f"logit_bias of token {token}", bias, -1000.0, 1000.0)
-        return Sampler(self)
+        return Sampler(self, constraint)
 
 
 class Sampler:
     """Draws one sequence's tokens."""
 
-    def __init__(self, params: SamplingParams) -> None:
+    def __init__(self, params: SamplingParams, constraint: Constraint | None = None) -> None:
         """Draws a seed where the parameters have none."""
+        self._constraint = constraint
         self.seed = int.from_bytes(os.urandom(8), "little") if params.seed is None else params.seed
         self._native = _native.Sampler(
             temperature=params.temperature,
@@ -82,7 +93,11 @@ class Sampler:
 
     def sample(self, logits: NDArray[np.float32], tokens: NDArray[np.int32], generated_from: int) -> int:
         """The next token id, from logits [vocab] and the tokens so far, of which those from generated_from are new."""
-        return self._native.sample(logits, tokens, generated_from)
+        if self._constraint is None:
+            return self._native.sample(logits, tokens, generated_from)
+        token = self._native.sample(self._constraint.masked(logits), tokens, generated_from)
+        self._constraint.accept(token)
+        return token
 
 
 def _within(name: str, value: Any, low: float, high: float, *, above_low: bool = False) -> None:

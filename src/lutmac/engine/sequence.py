@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.engine.kv_cache import pages_for
+from lutmac.engine.logprobs import token_logprob
+from lutmac.engine.results import TokenLogprob
 from lutmac.engine.sampler import Sampler
 
 LogitsSink = Callable[[int, NDArray[np.float32]], None]
@@ -18,7 +20,8 @@ class Sequence:
 
     A generating sequence has a sampler and grows until ``max_length``, or until it draws one of ``stop_ids``. A scored
     one has ``sink(position, logits)`` instead: it is handed the logits of every position from ``logits_from`` on, which
-    are valid during the call only.
+    are valid during the call only. top_logprobs: how many alternatives ``logprobs`` holds for each generated token;
+    None: it stays empty.
 
     parent: an ended sequence, the pages of which this one takes over when it starts, with what they have in common.
     keeps_pages: whether its pages wait for such a successor when it ends (until others need them).
@@ -37,6 +40,8 @@ class Sequence:
         self.pages: list[list[int]] = [[] for _ in range(num_groups)]
         self.sampler: Sampler | None = None
         self.stop_ids: frozenset[int] = frozenset()
+        self.top_logprobs: int | None = None
+        self.logprobs: list[TokenLogprob] = []
         self.sink: LogitsSink | None = None
         self.logits_from = 0
         self.parent: Sequence | None = None
@@ -95,16 +100,18 @@ class Sequence:
             assert self.sampler is not None
             token = self.sampler.sample(logits[-1], self.tokens, self.prompt_length)
             self.computed += count
-            self._append(token)
+            self._append(token, logits[-1])
 
     def fail(self, error: Exception) -> None:
         """Ends the sequence; whoever waits for it is to raise the error."""
         self.error, self.finish_reason = error, "error"
 
-    def _append(self, token: int) -> None:
+    def _append(self, token: int, logits: NDArray[np.float32]) -> None:
         if token in self.stop_ids:
             self.finish_reason = "stop"
             return
+        if self.top_logprobs is not None:
+            self.logprobs.append(token_logprob(logits, token, self.top_logprobs))
         self._buffer[self.length] = token
         self.length += 1
         if self.length >= self.max_length:

@@ -1,0 +1,63 @@
+"""Grammars that a reply can be held to. What makes masks of them is `constraint.py`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lutmac.errors import InvalidRequestError
+
+MAX_GRAMMAR_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """What the text of a reply has to fit, from its first token to its end token.
+
+    kind: the language that ``text`` is written in. Make one with ``json_object``, ``json_schema``, ``regex`` or
+    ``lark``; the first request that uses it is the one that finds out whether it can be had. Raises InvalidRequestError
+    where the text is longer than a megabyte.
+    """
+
+    kind: Literal["json_schema", "regex", "lark"]
+    text: str
+
+    def __post_init__(self) -> None:
+        """Checks the type and the length of the text."""
+        if not isinstance(self.text, str):
+            raise InvalidRequestError(f"a grammar is text, not {type(self.text).__name__}")
+        size = len(self.text.encode(errors="replace"))
+        if size > MAX_GRAMMAR_BYTES:
+            raise InvalidRequestError(f"the grammar has {size} bytes, at most {MAX_GRAMMAR_BYTES} are taken")
+
+    @classmethod
+    def json_object(cls) -> Grammar:
+        """Any JSON object."""
+        return cls.json_schema({"type": "object"})
+
+    @classmethod
+    def json_schema(cls, schema: Mapping[str, Any] | str) -> Grammar:
+        """JSON that fits a schema (https://json-schema.org), given as a mapping or as JSON.
+
+        Raises InvalidRequestError for what is no JSON object.
+        """
+        try:
+            found = json.loads(schema) if isinstance(schema, str) else schema
+            text = json.dumps(found)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InvalidRequestError(f"the JSON schema is not JSON: {error}") from None
+        if not isinstance(found, Mapping):
+            raise InvalidRequestError(f"a JSON schema is an object, not {type(found).__name__}")
+        return cls("json_schema", text)
+
+    @classmethod
+    def regex(cls, pattern: str) -> Grammar:
+        """Text that a regular expression matches as a whole, in the syntax of Rust's regex crate."""
+        return cls("regex", pattern)
+
+    @classmethod
+    def lark(cls, text: str) -> Grammar:
+        """A context-free grammar in Lark's notation; its start rule is ``start``."""
+        return cls("lark", text)

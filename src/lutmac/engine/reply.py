@@ -1,0 +1,88 @@
+"""The text side of a sequence: how far it has been read, and what may be shown of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal
+
+from lutmac.engine.results import Chunk, Completion, Timings, TokenLogprob
+from lutmac.engine.sequence import Sequence
+from lutmac.engine.stop_strings import StopMatcher
+
+if TYPE_CHECKING:
+    from lutmac.text.tokenizer import Tokenizer
+
+
+class Reply:
+    """Reads a sequence while another thread may be extending it.
+
+    read: tokens of the sequence that have been looked at, the prompt's included. done: whether the last chunk is out.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, sequence: Sequence, stops: tuple[str, ...]) -> None:
+        """stops: stop strings."""
+        self.read = sequence.prompt_length
+        self.done = False
+        self._sequence = sequence
+        self._matcher = StopMatcher(stops)
+        self._decoder = tokenizer.stream_decoder(prompt=sequence.tokens[: self.read].tolist())
+        self._texts: list[str] = []
+        self._shown = self.read
+        self._began = perf_counter()
+        self._first_at = 0.0
+
+    def ready(self) -> Iterator[Chunk]:
+        """The chunks that are certain by now; the last one of all has the completion."""
+        finished = self._sequence.finished  # before the length, which is final once this is set
+        if not self._first_at and (finished or self.read < self._sequence.length):
+            self._first_at = perf_counter()
+        while self.read < self._sequence.length:
+            text = self._take()
+            if self._matcher.matched:
+                yield self._last(text, "stop")
+                return
+            if text:
+                yield self._chunk(text)
+        if finished:
+            text = self._matcher.push(self._decoder.flush()) + self._matcher.flush()
+            yield self._last(text, "length" if self._sequence.finish_reason == "length" else "stop")
+
+    def _take(self) -> str:
+        """The text of the next unread token."""
+        token = int(self._sequence.tokens[self.read])
+        self.read += 1
+        return self._matcher.push(self._decoder.push(token))
+
+    def _chunk(self, text: str, completion: Completion | None = None) -> Chunk:
+        self._texts.append(text)
+        begin, self._shown = self._shown, self.read
+        return Chunk(text, completion, self._ids(begin), self._logprobs(begin))
+
+    def _last(self, text: str, reason: Literal["stop", "length"]) -> Chunk:
+        self.done = True
+        return self._chunk(text, self._completion("".join([*self._texts, text]), reason))
+
+    def _ids(self, begin: int) -> tuple[int, ...]:
+        return tuple(self._sequence.tokens[begin : self.read].tolist())
+
+    def _logprobs(self, begin: int) -> tuple[TokenLogprob, ...] | None:
+        sequence = self._sequence
+        if sequence.top_logprobs is None:
+            return None
+        return tuple(sequence.logprobs[begin - sequence.prompt_length : self.read - sequence.prompt_length])
+
+    def _completion(self, text: str, reason: Literal["stop", "length"]) -> Completion:
+        sequence, now = self._sequence, perf_counter()
+        begin = sequence.prompt_length
+        drawn = self.read - begin + (sequence.finish_reason == "stop" and self.read == sequence.length)
+        timings = Timings(
+            prefill_tokens=begin - sequence.reused,
+            prefill_seconds=self._first_at - self._began,
+            decode_tokens=max(0, drawn - 1),
+            decode_seconds=now - self._first_at,
+        )
+        assert sequence.sampler is not None
+        seed = sequence.sampler.seed
+        logprobs = self._logprobs(begin)
+        return Completion(text, self._ids(begin), reason, begin, seed, timings, sequence.reused, logprobs)

@@ -1,0 +1,26 @@
+"""What an engine says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """A look at an engine between two steps.
+
+    running, waiting: sequences. pages_total, pages_free: of the key-value cache; free ones may still hold what a later
+    prompt can begin with. prompt_tokens, prefix_hit_tokens (of these, found in the cache), generated_tokens,
+    preemptions: counted from the beginning. batch_size: sequences of the last step; step_seconds: how long it took.
+    """
+
+    running: int
+    waiting: int
+    pages_total: int
+    pages_free: int
+    prompt_tokens: int
+    prefix_hit_tokens: int
+    generated_tokens: int
+    preemptions: int
+    batch_size: int
+    step_seconds: float

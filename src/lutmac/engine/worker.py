@@ -1,0 +1,227 @@
+"""The thread that runs an engine for asyncio callers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence as TokenSequence
+from threading import Condition, Thread
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from lutmac.engine.engine import Engine
+from lutmac.engine.generate import GenerationParams, check_prompt, new_sequence
+from lutmac.engine.reply import Reply
+from lutmac.engine.results import Chunk
+from lutmac.engine.sequence import Sequence
+from lutmac.engine.stats import EngineStats
+from lutmac.errors import EngineClosedError, QueueFullError
+
+if TYPE_CHECKING:
+    from lutmac.text.tokenizer import Tokenizer
+
+__all__ = ["ChunkStream", "EngineStats", "Worker"]
+
+DEFAULT_MAX_WAITING = 256
+
+
+class Worker:
+    """Steps an engine in a thread of its own while anything runs, and sleeps otherwise.
+
+    max_waiting: replies that may wait beyond those that run; may be set at any time.
+    """
+
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, max_waiting: int = DEFAULT_MAX_WAITING) -> None:
+        """The thread starts with the first stream."""
+        self.max_waiting = max_waiting
+        self._engine = engine
+        self._tokenizer = tokenizer
+        self._changed = Condition()
+        self._places = 0  # taken by streams, whether or not they have begun
+        self._listeners: set[_Listener] = set()
+        self._closing = False
+        self._thread: Thread | None = None
+
+    def stream(self, prompt_ids: TokenSequence[int], params: GenerationParams) -> ChunkStream:
+        """The reply to a prompt, for ``async for``. It takes its place in the queue at once.
+
+        Call ``aclose`` when done before the end: that stops the sequence within a step. Raises QueueFullError,
+        EngineClosedError, ContextOverflowError; a grammar's mistakes come with the first chunk.
+        """
+        prompt = list(prompt_ids)
+        check_prompt(self._engine, prompt)
+        with self._changed:
+            if self._closing:
+                raise EngineClosedError("the engine is shutting down")
+            limit = self._engine.max_sequences + self.max_waiting
+            if self._places >= limit:
+                raise QueueFullError(f"{self._places} replies are running or waiting already, the limit is {limit}")
+            self._places += 1
+        return ChunkStream(self, prompt, params)
+
+    def stats(self) -> EngineStats:
+        """Figures of the engine; from any thread, at once."""
+        return self._engine.stats()
+
+    def close(self, drain_seconds: float = 0.0) -> None:
+        """Takes nothing new, waits so long for what runs, then ends the rest with EngineClosedError.
+
+        Blocks: from asyncio, call it in a thread, since the streams need the loop to come to their end.
+        """
+        deadline = monotonic() + drain_seconds
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            while self._places and (left := deadline - monotonic()) > 0:
+                self._changed.wait(left)
+            listeners = list(self._listeners)
+        for listener in listeners:
+            self._engine.fail(listener.sequence, EngineClosedError("the engine is shutting down"))
+        if self._thread is not None:
+            self._thread.join()
+
+    def prepare(self, prompt: list[int], params: GenerationParams) -> Sequence:
+        """A sequence for the prompt, yet to be listened to. Takes long where a grammar is compiled."""
+        return new_sequence(self._engine, self._tokenizer, prompt, params)
+
+    def listen(self, sequence: Sequence) -> _Listener:
+        """Submits a sequence; the listener's event is set on the running loop whenever there is news of it."""
+        listener = _Listener(sequence)
+        with self._changed:
+            if self._closing:
+                raise EngineClosedError("the engine is shutting down")
+            self._engine.submit(sequence)
+            self._listeners.add(listener)
+            if self._thread is None:
+                self._thread = Thread(target=self._run, name="lutmac-engine", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+        return listener
+
+    def release(self, listener: _Listener | None) -> None:
+        """Gives a stream's place back, and stops its sequence if it is still running."""
+        with self._changed:
+            self._places -= 1
+            if listener is not None:
+                self._engine.stop(listener.sequence)
+                self._listeners.discard(listener)
+            self._changed.notify_all()
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What turns the tokens into text."""
+        return self._tokenizer
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._listeners and not self._engine.has_requests and not self._closing:
+                    self._changed.wait()
+                if not self._listeners and self._closing:
+                    return
+            try:
+                self._engine.turn()
+            except Exception as error:  # the callers are told; the thread has to live on
+                for listener in self._snapshot():
+                    self._engine.fail(listener.sequence, error)
+            self._tell()
+
+    def _snapshot(self) -> list[_Listener]:
+        with self._changed:
+            return list(self._listeners)
+
+    def _tell(self) -> None:
+        """Wakes those whose sequences have moved, with one call for each event loop."""
+        moved: dict[asyncio.AbstractEventLoop, list[_Listener]] = {}
+        for listener in self._snapshot():
+            if listener.has_news():
+                moved.setdefault(listener.loop, []).append(listener)
+        for loop, listeners in moved.items():
+            try:
+                loop.call_soon_threadsafe(_wake, listeners)
+            except RuntimeError:  # the loop is closed: nobody will read these
+                for listener in listeners:
+                    self._engine.stop(listener.sequence)
+        with self._changed:
+            self._listeners = {listener for listener in self._listeners if not listener.told_all}
+
+
+class _Listener:
+    """A sequence, and the event loop that waits for it."""
+
+    def __init__(self, sequence: Sequence) -> None:
+        self.sequence = sequence
+        self.loop = asyncio.get_running_loop()
+        self.news = asyncio.Event()
+        self.told_all = False
+        self._told = sequence.length
+
+    def has_news(self) -> bool:
+        """Whether anything has happened since the last call."""
+        finished, length = self.sequence.finished, self.sequence.length
+        if length == self._told and not finished:
+            return False
+        self._told, self.told_all = length, finished
+        return True
+
+
+def _wake(listeners: list[_Listener]) -> None:
+    for listener in listeners:
+        listener.news.set()
+
+
+class ChunkStream(AsyncIterator[Chunk]):
+    """A reply as it comes; ``Worker.stream`` makes one."""
+
+    def __init__(self, worker: Worker, prompt: list[int], params: GenerationParams) -> None:
+        """Nothing runs before the first chunk is asked for."""
+        self._worker: Worker | None = worker
+        self._prompt = prompt
+        self._params = params
+        self._listener: _Listener | None = None
+        self._reply: Reply | None = None
+        self._ready: deque[Chunk] = deque()
+
+    async def __anext__(self) -> Chunk:
+        """The next chunk. Raises what made the sequence fail."""
+        try:
+            while not self._ready:
+                if self._worker is None or (self._reply is not None and self._reply.done):
+                    raise StopAsyncIteration
+                await self._advance(self._worker)
+        except BaseException:
+            self._end()
+            raise
+        return self._ready.popleft()
+
+    async def aclose(self) -> None:
+        """Stops the sequence within a step, if it still runs."""
+        self._end()
+        self._ready.clear()
+
+    async def _advance(self, worker: Worker) -> None:
+        if self._reply is None or self._listener is None:
+            slow = self._params.grammar is not None
+            sequence = (
+                await asyncio.to_thread(worker.prepare, self._prompt, self._params)
+                if slow
+                else worker.prepare(self._prompt, self._params)
+            )
+            self._reply = Reply(worker.tokenizer, sequence, self._params.stop)
+            self._listener = worker.listen(sequence)
+        await self._listener.news.wait()
+        self._listener.news.clear()
+        if self._listener.sequence.error is not None:
+            raise self._listener.sequence.error
+        self._ready.extend(self._reply.ready())
+        if self._reply.done:
+            self._end()
+
+    def _end(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.release(self._listener)
+
+    def __del__(self) -> None:
+        """A stream that is dropped is closed."""
+        self._end()
