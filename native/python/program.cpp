@@ -89,6 +89,11 @@ void gather_outputs(Program& program, int64_t x, int64_t width, int64_t out) {
                                               buffer(program, out, Form::plain, width)));
 }
 
+void hidden_states(Program& program, int64_t x, int64_t width) {
+  program.set_hidden_size(width);
+  program.add(std::make_unique<HiddenStates>(buffer(program, x, Form::plain, width), width));
+}
+
 void norm(Program& program, const std::string& rows, int64_t x, int64_t width, const FloatArray& weight,
           float weight_bias, float eps, std::optional<int64_t> out, const Forms& forms) {
   program.add(std::make_unique<Norm>(program.target(), parse_rows(rows), buffer(program, x, Form::plain, width),
@@ -243,7 +248,8 @@ void check_ids(const IntArray& ids, int64_t limit, const char* message) {
 
 void step(Program& program, const Cache& cache, const IntArray& tokens, const IntArray& sequence_start,
           const IntArray& first_position, const std::vector<IntMatrix>& block_tables, const IntArray& output_rows,
-          const std::optional<MutableFloatMatrix>& logits_out, int threads) {
+          const std::optional<MutableFloatMatrix>& logits_out, const std::optional<MutableFloatMatrix>& hidden_out,
+          int threads) {
   const int num_tokens = static_cast<int>(tokens.shape(0)), outputs = static_cast<int>(output_rows.shape(0));
   require(num_tokens >= 1 && num_tokens <= program.max_tokens(), "too few or too many tokens for one step");
   require(outputs <= program.max_tokens(), "too many output rows");
@@ -254,16 +260,23 @@ void step(Program& program, const Cache& cache, const IntArray& tokens, const In
   program.check_cache(cache);
   require(static_cast<int>(block_tables.size()) == cache.num_groups(), "one block table per cache group is needed");
   Program::Input input{num_tokens, static_cast<int>(first_position.shape(0)), outputs, tokens.data(),
-                       sequence_start.data(), first_position.data(), output_rows.data(), {}, nullptr};
+                       sequence_start.data(), first_position.data(), output_rows.data(), {}, nullptr, nullptr};
   for (size_t group = 0; group < block_tables.size(); ++group) {
     check_block_table(block_tables[group], cache, static_cast<int>(group), sequence_start, first_position);
     input.block_tables.emplace_back(block_tables[group].data(), static_cast<int>(block_tables[group].shape(1)));
   }
-  if (outputs > 0) {
-    require(logits_out && static_cast<int>(logits_out->shape(0)) == outputs &&
+  require(outputs == 0 || logits_out || hidden_out, "output rows need an array for logits or for hidden states");
+  if (outputs > 0 && logits_out) {
+    require(static_cast<int>(logits_out->shape(0)) == outputs &&
                 static_cast<int64_t>(logits_out->shape(1)) == program.logits_size(),
             "logits must be an array of output rows by vocabulary");
     input.logits = logits_out->data();
+  }
+  if (outputs > 0 && hidden_out) {
+    require(static_cast<int>(hidden_out->shape(0)) == outputs && program.hidden_size() > 0 &&
+                static_cast<int64_t>(hidden_out->shape(1)) == program.hidden_size(),
+            "hidden states must be an array of output rows by hidden size");
+    input.hidden = hidden_out->data();
   }
   const nb::gil_scoped_release release;
   program.step(cache, input, threads);
@@ -292,6 +305,16 @@ void bind_program(nb::module_& module) {
             new (self) Cache(std::move(num_pages), std::move(layer_groups), std::move(layer_page_bytes));
           },
           nb::kw_only(), nb::arg("num_pages"), nb::arg("layer_groups"), nb::arg("layer_page_bytes"))
+      .def(
+          "copy_page",
+          [](Cache& self, int source, int target) {
+            for (int group = 0; group < self.num_groups(); ++group) {
+              require(source >= 0 && source < self.num_pages(group) && target >= 0 && target < self.num_pages(group),
+                      "no such page");
+            }
+            self.copy_page(source, target);
+          },
+          nb::arg("source"), nb::arg("target"))
       .def_prop_ro("nbytes", &Cache::bytes);
   nb::class_<Program>(module, "Program")
       .def(
@@ -309,6 +332,7 @@ void bind_program(nb::module_& module) {
           nb::arg("arena_bytes"), nb::arg("num_layers"), nb::arg("num_cache_groups"))
       .def("embed", &embed, nb::kw_only(), nb::arg("matrix"), nb::arg("out"), nb::arg("scale"))
       .def("gather_outputs", &gather_outputs, nb::kw_only(), nb::arg("x"), nb::arg("width"), nb::arg("out"))
+      .def("hidden_states", &hidden_states, nb::kw_only(), nb::arg("x"), nb::arg("width"))
       .def("norm", &norm, nb::kw_only(), nb::arg("rows"), nb::arg("x"), nb::arg("width"), nb::arg("weight"),
            nb::arg("weight_bias"), nb::arg("eps"), nb::arg("out").none(), nb::arg("forms"))
       .def("prepare", &prepare, nb::kw_only(), nb::arg("rows"), nb::arg("x"), nb::arg("width"), nb::arg("forms"))
@@ -324,7 +348,7 @@ void bind_program(nb::module_& module) {
            nb::arg("scale"), nb::arg("softcap"), nb::arg("window"))
       .def("step", &step, nb::arg("cache"), nb::kw_only(), nb::arg("tokens"), nb::arg("sequence_start"),
            nb::arg("first_position"), nb::arg("block_tables"), nb::arg("output_rows"), nb::arg("logits").none(),
-           nb::arg("threads"));
+           nb::arg("hidden") = nb::none(), nb::arg("threads"));
 }
 
 }  // namespace lutmac

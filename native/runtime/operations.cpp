@@ -79,6 +79,14 @@ void GatherOutputs::run(const Step& step, int, int64_t task) const {
   });
 }
 
+int64_t HiddenStates::tasks(const Step& step, int) const { return step.hidden ? row_tasks(step, Rows::outputs) : 0; }
+
+void HiddenStates::run(const Step& step, int, int64_t task) const {
+  for_rows(step, Rows::outputs, task, [&](int64_t row) {
+    std::memcpy(step.hidden + row * width_, float_row(step, x_, width_, row), static_cast<size_t>(width_) * 4);
+  });
+}
+
 RowOutput::RowOutput(const Kernels* kernels, int64_t width, int64_t out, std::vector<FormBuffer> forms)
     : kernels_(kernels), width_(width), out_(out), forms_(std::move(forms)) {
   if (out < 0 && width > kStackRow) throw std::invalid_argument("a fused row may be at most 65536 wide");
@@ -169,6 +177,7 @@ Matmul::Matmul(Rows rows, std::vector<Product> products, bool exact, float softc
 }
 
 int64_t Matmul::tasks(const Step& step, int) const {
+  if (products_.front().to_logits && !step.logits) return 0;
   return (row_count(step, rows_) + block_tokens_ - 1) / block_tokens_ * tasks_per_block_;
 }
 

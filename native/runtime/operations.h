@@ -38,6 +38,17 @@ class GatherOutputs final : public Operation {
   int64_t x_, width_, out_;
 };
 
+// Copies the final hidden states of the rows that want outputs to the caller's array, where there is one.
+class HiddenStates final : public Operation {
+ public:
+  HiddenStates(int64_t x, int64_t width) : x_(x), width_(width) {}
+  int64_t tasks(const Step& step, int phase) const override;
+  void run(const Step& step, int phase, int64_t task) const override;
+
+ private:
+  int64_t x_, width_;
+};
+
 // Writes rows of f32 to where later operations want them: as they are, and in the forms that products take.
 class RowOutput {
  public:

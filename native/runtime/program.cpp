@@ -1,6 +1,7 @@
 #include "runtime/program.h"
 
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 
 namespace lutmac {
@@ -21,6 +22,14 @@ Cache::Cache(std::vector<int> num_pages, std::vector<int> layer_groups, std::vec
   for (size_t i = 0; i < layer_groups_.size(); ++i) {
     layers_.push_back(memory_->data() + next_layer[layer_groups_[i]]);
     next_layer[layer_groups_[i]] += layer_page_bytes_[i];
+  }
+}
+
+void Cache::copy_page(int source, int target) {
+  if (source == target) return;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const int64_t stride = page_strides_[layer_groups_[i]];
+    std::memcpy(layers_[i] + target * stride, layers_[i] + source * stride, static_cast<size_t>(layer_page_bytes_[i]));
   }
 }
 
@@ -126,6 +135,7 @@ void Program::step(const Cache& cache, const Input& input, int threads) {
   }
   step_.cache = &cache;
   step_.logits = input.logits;
+  step_.hidden = input.hidden;
 
   prepare_walk(threads);
   auto job = [this](int thread) { walk(thread); };

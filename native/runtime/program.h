@@ -33,6 +33,8 @@ class Cache {
   int64_t layer_page_bytes(int layer) const { return layer_page_bytes_[layer]; }
   uint8_t* layer(int index) const { return layers_[index]; }
   int64_t page_stride(int group) const { return page_strides_[group]; }
+  // All that a page of every group holds. Not while a step runs.
+  void copy_page(int source, int target);
   int64_t bytes() const { return static_cast<int64_t>(memory_->bytes()); }
 
  private:
@@ -49,7 +51,8 @@ struct Step {
   uint8_t* own_arena = nullptr;  // the calling thread's, in which it keeps fused forms at the offsets that `arena` has
   const Cache* cache = nullptr;
   std::vector<LayerCache> groups;  // per cache group: block table and stride; base is the layer's
-  float* logits = nullptr;         // [num_output_rows, vocab]
+  float* logits = nullptr;         // [num_output_rows, vocab]; null: nobody wants them
+  float* hidden = nullptr;         // [num_output_rows, hidden size] of final hidden states; likewise
   uint8_t* scratch = nullptr;
   int64_t scratch_bytes = 0;
 };
@@ -100,13 +103,15 @@ class Program {
   void set_vocab_size(int64_t size) { vocab_size_ = size; }
   int64_t logits_size() const { return logits_size_; }
   void set_logits_size(int64_t size) { logits_size_ = size; }
+  int64_t hidden_size() const { return hidden_size_; }
+  void set_hidden_size(int64_t size) { hidden_size_ = size; }
 
   // Input of a step; the arrays live as long as the call. Checked by the caller.
   struct Input {
     int num_tokens, num_sequences, num_output_rows;
     const int32_t *tokens, *sequence_start, *first_position, *output_rows;
     std::vector<std::pair<const int32_t*, int>> block_tables;  // table and stride per cache group
-    float* logits;
+    float *logits, *hidden;
   };
   // Steps of one program queue.
   void step(const Cache& cache, const Input& input, int threads);
@@ -123,7 +128,7 @@ class Program {
 
   int max_tokens_, max_sequences_, max_context_, num_cache_groups_;
   std::vector<CachedLayer> cached_layers_;
-  int64_t arena_bytes_, vocab_size_ = 0, logits_size_ = 0;
+  int64_t arena_bytes_, vocab_size_ = 0, logits_size_ = 0, hidden_size_ = 0;
   std::vector<std::unique_ptr<Operation>> operations_;
   std::unique_ptr<Mapping> arena_, scratch_;
   std::vector<int32_t> token_sequence_, token_position_;

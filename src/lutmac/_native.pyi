@@ -148,6 +148,9 @@ class Program:
     def gather_outputs(self, *, x: int, width: int, out: int) -> None:
         """Copies the output rows of x to the front of out."""
 
+    def hidden_states(self, *, x: int, width: int) -> None:
+        """Copies the output rows of x to the array handed to step for hidden states, if there is one."""
+
     def norm(
         self,
         *,
@@ -220,11 +223,13 @@ class Program:
         block_tables: list[NDArray[Any]],
         output_rows: NDArray[Any],
         logits: NDArray[Any] | None,
+        hidden: NDArray[Any] | None = None,
         threads: int,
     ) -> None:
         """Runs one step. tokens [n], sequence_start [s + 1], first_position [s], output_rows [r]: int32.
 
-        block_tables: one [s, pages] int32 array per cache group. logits: [r, vocab] float32, written.
+        block_tables: one [s, pages] int32 array per cache group. logits: [r, vocab] float32, written; hidden: [r,
+        hidden size] float32, likewise the final hidden states. Where there are output rows, one of them has to be given.
         """
 
 class Cache:
@@ -232,6 +237,9 @@ class Cache:
 
     def __init__(self, *, num_pages: list[int], layer_groups: list[int], layer_page_bytes: list[int]) -> None:
         """num_pages: per cache group. layer_groups: cache group of each layer. layer_page_bytes: per layer."""
+
+    def copy_page(self, source: int, target: int) -> None:
+        """Copies a page of every group to another; not while a step runs."""
 
     @property
     def nbytes(self) -> int: ...

@@ -11,6 +11,7 @@ from lutmac.graph.ir import (
     GatedActivation,
     GatherOutputs,
     Graph,
+    HiddenStates,
     Logits,
     MatMul,
     Multiply,
@@ -85,6 +86,8 @@ class Interpreter:
                 self.write((op.out, *op.forms), silu(self.rows(op.gate)) * self.rows(op.up))
             case Add():
                 self.write((op.out,), self.rows(op.a) + self.rows(op.b))
+            case HiddenStates():
+                pass  # what the head reads, for the caller to have
             case Logits():
                 weight = self.random(op.weight.name, op.weight.rows, op.weight.columns)
                 self.logits = self.rows(op.x) @ weight.T

@@ -47,7 +47,7 @@ class EngineContestant:
     def _sequence(self, prompt_tokens: int, max_tokens: int) -> Sequence:
         engine = self.engine
         prompt = fixed_tokens(prompt_tokens, engine.vocab_size)
-        sequence = engine.new_sequence(prompt, prompt_tokens + max_tokens)
+        sequence = engine.new_sequence(prompt, prompt_tokens + max_tokens, private=True)
         sequence.sampler = SamplingParams(seed=0).sampler(engine.vocab_size)
         return sequence
 

@@ -61,14 +61,13 @@ def compile_grammar(grammar: Grammar, tokenizer: Tokenizer) -> GrammarConstraint
         vocabulary = _vocabularies.get(tokenizer)
         if vocabulary is None:
             vocabulary = _vocabularies[tokenizer] = _vocabulary(tokenizer)
-    try:
-        text = {
-            "json_schema": LLMatcher.grammar_from_json_schema,
-            "regex": LLMatcher.grammar_from_regex,
-            "lark": LLMatcher.grammar_from_lark,
-        }[grammar.kind](grammar.text)
-    except ValueError as error:
-        raise InvalidRequestError(f"the grammar cannot be used: {str(error).splitlines()[0]}") from None
+    match grammar.kind:
+        case "json_schema":
+            text = LLMatcher.grammar_from_json_schema(grammar.text)
+        case "regex":
+            text = LLMatcher.grammar_from_regex(grammar.text)
+        case "lark":
+            text = LLMatcher.grammar_from_lark(grammar.text)
     matcher = LLMatcher(vocabulary, text, log_level=0, limits=LLParserLimits(verbose_errors=False))
     if matcher.is_error():
         raise InvalidRequestError(f"the grammar cannot be used: {_first_line(matcher)}")
@@ -87,7 +86,7 @@ def _first_line(matcher: Any) -> str:
 
 def _vocabulary(tokenizer: Tokenizer) -> Any:
     """The tokens in the form that llguidance takes; takes about a second for 150,000."""
-    from llguidance import LLTokenizer, TokenizerWrapper  # type: ignore[attr-defined]  # noqa: PLC0415 (an extra)
+    from llguidance import LLTokenizer, TokenizerWrapper  # noqa: PLC0415 (an extra)
 
     ends = sorted(tokenizer.end_of_generation)
     if not ends:

@@ -1,10 +1,9 @@
-"""A conversation that keeps its keys and values from turn to turn."""
+"""A conversation, turn by turn."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Unpack
-from weakref import finalize
 
 from lutmac.engine.engine import Engine
 from lutmac.engine.generate import GenerationOptions, GenerationParams, new_sequence, parse_options, stream_sequence
@@ -18,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class Conversation:
-    """Messages and the sequence that computed them last.
+    """Messages, each turn's reply to all before it.
 
-    A turn runs only what differs from the turn before, from the first token that does. An interrupted reply stays in
-    the conversation as far as it was read. messages: a list of {"role", "content"}.
+    A turn runs only what differs from the turn before, from the first token that does, while the engine's prefix cache
+    has that turn. An interrupted reply stays in the conversation as far as it was read. messages: a list of {"role",
+    "content"}.
     """
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer, template: ChatTemplate, system: str | None) -> None:
@@ -32,9 +32,7 @@ class Conversation:
         self._engine = engine
         self._tokenizer = tokenizer
         self._template = template
-        self._last: list[Sequence] = []
         self._busy = False
-        finalize(self, _release, engine, self._last)
 
     def send(self, text: str, **options: Unpack[GenerationOptions]) -> Iterator[Chunk]:
         """Says something; the reply streams. Closing the iterator interrupts the reply.
@@ -52,14 +50,12 @@ class Conversation:
         message = {"role": "user", "content": text}
         prompt = encode_chat(self._tokenizer, self._template, [*self.messages, message])
         sequence = new_sequence(self._engine, self._tokenizer, prompt, params)
-        sequence.keeps_pages = True
         return self._reply(message, sequence, params)
 
     def _reply(self, message: dict[str, str], sequence: Sequence, params: GenerationParams) -> Iterator[Chunk]:
         if self._busy:
             raise InvalidRequestError("the last reply of this conversation is still streaming: finish or close it")
         self._busy = True
-        sequence.parent = self._last[0] if self._last else None
         said: list[str] = []
         stream = stream_sequence(self._engine, self._tokenizer, sequence, params)
         try:
@@ -68,13 +64,5 @@ class Conversation:
                 yield chunk
         finally:
             stream.close()  # type: ignore[attr-defined]
-            if sequence.parent is None:  # it has started, and taken over what its parent had
-                self._last[:] = [sequence]
             self.messages += [message, {"role": "assistant", "content": "".join(said)}]
             self._busy = False
-
-
-def _release(engine: Engine, last: list[Sequence]) -> None:
-    for sequence in last:
-        sequence.keeps_pages = False
-        engine.stop(sequence)

@@ -5,71 +5,110 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from threading import Condition
-from weakref import WeakSet
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
-from lutmac.engine.kv_cache import PageManager, pages_for
+from lutmac.engine.kv_cache import PAGE_TOKENS
+from lutmac.engine.memory import cache_pages
+from lutmac.engine.pace import Pace
+from lutmac.engine.residency import Residency
+from lutmac.engine.runner import Runner
 from lutmac.engine.scheduler import Scheduler, Slice
 from lutmac.engine.sequence import Sequence
-from lutmac.engine.stats import EngineStats
+from lutmac.engine.stats import Counters, EngineStats
 from lutmac.errors import ContextOverflowError
 from lutmac.graph.compile import Compiled
 
 LOGITS_BYTES = 128 << 20  # of one step, at most
-FULL_SEQUENCES = 8  # sequences of full length that the cache has room for; its memory is taken as it is written
 
 
 class Engine:
     """Runs sequences through a compiled program.
 
-    Safe to use from several threads: one of those that wait in ``drive`` runs the next step, for every sequence that
-    can run. Only that thread touches the schedule and the pages; requests reach it through the inbox.
+    Safe to use from several threads: one of those that wait in ``drive`` or ``turn`` runs the next step, for every
+    sequence that can run. Only that thread touches the schedule and the pages; requests reach it through the inbox.
+
+    expects_company: whether steps stay short while nobody else runs yet, for the sake of those who may come.
     """
 
-    def __init__(self, compiled: Compiled, *, vocab_size: int, threads: int) -> None:
-        """Makes the program's key-value cache. vocab_size: logits of a row. threads: of every step."""
+    def __init__(
+        self, compiled: Compiled, *, vocab_size: int, threads: int, kv_cache_memory: int | None = None
+    ) -> None:
+        """Makes the program's key-value cache. vocab_size: logits of a row. threads: of every step.
+
+        kv_cache_memory: bytes of keys and values; default, what `cache_pages` finds. Raises InvalidRequestError where
+        one sequence of full length does not fit.
+        """
         limits, layout = compiled.limits, compiled.cache
         self.vocab_size = vocab_size
-        self.threads = threads
         self.max_context = limits.max_context
-        self._program = compiled.program
-        pages = [pages_for(limits.max_context) * FULL_SEQUENCES] * len(layout.windows)
-        self._cache = _native.Cache(
-            num_pages=pages,
+        self.expects_company = False
+        num_pages = cache_pages(sum(layout.layer_page_bytes), limits.max_context, kv_cache_memory)
+        cache = _native.Cache(
+            num_pages=[num_pages] * len(layout.windows),
             layer_groups=list(layout.layer_groups),
             layer_page_bytes=list(layout.layer_page_bytes),
         )
-        self._pages = PageManager(pages)
-        self._pages_total = min(pages)
+        self.cache_bytes = cache.nbytes  # of address space; memory stands behind what has been written of it
+        self._counters = Counters()
+        self._residency = Residency(cache, num_pages, self._counters)
         rows = max(limits.max_sequences, min(limits.max_tokens, LOGITS_BYTES // (4 * vocab_size)))
         self._scheduler = Scheduler(limits.max_tokens, limits.max_sequences, rows)
-        self._logits = np.empty((0, vocab_size), dtype=np.float32)
-        self._parked: WeakSet[Sequence] = WeakSet()
+        self._runner = Runner(compiled, cache, vocab_size, threads)
+        self._pace = Pace()
         self._inbox: deque[tuple[str, Sequence]] = deque()
         self._turn = Condition()
         self._stepping = False
 
     @property
-    def cache_bytes(self) -> int:
-        """Address space of the key-value cache; memory stands behind what has been written of it."""
-        return self._cache.nbytes
+    def threads(self) -> int:
+        """Threads of the steps to come; may be set."""
+        return self._runner.threads
 
-    def new_sequence(self, tokens: Iterable[int], max_length: int) -> Sequence:
-        """A sequence that has yet to be submitted. Raises ContextOverflowError where max_length exceeds the context."""
+    @threads.setter
+    def threads(self, count: int) -> None:
+        self._runner.threads = count
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of a final hidden state."""
+        return self._runner.hidden_size
+
+    @property
+    def max_sequences(self) -> int:
+        """How many sequences run at a time; more wait."""
+        return self._scheduler.max_sequences
+
+    def new_sequence(self, tokens: Iterable[int], max_length: int, *, private: bool = False) -> Sequence:
+        """A sequence that has yet to be submitted. Raises ContextOverflowError where max_length exceeds the context.
+
+        private: it takes nothing from the prefix cache and leaves nothing there.
+        """
         if max_length > self.max_context:
             raise ContextOverflowError(f"{max_length} tokens do not fit into the context of {self.max_context}")
-        return Sequence(tokens, max_length, self._pages.num_groups)
+        return Sequence(tokens, max_length, private=private)
 
     def submit(self, sequence: Sequence) -> None:
-        """Queues a sequence; it runs in the steps that callers of ``drive`` make."""
+        """Queues a sequence; it runs in the steps that callers of ``drive`` and ``turn`` make."""
         self._inbox.append(("submit", sequence))
 
     def stop(self, sequence: Sequence) -> None:
-        """Ends a sequence, whatever it does; its pages are free again unless it keeps them. Never blocks."""
+        """Ends a sequence, whatever it does. Never blocks."""
         self._inbox.append(("stop", sequence))
+
+    def fail(self, sequence: Sequence, error: Exception) -> None:
+        """Ends a sequence that has not ended yet; whoever waits for it is to raise the error. Never blocks."""
+        if not sequence.finished:
+            sequence.fail(error)
+        self.stop(sequence)
+
+    @property
+    def has_requests(self) -> bool:
+        """Whether the next step has something to take note of."""
+        return bool(self._inbox)
 
     def drive(self, sequence: Sequence, length: int) -> None:
         """Steps until the sequence has more than ``length`` tokens or is finished; raises what made it fail."""
@@ -92,130 +131,90 @@ class Engine:
                 self._stepping = False
                 self._turn.notify_all()
 
-    def fail(self, sequence: Sequence, error: Exception) -> None:
-        """Ends a sequence that has not ended yet; whoever waits for it is to raise the error. Never blocks."""
-        if not sequence.finished:
-            sequence.fail(error)
-        self.stop(sequence)
-
-    @property
-    def has_requests(self) -> bool:
-        """Whether the next step has something to take note of."""
-        return bool(self._inbox)
-
-    @property
-    def max_sequences(self) -> int:
-        """How many sequences run at a time; more wait."""
-        return self._scheduler.max_sequences
-
-    def stats(self) -> EngineStats:
-        """Figures of now; from any thread, at once."""
-        total = self._pages_total
-        return EngineStats(
-            running=len(self._scheduler.running),
-            waiting=len(self._scheduler.waiting),
-            pages_total=total,
-            pages_free=self._pages.available,
-            prompt_tokens=0,
-            prefix_hit_tokens=0,
-            generated_tokens=0,
-            preemptions=0,
-            batch_size=0,
-            step_seconds=0.0,
-        )
-
     def available_pages(self) -> int:
-        """Pages of each cache group that no sequence holds, once what is in the inbox is seen to."""
+        """Pages that no sequence holds, once what is in the inbox is seen to."""
         with self._turn:
             self._turn.wait_for(lambda: not self._stepping)
             self._read_inbox()
-            return self._pages.available
+            return self._residency.pages.available
+
+    def stats(self) -> EngineStats:
+        """Figures of now; from any thread, at once."""
+        return EngineStats(
+            running=len(self._scheduler.running),
+            waiting=len(self._scheduler.waiting) + sum(request == "submit" for request, _ in tuple(self._inbox)),
+            pages_total=self._residency.pages.num_pages,
+            pages_free=self._residency.pages.available,
+            **vars(self._counters),
+        )
 
     def step(self) -> None:
-        """Runs one batch. One thread at a time: ``drive`` sees to it."""
+        """Runs one batch. One thread at a time: ``drive`` and ``turn`` see to it."""
         self._read_inbox()
-        self._scheduler.admit(self._gets_pages)
-        batch = self._scheduler.next_batch()
+        batch = self._schedule()
         if batch:
+            began = perf_counter()
             try:
-                logits = self._run(batch)
+                rows = self._runner.run(batch)
             except Exception as error:
                 for slice in batch:
                     slice.sequence.fail(error)
                     self._end(slice.sequence)
                 return
-            self._postprocess(batch, logits)
+            self._record(batch, perf_counter() - began)
+            self._postprocess(batch, rows)
 
     def _read_inbox(self) -> None:
         while self._inbox:
             request, sequence = self._inbox.popleft()
-            if request == "submit":
+            if request == "submit" and not sequence.finished:
                 self._scheduler.add(sequence)
             else:
                 self._end(sequence)
 
     def _end(self, sequence: Sequence) -> None:
         self._scheduler.remove(sequence)
-        if sequence.keeps_pages:
-            self._parked.add(sequence)
-        else:
-            self._take_pages(sequence)
+        self._residency.leave(sequence)
 
-    def _gets_pages(self, sequence: Sequence) -> bool:
-        """Gives a sequence all pages that it may come to need, so that it never waits once it runs."""
-        if sequence.parent is not None:
-            self._parked.discard(sequence.parent)
-            sequence.take_over_parent()
-        while sequence.pages_wanted > self._pages.available and self._parked:
-            self._take_pages(self._parked.pop())
-        if sequence.pages_wanted > self._pages.available:
-            return False
-        for owned, new in zip(sequence.pages, self._pages.allocate(sequence.pages_wanted), strict=True):
-            owned.extend(new)
-        return True
-
-    def _take_pages(self, sequence: Sequence) -> None:
-        self._parked.discard(sequence)
-        sequence.computed = 0
-        self._pages.free(sequence.pages)
-
-    def _run(self, batch: list[Slice]) -> NDArray[np.float32]:
-        """One step of the program: [rows, vocab] logits, valid until the next step."""
-        starts = np.cumsum([0, *(slice.count for slice in batch)], dtype=np.int32)
-        rows = [
-            start + row
-            for slice, start in zip(batch, starts.tolist(), strict=False)
-            for row in slice.sequence.output_rows(slice.count)
-        ]
-        if len(rows) > len(self._logits):
-            self._logits = np.empty((len(rows), self.vocab_size), dtype=np.float32)
-        logits = self._logits[: len(rows)]
-        self._program.step(
-            self._cache,
-            tokens=np.concatenate([s.sequence.tokens[s.sequence.computed :][: s.count] for s in batch]),
-            sequence_start=starts,
-            first_position=np.array([slice.sequence.computed for slice in batch], dtype=np.int32),
-            block_tables=[self._block_table(batch, group) for group in range(self._pages.num_groups)],
-            output_rows=np.array(rows, dtype=np.int32),
-            logits=logits if rows else None,
-            threads=self.threads,
+    def _schedule(self) -> list[Slice]:
+        """The next step's slices, with pages behind them."""
+        scheduler = self._scheduler
+        scheduler.admit(lambda sequence: self._residency.begin(sequence, len(scheduler.running)))
+        for sequence in scheduler.running:
+            if sequence.pending > PAGE_TOKENS:
+                self._residency.follow(sequence)
+        bounded = self.expects_company or scheduler.decoding
+        return self._with_pages(
+            scheduler.next_batch(self._pace.prompt_tokens() if bounded else scheduler.max_batch_tokens)
         )
-        return logits
 
-    def _block_table(self, batch: list[Slice], group: int) -> NDArray[np.int32]:
-        tables = [s.sequence.pages[group][: pages_for(s.sequence.computed + s.count)] for s in batch]
-        width = max(len(table) for table in tables)
-        return np.array([table + [0] * (width - len(table)) for table in tables], dtype=np.int32)
+    def _with_pages(self, batch: list[Slice]) -> list[Slice]:
+        """The slices that get their pages; where there are too few, the youngest sequences give theirs up."""
+        counts = {slice.sequence: slice.count for slice in batch}
+        for sequence in tuple(self._scheduler.running):
+            while sequence in counts and not self._residency.grow(sequence, counts[sequence]):
+                victim = self._scheduler.preempt()
+                self._residency.leave(victim)
+                victim.preempted = True
+                self._counters.preemptions += 1
+                counts.pop(victim, None)
+        return [slice for slice in batch if slice.sequence in counts]
 
-    def _postprocess(self, batch: list[Slice], logits: NDArray[np.float32]) -> None:
-        row = 0
-        for slice in batch:
+    def _record(self, batch: list[Slice], seconds: float) -> None:
+        deepest = max(slice.sequence.computed + slice.count for slice in batch)
+        self._pace.record(sum(slice.count for slice in batch), seconds, deepest)
+        self._counters.batch_size, self._counters.step_seconds = len(batch), seconds
+
+    def _postprocess(self, batch: list[Slice], rows: Iterable[NDArray[np.float32]]) -> None:
+        for slice, wanted in zip(batch, rows, strict=True):
             sequence = slice.sequence
-            rows = len(sequence.output_rows(slice.count))
+            length = sequence.length
             try:
-                sequence.advance(slice.count, logits[row : row + rows])
+                sequence.advance(slice.count, wanted)
             except Exception as error:
                 sequence.fail(error)
-            row += rows
+            self._counters.generated_tokens += sequence.length - length
             if sequence.finished:
                 self._end(sequence)
+            else:
+                self._residency.commit(sequence)

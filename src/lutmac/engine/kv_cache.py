@@ -1,11 +1,9 @@
-"""Who owns which page of the key-value cache. What is in the pages is the native side's business."""
+"""Who has which page of the key-value cache. What is in the pages is the native side's business."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from lutmac import _native
-from lutmac.errors import ContextOverflowError
+from lutmac.engine.prefix_tree import PrefixTree
 
 PAGE_TOKENS = _native.PAGE_TOKENS
 
@@ -16,35 +14,27 @@ def pages_for(tokens: int) -> int:
 
 
 class PageManager:
-    """Gives pages of every cache group to sequences and takes them back.
+    """Gives pages to sequences and takes them back. A page is one of every cache group, under the same number.
 
-    A page that came back last is given out first: the system has already put memory behind it.
+    Pages that come back with their contents go to the ``tree``, where later sequences find them, until the free ones
+    are used up. Of these, the one that came back last is given out first: the system has already put memory behind it.
     """
 
-    def __init__(self, num_pages: Sequence[int]) -> None:
+    def __init__(self, num_pages: int) -> None:
         """num_pages: of each cache group."""
-        self._free = [list(range(count - 1, -1, -1)) for count in num_pages]
-
-    @property
-    def num_groups(self) -> int:
-        """Cache groups; every sequence has a block table for each."""
-        return len(self._free)
+        self.num_pages = num_pages
+        self.tree = PrefixTree()
+        self._free = list(range(num_pages - 1, -1, -1))
 
     @property
     def available(self) -> int:
-        """Pages that every group still has."""
-        return min((len(free) for free in self._free), default=0)
+        """Pages that no sequence holds."""
+        return len(self._free) + self.tree.idle
 
-    def allocate(self, count: int) -> list[list[int]]:
-        """So many pages of each group. Raises ContextOverflowError where a group has fewer left."""
-        if count > self.available:
-            raise ContextOverflowError(
-                f"{count * PAGE_TOKENS} more positions are wanted, {self.available * PAGE_TOKENS} are left"
-            )
-        return [[free.pop() for _ in range(count)] for free in self._free]
+    def allocate(self) -> int | None:
+        """A page whose contents nobody needs; None where sequences hold all."""
+        return self._free.pop() if self._free else self.tree.evict()
 
-    def free(self, pages: list[list[int]]) -> None:
-        """Takes pages back and empties the lists."""
-        for free, owned in zip(self._free, pages, strict=True):
-            free.extend(reversed(owned))
-            owned.clear()
+    def free(self, page: int) -> None:
+        """Takes back a page that is not in the tree."""
+        self._free.append(page)

@@ -41,6 +41,7 @@ class LoadOptions:
     target: str
     max_batch_tokens: int
     kv_cache: CacheType
+    kv_cache_memory: int | None
 
 
 def load(
@@ -52,6 +53,7 @@ def load(
     isa: str | None = None,
     max_batch_tokens: int = 512,
     kv_cache: CacheType = "f16",
+    kv_cache_memory: int | None = None,
     progress: Progress | None = None,
 ) -> Model:
     """Loads a model from a GGUF file or a Hugging Face directory, or by a name that ``lutmac pull`` has obtained.
@@ -60,13 +62,14 @@ def load(
     one sequence; default, what the model was trained for, at most 8192. precision: "exact" computes products in float
     on the dequantised weights. isa: an ISA target to force ("avx512", "avx2", "portable"). max_batch_tokens: tokens
     that run together in one step. kv_cache: what keys and values are kept as; "int8" takes 0.52 times the memory and
-    the reading of "f16".
+    the reading of "f16". kv_cache_memory: bytes for keys and values of all sequences together; default, room for eight
+    of full length, but at most half of the memory that is free.
     progress: called with (bytes done, bytes in all, what).
 
     Raises CheckpointError, UnsupportedModelError, UnsupportedISAError or InvalidRequestError.
     """
     path = resolve(path_or_name)
-    options = _checked(threads, context, precision, resolve_target(isa), max_batch_tokens, kv_cache)
+    options = _checked(threads, context, precision, resolve_target(isa), max_batch_tokens, kv_cache, kv_cache_memory)
     return (_load_huggingface if path.is_dir() else _load_gguf)(path, options, progress)
 
 
@@ -139,7 +142,9 @@ def _assemble(
         limits=limits,
         cache_type=options.kv_cache,
     )
-    engine = Engine(compiled, vocab_size=config.vocab_size, threads=options.threads)
+    engine = Engine(
+        compiled, vocab_size=config.vocab_size, threads=options.threads, kv_cache_memory=options.kv_cache_memory
+    )
     return _Loaded(config, compiled, engine, weights.parameters, tokenizer.result())
 
 
@@ -171,7 +176,13 @@ class _InBackground(Generic[T]):
 
 
 def _checked(
-    threads: int | None, context: int | None, precision: str, target: str, max_batch_tokens: int, kv_cache: CacheType
+    threads: int | None,
+    context: int | None,
+    precision: str,
+    target: str,
+    max_batch_tokens: int,
+    kv_cache: CacheType,
+    kv_cache_memory: int | None,
 ) -> LoadOptions:
     if precision not in ("default", "exact"):
         raise InvalidRequestError(f"precision is {precision!r}, expected 'default' or 'exact'")
@@ -181,11 +192,12 @@ def _checked(
         ("threads", threads, 1, 1024),
         ("context", context, 2, 2**24),
         ("max_batch_tokens", max_batch_tokens, MAX_SEQUENCES, 65536),
+        ("kv_cache_memory", kv_cache_memory, 1, 2**48),
     ):
         if value is not None and not (type(value) is int and low <= value <= high):
             raise InvalidRequestError(f"{name} is {value!r}, expected an integer from {low} to {high}")
     count = current_tuning().thread_count if threads is None else threads
-    return LoadOptions(count, context, precision == "exact", target, max_batch_tokens, kv_cache)
+    return LoadOptions(count, context, precision == "exact", target, max_batch_tokens, kv_cache, kv_cache_memory)
 
 
 def _context(asked: int | None, config: ModelConfig) -> int:

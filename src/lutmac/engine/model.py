@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as TokenSequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args, overload
 from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.engine.conversation import Conversation
+from lutmac.engine.embedding import Pooling, embed
 from lutmac.engine.engine import Engine
 from lutmac.engine.generate import GenerationOptions, collect, new_sequence, parse_options, stream_sequence
 from lutmac.engine.info import ModelInfo
@@ -94,6 +95,18 @@ class Model:
         finally:
             self._engine.stop(sequence)
         return found
+
+    def embed(self, inputs: TokenSequence[Prompt], *, pooling: Pooling = "mean") -> NDArray[np.float32]:
+        """Embeddings of texts (or token ids): [n, hidden size] float32, each of length 1.
+
+        pooling: of the final hidden states, after the last norm: "mean" over all tokens, which suits most models, or
+        "last", the last token's, for models that were trained so. Raises InvalidRequestError and ContextOverflowError.
+        """
+        if isinstance(inputs, str):
+            raise InvalidRequestError("expected a sequence of texts, not one text")
+        if pooling not in get_args(Pooling):
+            raise InvalidRequestError(f"pooling is {pooling!r}, expected 'mean' or 'last'")
+        return embed(self._engine, [self._prompt_ids(prompt) for prompt in inputs], pooling)
 
     def perplexity(
         self, text: Prompt, *, ctx: int = 512, windows: int = 20, progress: Progress | None = None

@@ -66,7 +66,7 @@ def _score(engine: Engine, window: NDArray[np.int32], first: int) -> list[float]
             losses.extend((totals - rows[np.arange(len(rows)), targets]).tolist())
 
     sequence = engine.new_sequence(window[:-1], len(window) - 1)
-    sequence.sink, sequence.logits_from = sink, first
+    sequence.sink, sequence.sink_from = sink, first
     engine.submit(sequence)
     try:
         engine.drive(sequence, sequence.length)

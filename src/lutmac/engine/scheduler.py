@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from lutmac.engine.sequence import Sequence
 
+OLDEST_SHARE = 4  # the oldest prompt gets at least one in so many of the tokens that a step has for prompts
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -20,8 +22,10 @@ class Slice:
 class Scheduler:
     """Takes sequences in while there is room, and cuts steps from those that run.
 
-    A step holds first the sequences that wait for one token, then pieces of the others, up to ``max_batch_tokens``
-    tokens and ``max_output_rows`` rows of logits (they would fill the memory where whole texts are scored).
+    A step holds first the sequences that wait for one token, then pieces of prompts, up to ``max_batch_tokens`` tokens
+    and ``max_output_rows`` rows of logits (they would fill the memory where whole texts are scored). Of the prompts
+    the one that has been served least goes first, so that a short one does not wait for a long one to end; the oldest
+    is sure of its share, so that the long one ends too.
     """
 
     def __init__(self, max_batch_tokens: int, max_sequences: int, max_output_rows: int) -> None:
@@ -30,7 +34,7 @@ class Scheduler:
         self.max_sequences = max_sequences
         self.max_output_rows = max_output_rows
         self.waiting: deque[Sequence] = deque()
-        self.running: list[Sequence] = []
+        self.running: list[Sequence] = []  # as they were admitted, the oldest first
 
     def add(self, sequence: Sequence) -> None:
         """Queues a sequence, first come, first served."""
@@ -48,17 +52,62 @@ class Scheduler:
         while self.waiting and len(self.running) < self.max_sequences and fits(self.waiting[0]):
             self.running.append(self.waiting.popleft())
 
-    def next_batch(self) -> list[Slice]:
-        """The slices of the next step; none where nothing is running."""
-        tokens, rows = self.max_batch_tokens, self.max_output_rows
-        batch: list[Slice] = []
-        for sequence in sorted(self.running, key=lambda sequence: sequence.pending > 1):
-            count = min(sequence.pending, tokens)
-            over = len(sequence.output_rows(count)) - rows
-            if over > 0:
-                count -= over
-            if count > 0:
-                batch.append(Slice(sequence, count))
-                tokens -= count
-                rows -= len(sequence.output_rows(count))
-        return batch
+    def preempt(self) -> Sequence:
+        """Sends the youngest back to wait, before all others."""
+        sequence = self.running.pop()
+        self.waiting.appendleft(sequence)
+        return sequence
+
+    @property
+    def decoding(self) -> bool:
+        """Whether a sequence waits for one token."""
+        return any(sequence.pending == 1 for sequence in self.running)
+
+    def next_batch(self, prompt_tokens: int) -> list[Slice]:
+        """The slices of the next step, with at most so many tokens of prompts; none where nothing is running."""
+        batch = _Batch(self.max_batch_tokens, self.max_output_rows)
+        for sequence in self.running:
+            if sequence.pending == 1:
+                batch.add(sequence, 1)
+        prompts = self._prompts()
+        if prompts:
+            oldest, share = prompts[0], max(1, prompt_tokens // OLDEST_SHARE)
+            prompts.sort(key=lambda sequence: sequence.served)
+            reserved = min(share, oldest.pending)
+            for sequence in prompts:
+                if sequence is oldest:
+                    reserved = 0
+                prompt_tokens -= batch.add(sequence, prompt_tokens - reserved)
+        return batch.slices
+
+    def _prompts(self) -> list[Sequence]:
+        """Sequences with more than a token to run. Of several that come to the same page, all but one wait for it."""
+        prompts = [sequence for sequence in self.running if sequence.pending > 1]
+        if len(prompts) < 2:
+            return prompts
+        first: dict[object, Sequence] = {}
+        pages = [sequence.block_table.open_page(sequence.reusable) for sequence in prompts]
+        for sequence, page in zip(prompts, pages, strict=True):
+            if page is not None and (page not in first or first[page].computed < sequence.computed):
+                first[page] = sequence
+        return [s for s, page in zip(prompts, pages, strict=True) if page is None or first[page] is s]
+
+
+class _Batch:
+    """Slices within the limits of a step."""
+
+    def __init__(self, tokens: int, rows: int) -> None:
+        self.slices: list[Slice] = []
+        self._tokens = tokens
+        self._rows = rows
+
+    def add(self, sequence: Sequence, count: int) -> int:
+        """Adds up to ``count`` of the sequence's tokens; how many there was room for."""
+        count = min(sequence.pending, count, self._tokens)
+        count -= max(0, len(sequence.output_rows(count)) - self._rows) if count > 0 else 0
+        if count <= 0:
+            return 0
+        self.slices.append(Slice(sequence, count))
+        self._tokens -= count
+        self._rows -= len(sequence.output_rows(count))
+        return count

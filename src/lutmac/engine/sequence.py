@@ -7,28 +7,28 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.engine.kv_cache import pages_for
+from lutmac.engine.block_table import BlockTable
 from lutmac.engine.logprobs import token_logprob
 from lutmac.engine.results import TokenLogprob
 from lutmac.engine.sampler import Sampler
 
-LogitsSink = Callable[[int, NDArray[np.float32]], None]
+Sink = Callable[[int, NDArray[np.float32]], None]
 
 
 class Sequence:
     """Tokens 0 .. length-1, of which the first ``computed`` have their keys and values in the cache.
 
     A generating sequence has a sampler and grows until ``max_length``, or until it draws one of ``stop_ids``. A scored
-    one has ``sink(position, logits)`` instead: it is handed the logits of every position from ``logits_from`` on, which
-    are valid during the call only. top_logprobs: how many alternatives ``logprobs`` holds for each generated token;
-    None: it stays empty.
+    one has ``sink(position, rows)`` instead: it is handed the logits of every position from ``sink_from`` on, or with
+    wants_hidden their final hidden states; they are valid during the call only. top_logprobs: how many alternatives
+    ``logprobs`` holds for each generated token; None: it stays empty.
 
-    parent: an ended sequence, the pages of which this one takes over when it starts, with what they have in common.
-    keeps_pages: whether its pages wait for such a successor when it ends (until others need them).
+    reused: tokens of the prompt that were found in the cache. served: tokens that have run. preempted: whether it has
+    had to give its pages up since it began.
     """
 
-    def __init__(self, tokens: Iterable[int], max_length: int, num_groups: int) -> None:
-        """num_groups: cache groups, each of which has a block table."""
+    def __init__(self, tokens: Iterable[int], max_length: int, *, private: bool = False) -> None:
+        """private: nothing of it is shared with other sequences, now or later."""
         given = np.fromiter(tokens, dtype=np.int32)
         self.max_length = max(max_length, len(given))
         self._buffer = np.empty(self.max_length, dtype=np.int32)
@@ -37,15 +37,16 @@ class Sequence:
         self.prompt_length = len(given)
         self.computed = 0
         self.reused = 0
-        self.pages: list[list[int]] = [[] for _ in range(num_groups)]
+        self.served = 0
+        self.preempted = False
+        self.block_table = BlockTable(self.max_length, private=private)
         self.sampler: Sampler | None = None
         self.stop_ids: frozenset[int] = frozenset()
         self.top_logprobs: int | None = None
         self.logprobs: list[TokenLogprob] = []
-        self.sink: LogitsSink | None = None
-        self.logits_from = 0
-        self.parent: Sequence | None = None
-        self.keeps_pages = False
+        self.sink: Sink | None = None
+        self.sink_from = 0
+        self.wants_hidden = False
         self.finish_reason: str | None = None
         self.error: Exception | None = None
 
@@ -65,42 +66,38 @@ class Sequence:
         return self.finish_reason is not None
 
     @property
-    def pages_wanted(self) -> int:
-        """Pages that it still lacks to reach max_length, in each cache group."""
-        return max(0, pages_for(self.max_length) - len(self.pages[0]))
+    def reusable(self) -> NDArray[np.int32]:
+        """The tokens that need not run where the cache has them: nobody asks what the model makes of them."""
+        return self._buffer[: self.length - 1 if self.sink is None else min(self.sink_from, self.length - 1)]
 
-    def take_over_parent(self) -> None:
-        """Moves the parent's pages here; what both begin with counts as computed, but for the last token."""
-        parent, self.parent = self.parent, None
-        if parent is None:
-            return
-        self.pages, parent.pages = parent.pages, [[] for _ in parent.pages]
-        computed = min(parent.computed, self.length - 1)
-        differs = np.flatnonzero(parent.tokens[:computed] != self.tokens[:computed])
-        self.computed = self.reused = int(differs[0]) if len(differs) else computed
-        parent.computed = 0
+    @property
+    def computed_tokens(self) -> NDArray[np.int32]:
+        """The tokens whose keys and values are in the cache: a view."""
+        return self._buffer[: self.computed]
 
     def output_rows(self, count: int) -> range:
-        """Which of the next ``count`` tokens, counted from ``computed``, want logits."""
+        """Which of the next ``count`` tokens, counted from ``computed``, want logits or hidden states."""
         if self.sink is None:
             return range(count - 1, count) if count == self.pending else range(0)
-        return range(min(count, max(0, self.logits_from - self.computed)), count)
+        return range(min(count, max(0, self.sink_from - self.computed)), count)
 
-    def advance(self, count: int, logits: NDArray[np.float32]) -> None:
-        """Takes note that ``count`` tokens ran, with the logits [rows, vocab] of output_rows(count)."""
+    def advance(self, count: int, rows: NDArray[np.float32]) -> None:
+        """Takes note that ``count`` tokens ran, with the rows that output_rows(count) asked for."""
+        done = count == self.pending
         if self.sink is not None:
-            if len(logits):
-                self.sink(self.computed + self.output_rows(count).start, logits)
+            if len(rows):
+                self.sink(self.computed + self.output_rows(count).start, rows)
             self.computed += count
-            if self.pending == 0:
+            if done:
                 self.finish_reason = "scored"
-        elif count < self.pending:
+        elif not done:
             self.computed += count
         else:
             assert self.sampler is not None
-            token = self.sampler.sample(logits[-1], self.tokens, self.prompt_length)
+            token = self.sampler.sample(rows[-1], self.tokens, self.prompt_length)
             self.computed += count
-            self._append(token, logits[-1])
+            self._append(token, rows[-1])
+        self.served += count
 
     def fail(self, error: Exception) -> None:
         """Ends the sequence; whoever waits for it is to raise the error."""

@@ -10,8 +10,8 @@ class EngineStats:
     """A look at an engine between two steps.
 
     running, waiting: sequences. pages_total, pages_free: of the key-value cache; free ones may still hold what a later
-    prompt can begin with. prompt_tokens, prefix_hit_tokens (of these, found in the cache), generated_tokens,
-    preemptions: counted from the beginning. batch_size: sequences of the last step; step_seconds: how long it took.
+    prompt begins with. prompt_tokens, prefix_hit_tokens (of these, found in the cache), generated_tokens, preemptions:
+    counted from the beginning. batch_size: sequences of the last step; step_seconds: how long it took.
     """
 
     running: int
@@ -24,3 +24,15 @@ class EngineStats:
     preemptions: int
     batch_size: int
     step_seconds: float
+
+
+@dataclass
+class Counters:
+    """What the engine counts as it goes; EngineStats says what each is."""
+
+    prompt_tokens: int = 0
+    prefix_hit_tokens: int = 0
+    generated_tokens: int = 0
+    preemptions: int = 0
+    batch_size: int = 0
+    step_seconds: float = 0.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence as TokenSequence
+from collections.abc import AsyncIterator
+from collections.abc import Sequence as TokenSequence
 from threading import Condition, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -93,6 +94,7 @@ class Worker:
             self._engine.submit(sequence)
             self._listeners.add(listener)
             if self._thread is None:
+                self._engine.expects_company = True
                 self._thread = Thread(target=self._run, name="lutmac-engine", daemon=True)
                 self._thread.start()
             self._changed.notify_all()

@@ -17,6 +17,7 @@ from lutmac.graph.ir import (
     GatedActivation,
     GatherOutputs,
     Graph,
+    HiddenStates,
     Logits,
     MatMul,
     Norm,
@@ -154,6 +155,8 @@ class _Lowering:
                 self._attention(op)
             case GatedActivation():
                 self._gated_activation(op)
+            case HiddenStates():
+                self.program.hidden_states(x=self.offsets[op.x], width=op.x.width)
             case Logits():
                 matrix = self.parameters.matrices[op.weight.name]
                 self.program.logits(matrix=matrix, x=self.offsets[op.x], exact=self.exact, softcap=op.softcap)

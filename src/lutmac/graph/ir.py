@@ -280,6 +280,14 @@ class Add(Op):
 
 
 @dataclass(frozen=True)
+class HiddenStates(Op):
+    """x into the caller's array, for the rows that want outputs; a pass puts it before Logits."""
+
+    x: Value
+    READS = ("x",)
+
+
+@dataclass(frozen=True)
 class Logits(Op):
     """The head: ``softcap(weight @ x)`` into the caller's array, for the rows that want logits."""
 

@@ -10,6 +10,7 @@ from lutmac.graph.ir import (
     Form,
     GatedActivation,
     Graph,
+    HiddenStates,
     Logits,
     MatMul,
     Multiply,
@@ -26,10 +27,20 @@ def optimize(graph: Graph, *, exact: bool) -> Graph:
 
     exact: products read their inputs as plain floats, so that nothing is prepared but what is permuted.
     """
-    graph = fuse_gated_activations(graph)
+    graph = fuse_gated_activations(expose_hidden_states(graph))
     graph = fuse_preparations(share_preparations(prepare_inputs(graph, exact=exact)))
     graph = fuse_residual_adds(graph)
     return drop_unread(group_products(graph))
+
+
+def expose_hidden_states(graph: Graph) -> Graph:
+    """Lets the caller have what the head reads, as it is before any preparation."""
+    ops: list[Op] = []
+    for op in graph.ops:
+        if isinstance(op, Logits):
+            ops.append(HiddenStates(op.x))
+        ops.append(op)
+    return Graph(tuple(ops))
 
 
 def fuse_gated_activations(graph: Graph) -> Graph:

@@ -1,0 +1,73 @@
+"""How much of a prompt a step may take on, by how long steps have taken."""
+
+from __future__ import annotations
+
+SHORT_PROMPT = 16  # tokens: the prompt whose time to first token is looked after
+# A newcomer waits for the step that is running, then for its own. With this many times its own idle time for each, and a
+# quarter of the second for the oldest prompt, it has its first token within 1.5 + 1.0 + 0.4 = 2.9 times that time.
+STEP_OF_SHORT_PROMPTS = 1.5
+SMALL_STEP = 8  # tokens; a step below is what decoding alone takes
+FRESHNESS = 0.1  # share of the newest measurement in an average
+SHALLOW = 256  # positions; attention costs next to nothing before
+
+
+class _Average:
+    """A moving average of (tokens, seconds)."""
+
+    def __init__(self) -> None:
+        self.tokens = 0.0
+        self.seconds = 0.0
+
+    @property
+    def known(self) -> bool:
+        return self.tokens > 0
+
+    def add(self, tokens: int, seconds: float) -> None:
+        share = FRESHNESS if self.known else 1.0
+        self.tokens += share * (tokens - self.tokens)
+        self.seconds += share * (seconds - self.seconds)
+
+
+class Pace:
+    """Measures steps and says how many tokens of prompts fit into one that keeps nobody waiting for long.
+
+    The time of a step is taken to be a straight line over its tokens, through the average of small steps and that of
+    large ones.
+    """
+
+    def __init__(self) -> None:
+        """Knows nothing: the first bounded step takes a short prompt's worth."""
+        self._small = _Average()
+        self._large = _Average()
+        self._shallow = _Average()  # of large steps at the beginning of their sequences, as a short prompt's is
+
+    def record(self, tokens: int, seconds: float, deepest: int) -> None:
+        """Takes note of a step. deepest: its highest position."""
+        if tokens < SMALL_STEP:
+            self._small.add(tokens, seconds)
+            return
+        self._large.add(tokens, seconds)
+        if deepest < SHALLOW:
+            self._shallow.add(tokens, seconds)
+
+    def prompt_tokens(self) -> int:
+        """Tokens of prompts for one step; at least as many as a short prompt has."""
+        if not self._large.known:
+            return SHORT_PROMPT
+        begin, slope = self._line(self._large)
+        short = begin + slope * SHORT_PROMPT
+        if self._shallow.known:
+            shallow_begin, shallow_slope = self._line(self._shallow)
+            short = min(short, shallow_begin + shallow_slope * SHORT_PROMPT)
+        return max(SHORT_PROMPT, int((STEP_OF_SHORT_PROMPTS * short - begin) / slope))
+
+    def _line(self, large: _Average) -> tuple[float, float]:
+        """Seconds of an empty step, and of each token."""
+        small = self._small
+        if not small.known or large.tokens <= small.tokens:
+            return 0.0, large.seconds / large.tokens
+        # A token costs something, however the noise falls.
+        slope = max(
+            (large.seconds - small.seconds) / (large.tokens - small.tokens), 0.01 * large.seconds / large.tokens
+        )
+        return max(0.0, large.seconds - slope * large.tokens), slope

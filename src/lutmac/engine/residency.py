@@ -1,0 +1,60 @@
+"""Sequences in the key-value cache: how they get pages, share them and leave them behind."""
+
+from __future__ import annotations
+
+from lutmac import _native
+from lutmac.engine.kv_cache import PageManager
+from lutmac.engine.sequence import Sequence
+from lutmac.engine.stats import Counters
+
+
+class Residency:
+    """Decides which sequences have pages, and starts them with what the cache has of their prompts."""
+
+    def __init__(self, cache: _native.Cache, num_pages: int, counters: Counters) -> None:
+        """num_pages: of each of the cache's groups. counters: told of prompts and of what was found of them."""
+        self.pages = PageManager(num_pages)
+        self._cache = cache
+        self._counters = counters
+
+    def begin(self, sequence: Sequence, neighbours: int) -> bool:
+        """Starts a sequence with what the cache has of it; False where there is no room for the rest yet.
+
+        neighbours: sequences that run already. They are to have a page each to grow into, or the newcomer would soon be
+        sent away again.
+        """
+        table = sequence.block_table
+        table.adopt(self.pages, sequence.reusable)
+        if neighbours and table.lacks(sequence.length) + neighbours > self.pages.available:
+            table.release(self.pages, sequence.computed_tokens)
+            return False
+        found = table.adopt_beginning(self.pages, sequence.reusable, self._cache.copy_page)
+        if not sequence.preempted:
+            self._counters.prompt_tokens += sequence.prompt_length
+        self._found(sequence, found)
+        return True
+
+    def follow(self, sequence: Sequence) -> None:
+        """Takes over pages that others have come to have since the sequence began."""
+        found = sequence.block_table.adopt(self.pages, sequence.reusable)
+        if found > sequence.computed:
+            self._found(sequence, found)
+
+    def commit(self, sequence: Sequence) -> None:
+        """Lets others have the pages that a sequence has filled."""
+        sequence.block_table.commit(self.pages, sequence.computed_tokens)
+
+    def grow(self, sequence: Sequence, count: int) -> bool:
+        """Makes room for the next ``count`` tokens; False where pages run out."""
+        return sequence.block_table.grow(self.pages, sequence.computed + count)
+
+    def leave(self, sequence: Sequence) -> None:
+        """Takes all pages from a sequence; it may begin again."""
+        sequence.block_table.release(self.pages, sequence.computed_tokens)
+        sequence.computed = 0
+
+    def _found(self, sequence: Sequence, computed: int) -> None:
+        if not sequence.preempted:  # it would find what it has computed itself
+            sequence.reused += computed - sequence.computed
+            self._counters.prefix_hit_tokens += computed - sequence.computed
+        sequence.computed = computed
