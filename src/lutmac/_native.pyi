@@ -229,7 +229,7 @@ class Program:
         """Runs one step. tokens [n], sequence_start [s + 1], first_position [s], output_rows [r]: int32.
 
         block_tables: one [s, pages] int32 array per cache group. logits: [r, vocab] float32, written; hidden: [r,
-        hidden size] float32, likewise the final hidden states. Where there are output rows, one of them has to be given.
+        hidden size] float32, likewise the final hidden states. Where there are output rows, one of them must be given.
         """
 
 class Cache:

@@ -75,7 +75,7 @@ def test_a_full_context_is_an_error_that_changes_nothing(model: lutmac.Model) ->
     assert say(conversation, "Hello").finish_reason
 
 
-def test_pages_of_idle_conversations_are_given_to_those_who_need_them(model: lutmac.Model) -> None:
+def test_pages_of_idle_conversations_go_to_those_who_need_them(model: lutmac.Model) -> None:
     conversations = [model.conversation() for _ in range(3)]
     expected = []
     for conversation in conversations:
@@ -85,12 +85,3 @@ def test_pages_of_idle_conversations_are_given_to_those_who_need_them(model: lut
         for stream in [model.stream([65] * 400, max_tokens=None, ignore_eos=True) for _ in range(8)]:
             next(stream)
     assert [conversation.messages[-1]["content"] for conversation in conversations] == expected
-
-
-def test_a_dropped_conversation_gives_its_pages_back(model: lutmac.Model) -> None:
-    before = model._engine.available_pages()
-    conversation = model.conversation()
-    say(conversation, "Hello")
-    assert model._engine.available_pages() < before
-    del conversation
-    assert model._engine.available_pages() == before

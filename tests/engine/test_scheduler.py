@@ -9,14 +9,17 @@ from lutmac.engine.scheduler import Scheduler
 from lutmac.engine.sequence import Sequence
 
 
+ALL = 512  # tokens of prompts: as many as there are
+
+
 def generating(pending: int, computed: int = 0) -> Sequence:
-    sequence = Sequence(range(computed + pending), computed + pending + 10, 1)
-    sequence.computed = computed
+    sequence = Sequence(range(computed + pending), computed + pending + 10)
+    sequence.computed = sequence.served = computed
     return sequence
 
 
 def scored(length: int) -> Sequence:
-    sequence = Sequence(range(length), length, 1)
+    sequence = Sequence(range(length), length)
     sequence.sink = lambda position, logits: None
     return sequence
 
@@ -30,12 +33,35 @@ def running(scheduler: Scheduler, *sequences: Sequence) -> Scheduler:
 
 def test_single_tokens_go_before_pieces_of_prompts() -> None:
     prompt, reply = generating(100), generating(1, computed=50)
-    batch = running(Scheduler(64, 8, 64), prompt, reply).next_batch()
+    batch = running(Scheduler(64, 8, 64), prompt, reply).next_batch(ALL)
     assert [(slice.sequence, slice.count) for slice in batch] == [(reply, 1), (prompt, 63)]
 
 
+def test_the_prompt_that_was_served_least_goes_first_and_the_oldest_has_its_share() -> None:
+    old, new = generating(1000, computed=500), generating(16)
+    old.block_table.private = new.block_table.private = True
+    batch = running(Scheduler(512, 8, 512), old, new).next_batch(32)
+    assert {slice.sequence: slice.count for slice in batch} == {old: 16, new: 16}
+    new = generating(100)
+    batch = running(Scheduler(512, 8, 512), old, new).next_batch(32)
+    assert {slice.sequence: slice.count for slice in batch} == {old: 8, new: 24}
+
+
+def test_of_several_that_come_to_the_same_page_one_computes_it() -> None:
+    first, second, other = (Sequence([kind] * 200, 210) for kind in (1, 1, 2))
+    batch = running(Scheduler(512, 8, 512), first, second, other).next_batch(ALL)
+    assert [slice.sequence for slice in batch] == [first, other]
+
+
+def test_the_youngest_is_sent_back_and_is_the_next_to_start() -> None:
+    first, second, third = generating(1), generating(1), generating(1)
+    scheduler = running(Scheduler(64, 2, 64), first, second, third)
+    assert scheduler.preempt() is second
+    assert list(scheduler.waiting) == [second, third]
+
+
 def test_a_scored_text_is_cut_by_its_rows_of_logits() -> None:
-    batch = running(Scheduler(64, 8, 16), scored(100)).next_batch()
+    batch = running(Scheduler(64, 8, 16), scored(100)).next_batch(ALL)
     assert [slice.count for slice in batch] == [16]
 
 
@@ -63,7 +89,7 @@ def test_a_step_keeps_its_limits_and_makes_progress(
 ) -> None:
     sequences = [generating(length) if kind else scored(length) for kind, length in asked]
     scheduler = running(Scheduler(max_tokens, 8, max_rows), *sequences)
-    batch = scheduler.next_batch()
+    batch = scheduler.next_batch(ALL)
     assert bool(batch) == bool(sequences)
     assert sum(slice.count for slice in batch) <= max_tokens
     assert sum(len(slice.sequence.output_rows(slice.count)) for slice in batch) <= max_rows

@@ -19,7 +19,7 @@ def test_layers_that_are_alike_are_shown_once(tiny_model: lutmac.Model) -> None:
 def test_every_operation_is_there_in_order(tiny_model: lutmac.Model) -> None:
     operations = [line.split()[0] for line in tiny_model.program().splitlines()[3:]]
     expected = ["embed", "layers", "norm", "matmul", "rope_store", "attention", "prepare", "matmul", "norm", "matmul"]
-    expected += ["gated_activation", "matmul", "gather_outputs", "norm", "logits"]
+    expected += ["gated_activation", "matmul", "gather_outputs", "norm", "hidden_states", "logits"]
     steps = [name for name in operations if not name.startswith(("k[", "v[", "up["))]
     assert steps == expected
 

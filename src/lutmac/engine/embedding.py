@@ -20,7 +20,7 @@ class _Pool:
 
     def __init__(self, engine: Engine, tokens: list[int], pooling: Pooling) -> None:
         self.total = np.zeros(engine.hidden_size, dtype=np.float64)
-        self.sequence: Sequence = engine.new_sequence(tokens, len(tokens))
+        self.sequence: Sequence = engine.new_sequence(tokens, len(tokens), private=pooling == "mean")
         self.sequence.sink, self.sequence.wants_hidden = self._add, True
         self.sequence.sink_from = 0 if pooling == "mean" else len(tokens) - 1
 

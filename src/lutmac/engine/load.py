@@ -19,7 +19,7 @@ from lutmac.engine.tuning import current_tuning
 from lutmac.engine.weights import GGUFSource, HuggingFaceSource, Progress, TensorSource, Weights
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
-from lutmac.graph.passes import optimize
+from lutmac.graph.passes import expose_hidden_states, optimize
 from lutmac.lowbit.target import resolve_target
 from lutmac.models import Architecture, ModelConfig, find_architecture
 from lutmac.text.huggingface import TextFiles
@@ -130,7 +130,7 @@ def _assemble(
 ) -> _Loaded:
     """Builds the graph, which loads the weights, and compiles it."""
     weights = Weights(source, target=options.target, threads=options.threads, progress=progress)
-    graph = optimize(architecture.build(config, weights), exact=options.exact)
+    graph = optimize(expose_hidden_states(architecture.build(config, weights)), exact=options.exact)
     tokenizer = _InBackground(read_tokenizer)  # packing leaves Python idle
     weights.finish()
     limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, _context(options.context, config))

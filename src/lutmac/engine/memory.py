@@ -24,8 +24,8 @@ def cache_pages(page_bytes: int, max_context: int, budget: int | None) -> int:
     pages = budget // page_bytes
     if pages < full:
         raise InvalidRequestError(
-            f"kv_cache_memory is {budget} bytes, but one sequence of {max_context} positions takes {full * page_bytes}; "
-            "give more, or a smaller context"
+            f"kv_cache_memory is {budget} bytes, but one sequence of {max_context} positions takes "
+            f"{full * page_bytes}; give more, or a smaller context"
         )
     return pages
 

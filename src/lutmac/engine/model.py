@@ -87,7 +87,7 @@ class Model:
         def sink(position: int, logits: NDArray[np.float32]) -> None:
             found[position : position + len(logits)] = logits
 
-        sequence = self._engine.new_sequence(ids, len(ids))
+        sequence = self._engine.new_sequence(ids, len(ids), private=True)
         sequence.sink = sink
         self._engine.submit(sequence)
         try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 SHORT_PROMPT = 16  # tokens: the prompt whose time to first token is looked after
-# A newcomer waits for the step that is running, then for its own. With this many times its own idle time for each, and a
-# quarter of the second for the oldest prompt, it has its first token within 1.5 + 1.0 + 0.4 = 2.9 times that time.
+# A newcomer waits for the step that is running, then for its own. With so many times its own idle time for the first,
+# and a quarter of that more for the oldest prompt in the second, it has its first token within 1.5 + 1.0 + 0.4 = 2.9
+# times that time.
 STEP_OF_SHORT_PROMPTS = 1.5
 SMALL_STEP = 8  # tokens; a step below is what decoding alone takes
 FRESHNESS = 0.1  # share of the newest measurement in an average

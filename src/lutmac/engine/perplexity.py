@@ -65,7 +65,7 @@ def _score(engine: Engine, window: NDArray[np.int32], first: int) -> list[float]
             totals = np.log(np.exp(rows - highest[:, None]).sum(axis=1)) + highest
             losses.extend((totals - rows[np.arange(len(rows)), targets]).tolist())
 
-    sequence = engine.new_sequence(window[:-1], len(window) - 1)
+    sequence = engine.new_sequence(window[:-1], len(window) - 1, private=True)
     sequence.sink, sequence.sink_from = sink, first
     engine.submit(sequence)
     try:

@@ -64,7 +64,10 @@ class SamplingParams:
             raise InvalidRequestError(f"logit_bias is {self.logit_bias!r}, expected a mapping of token ids to numbers")
 
     def sampler(self, vocab_size: int, constraint: Constraint | None = None) -> Sampler:
-        """A sampler with a state of its own, held to the constraint if there is one. Raises InvalidRequestError for biased ids outside the vocabulary."""
+        """A sampler with a state of its own, held to the constraint if there is one.
+
+        Raises InvalidRequestError for biased ids outside the vocabulary.
+        """
         for token, bias in self.logit_bias.items():
             _integer_within("a token id in logit_bias", token, 0, vocab_size - 1)
             _within(f"logit_bias of token {token}", bias, -1000.0, 1000.0)

@@ -16,7 +16,7 @@ from lutmac.engine.weights import FORMS
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
 from lutmac.graph.ir import Vector, Weight
-from lutmac.graph.passes import optimize
+from lutmac.graph.passes import expose_hidden_states, optimize
 from lutmac.models.llama import LlamaConfig, build
 from lutmac.models.rope import RopeScaling
 
@@ -205,7 +205,7 @@ def make_synthetic(
         raise InvalidRequestError(f"{context} tokens exceed the {config.max_position_embeddings} of {spec.shape}")
     current_tuning()
     weights = _RandomWeights(spec, target, threads, progress)
-    graph = optimize(build(config, weights), exact=False)
+    graph = optimize(expose_hidden_states(build(config, weights)), exact=False)
     weights.finish()
     limits = Limits(max_batch_tokens, max_sequences, context)
     compiled: Compiled = compile_graph(

@@ -27,7 +27,7 @@ def optimize(graph: Graph, *, exact: bool) -> Graph:
 
     exact: products read their inputs as plain floats, so that nothing is prepared but what is permuted.
     """
-    graph = fuse_gated_activations(expose_hidden_states(graph))
+    graph = fuse_gated_activations(graph)
     graph = fuse_preparations(share_preparations(prepare_inputs(graph, exact=exact)))
     graph = fuse_residual_adds(graph)
     return drop_unread(group_products(graph))

@@ -87,7 +87,7 @@ class _Writer:
         read = ", ".join(self._value(value) for value in op.reads())
         detail = self._detail(op)
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(op).__name__).lower()
-        text = f"{name:<17} {written or 'the logits'} ← {read}"
+        text = f"{name:<17} {written or 'the caller'} ← {read}"
         return [text + (f"{' · ' if read else ''}{detail}" if detail else "")]
 
     def _product(self, product: Product) -> str:
