@@ -69,6 +69,15 @@ def test_stop_strings_cut_at_the_first_match_however_the_text_arrives(stops: lis
     assert passed == seen[: min(places)] if places else passed == text
 
 
+def test_thousands_of_stop_strings_cost_little_and_are_bounded(tiny_model: lutmac.Model) -> None:
+    whole = tiny_model.generate(PROMPT, max_tokens=40, temperature=0, ignore_eos=True).text
+    stops = [f"never {n}" for n in range(5000)] + [whole[20:23]]
+    completion = tiny_model.generate(PROMPT, max_tokens=40, temperature=0, ignore_eos=True, stop=stops)
+    assert completion.text == whole[: whole.index(whole[20:23])]
+    with pytest.raises(InvalidRequestError, match=r"100001 characters.*100000"):
+        tiny_model.generate(PROMPT, stop="x" * 100_001)
+
+
 @pytest.mark.parametrize("prompt", ["", [], [0.5], [[1]], [-1], [10**6], None])
 def test_a_wrong_prompt_is_an_error(tiny_model: lutmac.Model, prompt: object) -> None:
     with pytest.raises(InvalidRequestError):

@@ -125,5 +125,5 @@ def test_pages_for_positions() -> None:
 def test_the_budget_is_kept() -> None:
     assert cache_pages(1000, 128, 5999) == 5
     assert cache_pages(1 << 50, 128, None) == 2  # no memory for more than one sequence: the system has the last word
-    with pytest.raises(InvalidRequestError, match="1999 bytes.*128 positions.*2000"):
+    with pytest.raises(InvalidRequestError, match=r"1999 bytes.*128 positions.*2000"):
         cache_pages(1000, 128, 1999)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -65,9 +63,9 @@ def test_scores_are_never_taken_from_the_cache(model: lutmac.Model) -> None:
 
 
 @pytest.fixture
-def scarce(tiny: TinyLlama) -> Iterator[lutmac.Model]:
+def scarce(tiny: TinyLlama) -> lutmac.Model:
     """Memory for one sequence of full length and a bit."""
-    yield lutmac.load(tiny.path, threads=1, kv_cache_memory=budget(tiny, CONTEXT + PAGE_TOKENS))
+    return lutmac.load(tiny.path, threads=1, kv_cache_memory=budget(tiny, CONTEXT + PAGE_TOKENS))
 
 
 def test_preempted_replies_are_those_that_had_room(scarce: lutmac.Model, tiny: TinyLlama) -> None:
