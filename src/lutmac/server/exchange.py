@@ -16,10 +16,9 @@ from uuid import uuid4
 from starlette.responses import JSONResponse
 
 from lutmac.server.auth import ApiKeys, check_host
-from lutmac.server.errors import ApiError, as_api_error
+from lutmac.server.backend import Backend
+from lutmac.server.errors import RETRY_SECONDS, ApiError, as_api_error
 from lutmac.server.logs import RequestRecord, log_request, logger
-from lutmac.server.metrics import Metrics
-from lutmac.server.settings import Settings
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -41,13 +40,13 @@ class _ClientGoneError(Exception):
 class Exchange:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: Application, settings: Settings, metrics: Metrics, paths: frozenset[str]) -> None:
+    def __init__(self, app: Application, backend: Backend, paths: frozenset[str]) -> None:
         """paths: the endpoints, which metrics tell apart."""
         self._app = app
-        self._settings = settings
-        self._metrics = metrics
+        self._backend = backend
+        self._settings = backend.settings
         self._paths = paths
-        self._keys = ApiKeys(settings.api_keys)
+        self._keys = ApiKeys(backend.settings.api_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request. Nothing but cancellation leaves this."""
@@ -67,7 +66,7 @@ class Exchange:
         finally:
             record.seconds = record.age
             log_request(record)
-            self._metrics.count(record, record.path if record.path in self._paths else "other")
+            self._backend.metrics.count(record, record.path if record.path in self._paths else "other")
 
     async def _respond(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, answer: _Answer
@@ -92,6 +91,8 @@ class Exchange:
             check_host(headers, self._settings.hosts)
         if not _OPEN_PATHS.fullmatch(scope["path"]) and scope["method"] != "OPTIONS":
             self._keys.check(headers)
+        if self._backend.draining and not scope["path"].startswith("/health"):
+            raise ApiError(503, "the server is about to end", retry_after=RETRY_SECONDS)
         if scope["method"] == "POST" and scope["path"] in self._paths:
             kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if kind != b"application/json":  # also what keeps forms on web pages of other origins out
@@ -120,9 +121,9 @@ class Exchange:
 
     async def _refuse(self, error: Exception, scope: Scope, record: RequestRecord, answer: _Answer) -> None:
         """Says what went wrong; after the head of an answer is out it can only break off."""
-        if not isinstance(error, ApiError):
-            logger.error("failure", exc_info=error, extra={"fields": {"request_id": record.request_id}})
         said = as_api_error(error)
+        if said.status >= 500 and not isinstance(error, ApiError):
+            logger.error("failure", exc_info=error, extra={"fields": {"request_id": record.request_id}})
         record.error = said.code
         if answer.started:
             return

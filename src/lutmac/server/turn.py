@@ -45,6 +45,7 @@ class TurnEvent:
     """What is new in one of the replies. completion: in its last event."""
 
     index: int
+    prompt_tokens: int
     text: str
     calls: tuple[ToolCall, ...]
     logprobs: tuple[TokenLogprob, ...]
@@ -72,7 +73,7 @@ async def run_turn(backend: Backend, turn: Turn, record: RequestRecord) -> Async
     check_at_most(len(turn.tools), backend.settings.limits.tools, "tools", "tools")
     format = find_format(backend.model.chat_template.source)
     jobs = _jobs(turn, await encode_turn(backend, turn), format)
-    readers = [_Reader(index, turn, format, backend.model.tokenizer) for index in range(turn.n)]
+    readers = [_Reader(index, len(jobs[0].prompt), turn, format, backend.model.tokenizer) for index in range(turn.n)]
     async with aclosing(backend.stream(jobs, record)) as chunks:  # type: ignore[type-var]
         async for index, chunk in chunks:
             event = readers[index].read(chunk)
@@ -100,8 +101,9 @@ def numbered(options: Mapping[str, Any], place: int) -> dict[str, Any]:
 class _Reader:
     """Turns one reply's chunks into events."""
 
-    def __init__(self, index: int, turn: Turn, format: ToolFormat, tokenizer: Tokenizer) -> None:
+    def __init__(self, index: int, prompt_tokens: int, turn: Turn, format: ToolFormat, tokenizer: Tokenizer) -> None:
         self._index = index
+        self._prompt_tokens = prompt_tokens
         self._parallel = turn.parallel
         self._parser = None
         self._shown: dict[int, str] = {}
@@ -122,7 +124,7 @@ class _Reader:
         reason: Literal["stop", "length", "tool_calls"] | None = chunk.finish_reason
         if reason == "stop" and self._called:
             reason = "tool_calls"
-        return TurnEvent(self._index, text, calls, chunk.logprobs or (), completion, reason)
+        return TurnEvent(self._index, self._prompt_tokens, text, calls, chunk.logprobs or (), completion, reason)
 
     def _parse(self, chunk: Chunk) -> tuple[str, tuple[ToolCall, ...]]:
         assert self._parser is not None
