@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lutmac.cli import options
 from lutmac.cli.output import ProgressBar
 from lutmac.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from lutmac.server.settings import Settings
 
 NEEDED = ("fastapi", "uvicorn", "httptools", "prometheus_client", "llguidance")
 
@@ -101,8 +107,8 @@ def serve(
     set_up_logging(LogFormat(log.value))
     app, settings = _load(
         model, settings, threads=threads, context=context, precision=precision.value, kv_cache=kv_cache.value,
-        kv_cache_memory=None if kv_cache_memory is None else options.parse_bytes(kv_cache_memory, "--kv-cache-memory"),
-        max_waiting=max_queue,
+        #kv_cache_memory=None if kv_cache_memory is None else options.parse_bytes(kv_cache_memory, "--kv-cache-memory"),
+        #max_waiting=max_queue,
     )  # fmt: skip
     print(f"lutmac serves {settings.names[0]} at {url_of(listener)} (stop it with Ctrl-C)", file=sys.stderr, flush=True)
     if not settings.api_keys and not settings.is_local:
@@ -115,3 +121,14 @@ def check_installed() -> None:
     missing = [module for module in NEEDED if importlib.util.find_spec(module) is None]
     if missing:
         raise InvalidRequestError(f"serving needs {', '.join(missing)}: pip install 'lutmac[server]'")
+
+
+def _load(path_or_name: str, settings: Settings, **arguments: Any) -> tuple[FastAPI, Settings]:
+    """The application around the model, and the settings with its name."""
+    import lutmac  # noqa: PLC0415
+    from lutmac.server.app import create_app, default_names  # noqa: PLC0415
+
+    with ProgressBar(shown=True) as bar:
+        model = lutmac.load(path_or_name, progress=bar, **arguments)
+    settings = replace(settings, names=settings.names or default_names(model, path_or_name))
+    return create_app(model, settings), settings

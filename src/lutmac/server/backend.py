@@ -73,7 +73,7 @@ class Backend:
         """Runs the jobs at once; yields each chunk with its job's place. Closing the iterator stops them all."""
         parsed = [(job.prompt, parse_options(job.options)) for job in jobs]
         record.model = self.name
-        record.prompt_tokens = sum(len(job.prompt) for job in jobs)
+        record.prompt_tokens = sum({id(job.prompt): len(job.prompt) for job in jobs}.values())
         record.completion_tokens = record.cached_tokens = 0
         streams = [self._observed(self.model.worker.stream(prompt, params), record) for prompt, params in parsed]
         async with aclosing(streams[0] if len(streams) == 1 else _merged(streams)) as chunks:

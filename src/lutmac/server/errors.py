@@ -95,6 +95,8 @@ def of_status(status: int, path: str, method: str) -> ApiError:
         return ApiError(status, f"there is no {path} here; /openapi.json lists what there is")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         return ApiError(status, f"{path} does not take {method}")
+    if status == HTTPStatus.BAD_REQUEST:  # FastAPI could not read the body
+        return ApiError(status, "the body is not valid JSON in UTF-8", code="invalid_json")
     return ApiError(status, HTTPStatus(status).phrase)
 
 
