@@ -20,7 +20,6 @@ import pytest
 
 from tiny_llama import TinyLlama
 
-CHAT = "/v1/chat/completions"
 KEY = "sk-a-key-for-the-tests-0123456789"
 
 

@@ -52,7 +52,7 @@ def test_a_stream_says_what_the_whole_reply_says(client: openai.OpenAI) -> None:
 
 
 def test_the_sdk_accumulates_a_stream(client: openai.OpenAI) -> None:
-    with client.chat.completions.stream(model="smollm2", messages=HI, max_tokens=8, temperature=0) as stream:
+    with client.chat.completions.stream(model="smollm2", messages=HI, max_tokens=30, temperature=0) as stream:
         final = stream.until_done().get_final_completion()
     assert final.choices[0].message.content.startswith("Hello!")
 
@@ -81,10 +81,7 @@ def test_stop_strings(client: openai.OpenAI) -> None:
 
 
 def test_logit_bias(client: openai.OpenAI) -> None:
-    token = client.chat.completions.with_raw_response
-    assert token is not None
-    plain = ask(client, max_tokens=1, logprobs=True)
-    assert plain.choices[0].message.content == "Hello"
+    assert ask(client, max_tokens=1).choices[0].message.content == "Hello"
     hello = _token_id(client, "Hello")
     assert ask(client, max_tokens=1, logit_bias={str(hello): -100}).choices[0].message.content != "Hello"
 
@@ -211,13 +208,13 @@ def test_errors_are_the_sdks_own(client: openai.OpenAI) -> None:
 
 def test_responses(client: openai.OpenAI) -> None:
     reply = client.responses.create(
-        model="smollm2", instructions="Be brief.", input="Say hello.", temperature=0, max_output_tokens=30
+        model="smollm2", instructions="You are kind.", input="Hi!", temperature=0, max_output_tokens=60
     )
     assert reply.output_text
     assert reply.usage is not None
     assert reply.usage.output_tokens > 0
     with client.responses.stream(
-        model="smollm2", instructions="Be brief.", input="Say hello.", temperature=0, max_output_tokens=30
+        model="smollm2", instructions="You are kind.", input="Hi!", temperature=0, max_output_tokens=60
     ) as stream:
         kinds = [event.type for event in stream]
         final = stream.get_final_response()

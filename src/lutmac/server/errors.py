@@ -12,6 +12,7 @@ from typing import Any
 
 from lutmac.errors import (
     ContextOverflowError,
+    EngineClosedError,
     InvalidRequestError,
     LutmacError,
     QueueFullError,
@@ -82,6 +83,8 @@ def as_api_error(error: Exception) -> ApiError:
         return ApiError(400, str(error), code="context_length_exceeded", param="messages")
     if isinstance(error, QueueFullError):
         return ApiError(429, str(error), retry_after=RETRY_SECONDS)
+    if isinstance(error, EngineClosedError):
+        return ApiError(503, "the server is about to end", code="shutting_down", retry_after=RETRY_SECONDS)
     if isinstance(error, InvalidRequestError | UnsupportedModelError):
         return ApiError(400, str(error))
     if isinstance(error, LutmacError):
