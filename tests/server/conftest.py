@@ -96,10 +96,20 @@ Serve = Callable[..., Served]
 @pytest.fixture
 def serve(tiny: TinyLlama) -> Iterator[Serve]:
     """Starts servers of a tiny model; they end with the test."""
+    yield from _servers(tiny.path)
+
+
+@pytest.fixture
+def serve_real(smollm2_path: Path) -> Iterator[Serve]:
+    """Starts servers of the default model; they end with the test."""
+    yield from _servers(smollm2_path)
+
+
+def _servers(model: Path) -> Iterator[Serve]:
     servers: list[Served] = []
 
     def run(*arguments: object, environment: dict[str, str] | None = None) -> Served:
-        servers.append(start(tiny.path, *arguments, environment=environment))
+        servers.append(start(model, *arguments, environment=environment))
         return servers[-1]
 
     yield run

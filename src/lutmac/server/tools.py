@@ -112,6 +112,7 @@ class ToolCallParser:
         self._opening = format.opening.strip()
         self._closing = format.closing.strip()
         self._held = ""
+        self._blanks = ""  # before the opening: text, if no call follows
         self._inside = forced
         self._begun = False
 
@@ -127,14 +128,13 @@ class ToolCallParser:
                 self._inside = False
                 yield from self._read(body, closed=True)
             elif self._opening:
-                place = self._held.find(self._opening)
-                passed = place if place >= 0 else len(self._held) - self._overlap()
-                text, self._held = self._held[:passed], self._held[passed:]
-                yield from self._passed(text)
-                if place < 0:
+                before, opening, behind = self._held.partition(self._opening)
+                passed = len((before if opening else before.removesuffix(self._overlap())).rstrip())
+                yield from self._passed(before[:passed])
+                if not opening:
+                    self._held = before[passed:]
                     return
-                self._held = self._held[len(self._opening) :]
-                self._inside = True
+                self._blanks, self._held, self._inside = before[passed:], behind, True
             elif not self._begun and self._may_be_bare_call():
                 return
             else:
@@ -157,7 +157,7 @@ class ToolCallParser:
         if calls:
             yield from calls
         else:
-            opening = "" if self._forced else self._opening
+            opening = "" if self._forced else self._blanks + self._opening
             yield from self._passed(opening + body + (self._closing if closed else ""))
 
     def _passed(self, text: str) -> Iterator[str]:
@@ -166,12 +166,11 @@ class ToolCallParser:
             self._begun = True
             yield text
 
-    def _overlap(self) -> int:
-        """How many characters at the end may be the beginning of the opening; blanks before it are held as well."""
-        for length in range(min(len(self._opening) - 1, len(self._held)), 0, -1):
-            if self._held.endswith(self._opening[:length]):
-                return length
-        return len(self._held) - len(self._held.rstrip())
+    def _overlap(self) -> str:
+        """What at the end may be the beginning of the opening."""
+        longest = min(len(self._opening) - 1, len(self._held))
+        starts = (self._opening[:length] for length in range(longest, 0, -1))
+        return next((start for start in starts if self._held.endswith(start)), "")
 
     def _may_be_bare_call(self) -> bool:
         text = self._held.lstrip()
