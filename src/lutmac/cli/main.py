@@ -21,11 +21,8 @@ from lutmac.cli.eval import eval_app
 from lutmac.cli.info import info
 from lutmac.cli.pull import pull
 from lutmac.cli.run import RunCommand, run
-<<<<<<< HEAD
-from lutmac.cli.tune import tune
-=======
 from lutmac.cli.serve import serve
->>>>>>> 3588403 (Server: the SDKs' suites)
+from lutmac.cli.tune import tune
 from lutmac.errors import LutmacError
 
 EXIT_UNEXPECTED, EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
@@ -37,11 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(cls=RunCommand)(run)
-<<<<<<< HEAD
-for command in (chat, info, pull, bench, tune):
-=======
-for command in (chat, serve, info, pull, bench):
->>>>>>> 3588403 (Server: the SDKs' suites)
+for command in (chat, serve, info, pull, bench, tune):
     app.command()(command)
 app.add_typer(eval_app, name="eval")
 

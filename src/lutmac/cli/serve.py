@@ -95,7 +95,7 @@ def serve(
         hosts=tuple(allow_host or ()),
         origins=tuple(allow_origin or ()),
         names=tuple(name or ()),
-        limits=Limits(body_bytes=max_body, max_tokens=max_tokens),
+        limits=Limits(body_bytes=max_body, max_tokens=max_tokens, queue=max_queue),
         timeouts=Timeouts(drain=drain),
     )
     if not (settings.is_local or settings.api_keys or no_api_key):
@@ -103,12 +103,11 @@ def serve(
             f"whoever reaches {host} could use the model: name API keys with --api-key-file FILE or $LUTMAC_API_KEY, "
             "or say --no-api-key"
         )
+    memory = None if kv_cache_memory is None else options.parse_bytes(kv_cache_memory, "--kv-cache-memory")
     listener = listen(settings)  # before the model is loaded: a mistake shows at once
     set_up_logging(LogFormat(log.value))
     app, settings = _load(
         model, settings, threads=threads, context=context, precision=precision.value, kv_cache=kv_cache.value,
-        #kv_cache_memory=None if kv_cache_memory is None else options.parse_bytes(kv_cache_memory, "--kv-cache-memory"),
-        #max_waiting=max_queue,
     )  # fmt: skip
     print(f"lutmac serves {settings.names[0]} at {url_of(listener)} (stop it with Ctrl-C)", file=sys.stderr, flush=True)
     if not settings.api_keys and not settings.is_local:

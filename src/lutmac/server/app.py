@@ -29,6 +29,7 @@ def create_app(model: Model, settings: Settings) -> FastAPI:
         title="lutmac", version=lutmac.__version__, docs_url=None, redoc_url=None, redirect_slashes=False,
         exception_handlers={HTTPException: _refuse_status, RequestValidationError: _refuse_request},
     )  # fmt: skip
+    model.worker.max_waiting = settings.limits.queue
     metrics = Metrics(model.worker.stats)
     app.state.backend = Backend(model, settings, metrics)
     for module in _MODULES:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from time import perf_counter, time
 from typing import Any, ParamSpec, TypeVar
@@ -69,34 +69,36 @@ class Backend:
             encode_chat, self.model.tokenizer, self.model.chat_template, messages, tools=tools, **extra
         )
 
-    async def stream(self, jobs: Sequence[Job], record: RequestRecord) -> AsyncIterator[tuple[int, Chunk]]:
+    async def stream(self, jobs: Sequence[Job], record: RequestRecord) -> AsyncGenerator[tuple[int, Chunk], None]:
         """Runs the jobs at once; yields each chunk with its job's place. Closing the iterator stops them all."""
         parsed = [(job.prompt, parse_options(job.options)) for job in jobs]
         record.model = self.name
         record.prompt_tokens = sum({id(job.prompt): len(job.prompt) for job in jobs}.values())
         record.completion_tokens = record.cached_tokens = 0
-        streams = [self._observed(self.model.worker.stream(prompt, params), record) for prompt, params in parsed]
-        async with aclosing(streams[0] if len(streams) == 1 else _merged(streams)) as chunks:
-            async for item in chunks:
-                yield item if isinstance(item, tuple) else (0, item)
+        async with AsyncExitStack() as stack:
+            streams = [
+                await stack.enter_async_context(aclosing(self.model.worker.stream(prompt, params)))
+                for prompt, params in parsed
+            ]
+            last: list[float | None] = [None] * len(streams)
+            items = await stack.enter_async_context(aclosing(_merged(streams)))
+            async for place, chunk in items:
+                last[place] = self._observe(chunk, last[place], record)
+                yield place, chunk
 
-    async def _observed(self, chunks: AsyncIterator[Chunk], record: RequestRecord) -> AsyncIterator[Chunk]:
-        """The chunks, with their times and counts written down."""
-        last: float | None = None
-        async with aclosing(chunks) as chunks:  # type: ignore[type-var]
-            async for chunk in chunks:
-                now = perf_counter()
-                if last is not None:
-                    self.metrics.between_tokens.observe(now - last)
-                elif record.first_token_seconds is None:
-                    record.first_token_seconds = record.age
-                    self.metrics.first_token.observe(record.first_token_seconds)
-                last = now
-                if chunk.completion is not None:
-                    record.completion_tokens = (record.completion_tokens or 0) + len(chunk.completion.token_ids)
-                    record.cached_tokens = (record.cached_tokens or 0) + chunk.completion.cached_tokens
-                    record.finish_reason = chunk.completion.finish_reason
-                yield chunk
+    def _observe(self, chunk: Chunk, last: float | None, record: RequestRecord) -> float:
+        """Writes down when a chunk came, and what the last one says; last: when the one before came."""
+        now = perf_counter()
+        if last is not None:
+            self.metrics.between_tokens.observe(now - last)
+        elif record.first_token_seconds is None:
+            record.first_token_seconds = record.age
+            self.metrics.first_token.observe(record.first_token_seconds)
+        if chunk.completion is not None:
+            record.completion_tokens = (record.completion_tokens or 0) + len(chunk.completion.token_ids)
+            record.cached_tokens = (record.cached_tokens or 0) + chunk.completion.cached_tokens
+            record.finish_reason = chunk.completion.finish_reason
+        return now
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -104,15 +106,18 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     return await asyncio.to_thread(function, *args, **kwargs)
 
 
-async def _merged(streams: Sequence[AsyncIterator[T]]) -> AsyncIterator[tuple[int, T]]:
+async def _merged(streams: Sequence[AsyncIterator[T]]) -> AsyncGenerator[tuple[int, T], None]:
     """What several streams yield, as it comes, each with its stream's place. The first failure ends them all."""
+    if len(streams) == 1:
+        async for item in streams[0]:
+            yield 0, item
+        return
     queue: asyncio.Queue[tuple[int, T] | None] = asyncio.Queue()
 
     async def forward(place: int, stream: AsyncIterator[T]) -> None:
         try:
-            async with aclosing(stream) as items:  # type: ignore[type-var]
-                async for item in items:
-                    queue.put_nowait((place, item))
+            async for item in stream:
+                queue.put_nowait((place, item))
         finally:
             queue.put_nowait(None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import time
@@ -43,7 +43,7 @@ async def chat_completions(asked: schema.ChatRequest, request: Request) -> Respo
         usage = bool(asked.stream_options and asked.stream_options.include_usage)
         stream = _stream(reply, events, with_usage=usage)
         return EventStream(stream, record, failure=failure_event, silence=backend.settings.timeouts.comment)
-    async with aclosing(events):  # type: ignore[type-var]
+    async with aclosing(events):
         async for event in events:
             reply.add(event)
     return Response(reply.whole().model_dump_json(), media_type="application/json")
@@ -207,9 +207,9 @@ class _Reply:
 
 
 async def _stream(
-    reply: _Reply, events: AsyncIterator[TurnEvent], *, with_usage: bool
+    reply: _Reply, events: AsyncGenerator[TurnEvent, None], *, with_usage: bool
 ) -> AsyncGenerator[bytes, None]:
-    async with aclosing(events):  # type: ignore[type-var]
+    async with aclosing(events):
         async for event in events:
             choice = reply.choices[event.index]
             if choice.last is None:

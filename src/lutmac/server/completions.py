@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import time
@@ -41,7 +41,7 @@ async def completions(asked: schema.CompletionRequest, request: Request) -> Resp
         usage = bool(asked.stream_options and asked.stream_options.include_usage)
         stream = _stream(reply, events, with_usage=usage)
         return EventStream(stream, record, failure=failure_event, silence=backend.settings.timeouts.comment)
-    async with aclosing(events):  # type: ignore[type-var]
+    async with aclosing(events):
         async for index, chunk in events:
             reply.add(index, chunk)
     return Response(reply.whole().model_dump_json(), media_type="application/json")
@@ -184,9 +184,9 @@ def _logprobs(
 
 
 async def _stream(
-    reply: _Reply, events: AsyncIterator[tuple[int, results.Chunk]], *, with_usage: bool
+    reply: _Reply, events: AsyncGenerator[tuple[int, results.Chunk], None], *, with_usage: bool
 ) -> AsyncGenerator[bytes, None]:
-    async with aclosing(events):  # type: ignore[type-var]
+    async with aclosing(events):
         async for index, chunk in events:
             choice = reply.add(index, chunk)
             if choice.text or choice.finish_reason is not None or (choice.logprobs and choice.logprobs.tokens):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,7 +45,7 @@ async def messages(asked: schema.MessagesRequest, request: Request) -> Response:
     if asked.stream:
         stream = _stream(reply, events)
         return EventStream(stream, record, failure=_failure, silence=backend.settings.timeouts.comment)
-    async with aclosing(events):  # type: ignore[type-var]
+    async with aclosing(events):
         async for event in events:
             reply.add(event)
     return Response(reply.whole().model_dump_json(), media_type="application/json")
@@ -146,9 +146,9 @@ def _usage(completion: Completion) -> schema.MessagesUsage:
     )
 
 
-async def _stream(reply: _Reply, events: AsyncIterator[TurnEvent]) -> AsyncGenerator[bytes, None]:
+async def _stream(reply: _Reply, events: AsyncGenerator[TurnEvent, None]) -> AsyncGenerator[bytes, None]:
     place, open_text = -1, False
-    async with aclosing(events):  # type: ignore[type-var]
+    async with aclosing(events):
         async for event in events:
             if reply.last is None:
                 yield _event("message_start", message=reply.beginning(event.prompt_tokens).model_dump())

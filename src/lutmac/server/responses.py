@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from time import time
 from typing import Any
@@ -41,15 +41,15 @@ async def responses(asked: schema.ResponseRequest, request: Request) -> HttpResp
     if asked.stream:
         stream = _stream(writer, events)
         return EventStream(stream, record, failure=writer.failure, silence=backend.settings.timeouts.comment)
-    async with aclosing(events):  # type: ignore[type-var]
+    async with aclosing(events):
         async for event in events:
             writer.add(event)
     return HttpResponse(writer.response.model_dump_json(), media_type="application/json")
 
 
-async def _stream(writer: ResponseWriter, events: AsyncIterator[TurnEvent]) -> AsyncGenerator[bytes, None]:
+async def _stream(writer: ResponseWriter, events: AsyncGenerator[TurnEvent, None]) -> AsyncGenerator[bytes, None]:
     begun = False
-    async with aclosing(events):  # type: ignore[type-var]
+    async with aclosing(events):
         async for event in events:
             if not begun:
                 begun = True

@@ -15,7 +15,8 @@ class Limits:
     body_bytes: of a request's body; more is 413. max_tokens: longest reply, a wish for more is cut down to it; None is
     the context. n: replies to one prompt. prompts: of one request for completions. inputs: texts of one request for
     embeddings, together at most embedding_tokens. stops: stop strings, each of at most stop_characters. biases: tokens
-    in logit_bias. tools: functions that one request offers.
+    in logit_bias. tools: functions that one request offers. queue: replies that may wait beyond those that run; a
+    request for more is 429.
     """
 
     body_bytes: int = 4 * MEBIBYTE
@@ -28,6 +29,7 @@ class Limits:
     stop_characters: int = 1024
     biases: int = 1024
     tools: int = 128
+    queue: int = 64
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -67,14 +67,14 @@ async def encode_turn(backend: Backend, turn: Turn) -> list[int]:
     return prompt
 
 
-async def run_turn(backend: Backend, turn: Turn, record: RequestRecord) -> AsyncIterator[TurnEvent]:
+async def run_turn(backend: Backend, turn: Turn, record: RequestRecord) -> AsyncGenerator[TurnEvent, None]:
     """The replies as they come. Closing the iterator stops them."""
     check_at_most(turn.n, backend.settings.limits.n, "n", "replies")
     check_at_most(len(turn.tools), backend.settings.limits.tools, "tools", "tools")
     format = find_format(backend.model.chat_template.source)
     jobs = _jobs(turn, await encode_turn(backend, turn), format)
     readers = [_Reader(index, len(jobs[0].prompt), turn, format, backend.model.tokenizer) for index in range(turn.n)]
-    async with aclosing(backend.stream(jobs, record)) as chunks:  # type: ignore[type-var]
+    async with aclosing(backend.stream(jobs, record)) as chunks:
         async for index, chunk in chunks:
             event = readers[index].read(chunk)
             if event.finish_reason == "tool_calls":
