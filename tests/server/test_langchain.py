@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from serving import Served
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
@@ -24,7 +25,7 @@ def get_weather(city: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def model(served: Any) -> ChatOpenAI:
+def model(served: Served) -> ChatOpenAI:
     return ChatOpenAI(
         model="smollm2", base_url=f"{served.url}/v1", api_key=SecretStr("none"), temperature=0, max_completion_tokens=60
     )
@@ -53,7 +54,7 @@ def test_tools(model: ChatOpenAI) -> None:
     assert model.invoke([asked, reply, result]).text
 
 
-def test_embeddings(served: Any) -> None:
+def test_embeddings(served: Served) -> None:
     embeddings = OpenAIEmbeddings(
         model="smollm2", base_url=f"{served.url}/v1", api_key=SecretStr("none"), check_embedding_ctx_length=False
     )

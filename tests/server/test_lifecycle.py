@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from serving import Served
 
 ENDLESS = {"prompt": "a", "max_tokens": 100_000, "ignore_eos": True, "temperature": 0}
 
 
-def connect(server: Any) -> socket.socket:
+def connect(server: Served) -> socket.socket:
     place = urlsplit(server.url)
     return socket.create_connection((place.hostname, place.port), timeout=30)
 
@@ -29,7 +30,7 @@ def post(body: dict[str, Any], extra: str = "") -> bytes:
     return f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 
-def figure(server: Any, name: str) -> float:
+def figure(server: Served, name: str) -> float:
     with server.client() as http:
         lines = http.get("/metrics").text.splitlines()
     return float(next(line for line in lines if line.startswith(f"{name} ")).split()[-1])
@@ -43,7 +44,7 @@ def wait_until(condition: Any, seconds: float = 20) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_work_ends_when_the_client_is_gone(served: Any, stream: bool) -> None:
+def test_work_ends_when_the_client_is_gone(served: Served, stream: bool) -> None:
     with closing(connect(served)) as connection:
         connection.sendall(post({**ENDLESS, "n": 2, "stream": stream}))
         wait_until(lambda: figure(served, "lutmac_requests_running") == 2)
@@ -93,7 +94,7 @@ def test_streams_that_do_not_finish_in_time_are_told(serve_real: Any) -> None:
     assert server.process.wait(20) == 0
 
 
-def test_slow_senders_do_not_hold_the_server_up(served: Any) -> None:
+def test_slow_senders_do_not_hold_the_server_up(served: Served) -> None:
     with closing(connect(served)) as slow_head, closing(connect(served)) as slow_body:
         slow_head.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: loc")
         slow_body.sendall(post(ENDLESS)[:-5])
@@ -101,7 +102,7 @@ def test_slow_senders_do_not_hold_the_server_up(served: Any) -> None:
             assert http.post("/v1/completions", json={"prompt": "a", "max_tokens": 2}).status_code == 200
 
 
-def test_garbage_and_endless_heads_are_cut_off(served: Any) -> None:
+def test_garbage_and_endless_heads_are_cut_off(served: Served) -> None:
     with closing(connect(served)) as connection:
         connection.sendall(b"\x16\x03\x01\x00\xf1 this is no HTTP\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 400")
@@ -111,7 +112,7 @@ def test_garbage_and_endless_heads_are_cut_off(served: Any) -> None:
             connection.sendall(b"X-Filler: " + b"x" * 1000 + b"\r\n")
 
 
-def test_pipelined_requests_are_answered_in_turn(served: Any) -> None:
+def test_pipelined_requests_are_answered_in_turn(served: Served) -> None:
     with closing(connect(served)) as connection:
         connection.sendall(post({"prompt": "a", "max_tokens": 1}) + post({"prompt": "b", "max_tokens": 1}))
         text = b""

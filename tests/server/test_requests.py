@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from serving import Served
 CHAT = "/v1/chat/completions"
 HI = [{"role": "user", "content": "Hi!"}]
 
@@ -190,7 +191,7 @@ def test_embeddings_that_cannot_be(http: httpx.Client) -> None:
         assert reply.status_code == 400, reply.text
 
 
-def test_no_prompt_is_ever_logged(http: httpx.Client, served: Any) -> None:
+def test_no_prompt_is_ever_logged(http: httpx.Client, served: Served) -> None:
     http.post(CHAT, json={"messages": [{"role": "user", "content": "a very secret word"}], "max_tokens": 1})
     http.post(CHAT, json={"messages": [{"role": "user", "content": "a very secret word"}], "seed": "x"})
     line = json.loads(next(line for line in reversed(served.lines) if "chat/completions" in line))
