@@ -33,9 +33,7 @@ class Served:
 
 def start(*arguments: object, environment: dict[str, str] | None = None) -> Served:
     command = [sys.executable, "-m", "lutmac.cli.main", "serve", *map(str, arguments), "--port", "0", "--log", "json"]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}
-    )
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})})
     served = Served(process)
     found: Queue[str] = Queue()
 

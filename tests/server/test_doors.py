@@ -27,7 +27,10 @@ def test_keys_open_the_door(serve: Any, tmp_path: Path) -> None:
         ):
             assert http.post("/v1/completions", json=BODY, headers=headers).status_code == 200
         for headers in ({}, {"authorization": "Bearer x"}, {"authorization": FIRST}, {"x-api-key": FIRST[:-1]}):
-            for reply in (http.post("/v1/completions", json=BODY, headers=headers), http.get("/metrics", headers=headers)):
+            for reply in (
+                http.post("/v1/completions", json=BODY, headers=headers),
+                http.get("/metrics", headers=headers),
+            ):
                 assert reply.status_code == 401
                 assert reply.json()["error"]["code"] == "invalid_api_key"
         assert http.get("/health").status_code == 200
@@ -58,7 +61,9 @@ def test_other_origins_are_kept_out_unless_named(serve: Any) -> None:
         assert "access-control-allow-origin" not in other.headers
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "short\n", "with a space in the middle\n", "schlüssel-0123456789abc\n"])
+@pytest.mark.parametrize(
+    "text", ["", "# nothing\n", "short\n", "with a space in the middle\n", "schlüssel-0123456789abc\n"]
+)
 def test_bad_key_files_are_told(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LUTMAC_API_KEY", raising=False)
     (tmp_path / "keys").write_text(text)

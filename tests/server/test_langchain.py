@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import pytest
-from serving import Served
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel, SecretStr
-
-from typing import Any, Literal
+from serving import Served
 
 
 class Answer(BaseModel):

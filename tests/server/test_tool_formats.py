@@ -51,7 +51,7 @@ def test_calls_and_text_come_apart_wherever_the_stream_is_cut(
     assert read(format, pieces) == (text, calls)
 
 
-@given(st.text(alphabet="<tol_ca>{}[]\"n: \n", max_size=60), st.sampled_from([HERMES, LLAMA, MISTRAL, GENERIC]))
+@given(st.text(alphabet='<tol_ca>{}[]"n: \n', max_size=60), st.sampled_from([HERMES, LLAMA, MISTRAL, GENERIC]))
 def test_what_is_no_call_is_text(reply: str, format: ToolFormat) -> None:
     text, calls = read(format, list(reply))
     assert calls == []

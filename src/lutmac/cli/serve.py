@@ -108,6 +108,7 @@ def serve(
     set_up_logging(LogFormat(log.value))
     app, settings = _load(
         model, settings, threads=threads, context=context, precision=precision.value, kv_cache=kv_cache.value,
+        kv_cache_memory=memory,
     )  # fmt: skip
     print(f"lutmac serves {settings.names[0]} at {url_of(listener)} (stop it with Ctrl-C)", file=sys.stderr, flush=True)
     if not settings.api_keys and not settings.is_local:

@@ -19,7 +19,6 @@ from lutmac.server.backend import Backend
 from lutmac.server.documents import backend_of, record_of, streaming_responses
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import bounded, engine_options
-from lutmac.server.logs import RequestRecord
 from lutmac.server.logprobs import token_logprobs
 from lutmac.server.schemas import chat as schema
 from lutmac.server.schemas.common import FunctionDefinition, PromptTokensDetails, TokenLogprob, Usage
@@ -189,9 +188,7 @@ class _Reply:
 
     def _event(self, choices: list[schema.ChunkChoice], usage: Usage | None = None) -> bytes:
         return data_event(
-            schema.ChatChunk(
-                id=self._id, created=self._created, model=self._backend.name, choices=choices, usage=usage
-            )
+            schema.ChatChunk(id=self._id, created=self._created, model=self._backend.name, choices=choices, usage=usage)
         )
 
     def _choice(self, index: int, choice: _Choice) -> schema.ChatChoice:

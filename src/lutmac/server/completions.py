@@ -97,9 +97,7 @@ class _Choice:
 class _Reply:
     """The continuations of one request, as far as they have come."""
 
-    def __init__(
-        self, backend: Backend, asked: schema.CompletionRequest, prompts: list[list[int]], n: int
-    ) -> None:
+    def __init__(self, backend: Backend, asked: schema.CompletionRequest, prompts: list[list[int]], n: int) -> None:
         self._backend = backend
         self._asked = asked
         self._prompts = prompts
@@ -144,9 +142,7 @@ class _Reply:
             with_logprobs = self._asked.logprobs is not None
             logprobs = _logprobs(self._backend.model.tokenizer, choice.logprobs, 0) if with_logprobs else None
             text, reason = "".join(choice.texts), choice.completion.finish_reason
-            choices.append(
-                schema.CompletionChoice(index=index, text=text, logprobs=logprobs, finish_reason=reason)
-            )
+            choices.append(schema.CompletionChoice(index=index, text=text, logprobs=logprobs, finish_reason=reason))
         return self.message(choices, self.usage())
 
     def message(self, choices: list[schema.CompletionChoice], usage: Usage | None = None) -> schema.CompletionReply:
@@ -169,9 +165,7 @@ class _Reply:
         )
 
 
-def _logprobs(
-    tokenizer: Tokenizer, logprobs: Sequence[results.TokenLogprob], offset: int
-) -> schema.CompletionLogprobs:
+def _logprobs(tokenizer: Tokenizer, logprobs: Sequence[results.TokenLogprob], offset: int) -> schema.CompletionLogprobs:
     found = schema.CompletionLogprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
     for item in logprobs:
         text = token_text(tokenizer, item.token_id)

@@ -77,19 +77,23 @@ class ApiError(Exception):
 
 def as_api_error(error: Exception) -> ApiError:
     """What to answer where this was raised. What nobody foresaw stays inside: the log has it."""
-    if isinstance(error, ApiError):
-        return error
-    if isinstance(error, ContextOverflowError):
-        return ApiError(400, str(error), code="context_length_exceeded", param="messages")
-    if isinstance(error, QueueFullError):
-        return ApiError(429, str(error), retry_after=RETRY_SECONDS)
-    if isinstance(error, EngineClosedError):
-        return ApiError(503, "the server is about to end", code="shutting_down", retry_after=RETRY_SECONDS)
-    if isinstance(error, InvalidRequestError | UnsupportedModelError):
-        return ApiError(400, str(error))
-    if isinstance(error, LutmacError):
-        return ApiError(500, str(error))
-    return ApiError(500, "an unexpected error happened while this was answered; the server's log says what")
+    message = str(error)
+    match error:
+        case ApiError():
+            return error
+        case ContextOverflowError():
+            found = ApiError(400, message, code="context_length_exceeded", param="messages")
+        case QueueFullError():
+            found = ApiError(429, message, retry_after=RETRY_SECONDS)
+        case EngineClosedError():
+            found = ApiError(503, "the server is about to end", code="shutting_down", retry_after=RETRY_SECONDS)
+        case InvalidRequestError() | UnsupportedModelError():
+            found = ApiError(400, message)
+        case LutmacError():
+            found = ApiError(500, message)
+        case _:
+            found = ApiError(500, "an unexpected error happened while this was answered; the server's log says what")
+    return found
 
 
 def of_status(status: int, path: str, method: str) -> ApiError:

@@ -68,9 +68,7 @@ class Exchange:
             log_request(record)
             self._backend.metrics.count(record, record.path if record.path in self._paths else "other")
 
-    async def _respond(
-        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, answer: _Answer
-    ) -> None:
+    async def _respond(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, answer: _Answer) -> None:
         self._admit(scope, headers)
         body = await self._read(scope, headers, receive)
         work = asyncio.ensure_future(self._app(scope, _Replay(body), answer))
@@ -81,10 +79,10 @@ class Exchange:
                 raise _ClientGoneError
             work.result()
         finally:
-            for task in (work, watch):
-                task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await work  # until the sequences are stopped
+            watch.cancel()
+            if not work.done():
+                work.cancel()
+                await asyncio.wait({work})  # until the sequences are stopped
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         if not self._settings.api_keys:

@@ -60,5 +60,7 @@ def _text(content: str | Sequence[Block], where: str) -> str:
         return content
     for block in content:
         if block.type != "text" or block.text is None:
-            raise ApiError(400, f"content of type {block.type!r} is not supported by this model: send text", param=where)
+            raise ApiError(
+                400, f"content of type {block.type!r} is not supported by this model: send text", param=where
+            )
     return "\n".join(block.text or "" for block in content)

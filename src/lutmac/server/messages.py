@@ -28,17 +28,13 @@ from lutmac.server.turn import Turn, TurnEvent, encode_turn, run_turn
 router = APIRouter(tags=["Anthropic"])
 
 
-@router.post(
-    "/v1/messages", response_model=schema.Message, responses=streaming_responses(schema.AnthropicError)
-)
+@router.post("/v1/messages", response_model=schema.Message, responses=streaming_responses(schema.AnthropicError))
 async def messages(asked: schema.MessagesRequest, request: Request) -> Response:
     """The next message of a conversation."""
     backend, record = backend_of(request), record_of(request)
     backend.check_model(asked.model)
     stops = check_stops(asked.stop_sequences, backend.settings.limits, "stop_sequences")
-    sampling = SamplingOptions(
-        temperature=asked.temperature, top_p=asked.top_p, top_k=asked.top_k, stop=stops or None
-    )
+    sampling = SamplingOptions(temperature=asked.temperature, top_p=asked.top_p, top_k=asked.top_k, stop=stops or None)
     options = engine_options(sampling, backend.settings.limits, max_tokens=asked.max_tokens)
     reply = _Reply(backend, stops)
     events = run_turn(backend, _turn(asked, options), record)

@@ -28,9 +28,7 @@ class Metrics:
     def __init__(self, stats: Callable[[], EngineStats]) -> None:
         """stats: called whenever somebody reads the metrics."""
         self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "lutmac_requests", "Requests answered.", ["path", "status"], registry=self._registry
-        )
+        self._requests = Counter("lutmac_requests", "Requests answered.", ["path", "status"], registry=self._registry)
         self._seconds = Histogram(
             "lutmac_request_seconds", "From a request to the end of its answer.", ["path"],
             buckets=_DURATION, registry=self._registry,

@@ -12,7 +12,7 @@ from lutmac.server.tools import Tool, ToolFormat
 
 TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text", "refusal"})
 
-# For models whose template knows nothing of tools; the wording is the one that Hermes models were trained with in spirit.
+# For models whose template knows nothing of tools: the tags are those of Hermes models.
 _INSTRUCTIONS: Final = """\
 You can call functions. These are the ones there are, each with a JSON schema of its arguments:
 <tools>
@@ -24,7 +24,9 @@ To call one, answer with its name and arguments as a JSON object between tags, a
 </tool_call>"""
 
 
-def template_messages(messages: Sequence[ChatMessage], format: ToolFormat, *, knows_tools: bool) -> list[dict[str, Any]]:
+def template_messages(
+    messages: Sequence[ChatMessage], format: ToolFormat, *, knows_tools: bool
+) -> list[dict[str, Any]]:
     """Messages for a chat template.
 
     knows_tools: whether the template writes calls and results itself; otherwise they become text. Raises ApiError
@@ -50,7 +52,9 @@ def join_text(parts: Sequence[ContentPart], where: str) -> str:
         text = part.refusal if part.type == "refusal" else part.text
         if part.type not in TEXT_PARTS:
             raise ApiError(
-                400, f"content of type {part.type!r} is not supported by this model: send text", param=f"{where}[{place}].type"
+                400,
+                f"content of type {part.type!r} is not supported by this model: send text",
+                param=f"{where}[{place}].type",
             )
         if text is None:
             raise ApiError(400, f"a part of type {part.type!r} needs its text", param=f"{where}[{place}]")

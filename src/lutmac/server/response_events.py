@@ -87,11 +87,11 @@ class ResponseWriter:
         self.response.output.append(item)
         said = [self._event("response.output_item.added", item=item)]
         item.arguments, item.status = call.arguments, "completed"
+        said.append(self._event("response.function_call_arguments.delta", item_id=item.id, delta=call.arguments))
         said.append(
-            self._event("response.function_call_arguments.delta", item_id=item.id, delta=call.arguments)
-        )
-        said.append(
-            self._event("response.function_call_arguments.done", item_id=item.id, name=call.name, arguments=call.arguments)
+            self._event(
+                "response.function_call_arguments.done", item_id=item.id, name=call.name, arguments=call.arguments
+            )
         )
         said.append(self._event("response.output_item.done", item=item))
         return said
@@ -116,18 +116,18 @@ class ResponseWriter:
     def _response_event(self, name: str) -> bytes:
         return self._written(name, response=self.response)
 
-    def _part_event(self, name: str, **fields: Any) -> bytes:
+    def _part_event(self, event: str, /, **fields: Any) -> bytes:
         assert self._message is not None
-        return self._event(name, item_id=self._message.id, content_index=0, **fields)
+        return self._event(event, item_id=self._message.id, content_index=0, **fields)
 
-    def _event(self, name: str, **fields: Any) -> bytes:
-        return self._written(name, output_index=len(self.response.output) - 1, **fields)
+    def _event(self, event: str, /, **fields: Any) -> bytes:
+        return self._written(event, output_index=len(self.response.output) - 1, **fields)
 
-    def _written(self, name: str, **fields: Any) -> bytes:
+    def _written(self, event: str, /, **fields: Any) -> bytes:
         fields = {key: value.model_dump() if isinstance(value, BaseModel) else value for key, value in fields.items()}
-        event = named_event(name, json.dumps({"type": name, "sequence_number": self._number, **fields}))
+        said = named_event(event, json.dumps({"type": event, "sequence_number": self._number, **fields}))
         self._number += 1
-        return event
+        return said
 
 
 def _dumped(logprobs: list[TokenLogprob]) -> list[dict[str, Any]]:

@@ -156,5 +156,3 @@ def _empty(asked: schema.ResponseRequest, backend: Backend) -> schema.Response:
         top_p=asked.top_p,
         user=asked.user,
     )
-
-

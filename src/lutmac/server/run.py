@@ -61,9 +61,7 @@ def listen(settings: Settings) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel drops clients that stay away or never read; inherited
-            listener.setsockopt(
-                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * settings.timeouts.send)
-            )
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * settings.timeouts.send))
         listener.bind(address)
         listener.listen(BACKLOG)
         listener.setblocking(False)

@@ -38,9 +38,7 @@ async def detokenize(asked: schema.DetokenizeRequest, request: Request) -> schem
     backend.check_model(asked.model)
     vocabulary = backend.model.tokenizer.vocab_size
     if asked.tokens and max(asked.tokens) >= vocabulary:
-        raise ApiError(
-            400, f"token id {max(asked.tokens)} is not in the vocabulary of {vocabulary}", param="tokens"
-        )
+        raise ApiError(400, f"token id {max(asked.tokens)} is not in the vocabulary of {vocabulary}", param="tokens")
     return schema.DetokenizeReply(
         prompt=await in_thread(backend.model.tokenizer.decode, asked.tokens, skip_special=False)
     )

@@ -187,7 +187,9 @@ class ToolCallParser:
                 value, end = _DECODER.raw_decode(text, named.end() if named else 0)
             except (ValueError, RecursionError):
                 return []
-            values = [{"name": named[1], "arguments": value}] if named else value if isinstance(value, list) else [value]
+            values = (
+                [{"name": named[1], "arguments": value}] if named else value if isinstance(value, list) else [value]
+            )
             found = [self._call(value) for value in values]
             if not all(found):
                 return []

@@ -118,13 +118,11 @@ class _Reader:
                     self._shown[id] = marker
 
     def read(self, chunk: Chunk) -> TurnEvent:
-        text, calls, completion = chunk.text, (), chunk.completion
-        if self._parser is not None:
-            text, calls = self._parse(chunk)
+        text, calls = self._parse(chunk) if self._parser is not None else (chunk.text, ())
         reason: Literal["stop", "length", "tool_calls"] | None = chunk.finish_reason
         if reason == "stop" and self._called:
             reason = "tool_calls"
-        return TurnEvent(self._index, self._prompt_tokens, text, calls, chunk.logprobs or (), completion, reason)
+        return TurnEvent(self._index, self._prompt_tokens, text, calls, chunk.logprobs or (), chunk.completion, reason)
 
     def _parse(self, chunk: Chunk) -> tuple[str, tuple[ToolCall, ...]]:
         assert self._parser is not None

@@ -133,5 +133,3 @@ class AnthropicError(Reply):
     type: Literal["error"] = "error"
     error: AnthropicErrorDetail
     request_id: str | None
-
-

@@ -110,8 +110,8 @@ class OutputText(Reply):
 
     type: Literal["output_text"] = "output_text"
     text: str
-    annotations: list[Any] = []
-    logprobs: list[TokenLogprob] = []
+    annotations: list[Any] = Field(default_factory=list)
+    logprobs: list[TokenLogprob] = Field(default_factory=list)
 
 
 class OutputMessage(Reply):
@@ -187,7 +187,7 @@ class Response(Reply):
     output: list[OutputMessage | OutputCall]
     parallel_tool_calls: bool
     previous_response_id: None = None
-    reasoning: JsonObject = {}
+    reasoning: JsonObject = Field(default_factory=dict)
     store: bool = False
     temperature: float | None
     text: JsonObject
