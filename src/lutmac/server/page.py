@@ -38,7 +38,7 @@ async def static(name: str) -> FileResponse:
 
 
 def _file(name: str, path: str) -> FileResponse:
-    known = {file.name: file for file in DIRECTORY.iterdir() if file.is_file()}
+    known = {file.name: file for file in DIRECTORY.glob("*") if file.is_file()}
     if name not in known:
         raise of_status(404, path, "GET")
     return FileResponse(known[name], headers=_HEADERS)

@@ -145,11 +145,9 @@ class ToolCallParser:
     def flush(self) -> Iterator[str | ToolCall]:
         """What is left when the reply has ended."""
         held, self._held = self._held, ""
-        if not held.strip():
-            return
         if self._inside or (not self._opening and not self._begun):
             yield from self._read(held, closed=False)
-        else:
+        elif held.strip():
             yield from self._passed(held)
 
     def _read(self, body: str, *, closed: bool) -> Iterator[str | ToolCall]:
