@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from serving import Served
+
+from lutmac.cli.main import run_command
 
 ENDLESS = {"prompt": "a", "max_tokens": 100_000, "ignore_eos": True, "temperature": 0}
 
@@ -120,7 +121,7 @@ def test_pipelined_requests_are_answered_in_turn(served: Served) -> None:
     assert text.count(b"HTTP/1.1 200") == 2
 
 
-def test_mistakes_on_the_command_line_are_one_line(tmp_path: Any) -> None:
+def test_mistakes_on_the_command_line_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     taken = socket.create_server(("127.0.0.1", 0))
     port = taken.getsockname()[1]
     for arguments, said in (
@@ -130,8 +131,7 @@ def test_mistakes_on_the_command_line_are_one_line(tmp_path: Any) -> None:
         (("--kv-cache-memory", "lots"), "as in 4G"),
         (("no-such-model.gguf",), "no such file"),
     ):
-        command = [sys.executable, "-m", "lutmac.cli.main", "serve", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 2, done.stderr
-        assert said in done.stderr
-        assert done.stderr.count("\n") == 1
+        assert run_command(["serve", *arguments]) == 2
+        told = capsys.readouterr().err
+        assert said in told
+        assert told.count("\n") == 1
