@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lutmac.server.tools import GENERIC, HERMES, LLAMA, MISTRAL, ToolCall, ToolCallParser, ToolFormat, find_format
 
+# A busy machine is not what these tests are about.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CALL = '{"name": "add", "arguments": {"a": 1, "b": "}</tool_cal"}}'
 ADD = ("add", {"a": 1, "b": "}</tool_cal"})
 CASES: list[tuple[ToolFormat, str, str, list[tuple[str, object]]]] = [
@@ -42,6 +44,7 @@ def read(format: ToolFormat, pieces: list[str], *, forced: bool = False) -> tupl
 
 
 @pytest.mark.parametrize(("format", "reply", "text", "calls"), CASES)
+@patient
 @given(st.data())
 def test_calls_and_text_come_apart_wherever_the_stream_is_cut(
     format: ToolFormat, reply: str, text: str, calls: list[tuple[str, object]], data: st.DataObject
@@ -51,6 +54,7 @@ def test_calls_and_text_come_apart_wherever_the_stream_is_cut(
     assert read(format, pieces) == (text, calls)
 
 
+@patient
 @given(st.text(alphabet='<tol_ca>{}[]"n: \n', max_size=60), st.sampled_from([HERMES, LLAMA, MISTRAL, GENERIC]))
 def test_what_is_no_call_is_text(reply: str, format: ToolFormat) -> None:
     text, calls = read(format, list(reply))
