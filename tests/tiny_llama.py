@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Any
 import gguf
 import numpy as np
 
+from random_blocks import random_blocks
+
 VOCAB, HIDDEN, FFN, LAYERS, HEADS, KV_HEADS, HEAD_DIM, CONTEXT = 260, 256, 512, 2, 8, 4, 32, 512
 EPS, THETA = 1e-5, 10000.0
 END, IM_START, IM_END = 257, 258, 259
 Array = np.ndarray
+NUMBERS = {"I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64, "F64": np.float64}
+QUANTISED_HERE = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class TinyLlama:
     """The file, and the weights that its tensors stand for."""
 
     path: Path
+    kind: str  # of its matrices
     weights: dict[str, Array] = field(repr=False)
 
     def logits(self, tokens: list[int]) -> Array:
@@ -35,14 +41,17 @@ def make_tiny_llama(
     kinds: Mapping[str, str] | None = None,
     biases: bool = False,
     tied: bool = True,
+    row_scales: bool = False,
+    split_max_tensors: int = 0,
     **overrides: Any,
 ) -> TinyLlama:
     """Writes the file. kind: tensor type of all matrices but those in ``kinds``. overrides: metadata, see below.
 
-    ``rope__freq_base=500.0`` is ``llama.rope.freq_base``; None leaves a key out.
+    ``rope__freq_base=500.0`` is ``llama.rope.freq_base``; None leaves a key out. split_max_tensors: so many to a file,
+    the first of which the path returned is; 0: one file.
     """
     rng = np.random.default_rng(7)
-    writer = gguf.GGUFWriter(str(path), "llama")
+    writer = gguf.GGUFWriter(str(path), "llama", split_max_tensors=split_max_tensors)
     metadata: dict[str, Any] = {
         "context_length": CONTEXT,
         "embedding_length": HIDDEN,
@@ -64,13 +73,28 @@ def make_tiny_llama(
             writer.add_tensor(name, values)
         else:
             plain = rng.normal(0, shape[1] ** -0.5, shape).astype(np.float32)
-            values = add_matrix(writer, name, (kinds or {}).get(name, kind), plain, rng)
+            values = add_matrix(writer, name, (kinds or {}).get(name, kind), plain, rng, row_scales=row_scales)
         weights[name] = values.astype(np.float64)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return TinyLlama(path, weights)
+    if split_max_tensors:
+        return TinyLlama(min(path.parent.glob(f"{path.stem}-00001-of-*")), kind, weights)
+    name_q2_0(path, {name: shape for name, shape in tensor_shapes(biases, tied).items()
+                     if len(shape) == 2 and (kinds or {}).get(name, kind) == "Q2_0"})  # fmt: skip
+    return TinyLlama(path, kind, weights)
+
+
+def name_q2_0(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Turns matrices of bytes into matrices of Q2_0, whose number is 42, in the file's tensor directory."""
+    content = path.read_bytes()
+    for name, (rows, columns) in shapes.items():
+        head = struct.pack("<Q", len(name)) + name.encode() + struct.pack("<I", 2)
+        before = head + struct.pack("<QQI", columns // 64 * 18, rows, gguf.GGMLQuantizationType.I8)
+        assert content.count(before) == 1
+        content = content.replace(before, head + struct.pack("<QQI", columns, rows, 42))
+    path.write_bytes(content)
 
 
 def add_value(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
@@ -84,12 +108,16 @@ def add_value(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
         writer.add_uint32(key, value)
 
 
-def add_tokenizer(writer: gguf.GGUFWriter) -> None:
-    """A token for each byte, one for two zero bytes (a vocabulary without merges is none), three control tokens."""
+def add_tokenizer(writer: gguf.GGUFWriter, unused: int = 0) -> None:
+    """A token for each byte, one for two zero bytes (a vocabulary without merges is none), three control tokens.
+
+    unused: tokens that fill the vocabulary up.
+    """
+    fill = [f"<unused{i}>" for i in range(unused)]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
-    writer.add_token_list([*byte_names(), byte_names()[0] * 2, "<|endoftext|>", "<|im_start|>", "<|im_end|>"])
-    writer.add_token_types([1] * 257 + [3] * 3)
+    writer.add_token_list([*byte_names(), byte_names()[0] * 2, "<|endoftext|>", "<|im_start|>", "<|im_end|>", *fill])
+    writer.add_token_types([1] * 257 + [3] * 3 + [5] * unused)
     writer.add_token_merges([f"{byte_names()[0]} {byte_names()[0]}"])
     writer.add_eos_token_id(IM_END)
     writer.add_bos_token_id(IM_START)
@@ -124,21 +152,26 @@ def tensor_shapes(biases: bool, tied: bool) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def add_matrix(writer: gguf.GGUFWriter, name: str, kind: str, values: Array, rng: np.random.Generator) -> Array:
-    """Adds a matrix in that tensor type and returns what it stands for."""
+def add_matrix(
+    writer: gguf.GGUFWriter, name: str, kind: str, values: Array, rng: np.random.Generator, *, row_scales: bool = False
+) -> Array:
+    """Adds a matrix in that tensor type and returns what it stands for. row_scales: see random_blocks."""
+    if kind in NUMBERS:
+        numbers = (values if kind == "F64" else np.round(values * values.shape[1] ** 0.5)).astype(NUMBERS[kind])
+        writer.add_tensor(name, numbers)
+        return numbers
+    if kind == "Q2_0":  # which the package does not know: as bytes, until name_q2_0
+        data, stands_for = random_blocks(kind, values.shape, rng)
+        writer.add_tensor(name, data.view(np.int8))
+        return stands_for
     tensor_type = gguf.GGMLQuantizationType[kind]
-    data = random_q6_k(values.shape, rng) if kind == "Q6_K" else gguf.quants.quantize(values, tensor_type)
+    if kind in QUANTISED_HERE:
+        data = gguf.quants.quantize(values, tensor_type)
+        stands_for = gguf.quants.dequantize(data, tensor_type)
+    else:
+        data, stands_for = random_blocks(kind, values.shape, rng, row_scales=row_scales)
     writer.add_tensor(name, data, raw_dtype=tensor_type)
-    stands_for: Array = gguf.quants.dequantize(data, tensor_type)
     return stands_for.reshape(values.shape)
-
-
-def random_q6_k(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Blocks of 256 weights in 210 bytes: codes, 16 int8 scales, a float16; gguf cannot quantise to this type."""
-    blocks = rng.integers(0, 256, (shape[0], shape[1] // 256, 210), dtype=np.uint8)
-    blocks[..., 192:208] = rng.integers(1, 64, blocks[..., 192:208].shape, dtype=np.uint8)
-    blocks[..., 208:] = np.full((*blocks.shape[:2], 1), 5e-5, dtype=np.float16).view(np.uint8)
-    return blocks.reshape(shape[0], -1)
 
 
 def exact_logits(weights: dict[str, Array], tokens: list[int]) -> Array:

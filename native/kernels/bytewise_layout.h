@@ -28,17 +28,34 @@ struct BytewiseLayout {
 
   static void pack_tile(CodeKind kind, int bits, int64_t columns, const uint8_t* codes, uint8_t* out) {
     if (kind != CodeKind::affine) return Codes::pack_tile(kind, columns, codes, out);
-    if (bits == 8) return pack_integers(columns, codes, out);
+    switch (bits) {
+      case 1: return pack_planes<1>(columns, codes, out);
+      case 2: return pack_planes<2>(columns, codes, out);
+      case 3: return pack_planes<3>(columns, codes, out);
+      case 4: return pack_planes<4>(columns, codes, out);
+      case 5: return pack_planes<5>(columns, codes, out);
+      case 6: return pack_planes<6>(columns, codes, out);
+      case 7: return pack_planes<7>(columns, codes, out);
+      default: return pack_integers(columns, codes, out);
+    }
+  }
+
+  template <int bits>
+  static void pack_planes(int64_t columns, const uint8_t* codes, uint8_t* out) {
     for (int64_t k = 0; k < columns; k += 32, out += block_bytes(bits)) {
-      for (int row = 0; row < kTileRows; ++row) pack_row(bits, row, codes + row * columns + k, out);
+      for (int row = 0; row < kTileRows; ++row) pack_row<bits>(row, codes + row * columns + k, out);
     }
   }
 
   // The planes of 32 codes of one row: those of a component are neighbours.
-  static void pack_row(int bits, int row, const uint8_t* codes, uint8_t* block) {
+  template <int bits>
+  [[gnu::always_inline]] static void pack_row(int row, const uint8_t* codes, uint8_t* block) {
+    using Words = uint64_t __attribute__((vector_size(32)));
+    Words words;
+    std::memcpy(&words, codes, 32);
+    words = transpose_bits(words);
     uint64_t planes[4];
-    std::memcpy(planes, codes, 32);
-    for (int step = 0; step < 4; ++step) planes[step] = transpose_bits(planes[step]);
+    std::memcpy(planes, &words, 32);
     const int e = row % kLanes, t = row / kLanes;
     if (has_quad(bits)) {
       for (int step = 0; step < 4; ++step) {
@@ -116,8 +133,10 @@ struct BytewiseLayout {
     constexpr int kStep = Simd::kIntegerStep;
     for (int64_t k = 0; k < columns; k += kStep) {
       for (int row = 0; row < kTileRows; ++row, out += kStep) {
-        std::memcpy(out, codes + row * columns + k, kStep);
-        for (int i = 0; i < kStep; ++i) out[i] = static_cast<uint8_t>(out[i] ^ Simd::kIntegerXor);
+        uint64_t step = 0;
+        std::memcpy(&step, codes + row * columns + k, kStep);
+        step ^= Simd::kIntegerXor * 0x0101010101010101ull;
+        std::memcpy(out, &step, kStep);
       }
     }
   }

@@ -166,7 +166,9 @@ struct Kernels {
   // Activations to a form; one token.
   void (*prepare)(Form form, const float* x, int64_t k, uint8_t* out);
 
-  // codes: [tile_rows, columns] one code per byte (zeros past the last row). out: packed_tile_bytes.
+  // codes: [tile_rows, columns] one code per byte (zeros past the last row). out: packed_tile_bytes. A tile of codes that
+  // are not ternary may be packed in pieces of columns, multiples of 32: what lies left of column k takes
+  // packed_tile_bytes(kind, bits, k).
   int64_t (*packed_tile_bytes)(CodeKind kind, int bits, int64_t columns);
   void (*pack_tile)(CodeKind kind, int bits, int64_t columns, const uint8_t* codes, uint8_t* out);
 

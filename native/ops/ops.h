@@ -90,6 +90,19 @@ struct Ops {
   // out[i] = activation(gate[i]) * up[i], one row of `width`.
   void (*gated_activation)(Activation kind, const float* gate, const float* up, int width, float* out);
 
+  // out[i] = a[i] + scale * b[i], and out[i] = a[i] * b[i], one row of `width`; out may be a or b.
+  void (*add_scaled)(const float* a, const float* b, float scale, int width, float* out);
+  void (*multiply)(const float* a, const float* b, int width, float* out);
+
+  // out[i] = round(x[i] * s) / s with s = 127 / max |x|, one row of `width`: what is left of x as int8 with one scale per
+  // token (BitNet b1.58, https://arxiv.org/abs/2402.17764). The maximum counts as 1e-5 where it is less.
+  void (*round_to_int8)(const float* x, int width, float* out);
+
+  // The `count` largest of a token's logits, the largest first, of equal ones that with the lower number, and their
+  // softmax: over all experts, or with `normalize` over those chosen. Computed in double.
+  void (*choose_experts)(const float* logits, int num_experts, int count, bool normalize, int32_t* experts,
+                         float* weights);
+
   // out[rotary_dim]: the cosines, then the sines, of one token's angles, times attention_factor. The angle is the product
   // of position and inverse frequency in float, as Hugging Face has it; its cosine and sine are rounded from double.
   void (*rope_angles)(const Batch& batch, const RopeArgs& rope, int token, float* out);

@@ -1,9 +1,11 @@
 // The operations of this target.
 #include "ops/activation.h"
 #include "ops/attention.h"
+#include "ops/elementwise.h"
 #include "ops/norm.h"
 #include "ops/ops.h"
 #include "ops/rope.h"
+#include "ops/routing.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
@@ -11,6 +13,10 @@ extern const Ops kOps;
 const Ops kOps = {
     .rms_norm = rms_norm,
     .gated_activation = gated_activation,
+    .add_scaled = add_scaled,
+    .multiply = multiply,
+    .round_to_int8 = round_to_int8,
+    .choose_experts = choose_experts,
     .rope_angles = rope_angles,
     .rope_store_tasks = rope_store_tasks,
     .rope_store = rope_store,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <optional>
 #include <vector>
@@ -17,7 +18,57 @@ namespace lutmac {
 namespace {
 
 using Bytes = nb::ndarray<const uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Runs = nb::ndarray<const int32_t, nb::shape<-1, 7>, nb::c_contig, nb::device::cpu>;
+using Runs = nb::ndarray<const int32_t, nb::shape<-1, 8>, nb::c_contig, nb::device::cpu>;
+using Tables = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Vectors = nb::ndarray<const uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+// runs: first, count, byte, shift, width, dest, stride, and where in tables the run's own begins (-1: it has none).
+BlockNumbers block_numbers(const Runs& runs, const Tables& tables) {
+  std::vector<BitRun> all;
+  for (size_t i = 0; i < runs.shape(0); ++i) {
+    const int32_t* r = runs.data() + i * 8;
+    BitRun run{r[0], r[1], r[2], r[3], r[4], r[5], r[6], {}};
+    if (r[7] >= 0) {
+      require(r[4] >= 1 && r[4] <= 16 && (size_t{1} << r[4]) <= tables.shape(0) - std::min<size_t>(tables.shape(0), r[7]),
+              "a table has an entry for each value");
+      for (int j = 0; j < 1 << r[4]; ++j) run.table.push_back(static_cast<uint16_t>(tables.data()[r[7] + j]));
+    }
+    all.push_back(std::move(run));
+  }
+  return BlockNumbers(std::move(all));
+}
+
+std::shared_ptr<Grid> make_grid(const Vectors& vectors, const BlockNumbers& index, const BlockNumbers& flips, int flip) {
+  auto grid = std::make_shared<Grid>();
+  grid->length = static_cast<int>(vectors.shape(1));
+  require(grid->length == 4 || grid->length == 8, "a grid's vectors have 4 or 8 codes");
+  for (size_t i = 0; i < vectors.shape(0); ++i) {
+    uint64_t codes = 0;
+    std::memcpy(&codes, vectors.data() + i * vectors.shape(1), vectors.shape(1));
+    grid->vectors.push_back(codes);
+  }
+  grid->index = index;
+  grid->flips = flips;
+  grid->flip = static_cast<uint8_t>(flip);
+  return grid;
+}
+
+// A description of parameters and the kind that they are.
+struct BlockParams {
+  std::shared_ptr<const InBlocks> in_blocks;
+  ParamKind kind;
+};
+
+BlockParams make_in_blocks(const BlockNumbers& floats, const BlockNumbers& integers, int bias, bool negative,
+                           const std::string& format) {
+  require(format == "f16" || format == "e8m0" || format == "e4m3", "a float in blocks is f16, e8m0 or e4m3");
+  require(format == "f16" || (integers.empty() && !negative), "only a float16 takes a sign or integers under it");
+  const ParamKind kind = format == "e8m0"   ? ParamKind::e8m0
+                         : format == "e4m3" ? ParamKind::e4m3
+                         : integers.empty() ? ParamKind::f16
+                                            : ParamKind::two_level_f16;
+  return {std::make_shared<InBlocks>(InBlocks{floats, integers, bias, negative, format == "f16" ? 2 : 1}), kind};
+}
 
 bool is_type(const AnyArray& array, nb::dlpack::dtype_code code, int bits) {
   return array.dtype().code == static_cast<uint8_t>(code) && array.dtype().bits == bits;
@@ -40,10 +91,17 @@ ParamKind param_kind(const AnyArray& values, const std::string& format, const ch
   return ParamKind::f32;
 }
 
-ParamArray param(const std::optional<AnyArray>& values, const std::optional<AnyArray>& super, int groups_per_super,
+ParamArray param(const std::optional<BlockParams>& in_blocks, int groups_per_block,
+                 const std::optional<AnyArray>& values, const std::optional<AnyArray>& super, int groups_per_super,
                  const std::string& format, int64_t rows, int64_t groups, const char* what) {
   using Code = nb::dlpack::dtype_code;
   ParamArray out;
+  if (in_blocks) {
+    out.kind = in_blocks->kind;
+    out.in_blocks = in_blocks->in_blocks;
+    out.groups_per_super = groups_per_block;
+    return out;
+  }
   if (!values) return out;
   require_shape(*values, rows, groups, what);
   out.values = values->data();
@@ -68,10 +126,13 @@ class ArrayPacker {
   ArrayPacker(const std::string& target, int threads) : packer_(find_target(target), std::max(threads, 1)) {}
 
   std::shared_ptr<PackedMatrix> add_lowbit(int64_t rows, int64_t columns, int bits, int64_t group_size,
-                                           const Bytes& source, int block_weights, int block_bytes, const Runs& runs,
-                                           int code_xor, const AnyArray& scale,
+                                           const Bytes& source, int block_weights, int block_bytes,
+                                           const BlockNumbers& codes, const std::shared_ptr<Grid>& grid, int code_xor,
+                                           const std::optional<BlockParams>& scale_in_blocks,
+                                           const std::optional<AnyArray>& scale,
                                            const std::optional<AnyArray>& scale_super, int scale_groups_per_super,
-                                           float zero_point, const std::optional<AnyArray>& offset,
+                                           float zero_point, const std::optional<BlockParams>& offset_in_blocks,
+                                           const std::optional<AnyArray>& offset,
                                            const std::optional<AnyArray>& offset_super, int offset_groups_per_super,
                                            const std::string& scale_format, const std::string& offset_format,
                                            float factor, const std::optional<FloatArray>& codebook,
@@ -88,10 +149,8 @@ class ArrayPacker {
     in.row_bytes = static_cast<int64_t>(source.shape(1));
     in.block_weights = block_weights;
     in.block_bytes = block_bytes;
-    for (size_t i = 0; i < runs.shape(0); ++i) {
-      const int32_t* r = runs.data() + i * 7;
-      in.runs.push_back({r[0], r[1], r[2], r[3], r[4], r[5], r[6]});
-    }
+    in.codes = codes;
+    in.grid = grid;
     in.code_xor = static_cast<uint8_t>(code_xor);
     in.zero_point = zero_point;
     in.factor = factor;
@@ -103,11 +162,15 @@ class ArrayPacker {
     in.kind = codebook ? CodeKind::codebook : ternary ? CodeKind::ternary : CodeKind::affine;
     in.codebook = codebook ? codebook->data() : nullptr;
     in.second_codebook = second_codebook ? second_codebook->data() : nullptr;
-    in.scale = param(scale, scale_super, scale_groups_per_super, scale_format, rows, groups, "scale");
-    in.offset = param(offset, offset_super, offset_groups_per_super, offset_format, rows, groups, "offset");
+    require(scale_in_blocks || scale, "a matrix needs scales");
+    const int per_block = static_cast<int>(std::max<int64_t>(1, block_weights / group_size));
+    in.scale = param(scale_in_blocks, per_block, scale, scale_super, scale_groups_per_super, scale_format, rows, groups,
+                     "scale");
+    in.offset = param(offset_in_blocks, per_block, offset, offset_super, offset_groups_per_super, offset_format, rows,
+                      groups, "offset");
     auto matrix = packer_.add(in);
     sources_.push_back(source);
-    for (const auto& array : {std::optional<AnyArray>(scale), scale_super, offset, offset_super}) {
+    for (const auto& array : {scale, scale_super, offset, offset_super}) {
       if (array) params_.push_back(*array);
     }
     return matrix;
@@ -215,12 +278,20 @@ int bits_of(const PackedMatrix& matrix) {
 }  // namespace
 
 void bind_matrix(nb::module_& module) {
+  nb::class_<BlockNumbers>(module, "BlockNumbers")
+      .def(nb::new_(&block_numbers), nb::arg("runs"), nb::arg("tables"));
+  nb::class_<Grid>(module, "Grid")
+      .def(nb::new_(&make_grid), nb::kw_only(), nb::arg("vectors"), nb::arg("index"), nb::arg("flips"), nb::arg("flip"));
+  nb::class_<BlockParams>(module, "InBlocks")
+      .def(nb::new_(&make_in_blocks), nb::kw_only(), nb::arg("floats"), nb::arg("integers"), nb::arg("bias"),
+           nb::arg("negative"), nb::arg("format"));
   nb::class_<ArrayPacker>(module, "Packer")
       .def(nb::init<const std::string&, int>(), nb::kw_only(), nb::arg("target"), nb::arg("threads"))
       .def("add_lowbit", &ArrayPacker::add_lowbit, nb::kw_only(), nb::arg("rows"), nb::arg("columns"), nb::arg("bits"),
-           nb::arg("group_size"), nb::arg("source"), nb::arg("block_weights"), nb::arg("block_bytes"), nb::arg("runs"),
-           nb::arg("xor"), nb::arg("scale"), nb::arg("scale_super").none(), nb::arg("scale_groups_per_super"),
-           nb::arg("zero_point"), nb::arg("offset").none(), nb::arg("offset_super").none(),
+           nb::arg("group_size"), nb::arg("source"), nb::arg("block_weights"), nb::arg("block_bytes"), nb::arg("codes"),
+           nb::arg("grid").none(), nb::arg("xor"), nb::arg("scale_in_blocks").none(), nb::arg("scale").none(),
+           nb::arg("scale_super").none(), nb::arg("scale_groups_per_super"), nb::arg("zero_point"),
+           nb::arg("offset_in_blocks").none(), nb::arg("offset").none(), nb::arg("offset_super").none(),
            nb::arg("offset_groups_per_super"), nb::arg("scale_format") = "", nb::arg("offset_format") = "",
            nb::arg("factor") = 1.0f, nb::arg("codebook").none() = nb::none(),
            nb::arg("second_codebook").none() = nb::none(), nb::arg("ternary") = false)

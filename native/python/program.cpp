@@ -1,27 +1,22 @@
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/shared_ptr.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
-#include <nanobind/stl/pair.h>
-#include <nanobind/stl/vector.h>
-
 #include <algorithm>
+#include <charconv>
 #include <optional>
 #include <tuple>
 
-#include "python/bindings.h"
-#include "runtime/operations.h"
+#include "python/program_arguments.h"
 
 namespace lutmac {
-namespace {
-
-using Forms = std::vector<std::tuple<std::string, int64_t, std::optional<IntArray>>>;
-using ProductTuple = std::tuple<std::shared_ptr<PackedMatrix>, int64_t, int64_t, std::optional<FloatArray>, bool>;
 
 Rows parse_rows(const std::string& rows) {
   if (rows == "tokens") return Rows::tokens;
   if (rows == "outputs") return Rows::outputs;
-  throw std::invalid_argument("rows must be 'tokens' or 'outputs'");
+  Rows several = Rows::tokens;
+  const char* end = rows.data() + rows.size();
+  if (rows.starts_with("tokens*") && std::from_chars(rows.data() + 7, end, several.per_token).ptr == end &&
+      several.per_token >= 1 && several.per_token <= 1024) {
+    return several;
+  }
+  throw std::invalid_argument("rows must be 'tokens', 'outputs' or 'tokens*' and a count up to 1024");
 }
 
 Form parse_form(const std::string& form) {
@@ -31,6 +26,49 @@ Form parse_form(const std::string& form) {
   if (form == "ternary") return Form::ternary;
   throw std::invalid_argument("unknown form '" + form + "'");
 }
+
+int64_t buffer(const Program& program, int64_t offset, Form form, int64_t width, int per_token) {
+  const int64_t bytes = form_stride(form, width) * program.max_tokens() * per_token;
+  require(offset >= 0 && offset % 64 == 0 && offset + bytes <= program.arena_bytes(),
+          "a buffer lies outside the arena or is not aligned to 64 bytes");
+  return offset;
+}
+
+namespace {
+
+using Order = std::vector<int32_t>;
+
+Order permutation(const IntArray& order, int64_t width) {
+  require(static_cast<int64_t>(order.shape(0)) == width && width <= 65536,
+          "an order must have one element per float of a row, at most 65536");
+  for (size_t i = 0; i < order.shape(0); ++i) {
+    require(order.data()[i] >= 0 && order.data()[i] < width, "an order names an element outside of its row");
+  }
+  return {order.data(), order.data() + order.shape(0)};
+}
+
+}  // namespace
+
+RowOutput row_output(const Program& program, Rows rows, int64_t width, std::optional<int64_t> out, const Forms& forms) {
+  require(width > 0, "width must be positive");
+  require(forms.empty() || width % kTableGroup == 0, "the width of a form must be a multiple of 32");
+  std::vector<FormBuffer> buffers;
+  for (const auto& [name, offset, order] : forms) {
+    const Form form = parse_form(name);
+    buffers.push_back(
+        {form, buffer(program, offset, form, width, rows.per_token), order ? permutation(*order, width) : Order{}});
+  }
+  const int64_t at = out ? buffer(program, *out, Form::plain, width, rows.per_token) : -1;
+  return {program.target().kernels, width, at, std::move(buffers)};
+}
+
+void check_target(const Program& program, const PackedMatrix& matrix) {
+  require(&matrix.target() == &program.target(), "the matrix is packed for another ISA target");
+}
+
+namespace {
+
+using ProductTuple = std::tuple<std::shared_ptr<PackedMatrix>, int64_t, int64_t, std::optional<FloatArray>, bool>;
 
 Activation parse_activation(const std::string& kind) {
   if (kind == "silu") return Activation::silu;
@@ -46,39 +84,8 @@ std::vector<float> copy(const FloatArray& array, int64_t expected, const char* w
   return {array.data(), array.data() + array.shape(0)};
 }
 
-// Every buffer an operation names must lie in the arena, whatever the step.
-int64_t buffer(const Program& program, int64_t offset, Form form, int64_t width) {
-  const int64_t bytes = form_stride(form, width) * program.max_tokens();
-  require(offset >= 0 && offset % 64 == 0 && offset + bytes <= program.arena_bytes(),
-          "a buffer lies outside the arena or is not aligned to 64 bytes");
-  return offset;
-}
-
-using Order = std::vector<int32_t>;
-
-Order permutation(const IntArray& order, int64_t width) {
-  require(static_cast<int64_t>(order.shape(0)) == width && width <= 65536,
-          "an order must have one element per float of a row, at most 65536");
-  for (size_t i = 0; i < order.shape(0); ++i) {
-    require(order.data()[i] >= 0 && order.data()[i] < width, "an order names an element outside of its row");
-  }
-  return {order.data(), order.data() + order.shape(0)};
-}
-
-RowOutput row_output(const Program& program, int64_t width, std::optional<int64_t> out, const Forms& forms) {
-  require(width > 0, "width must be positive");
-  require(forms.empty() || width % kTableGroup == 0, "the width of a form must be a multiple of 32");
-  std::vector<FormBuffer> buffers;
-  for (const auto& [name, offset, order] : forms) {
-    const Form form = parse_form(name);
-    buffers.push_back({form, buffer(program, offset, form, width), order ? permutation(*order, width) : Order{}});
-  }
-  const int64_t at = out ? buffer(program, *out, Form::plain, width) : -1;
-  return {program.target().kernels, width, at, std::move(buffers)};
-}
-
 void embed(Program& program, std::shared_ptr<PackedMatrix> matrix, int64_t out, float scale) {
-  require(&matrix->target() == &program.target(), "the matrix is packed for another ISA target");
+  check_target(program, *matrix);
   program.set_vocab_size(matrix->rows());
   out = buffer(program, out, Form::plain, matrix->columns());
   program.add(std::make_unique<Embed>(std::move(matrix), out, scale));
@@ -94,27 +101,34 @@ void hidden_states(Program& program, int64_t x, int64_t width) {
   program.add(std::make_unique<HiddenStates>(buffer(program, x, Form::plain, width), width));
 }
 
-void norm(Program& program, const std::string& rows, int64_t x, int64_t width, const FloatArray& weight,
-          float weight_bias, float eps, std::optional<int64_t> out, const Forms& forms) {
-  program.add(std::make_unique<Norm>(program.target(), parse_rows(rows), buffer(program, x, Form::plain, width),
-                                     copy(weight, width, "a norm's weight"), weight_bias, eps,
-                                     row_output(program, width, out, forms)));
+void norm(Program& program, const std::string& rows_name, int64_t x, int64_t width, const FloatArray& weight,
+          float weight_bias, float eps, bool accumulate, std::optional<int64_t> out, const Forms& forms) {
+  const Rows rows = parse_rows(rows_name);
+  const int64_t run = static_cast<int64_t>(weight.shape(0));
+  require(run > 0 && width > 0 && width % run == 0, "a norm's weight must divide the width of its rows");
+  require(!accumulate || (out && width <= 65536), "what a norm adds onto must be named, and at most 65536 wide");
+  program.add(std::make_unique<Norm>(program.target(), rows, buffer(program, x, Form::plain, width, rows.per_token),
+                                     copy(weight, run, "a norm's weight"), weight_bias, eps, accumulate,
+                                     row_output(program, rows, width, out, forms)));
 }
 
-void prepare(Program& program, const std::string& rows, int64_t x, int64_t width, const Forms& forms) {
-  program.add(std::make_unique<Prepare>(parse_rows(rows), buffer(program, x, Form::plain, width),
-                                        row_output(program, width, std::nullopt, forms)));
+void prepare(Program& program, const std::string& rows_name, int64_t x, int64_t width, const Forms& forms) {
+  const Rows rows = parse_rows(rows_name);
+  program.add(std::make_unique<Prepare>(rows, buffer(program, x, Form::plain, width, rows.per_token),
+                                        row_output(program, rows, width, std::nullopt, forms)));
 }
 
-void gated_activation(Program& program, const std::string& rows, const std::string& kind, int64_t gate, int64_t up,
+void gated_activation(Program& program, const std::string& rows_name, const std::string& kind, int64_t gate, int64_t up,
                       int64_t width, std::optional<int64_t> out, const Forms& forms) {
-  program.add(std::make_unique<GatedActivation>(
-      program.target(), parse_rows(rows), parse_activation(kind), buffer(program, gate, Form::plain, width),
-      buffer(program, up, Form::plain, width), row_output(program, width, out, forms)));
+  const Rows rows = parse_rows(rows_name);
+  program.add(std::make_unique<GatedActivation>(program.target(), rows, parse_activation(kind),
+                                                buffer(program, gate, Form::plain, width, rows.per_token),
+                                                buffer(program, up, Form::plain, width, rows.per_token),
+                                                row_output(program, rows, width, out, forms)));
 }
 
 Product product(const Program& program, std::shared_ptr<PackedMatrix> matrix, int64_t x, bool exact) {
-  require(&matrix->target() == &program.target(), "the matrix is packed for another ISA target");
+  check_target(program, *matrix);
   Product result;
   result.x = buffer(program, x, exact ? Form::plain : matrix->form(), matrix->columns());
   result.matrix = std::move(matrix);
@@ -134,13 +148,14 @@ void matmul(Program& program, const std::string& rows, const std::vector<Product
   program.add(std::make_unique<Matmul>(parse_rows(rows), std::move(list), exact));
 }
 
-void logits(Program& program, std::shared_ptr<PackedMatrix> matrix, int64_t x, bool exact, float softcap) {
+void logits(Program& program, std::shared_ptr<PackedMatrix> matrix, int64_t x, bool exact, float scale,
+            float softcap) {
   program.set_logits_size(matrix->rows());
   Product item = product(program, std::move(matrix), x, exact);
   item.to_logits = true;
   std::vector<Product> list;
   list.push_back(std::move(item));
-  program.add(std::make_unique<Matmul>(Rows::outputs, std::move(list), exact, softcap));
+  program.add(std::make_unique<Matmul>(Rows::outputs, std::move(list), exact, scale, softcap));
 }
 
 CacheType parse_cache_type(const std::string& type) {
@@ -316,7 +331,8 @@ void bind_program(nb::module_& module) {
           },
           nb::arg("source"), nb::arg("target"))
       .def_prop_ro("nbytes", &Cache::bytes);
-  nb::class_<Program>(module, "Program")
+  nb::class_<Program> program(module, "Program");
+  program
       .def(
           "__init__",
           [](Program* self, const std::string& target, int max_tokens, int max_sequences, int max_context,
@@ -334,12 +350,13 @@ void bind_program(nb::module_& module) {
       .def("gather_outputs", &gather_outputs, nb::kw_only(), nb::arg("x"), nb::arg("width"), nb::arg("out"))
       .def("hidden_states", &hidden_states, nb::kw_only(), nb::arg("x"), nb::arg("width"))
       .def("norm", &norm, nb::kw_only(), nb::arg("rows"), nb::arg("x"), nb::arg("width"), nb::arg("weight"),
-           nb::arg("weight_bias"), nb::arg("eps"), nb::arg("out").none(), nb::arg("forms"))
+           nb::arg("weight_bias"), nb::arg("eps"), nb::arg("accumulate"), nb::arg("out").none(), nb::arg("forms"))
       .def("prepare", &prepare, nb::kw_only(), nb::arg("rows"), nb::arg("x"), nb::arg("width"), nb::arg("forms"))
       .def("gated_activation", &gated_activation, nb::kw_only(), nb::arg("rows"), nb::arg("kind"), nb::arg("gate"),
            nb::arg("up"), nb::arg("width"), nb::arg("out").none(), nb::arg("forms"))
       .def("matmul", &matmul, nb::kw_only(), nb::arg("rows"), nb::arg("products"), nb::arg("exact"))
-      .def("logits", &logits, nb::kw_only(), nb::arg("matrix"), nb::arg("x"), nb::arg("exact"), nb::arg("softcap"))
+      .def("logits", &logits, nb::kw_only(), nb::arg("matrix"), nb::arg("x"), nb::arg("exact"), nb::arg("scale"),
+           nb::arg("softcap"))
       .def("rope_store", &rope_store, nb::kw_only(), nb::arg("layer"), nb::arg("cache_group"), nb::arg("q"),
            nb::arg("k"), nb::arg("v"), nb::arg("num_heads"), nb::arg("num_kv_heads"), nb::arg("head_dim"),
            nb::arg("cache_type"), nb::arg("style"), nb::arg("rotary_dim"), nb::arg("inverse_frequency"), nb::arg("attention_factor"))
@@ -349,6 +366,7 @@ void bind_program(nb::module_& module) {
       .def("step", &step, nb::arg("cache"), nb::kw_only(), nb::arg("tokens"), nb::arg("sequence_start"),
            nb::arg("first_position"), nb::arg("block_tables"), nb::arg("output_rows"), nb::arg("logits").none(),
            nb::arg("hidden") = nb::none(), nb::arg("threads"));
+  bind_more_operations(program);
 }
 
 }  // namespace lutmac

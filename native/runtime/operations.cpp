@@ -5,36 +5,11 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "runtime/rows.h"
 #include "runtime/tuning.h"
 
 namespace lutmac {
 namespace {
-
-// Rows that one task of a row-wise operation takes: a claim costs about as much as a tenth of a row. Where there are few,
-// one each, so that no thread is without.
-constexpr int64_t kRowsPerTask = 4;
-constexpr int64_t kFewRows = 64;
-// Widest row that a fused operation computes on its thread's stack when no later operation reads it as f32.
-constexpr int64_t kStackRow = 65536;
-
-int64_t rows_per_task(int64_t rows) { return rows <= kFewRows ? 1 : kRowsPerTask; }
-
-int64_t row_tasks(const Step& step, Rows rows) {
-  const int64_t count = row_count(step, rows), each = rows_per_task(count);
-  return (count + each - 1) / each;
-}
-
-float* float_row(const Step& step, int64_t buffer, int64_t width, int64_t row) {
-  return reinterpret_cast<float*>(step.arena + buffer + row * form_stride(Form::plain, width));
-}
-
-int64_t float_stride(int64_t width) { return form_stride(Form::plain, width) / 4; }
-
-template <typename Function>
-void for_rows(const Step& step, Rows rows, int64_t task, Function&& function) {
-  const int64_t count = row_count(step, rows), each = rows_per_task(count), end = std::min(count, (task + 1) * each);
-  for (int64_t row = task * each; row < end; ++row) function(row);
-}
 
 [[gnu::noinline]] void prepare_in_order(const Kernels& kernels, const FormBuffer& form, const float* values,
                                         uint8_t* out) {
@@ -130,19 +105,23 @@ bool RowOperation::reads(int64_t begin, int64_t bytes) const {
 }
 
 Norm::Norm(const TargetEntry& target, Rows rows, int64_t x, std::vector<float> weight, float weight_bias, float eps,
-           RowOutput output)
+           bool accumulate, RowOutput output)
     : RowOperation(rows, {x}, std::move(output)),
       ops_(target.ops),
       weight_(std::move(weight)),
       weight_bias_(weight_bias),
-      eps_(eps) {}
+      eps_(eps),
+      accumulate_(accumulate) {}
 
 void Norm::compute(const Step& step, int64_t row, uint8_t* form_arena) const {
   alignas(64) float scratch[kStackRow];
   const int64_t width = output_.width();
   float* out = output_.row(step, row, scratch);
   const float* x = float_row(step, inputs_[0], width, row);
-  ops_->rms_norm(x, weight_.data(), weight_bias_, eps_, static_cast<int>(width), out);
+  float* normed = accumulate_ ? scratch : out;
+  const int run = static_cast<int>(weight_.size());
+  for (int64_t i = 0; i < width; i += run) ops_->rms_norm(x + i, weight_.data(), weight_bias_, eps_, run, normed + i);
+  if (accumulate_) ops_->add_scaled(out, normed, 1.0f, static_cast<int>(width), out);
   output_.finish(form_arena, row, out);
 }
 
@@ -163,8 +142,8 @@ void GatedActivation::compute(const Step& step, int64_t row, uint8_t* form_arena
   output_.finish(form_arena, row, out);
 }
 
-Matmul::Matmul(Rows rows, std::vector<Product> products, bool exact, float softcap)
-    : rows_(rows), products_(std::move(products)), exact_(exact), softcap_(softcap) {
+Matmul::Matmul(Rows rows, std::vector<Product> products, bool exact, float scale, float softcap)
+    : rows_(rows), products_(std::move(products)), exact_(exact), scale_(scale), softcap_(softcap) {
   block_tokens_ = int64_t{1} << 30;
   for (const Product& product : products_) {
     const Form form = exact ? Form::plain : product.matrix->form();
@@ -228,12 +207,13 @@ void Matmul::run(const Step& step, int, int64_t task) const {
   args.bias = product.bias.empty() ? nullptr : product.bias.data();
   args.accumulate = product.accumulate;
   product.matrix->matmul(args, exact_, tile_begin, tile_end, token_begin, token_end);
-  if (softcap_ == 0.0f) return;
+  if (scale_ == 1.0f && softcap_ == 0.0f) return;
   const int64_t tile_rows = product.matrix->target().kernels->tile_rows;
   for (int64_t token = token_begin; token < token_end; ++token) {
     float* y = args.y + token * args.y_stride;
     for (int64_t row = tile_begin * tile_rows; row < std::min(rows, tile_end * tile_rows); ++row) {
-      y[row] = softcap_ * std::tanh(y[row] / softcap_);
+      y[row] *= scale_;
+      if (softcap_ != 0.0f) y[row] = softcap_ * std::tanh(y[row] / softcap_);
     }
   }
 }

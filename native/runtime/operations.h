@@ -91,10 +91,11 @@ class RowOperation : public Operation {
   bool taken_over_ = false;
 };
 
+// Over runs of the weight's width. accumulate: adds onto what the output holds.
 class Norm final : public RowOperation {
  public:
   Norm(const TargetEntry& target, Rows rows, int64_t x, std::vector<float> weight, float weight_bias, float eps,
-       RowOutput output);
+       bool accumulate, RowOutput output);
 
  private:
   void compute(const Step& step, int64_t row, uint8_t* form_arena) const override;
@@ -102,6 +103,7 @@ class Norm final : public RowOperation {
   const Ops* ops_;
   std::vector<float> weight_;
   float weight_bias_, eps_;
+  bool accumulate_;
 };
 
 class Prepare final : public RowOperation {
@@ -134,7 +136,7 @@ struct Product {
 // Products side by side: their tiles are one list of tasks.
 class Matmul final : public Operation {
  public:
-  Matmul(Rows rows, std::vector<Product> products, bool exact, float softcap = 0.0f);
+  Matmul(Rows rows, std::vector<Product> products, bool exact, float scale = 1.0f, float softcap = 0.0f);
   int64_t tasks(const Step& step, int phase) const override;
   bool reads_form(int64_t offset) const override;
   void follow(Operation& before, std::span<const std::unique_ptr<Operation>> after) override;
@@ -152,7 +154,7 @@ class Matmul final : public Operation {
   std::vector<Share> shares_;  // of each product
   int64_t tasks_per_block_ = 0, block_tokens_;
   bool exact_;
-  float softcap_;
+  float scale_, softcap_;
   const RowOperation* taken_over_ = nullptr;  // makes the forms of all products, and for steps of one row in begin()
 };
 

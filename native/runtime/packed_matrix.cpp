@@ -32,14 +32,21 @@ int super_bytes(ParamKind kind) {
   return kind == ParamKind::two_level_f16 ? 2 : kind == ParamKind::two_level_f32 ? 4 : 0;
 }
 
-// [rows, groups] -> [tile][group][tile_rows], zeros past the last row.
+// [rows, groups] -> [tile][group][tile_rows], zeros past the last row. In pieces that stay in the L1 cache: an item's
+// neighbours in memory come from other rows.
 template <typename Item>
 void tile_items(const void* in, int64_t rows, int64_t groups, int tile_rows, int64_t tile, uint8_t* out) {
+  constexpr int64_t kPiece = 64;
   Item* to = reinterpret_cast<Item*>(out) + tile * groups * tile_rows;
   const int64_t first = tile * tile_rows;
-  for (int r = 0; r < tile_rows; ++r) {
-    const Item* from = static_cast<const Item*>(in) + (first + r) * groups;
-    for (int64_t group = 0; group < groups; ++group) to[group * tile_rows + r] = first + r < rows ? from[group] : Item{0};
+  for (int64_t piece = 0; piece < groups; piece += kPiece) {
+    const int64_t end = std::min(groups, piece + kPiece);
+    for (int r = 0; r < tile_rows; ++r) {
+      const Item* from = static_cast<const Item*>(in) + (first + r) * groups;
+      for (int64_t group = piece; group < end; ++group) {
+        to[group * tile_rows + r] = first + r < rows ? from[group] : Item{0};
+      }
+    }
   }
 }
 
@@ -49,52 +56,50 @@ void tile_params(const void* in, int64_t rows, int64_t groups, int item, int til
   tile_items<uint32_t>(in, rows, groups, tile_rows, tile, out);
 }
 
-constexpr uint64_t kEveryByte = 0x0101010101010101ull;
-
-// 8 bits to 8 bytes of 0 or 1, the lowest bit first.
-uint64_t spread_bits(uint8_t bits) {
-  const uint64_t isolated = bits * kEveryByte & 0x8040201008040201ull;  // byte i keeps bit i
-  return (isolated + 0x7f * kEveryByte) >> 7 & kEveryByte;              // any bit carries into the top one
-}
-
-// One run in every block of a row. 8 codes at a time: what a shift carries across bytes, the mask takes away.
-template <bool kPackedBits>
-void add_run(const LowBitSource& source, const BitRun& run, const uint8_t* row, uint8_t* codes) {
-  const uint64_t mask = ((1u << run.width) - 1) * kEveryByte;
-  const int shift = run.shift, dest = run.dest, whole = run.count / 8 * 8;
-  const uint8_t* in = row + run.byte;
-  uint8_t* out = codes + run.first;
-  for (int64_t k = 0; k < source.columns; k += source.block_weights) {
-    for (int i = 0; i < whole; i += 8) {
-      uint64_t word, values;
-      std::memcpy(&values, out + i, 8);
-      if constexpr (kPackedBits) {
-        word = spread_bits(in[i / 8]);
-      } else {
-        std::memcpy(&word, in + i, 8);
-        word = word >> shift & mask;
-      }
-      values |= word << dest;
-      std::memcpy(out + i, &values, 8);
-    }
-    for (int i = whole; i < run.count; ++i) {
-      const int value = kPackedBits ? in[i >> 3] >> (i & 7) & 1 : in[i] >> shift & static_cast<int>(mask & 255);
-      out[i] = static_cast<uint8_t>(out[i] | value << dest);
-    }
-    in += source.block_bytes;
-    out += source.block_weights;
-  }
-}
-
-// One row of codes, a byte each.
-void decode_row(const LowBitSource& source, int64_t row, uint8_t* codes) {
-  std::memset(codes, 0, static_cast<size_t>(source.columns));
+// Parameters of a row that lie in its blocks, to [tile][group][tile_rows]. room: 2 bytes for each group of a row.
+void read_params(const LowBitSource& source, const ParamArray& param, int64_t row, int tile_rows, uint16_t* room,
+                 uint8_t* out, uint8_t* super_out) {
+  const InBlocks& in = *param.in_blocks;
+  const int64_t blocks = source.columns / source.block_weights;
+  const int groups = param.groups_per_super;
   const uint8_t* bytes = source.bytes + row * source.row_bytes;
-  for (const BitRun& run : source.runs) {
-    run.packed_bits ? add_run<true>(source, run, bytes, codes) : add_run<false>(source, run, bytes, codes);
+  const int64_t tile = row / tile_rows, r = row % tile_rows;
+  const auto spread = [&](const auto* values, int64_t count, uint8_t* to, int change) {
+    using Item = std::remove_cvref_t<decltype(*values)>;
+    Item* items = reinterpret_cast<Item*>(to) + tile * count * tile_rows + r;
+    for (int64_t i = 0; i < count; ++i) items[i * tile_rows] = static_cast<Item>(values[i] - change);
+  };
+  uint8_t* small = reinterpret_cast<uint8_t*>(room);
+  if (in.bytes_per_float == 1) {
+    in.floats.read(bytes, blocks, source.block_bytes, groups, small);
+    return spread(small, blocks * groups, out, 0);
   }
-  if (source.code_xor) {
-    for (int64_t k = 0; k < source.columns; ++k) codes[k] = static_cast<uint8_t>(codes[k] ^ source.code_xor);
+  if (!in.integers.empty()) {
+    in.integers.read(bytes, blocks, source.block_bytes, groups, small);
+    spread(small, blocks * groups, out, in.bias);
+  }
+  const int per_block = in.integers.empty() ? groups : 1;
+  in.floats.read(bytes, blocks, source.block_bytes, per_block, room);
+  // Changing the sign bit is adding it.
+  spread(room, blocks * per_block, in.integers.empty() ? out : super_out, in.negative ? 0x8000 : 0);
+}
+
+// Codes of whole blocks of a row, a byte each; those of the next block out_stride further.
+void decode(const LowBitSource& source, int64_t row, int64_t first_column, int64_t columns, int64_t out_stride,
+            uint8_t* codes) {
+  const int64_t first = first_column / source.block_weights, blocks = columns / source.block_weights;
+  const uint8_t* bytes = source.bytes + row * source.row_bytes + first * source.block_bytes;
+  if (source.grid) {
+    source.grid->read(bytes, blocks, source.block_bytes, source.block_weights, out_stride, codes);
+  } else {
+    source.codes.read(bytes, blocks, source.block_bytes, out_stride, codes);
+  }
+  const uint8_t change = source.code_xor;
+  if (!change) return;
+  const bool together = out_stride == source.block_weights;
+  const int64_t length = together ? columns : source.block_weights;
+  for (int64_t k = 0; k < columns; k += length, codes += out_stride) {
+    for (int64_t i = 0; i < length; ++i) codes[i] = static_cast<uint8_t>(codes[i] ^ change);
   }
 }
 
@@ -102,12 +107,13 @@ void require(bool condition, const char* message) {
   if (!condition) throw std::invalid_argument(message);
 }
 
-void check_run(const LowBitSource& source, const BitRun& run) {
-  require(run.first >= 0 && run.count > 0 && run.first + run.count <= source.block_weights, "bit run outside its block");
-  const int span = run.packed_bits ? (run.count + 7) / 8 : run.count;
-  require(run.byte >= 0 && run.byte + span <= source.block_bytes, "bit run reads past its block");
-  require(run.shift >= 0 && run.width >= 1 && run.dest >= 0 && run.shift + run.width <= 8, "bit run has no such bits");
-  require(run.dest + (run.packed_bits ? 1 : run.width) <= 8, "bit run writes past a byte");
+void check_param(const LowBitSource& source, const ParamArray& param) {
+  if (!param.in_blocks) return;
+  const InBlocks& in = *param.in_blocks;
+  require(source.block_weights % source.group_size == 0, "parameters in blocks need whole groups in a block");
+  const int groups = static_cast<int>(source.block_weights / source.group_size);
+  in.floats.check(in.integers.empty() ? groups : 1, source.block_bytes, 8 * in.bytes_per_float);
+  if (!in.integers.empty()) in.integers.check(groups, source.block_bytes, 16);
 }
 
 void check_codebook(const LowBitSource& source) {
@@ -136,10 +142,16 @@ void check(const LowBitSource& source) {
           "columns must be a multiple of the block's weights");
   require(source.row_bytes == source.columns / source.block_weights * source.block_bytes,
           "a row of the source has the wrong length");
-  for (const BitRun& run : source.runs) check_run(source, run);
   require(std::isfinite(source.factor), "factor must be finite");
   if (source.kind == CodeKind::codebook) check_codebook(source);
   if (source.kind == CodeKind::ternary) check_ternary(source);
+  if (source.grid) {
+    source.grid->check(source.block_weights, source.block_bytes);
+  } else {
+    source.codes.check(source.block_weights, source.block_bytes, 8);
+  }
+  check_param(source, source.scale);
+  check_param(source, source.offset);
 }
 
 LowBitSource describe(const RandomSource& source) {
@@ -155,6 +167,7 @@ LowBitSource describe(const RandomSource& source) {
   described.scale.kind = ParamKind::f16;
   described.block_weights = described.block_bytes = 32;
   described.row_bytes = source.columns;
+  described.codes = BlockNumbers({{.first = 0, .count = 32, .byte = 0, .shift = 0, .width = 8, .dest = 0, .stride = 8}});
   return described;
 }
 
@@ -198,21 +211,53 @@ PackedMatrix::PackedMatrix(const TargetEntry& target, const LowBitSource& source
 
 void PackedMatrix::fill_tile(const LowBitSource& source, int64_t tile) const {
   const LowBit& w = lowbit_;
-  const Kernels& kernels = *target_->kernels;
-  const int tile_rows = kernels.tile_rows;
-  std::vector<uint8_t> codes(static_cast<size_t>(tile_rows * w.columns));
-  for (int r = 0; r < tile_rows && tile * tile_rows + r < w.rows; ++r) {
-    decode_row(source, tile * tile_rows + r, codes.data() + r * w.columns);
+  const int tile_rows = target_->kernels->tile_rows;
+  fill_codes(source, tile);
+  std::vector<uint16_t> room(static_cast<size_t>(w.groups));
+  for (int64_t row = tile * tile_rows; row < std::min(w.rows, (tile + 1) * tile_rows); ++row) {
+    if (source.scale.in_blocks) read_params(source, source.scale, row, tile_rows, room.data(), w.scale, w.scale_super);
+    if (source.offset.in_blocks) {
+      read_params(source, source.offset, row, tile_rows, room.data(), w.offset, w.offset_super);
+    }
   }
-  const int64_t tile_bytes = kernels.packed_tile_bytes(w.kind, w.bits, w.columns);
-  kernels.pack_tile(w.kind, w.bits, w.columns, codes.data(), w.codes + tile * tile_bytes);
   const auto params = [&](const void* in, int64_t groups, int item, uint8_t* out) {
-    if (item) tile_params(in, w.rows, groups, item, tile_rows, tile, out);
+    if (in) tile_params(in, w.rows, groups, item, tile_rows, tile, out);
   };
   params(source.scale.values, w.groups, value_bytes(w.scale_kind), w.scale);
   params(source.scale.super, w.super_groups, super_bytes(w.scale_kind), w.scale_super);
   params(source.offset.values, w.groups, value_bytes(w.offset_kind), w.offset);
   params(source.offset.super, w.offset_super_groups, super_bytes(w.offset_kind), w.offset_super);
+}
+
+// Rows are decoded one after another, as memory likes it, over a stretch of columns that the L2 cache holds for all rows
+// of the tile; and in pieces of 256 columns, which the L1 cache holds for all rows while they are packed.
+void PackedMatrix::fill_codes(const LowBitSource& source, int64_t tile) const {
+  constexpr int64_t kPiece = 256, kStretch = 4096;
+  const LowBit& w = lowbit_;
+  const Kernels& kernels = *target_->kernels;
+  const int64_t tile_rows = kernels.tile_rows, first_row = tile * tile_rows;
+  const bool whole = w.kind == CodeKind::ternary || kPiece % source.block_weights != 0;
+  const int64_t piece = whole ? w.columns : kPiece, stretch = whole ? w.columns : kStretch;
+  uint8_t* out = w.codes + tile * kernels.packed_tile_bytes(w.kind, w.bits, w.columns);
+  std::vector<uint8_t> codes(static_cast<size_t>(tile_rows * std::min(stretch, w.columns)));
+  for (int64_t begin = 0; begin < w.columns; begin += stretch) {
+    const int64_t end = std::min(w.columns, begin + stretch);
+    for (int64_t r = 0; r < std::min(tile_rows, w.rows - first_row); ++r) {
+      if (piece == source.block_weights) {  // a block to each piece: one call for all
+        decode(source, first_row + r, begin, end - begin, tile_rows * piece, codes.data() + r * piece);
+        continue;
+      }
+      for (int64_t k = begin; k < end; k += piece) {
+        const int64_t width = std::min(piece, end - k);
+        decode(source, first_row + r, k, width, source.block_weights,
+               codes.data() + (k - begin) * tile_rows + r * width);
+      }
+    }
+    for (int64_t k = begin; k < end; k += piece) {
+      kernels.pack_tile(w.kind, w.bits, std::min(piece, end - k), codes.data() + (k - begin) * tile_rows,
+                        out + kernels.packed_tile_bytes(w.kind, w.bits, k));
+    }
+  }
 }
 
 PackedMatrix::PackedMatrix(const TargetEntry& target, const DenseSource& source) : target_(&target) {
@@ -236,6 +281,7 @@ void PackedMatrix::fill_tile(const RandomSource& source, int64_t tile) const {
   const LowBit& w = lowbit_;
   const Kernels& kernels = *target_->kernels;
   const int tile_rows = kernels.tile_rows;
+  constexpr uint64_t kEveryByte = 0x0101010101010101ull;
   const uint64_t mask = ((1u << w.bits) - 1) * kEveryByte;
   std::vector<uint64_t> words(static_cast<size_t>(tile_rows * w.columns / 8));
   Random random(source.seed << 32 ^ static_cast<uint64_t>(tile));

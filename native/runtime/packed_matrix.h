@@ -5,19 +5,16 @@
 #include <vector>
 
 #include "kernels/lut.h"
+#include "runtime/block_source.h"
 #include "runtime/memory.h"
 #include "runtime/targets.h"
 
 namespace lutmac {
 
-// A run of codes in a block of the source; see BitRun in lowbit/matrix.py.
-struct BitRun {
-  int first, count, byte, shift, width, dest, packed_bits;
-};
-
-// A scale or an offset as it comes: values [rows, groups], super-scales [rows, super groups].
+// A scale or an offset as it comes: values [rows, groups] and super-scales [rows, super groups], or in the blocks.
 struct ParamArray {
   ParamKind kind = ParamKind::none;
+  std::shared_ptr<const InBlocks> in_blocks;
   const void* values = nullptr;
   const void* super = nullptr;
   int groups_per_super = 0;
@@ -31,7 +28,8 @@ struct LowBitSource {
   const uint8_t* bytes = nullptr;  // [rows, row_bytes]
   int64_t row_bytes = 0;
   int block_weights = 0, block_bytes = 0;
-  std::vector<BitRun> runs;
+  BlockNumbers codes;
+  std::shared_ptr<const Grid> grid;  // instead of codes
   uint8_t code_xor = 0;
   float zero_point = 0.0f;
   float factor = 1.0f;
@@ -89,6 +87,7 @@ class PackedMatrix {
   int64_t bytes_ = 0;
 
   uint8_t* take(int64_t bytes);
+  void fill_codes(const LowBitSource& source, int64_t tile) const;
 };
 
 // Tokens whose forms are worth keeping in cache while the tiles of a matrix pass by.

@@ -57,11 +57,19 @@ struct Step {
   int64_t scratch_bytes = 0;
 };
 
-// Which rows an operation works on; read at run time.
-enum class Rows { tokens, outputs };
+// Which rows an operation works on; how many there are is read at run time. per_token: each token has so many rows of its
+// own, one for each expert that it goes to.
+struct Rows {
+  bool outputs_only = false;
+  int per_token = 1;
+  static const Rows tokens, outputs;
+  bool operator==(const Rows&) const = default;
+};
+inline constexpr Rows Rows::tokens{false, 1};
+inline constexpr Rows Rows::outputs{true, 1};
 
 inline int64_t row_count(const Step& step, Rows rows) {
-  return rows == Rows::tokens ? step.batch.num_tokens : step.batch.num_output_rows;
+  return int64_t{rows.outputs_only ? step.batch.num_output_rows : step.batch.num_tokens} * rows.per_token;
 }
 
 class Operation {

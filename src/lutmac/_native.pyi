@@ -29,6 +29,24 @@ def resident_bytes() -> int:
 
 def peak_resident_bytes() -> int: ...
 
+class BlockNumbers:
+    """Numbers that each block of a row holds; see BitRun of lutmac.lowbit.matrix."""
+
+    # runs: [runs, 8] int32, the fields of BitRun; the last is where in tables the run's own begins, -1 for none.
+    def __init__(self, runs: NDArray[Any], tables: NDArray[Any]) -> None: ...
+
+class Grid:
+    """See Grid of lutmac.lowbit.matrix."""
+
+    def __init__(self, *, vectors: NDArray[Any], index: BlockNumbers, flips: BlockNumbers, flip: int) -> None: ...
+
+class InBlocks:
+    """See InBlocks of lutmac.lowbit.matrix."""
+
+    def __init__(
+        self, *, floats: BlockNumbers, integers: BlockNumbers, bias: int, negative: bool, format: str
+    ) -> None: ...
+
 class Packer:
     """Packs matrices for one ISA target, many in one go, without holding the interpreter."""
 
@@ -43,12 +61,16 @@ class Packer:
         source: NDArray[Any],  # [rows, row_bytes] uint8
         block_weights: int,
         block_bytes: int,
-        runs: NDArray[Any],  # [runs, 7] int32: first, count, byte, shift, width, dest, packed_bits
+        codes: BlockNumbers,
+        grid: Grid | None,  # instead of codes
         xor: int,
-        scale: NDArray[Any],  # [rows, groups] float16, float32, uint16 (bfloat16 bits), uint8 or int8
+        scale_in_blocks: InBlocks | None,  # instead of scale
+        # [rows, groups] float16, float32, uint16 (bfloat16 bits), uint8 or int8
+        scale: NDArray[Any] | None,
         scale_super: NDArray[Any] | None,
         scale_groups_per_super: int,
         zero_point: float,
+        offset_in_blocks: InBlocks | None,
         offset: NDArray[Any] | None,
         offset_super: NDArray[Any] | None,
         offset_groups_per_super: int,
@@ -130,7 +152,8 @@ class Program:
     """The flat list of operations for one step. Build it once (methods below, in order), then run it many times.
 
     Buffers are byte offsets into one arena; a buffer holds ``rows`` rows of ``form_stride(form, width)`` bytes.
-    ``rows`` of an operation is "tokens" (all rows of the batch) or "outputs" (the rows that want logits).
+    ``rows`` of an operation is "tokens" (all rows of the batch), "outputs" (the rows that want logits), or "tokens*8"
+    (eight rows for each token, one for each of its experts).
     """
 
     def __init__(
@@ -160,10 +183,11 @@ class Program:
         weight: NDArray[Any],
         weight_bias: float,
         eps: float,
+        accumulate: bool,
         out: int | None,
         forms: list[Form],
     ) -> None:
-        """RMSNorm of x, written to out (f32) and prepared into each of forms."""
+        """RMSNorm of each run of x as wide as weight, to out (f32) or onto it, and prepared into each of forms."""
 
     def prepare(self, *, rows: str, x: int, width: int, forms: list[Form]) -> None: ...
     def matmul(
@@ -171,7 +195,7 @@ class Program:
     ) -> None:
         """Products that may run side by side: (matrix, input buffer, output buffer, bias, accumulate)."""
 
-    def logits(self, *, matrix: Matrix, x: int, exact: bool, softcap: float) -> None:
+    def logits(self, *, matrix: Matrix, x: int, exact: bool, scale: float, softcap: float) -> None:
         """The head: over the output rows, into the array handed to step."""
 
     def rope_store(
@@ -213,6 +237,25 @@ class Program:
     ) -> None:
         """activation(gate) * up. kind: "silu", "gelu_tanh", "gelu", "relu_squared"."""
 
+    def add(self, *, rows: str, a: int, b: int, scale: float, width: int, out: int, forms: list[Form]) -> None:
+        """a + scale * b."""
+
+    def multiply(self, *, rows: str, a: int, b: int, width: int, out: int) -> None: ...
+    def round_to_int8(self, *, rows: str, x: int, width: int, out: int) -> None:
+        """x as int8 with a scale per row would have it."""
+
+    def route(
+        self, *, logits: int, num_experts: int, per_token: int, normalize: bool, choices: int, starts: int
+    ) -> None:
+        """Writes choices ("plain", 3 * per_token wide) and starts ("plain", num_experts + 1 wide); see graph/ir.py."""
+
+    def expert_gather(self, *, form: str, x: int, width: int, choices: int, per_token: int, out: int) -> None: ...
+    def expert_matmul(
+        self, *, matrices: list[Matrix], x: int, starts: int, per_token: int, y: int, exact: bool
+    ) -> None:
+        """One matrix for each expert, over the rows that starts gives it."""
+
+    def expert_sum(self, *, x: int, width: int, choices: int, per_token: int, accumulate: bool, out: int) -> None: ...
     def step(
         self,
         cache: Cache,

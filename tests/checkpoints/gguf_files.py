@@ -6,6 +6,8 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
+from lutmac.checkpoints.gguf_types import TENSOR_TYPES
+
 U8, I32, F32, BOOL, STRING, ARRAY, U64 = 0, 5, 6, 7, 8, 9, 10
 U32 = 4
 _PACKED = {U8: "<B", U32: "<I", I32: "<i", F32: "<f", BOOL: "<?", U64: "<Q"}
@@ -50,6 +52,14 @@ class Tensor:
         return text(self.name) + struct.pack("<I", count) + dims + struct.pack("<IQ", self.kind, self.offset)
 
 
+CONFIG = {
+    "context_length": 512,
+    "embedding_length": 64,
+    "block_count": 1,
+    "feed_forward_length": 128,
+    "attention.head_count": 2,
+    "attention.head_count_kv": 1,
+}
 ARCHITECTURE = entry("general.architecture", STRING, "llama")
 
 
@@ -79,7 +89,7 @@ def gguf_bytes(
 
 
 def small_file() -> bytes:
-    """A valid file with every region in it: all kinds of metadata, three tensors, one of an unsupported type."""
+    """A valid file with every region in it: metadata of all kinds, three tensors, one a low-bit vector."""
     entries = [
         ARCHITECTURE,
         entry("llama.block_count", U32, 2),
@@ -95,3 +105,38 @@ def small_file() -> bytes:
         Tensor("other", (256,), Q2_K_TENSOR, 224),
     ]
     return gguf_bytes(entries, tensors, bytes(range(256)) + bytes(52))
+
+
+def model_file() -> bytes:
+    """A valid file with the configuration and the tokenizer of a model, that has no weights."""
+    entries = [
+        ARCHITECTURE,
+        *(entry(f"llama.{key}", U32, content) for key, content in CONFIG.items()),
+        entry("llama.attention.layer_norm_rms_epsilon", F32, 1e-5),
+        entry("tokenizer.ggml.model", STRING, "gpt2"),
+        entry("tokenizer.ggml.pre", STRING, "smollm"),
+        array_entry("tokenizer.ggml.tokens", STRING, ["a", "b", "ab", "<|im_end|>"]),
+        array_entry("tokenizer.ggml.token_type", I32, [1, 1, 1, 3]),
+        array_entry("tokenizer.ggml.merges", STRING, ["a b"]),
+        entry("tokenizer.ggml.eos_token_id", U32, 3),
+    ]
+    return gguf_bytes(entries)
+
+
+def sentence_pieces_file() -> bytes:
+    """The same with the other kind of tokenizer."""
+    entries = [
+        ARCHITECTURE,
+        entry("tokenizer.ggml.model", STRING, "llama"),
+        array_entry("tokenizer.ggml.tokens", STRING, ["<unk>", "<s>", "</s>", "<0x0A>", "a", "b", "ab"]),
+        array_entry("tokenizer.ggml.scores", F32, [0.0, 0.0, 0.0, 0.0, -1.0, -2.0, -0.5]),
+        array_entry("tokenizer.ggml.token_type", I32, [2, 3, 3, 6, 1, 1, 1]),
+    ]
+    return gguf_bytes(entries)
+
+
+def type_file(number: int) -> bytes:
+    """A valid file with one matrix in that tensor type."""
+    kind = TENSOR_TYPES[number]
+    data = bytes(range(256)) * 9
+    return gguf_bytes(None, [Tensor("t", (256, 1), number, 0)], data[: 256 // kind.block_weights * kind.block_bytes])

@@ -32,7 +32,9 @@ from hypothesis import strategies as st
 from lutmac.checkpoints import GGUFFile, open_gguf
 from lutmac.checkpoints import gguf_header as header
 from lutmac.errors import CheckpointError, UnsupportedModelError
+from read_everything import assert_one_line, read_everything
 
+CORPUS = sorted((Path(__file__).parent / "gguf_corpus").iterdir())
 Opener = Callable[[bytes], GGUFFile]
 
 
@@ -160,10 +162,6 @@ def test_a_header_beyond_the_limit(open_bytes: Opener, monkeypatch: pytest.Monke
         open_bytes(gguf_bytes([entry("k", STRING, "x" * (1 << 19)), entry("l", STRING, "x" * (1 << 19))]))
 
 
-def assert_one_line(error: Exception) -> None:
-    assert "\n" not in str(error)
-
-
 def use_everything(file: GGUFFile) -> None:
     """Touches all that a file offers; what it refuses, it refuses by a typed error."""
     dict(file.metadata)
@@ -173,6 +171,15 @@ def use_everything(file: GGUFFile) -> None:
                 ask(name)
             except (CheckpointError, UnsupportedModelError) as error:
                 assert_one_line(error)
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name[:12])
+def test_what_fuzzing_found_is_an_error_or_a_file(path: Path) -> None:
+    """One file for each way in which a file was refused, and what had not been; see tests/fuzz/fuzz_gguf.py."""
+    try:
+        read_everything(path)
+    except CheckpointError as error:
+        assert_one_line(error)
 
 
 def test_every_truncation_is_an_error(open_bytes: Opener) -> None:

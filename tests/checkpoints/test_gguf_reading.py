@@ -17,6 +17,7 @@ from gguf_files import (
     ARRAY,
     BOOL,
     F32_TENSOR,
+    Q4_0_TENSOR,
     STRING,
     Tensor,
     array_entry,
@@ -32,6 +33,7 @@ from lutmac.checkpoints import GGUFFile, open_gguf
 from lutmac.checkpoints.gguf_types import TENSOR_TYPES
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.lowbit.matrix import DenseMatrix
+from lutmac.lowbit.reference import dequantize
 
 Opener = Callable[[bytes], GGUFFile]
 
@@ -173,7 +175,7 @@ def test_matrices_stay_valid_after_close_and_dropped_pages(open_bytes: Opener) -
 
 def test_the_mapping_goes_with_the_file_and_its_views(open_bytes: Opener) -> None:
     file = open_bytes(gguf_bytes(None, [Tensor("w", (32, 1), F32_TENSOR, 0)], bytes(128)))
-    mapping = weakref.ref(file._map)
+    mapping = weakref.ref(file._opened()[0].mapped)
     matrix = file.matrix("w")
     del file
     gc.collect()
@@ -185,22 +187,22 @@ def test_the_mapping_goes_with_the_file_and_its_views(open_bytes: Opener) -> Non
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("other", r"tensor 'other' has type Q2_K, which lutmac does not read yet; supported: F32, F16, BF16, Q4_0"),
+    [("other", r"tensor 'other' has type Q8_K, which lutmac does not read yet; supported: F32, F16, BF16, I8"),
      ("odd", r"tensor 'odd' has type 77, which lutmac does not read yet; supported: F32")],
 )  # fmt: skip
 def test_unsupported_types_are_named_when_asked_for(open_bytes: Opener, name: str, message: str) -> None:
     tensors = [
         Tensor("fine", (32, 1), F32_TENSOR, 0),
-        Tensor("other", (256, 1), 10, 128),
-        Tensor("odd", (5, 3), 77, 224),
+        Tensor("other", (256, 1), 15, 128),
+        Tensor("odd", (5, 3), 77, 448),
     ]
-    file = open_bytes(gguf_bytes(None, tensors, bytes(300)))
+    file = open_bytes(gguf_bytes(None, tensors, bytes(524)))
     assert file.tensors["odd"].nbytes == 76
     file.check_supported(["fine"])
     for ask in (file.matrix, file.vector, lambda name: file.check_supported([name])):
         with pytest.raises(UnsupportedModelError, match=message):
             ask(name)
-    with pytest.raises(UnsupportedModelError, match="Q2_K"):
+    with pytest.raises(UnsupportedModelError, match="Q8_K"):
         file.check_supported()
 
 
@@ -225,3 +227,17 @@ def test_a_file_that_names_no_architecture(open_bytes: Opener, entries: list[byt
     file = open_bytes(gguf_bytes(entries))
     with pytest.raises(CheckpointError, match=r"lacks general\.architecture"):
         _ = file.architecture
+
+
+@pytest.mark.parametrize("kind", [Q4_0_TENSOR, F32_TENSOR])
+def test_a_scale_beside_a_matrix_is_part_of_it(open_bytes: Opener, kind: int) -> None:
+    def file_with(scale: float) -> GGUFFile:
+        tensors = [Tensor("a.weight", (32, 1), kind, 0), Tensor("a.scale", (1,), F32_TENSOR, 128)]
+        data = np.arange(1.0, 33.0, dtype=np.float32).tobytes() + struct.pack("<f", scale)
+        return open_bytes(gguf_bytes(None, tensors, data))
+
+    plain = dequantize(file_with(1.0).matrix("a.weight"))
+    np.testing.assert_array_equal(dequantize(file_with(0.375).matrix("a.weight")), plain * np.float32(0.375))
+    for scale in (float("nan"), float("inf"), 3e38):
+        with pytest.raises(CheckpointError, match=r"tensor 'a\.scale' is .*, which is no scale of weights"):
+            file_with(scale).matrix("a.weight")

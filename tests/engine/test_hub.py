@@ -104,6 +104,21 @@ def test_what_came_damaged_is_thrown_away(snapshot: Path, monkeypatch: pytest.Mo
     assert not (snapshot / "model-00001-of-00002.safetensors").exists()
 
 
+def test_a_part_of_a_split_file_comes_after_the_others(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"folder/a-0000{i}-of-00003.gguf" for i in (1, 2, 3)]
+    pulled: list[str] = []
+    download = hub.hf_hub_download
+
+    def remember(repository: str, file: str, *, tqdm_class: type) -> str:
+        pulled.append(file)
+        return str(download(repository, file, tqdm_class=tqdm_class))
+
+    monkeypatch.setattr(hub, "hf_hub_download", remember)
+    monkeypatch.setattr("test_hub.FILES", dict.fromkeys(names, b"part"))
+    assert pull(f"hf:org/repo/{names[0]}") == snapshot / names[0]
+    assert pulled == [names[1], names[2], names[0]]
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 
 import lutmac
+from lutmac.engine.info import bits_in_memory
 from lutmac.errors import CheckpointError, InvalidRequestError, UnsupportedISAError, UnsupportedModelError
-from tiny_llama import CONTEXT, VOCAB, TinyLlama, make_tiny_llama
+from tiny_llama import CONTEXT, FFN, HIDDEN, VOCAB, TinyLlama, make_tiny_llama
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,16 @@ def test_info_says_what_was_loaded(tiny: TinyLlama) -> None:
     assert info.weight_bytes == info.bytes_per_token  # every matrix is read, the tied one as the head
 
 
+@pytest.mark.parametrize(
+    ("kind", "bits"), [("Q4_K", 4.6), ("Q6_K", 6.6), ("IQ2_S", 4.6), ("IQ1_S", 2.6), ("MXFP4", 4.25)]
+)
+def test_bits_in_memory(tmp_path: Path, kind: str, bits: float) -> None:
+    """Codes, an 8-bit scale (or offset) for each group where the file has 4 to 8 bits, 16 bits above; tiles padded."""
+    tiny = make_tiny_llama(tmp_path / "tiny.gguf", kind)
+    matrices = [t for t in lutmac.load(tiny.path).info().tensors if t.packed_bytes and t.shape[0] % 64 == 0]
+    assert bits_in_memory(matrices) == {kind: pytest.approx(bits, abs=0.1)}
+
+
 def test_names_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUTMAC_CACHE", str(tmp_path))
     with pytest.raises(CheckpointError, match=r"unknown model 'smollm3'.*smollm2.*hf:"):
@@ -88,8 +100,11 @@ def test_a_truncated_file_is_an_error(tiny: TinyLlama, tmp_path: Path) -> None:
 
 
 def test_an_unsupported_tensor_type_is_named(tmp_path: Path) -> None:
-    tiny = make_tiny_llama(tmp_path / "tiny.gguf", "Q4_0", kinds={"blk.0.ffn_up.weight": "TQ1_0"})
-    with pytest.raises(UnsupportedModelError, match=r"blk\.0\.ffn_up\.weight.*TQ1_0"):
+    tiny = make_tiny_llama(tmp_path / "tiny.gguf", "Q4_0", kinds={"blk.0.ffn_up.weight": "F32"})
+    name = b"blk.0.ffn_up.weight" + struct.pack("<IQQ", 2, HIDDEN, FFN)
+    content = tiny.path.read_bytes()
+    tiny.path.write_bytes(content.replace(name + struct.pack("<I", 0), name + struct.pack("<I", 15)))
+    with pytest.raises(UnsupportedModelError, match=r"blk\.0\.ffn_up\.weight.*Q8_K"):
         lutmac.load(tiny.path)
 
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from lutmac.engine.scheduler import Scheduler
 from lutmac.engine.sequence import Sequence
 
-
 ALL = 512  # tokens of prompts: as many as there are
 
 

@@ -64,9 +64,10 @@ class Interpreter:
             case GatherOutputs():
                 self.write((op.out,), self.rows(op.x))
             case Norm():
-                x = self.rows(op.x)
-                scaled = x / np.sqrt((x**2).mean(axis=1, keepdims=True) + op.eps)
-                self.write((op.out, *op.forms), scaled * self.random(op.weight.name, op.weight.width))
+                x = self.rows(op.x).reshape(TOKENS, -1, op.weight.width)
+                scaled = x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + op.eps)
+                result = (scaled * self.random(op.weight.name, op.weight.width)).reshape(TOKENS, -1)
+                self.write((op.out, *op.forms), result if op.residual is None else result + self.rows(op.residual))
             case Prepare():
                 self.write(op.forms, self.rows(op.x))
             case MatMul():
@@ -85,7 +86,7 @@ class Interpreter:
             case GatedActivation():
                 self.write((op.out, *op.forms), silu(self.rows(op.gate)) * self.rows(op.up))
             case Add():
-                self.write((op.out,), self.rows(op.a) + self.rows(op.b))
+                self.write((op.out, *op.forms), self.rows(op.a) + op.scale * self.rows(op.b))
             case HiddenStates():
                 pass  # what the head reads, for the caller to have
             case Logits():

@@ -263,8 +263,9 @@ def test_contradictions_are_refused(change, message):
     arguments = {
         "rows": 4, "columns": 64, "bits": 4, "group_size": 32,
         "source": np.zeros((4, 64), np.uint8), "block_weights": 32, "block_bytes": 32,
-        "runs": np.array([[0, 32, 0, 0, 8, 0, 0]], np.int32), "xor": 0, "scale": np.ones((4, 2), np.float32),
-        "scale_super": None, "scale_groups_per_super": 0, "zero_point": 0.0, "offset": None, "offset_super": None,
+        "codes": _native.BlockNumbers(np.array([[0, 32, 0, 0, 8, 0, 8, -1]], np.int32), np.zeros(0, np.int32)),
+        "grid": None, "xor": 0, "scale_in_blocks": None, "scale": np.ones((4, 2), np.float32), "scale_super": None,
+        "scale_groups_per_super": 0, "zero_point": 0.0, "offset_in_blocks": None, "offset": None, "offset_super": None,
         "offset_groups_per_super": 0,
     }  # fmt: skip
     with pytest.raises(ValueError, match=message):

@@ -5,8 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lutmac.errors import CheckpointError
+from lutmac.graph.ir import Rope, RopeStyle
+from lutmac.models.config_gguf import scaling_from_gguf
 from lutmac.models.metadata import MetadataReader
-from lutmac.models.rope import RopeScaling, make_rope, scaling_from_gguf
+from lutmac.models.rope import RopeConfig, RopeScaling
+
+
+def make_rope(
+    style: RopeStyle,
+    dim: int,
+    theta: float,
+    scaling: RopeScaling,
+    factors: tuple[float, ...] | None = None,
+    context: int = 8192,
+) -> Rope:
+    return RopeConfig(style, dim, theta, scaling).rope(context, factors)
+
 
 PLAIN = 10000.0 ** (-np.arange(0, 64, 2) / 64)
 
@@ -40,6 +55,19 @@ def test_yarn_keeps_high_frequencies_and_divides_low_ones() -> None:
 def test_scaling_from_metadata() -> None:
     metadata = {"x.rope.scaling.type": "yarn", "x.rope.scaling.factor": 4.0}
     scaling = scaling_from_gguf(MetadataReader(metadata, "x"), 8192)
-    assert scaling == RopeScaling("yarn", 4.0, 8192)
+    assert scaling == RopeScaling("yarn", 4.0, 8192, attention_factor=1 + 0.1 * np.log(4.0))
     assert scaling_from_gguf(MetadataReader({}, "x"), 8192) == RopeScaling()
     assert scaling_from_gguf(MetadataReader({"x.rope.scale_linear": 2.0}, "x"), 8192) == RopeScaling("linear", 2.0)
+
+
+def test_longrope_has_factors_for_short_and_for_long_contexts() -> None:
+    short, long = tuple(np.linspace(1, 2, 32)), tuple(np.linspace(1, 32, 32))
+    scaling = RopeScaling("longrope", 1.0, 4096, short_factors=short, long_factors=long)
+    np.testing.assert_allclose(make_rope("half_split", 64, 1e4, scaling, context=4096).inverse_frequency, PLAIN / short)
+    np.testing.assert_allclose(make_rope("half_split", 64, 1e4, scaling, context=4097).inverse_frequency, PLAIN / long)
+
+
+@pytest.mark.parametrize("factors", [(), (1.0,) * 31, (1.0,) * 31 + (0.0,)])
+def test_factors_that_do_not_fit_are_an_error(factors: tuple[float, ...]) -> None:
+    with pytest.raises(CheckpointError, match="rope needs 32 factors above 0"):
+        make_rope("half_split", 64, 1e4, RopeScaling(), factors)

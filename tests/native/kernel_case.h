@@ -156,7 +156,7 @@ class KernelCase {
     source.bytes = codes.data();
     source.row_bytes = shape.columns;
     source.block_weights = source.block_bytes = 32;
-    source.runs = {{0, 32, 0, 0, 8, 0, 0}};
+    source.codes = lutmac::BlockNumbers({{.first = 0, .count = 32, .byte = 0, .shift = 0, .width = 8, .dest = 0, .stride = 8}});
     source.zero_point = shape.zero_point;
     source.scale = scale.array();
     source.offset = offset.array();

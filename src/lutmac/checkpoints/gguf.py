@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Iterable
+from math import prod
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.checkpoints.gguf_header import GGUFTensor, HeaderReader
+from lutmac.checkpoints.gguf_header import GGUFTensor
 from lutmac.checkpoints.gguf_metadata import Metadata
-from lutmac.checkpoints.gguf_types import as_matrix, check_type
-from lutmac.checkpoints.mapped_file import drop_pages, map_file
+from lutmac.checkpoints.gguf_parts import Part, joined_tensors, open_parts
+from lutmac.checkpoints.gguf_types import as_matrix, check_type, scaled
+from lutmac.checkpoints.mapped_file import drop_pages
 from lutmac.errors import CheckpointError
 from lutmac.lowbit.matrix import AnyMatrix, Array, DenseMatrix
 from lutmac.lowbit.reference import dequantize
+
+MAX_SCALE = 2.0**64  # of a whole matrix: times the scales in it, float32 holds it
 
 __all__ = ["GGUFFile", "GGUFTensor", "Metadata", "open_gguf"]
 
 
 class GGUFFile:
-    """An open GGUF file.
+    """An open GGUF file, or all the files of a model that is split over several.
 
     Opening reads the header and nothing else; it raises CheckpointError, with the path and what is wrong where, if the
     file cannot be read or contradicts itself. Tensor types need not be supported until one is asked for. The mapping
     lives as long as this object or a matrix whose codes are a view of it; ``with`` and ``close`` only let go earlier.
 
-    path: as given. metadata: see Metadata. tensors: the directory by name, in the file's order.
+    path: as given. metadata: see Metadata. tensors: the directory by name, in the file's order. nbytes: of the file, or
+    of all.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Opens the file at that path."""
         self.path = os.fspath(path)
-        self._map: mmap.mmap | None = map_file(self.path)
-        self.metadata, self.tensors = HeaderReader(self._map, self.path).read()
+        self._parts: list[Part] | None = open_parts(self.path)
+        self.metadata = self._parts[0].metadata
+        self.tensors = joined_tensors(self._parts)
+        self.nbytes = sum(len(part.mapped) for part in self._parts)
 
     def __enter__(self) -> Self:
         """Returns itself."""
@@ -50,7 +56,7 @@ class GGUFFile:
 
     def close(self) -> None:
         """Lets go of the mapping; matrices already handed out stay valid. Metadata and tensors stay readable."""
-        self._map = None
+        self._parts = None
 
     @property
     def architecture(self) -> str:
@@ -68,15 +74,17 @@ class GGUFFile:
     def matrix(self, name: str) -> AnyMatrix:
         """The 2-D tensor of that name, [M, K]; its codes (or floats) are a read-only view of the file.
 
+        A tensor ``x.scale`` of one number, which NVFP4's conversion and BitNet's write, is part of matrix ``x.weight``.
+        A 3-D tensor is a stack of matrices, whose rows come one after another.
         Raises UnsupportedModelError for a type that lutmac does not read, CheckpointError if there is no such tensor
         or it is no matrix.
         """
         tensor = self._tensor(name)
         check_type(self.path, name, tensor.type_name)
-        if len(tensor.shape) != 2:
+        if len(tensor.shape) not in (2, 3):
             raise CheckpointError(f"{self.path}: tensor {name!r} has shape {tensor.shape}, not that of a matrix")
-        rows, columns = tensor.shape
-        return as_matrix(tensor.type_name, rows, columns, self._bytes(tensor))
+        rows, columns = prod(tensor.shape[:-1]), tensor.shape[-1]
+        return scaled(as_matrix(tensor.type_name, rows, columns, self._bytes(tensor)), self._scale(name))
 
     def vector(self, name: str) -> NDArray[np.float32]:
         """The 1-D tensor of that name (F32, F16 or BF16) as float32, copied. Raises as matrix does."""
@@ -95,12 +103,21 @@ class GGUFFile:
 
         For use when a tensor has been packed. It stays valid: what is read again comes from the page cache or disk.
         """
-        mapped = self._mapped()
-        start, length = 0, len(mapped)
         if name is not None:
             tensor = self._tensor(name)
-            start, length = tensor.offset, tensor.nbytes
-        drop_pages(mapped, start, length)
+            return drop_pages(self._opened()[tensor.part].mapped, tensor.offset, tensor.nbytes)
+        for part in self._opened():
+            drop_pages(part.mapped, 0, len(part.mapped))
+
+    def _scale(self, name: str) -> float:
+        """The number that all weights of a matrix are to be multiplied by."""
+        scale = self.tensors.get(f"{name.removesuffix('.weight')}.scale") if name.endswith(".weight") else None
+        if scale is None or scale.elements != 1 or scale.type_name != "F32":
+            return 1.0
+        value = float(self._bytes(scale).view(np.float32)[0])
+        if not abs(value) <= MAX_SCALE:
+            raise CheckpointError(f"{self.path}: tensor {scale.name!r} is {value}, which is no scale of weights")
+        return value
 
     def _tensor(self, name: str) -> GGUFTensor:
         try:
@@ -108,13 +125,13 @@ class GGUFFile:
         except KeyError:
             raise CheckpointError(f"{self.path}: there is no tensor {name!r}") from None
 
-    def _mapped(self) -> mmap.mmap:
-        if self._map is None:
+    def _opened(self) -> list[Part]:
+        if self._parts is None:
             raise CheckpointError(f"{self.path}: the file has been closed")
-        return self._map
+        return self._parts
 
     def _bytes(self, tensor: GGUFTensor) -> Array:
-        return np.frombuffer(self._mapped(), np.uint8, tensor.nbytes, tensor.offset)
+        return np.frombuffer(self._opened()[tensor.part].mapped, np.uint8, tensor.nbytes, tensor.offset)
 
 
 def open_gguf(path: str | os.PathLike[str]) -> GGUFFile:

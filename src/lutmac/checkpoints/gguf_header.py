@@ -49,6 +49,7 @@ class GGUFTensor:
     shape: NumPy order (the slowest dimension first), so a matrix is (rows M, columns K).
     type_name: GGUF's name, as in "Q4_K"; "type 99" where the number is not known.
     nbytes: bytes in the file; for an unknown type, up to where the next tensor begins. offset: from the file's start.
+    part: which of the model's files it lies in.
     """
 
     name: str
@@ -57,6 +58,7 @@ class GGUFTensor:
     type_name: str
     nbytes: int
     offset: int
+    part: int = 0
 
     @property
     def elements(self) -> int:

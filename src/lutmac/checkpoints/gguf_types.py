@@ -1,19 +1,20 @@
 """GGUF's tensor types, and how the bytes of each that lutmac reads are a low-bit or a dense matrix.
 
-Block layouts: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h. Reading a type is lossless: codes stay
-where they are, scales keep the precision of the file. A new type is one entry of ``_LOW_BIT``.
+Reading a type is lossless but for I32, I64 and F64, which become float32. A new type is one entry of BLOCK_TYPES.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
+from lutmac.checkpoints.gguf_blocks import BLOCK_TYPES
+from lutmac.checkpoints.gguf_vectors import VECTOR_TYPES
 from lutmac.errors import UnsupportedModelError
-from lutmac.lowbit.matrix import AnyMatrix, Array, BitRun, BlockLayout, DenseMatrix, LowBitMatrix, TwoLevel
+from lutmac.lowbit.matrix import AnyMatrix, Array, DenseMatrix, LowBitMatrix
+from lutmac.lowbit.reference import dequantize, parameter_values
 
 
 @dataclass(frozen=True)
@@ -61,100 +62,23 @@ TENSOR_TYPES: Final = {
     39: TensorType("MXFP4", 32, 17),
     40: TensorType("NVFP4", 64, 36),
     41: TensorType("Q1_0", 128, 18),
+    42: TensorType("Q2_0", 64, 18),
 }
 
 _DENSE: Final[dict[str, np.dtype[Any]]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
-
-# From the blocks, [M, blocks per row, block_bytes] uint8, to one value per group, [M, G].
-Scales = Callable[[Array], Array | TwoLevel]
-
-
-@dataclass(frozen=True)
-class _LowBitType:
-    """How the blocks of a type are codes, scales and offsets; the fields are those of LowBitMatrix."""
-
-    bits: int
-    group_size: int
-    runs: tuple[BitRun, ...]
-    scale: Scales
-    zero_point: float = 0.0
-    offset: Scales | None = None
-    xor: int = 0
-
-
-def _f16_at(byte: int, blocks: Array) -> Array:
-    """The half-precision number at that byte of each block: [M, blocks per row], contiguous."""
-    return np.ascontiguousarray(blocks[:, :, byte : byte + 2].view("<f2")[:, :, 0])
-
-
-def _scale_f16(blocks: Array) -> Array:
-    return _f16_at(0, blocks)
-
-
-def _offset_f16(blocks: Array) -> Array:
-    return _f16_at(2, blocks)
-
-
-def _nibbles(byte: int, dest: int = 0) -> tuple[BitRun, ...]:
-    """32 codes in 16 bytes: the low nibbles, then the high ones."""
-    return (BitRun(0, 16, byte, 0, 4, dest), BitRun(16, 16, byte, 4, 4, dest))
-
-
-def _fifth_bits(byte: int) -> BitRun:
-    return BitRun(0, 32, byte, 0, 1, dest=4, packed_bits=True)
-
-
-# Q4_K: d and dmin (f16), 12 bytes of 6-bit scales and minimums of 8 groups, then nibbles, 64 codes to 32 bytes.
-_Q4_K_RUNS = tuple(
-    BitRun(64 * chunk + 32 * half, 32, 16 + 32 * chunk, 4 * half, 4) for chunk in range(4) for half in range(2)
-)
-
-
-def _q4_k_six_bits(low: Array, high: Array) -> Array:
-    """The 6-bit numbers of 8 groups: 4 of them in `low`; of the others, 4 bits in `high` and 2 atop `low`."""
-    values = np.concatenate([low & 0x3F, high | ((low >> 2) & 0x30)], axis=2)
-    return values.reshape(values.shape[0], -1).view(np.int8)
-
-
-def _q4_k_scale(blocks: Array) -> TwoLevel:
-    low, high = blocks[:, :, 4:8], blocks[:, :, 12:16] & 0x0F
-    return TwoLevel(_q4_k_six_bits(low, high), _f16_at(0, blocks), 8)
-
-
-def _q4_k_offset(blocks: Array) -> TwoLevel:
-    low, high = blocks[:, :, 8:12], blocks[:, :, 12:16] >> 4
-    return TwoLevel(_q4_k_six_bits(low, high), -_f16_at(2, blocks), 8)  # minimums are subtracted
-
-
-# Q6_K: per half of 128 weights 64 bytes with the low nibbles and 32 with the two high bits; 16 scales (s8); d (f16).
-_Q6_K_RUNS = tuple(
-    run
-    for half in range(2)
-    for quarter in range(4)
-    for run in (
-        BitRun(128 * half + 32 * quarter, 32, 64 * half + 32 * (quarter % 2), 4 * (quarter // 2), 4),
-        BitRun(128 * half + 32 * quarter, 32, 128 + 32 * half, 2 * quarter, 2, dest=4),
-    )
-)
-
-
-def _q6_k_scale(blocks: Array) -> TwoLevel:
-    scales = blocks[:, :, 192:208].reshape(blocks.shape[0], -1).view(np.int8)
-    return TwoLevel(scales, _f16_at(208, blocks), 16)
-
-
-_LOW_BIT: Final = {
-    "Q4_0": _LowBitType(4, 32, _nibbles(2), _scale_f16, zero_point=8.0),
-    "Q4_1": _LowBitType(4, 32, _nibbles(4), _scale_f16, offset=_offset_f16),
-    "Q5_0": _LowBitType(5, 32, (*_nibbles(6), _fifth_bits(2)), _scale_f16, zero_point=16.0),
-    "Q5_1": _LowBitType(5, 32, (*_nibbles(8), _fifth_bits(4)), _scale_f16, offset=_offset_f16),
-    "Q8_0": _LowBitType(8, 32, (BitRun(0, 32, 2, 0, 8),), _scale_f16, zero_point=128.0, xor=0x80),
-    "Q4_K": _LowBitType(4, 32, _Q4_K_RUNS, _q4_k_scale, offset=_q4_k_offset),
-    "Q6_K": _LowBitType(6, 16, _Q6_K_RUNS, _q6_k_scale, zero_point=32.0),
+# Types without products of their own: what they are in the file, and the floats that they become.
+_CONVERTED: Final[dict[str, tuple[np.dtype[Any], np.dtype[Any]]]] = {
+    "I8": (np.dtype("<i1"), np.dtype(np.float16)),
+    "I16": (np.dtype("<i2"), np.dtype(np.float32)),
+    "I32": (np.dtype("<i4"), np.dtype(np.float32)),
+    "I64": (np.dtype("<i8"), np.dtype(np.float32)),
+    "F64": (np.dtype("<f8"), np.dtype(np.float32)),
 }
 
-_SIZES: Final = {entry.name: entry for entry in TENSOR_TYPES.values()}
-SUPPORTED_TYPES: Final = (*_DENSE, *_LOW_BIT)
+MAX_TERNARY_COLUMNS: Final = 131072  # of the kernels for ternary codes
+
+_LOW_BIT: Final = {**BLOCK_TYPES, **VECTOR_TYPES}
+SUPPORTED_TYPES: Final = (*_DENSE, *_CONVERTED, *_LOW_BIT)
 
 
 def type_name(number: int) -> str:
@@ -176,20 +100,48 @@ def check_type(path: str, tensor: str, kind: str) -> None:
 def as_matrix(kind: str, rows: int, columns: int, data: Array) -> AnyMatrix:
     """The matrix that the bytes of a supported type mean.
 
-    data: the tensor's bytes, 1-D uint8. Codes and dense elements stay a view of it; scales and offsets are copied.
+    data: the tensor's bytes, 1-D uint8. What needs no decoding stays a view of it.
     """
     if kind in _DENSE:
         return DenseMatrix(data.view(_DENSE[kind]).reshape(rows, columns))
-    size, low_bit = _SIZES[kind], _LOW_BIT[kind]
-    blocks = data.reshape(rows, columns // size.block_weights, size.block_bytes)
-    return LowBitMatrix(
+    if kind in _CONVERTED:
+        stored, floats = _CONVERTED[kind]
+        with np.errstate(over="ignore"):
+            return DenseMatrix(data.view(stored).astype(floats).reshape(rows, columns))
+    low_bit = _LOW_BIT[kind]
+    matrix = LowBitMatrix(
         rows=rows,
         columns=columns,
         bits=low_bit.bits,
         group_size=low_bit.group_size,
         source=data.reshape(rows, -1),
-        layout=BlockLayout(size.block_weights, size.block_bytes, low_bit.runs, low_bit.xor),
-        scale=low_bit.scale(blocks),
+        layout=low_bit.layout,
+        scale=low_bit.scale,
         zero_point=low_bit.zero_point,
-        offset=low_bit.offset(blocks) if low_bit.offset else None,
+        offset=low_bit.offset,
+        factor=low_bit.factor,
+        codebook=low_bit.codebook,
     )
+    return _as_ternary(matrix) if kind.startswith("TQ") else matrix
+
+
+def scaled(matrix: AnyMatrix, scale: float) -> AnyMatrix:
+    """The matrix times a number."""
+    if scale == 1.0:
+        return matrix
+    if isinstance(matrix, LowBitMatrix):
+        return replace(matrix, factor=matrix.factor * scale)
+    return DenseMatrix(dequantize(matrix) * np.float32(scale))
+
+
+def _as_ternary(matrix: LowBitMatrix) -> LowBitMatrix:
+    """The matrix with five weights to a byte, if the blocks of each row agree on the scale and no code is 3."""
+    scales = parameter_values(matrix.scale, matrix)
+    assert isinstance(scales, np.ndarray)
+    bits = scales.view(np.uint16)
+    if matrix.columns > MAX_TERNARY_COLUMNS or (bits != bits[:, :1]).any():
+        return matrix
+    packed = matrix.source.reshape(-1, matrix.layout.block_bytes)[:, :64]
+    if matrix.layout == BLOCK_TYPES["TQ2_0"].layout and (packed & packed >> 1 & 0x55).any():
+        return matrix
+    return replace(matrix, ternary=True, group_size=matrix.columns, scale=np.ascontiguousarray(scales[:, :1]))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lutmac.checkpoints import GGUFFile, GGUFTensor, HuggingFaceCheckpoint, StoredTensor, open_gguf, open_huggingface
 from lutmac.errors import LutmacError
-from lutmac.models import find_architecture
+from lutmac.models import architecture_name, find_architecture
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def summarize_file(path: Path) -> FileSummary:
             name=name if isinstance(name, str) else None,
             architecture=file.architecture,
             context_length=context if isinstance(context, int) else None,
-            bytes=path.stat().st_size,
+            bytes=file.nbytes,
             types=_summarize_types(list(file.tensors.values())),
             tensors=tuple(file.tensors.values()),
             problem=_problem(file),
@@ -101,7 +101,7 @@ def _problem(file: GGUFFile | HuggingFaceCheckpoint) -> str | None:
             find_architecture(file.architecture)
             file.check_supported()
         else:
-            find_architecture(file.model_type).read_config(file.config)
+            find_architecture(architecture_name(file.model_type, file.config)).read_config(file.config)
     except LutmacError as error:
         return str(error)
     return None

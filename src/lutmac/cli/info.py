@@ -50,10 +50,21 @@ def info(
         _print(summary, loaded, tensors=tensors)
 
 
+def _bits_in_memory(model: Model | None) -> dict[str, float]:
+    """Bits of a weight as the kernels have it, by type of tensor: types without a kernel take more than in the file."""
+    from lutmac.engine.info import bits_in_memory  # noqa: PLC0415 - as below
+
+    return bits_in_memory(model.info().tensors) if model is not None else {}
+
+
 def _as_dict(summary: FileSummary, model: Model | None, *, program: bool) -> dict[str, object]:
     """What --json prints: the file, and under "loaded" what it becomes (null where it cannot be run)."""
     report = {**asdict(summary), "weights": summary.weights, "bits_per_weight": summary.bits_per_weight}
-    report["types"] = [{**asdict(t), "bits_per_weight": t.bits_per_weight} for t in summary.types]
+    in_memory = _bits_in_memory(model)
+    report["types"] = [
+        {**asdict(t), "bits_per_weight": t.bits_per_weight, "bits_in_memory": in_memory.get(t.type)}
+        for t in summary.types
+    ]
     report["loaded"] = None
     if model is not None:
         figures = model.info()
@@ -98,11 +109,13 @@ def _print(summary: FileSummary, model: Model | None, *, tensors: bool) -> None:
     if summary.problem is not None:
         print(f"{'cannot be run':<16} {summary.problem}")
     print()
+    in_memory = {kind: f"{bits:.2f}" for kind, bits in _bits_in_memory(model).items()}
     rows = [
-        [t.type, str(t.tensors), str(t.weights), format_bytes(t.bytes), f"{t.bits_per_weight:.2f}"]
+        [t.type, str(t.tensors), str(t.weights), format_bytes(t.bytes), f"{t.bits_per_weight:.2f}",
+         in_memory.get(t.type, "-")]
         for t in summary.types
-    ]
-    print_table(["type", "tensors", "weights", "bytes", "bits per weight"], rows)
+    ]  # fmt: skip
+    print_table(["type", "tensors", "weights", "bytes", "bits per weight", "in memory"], rows)
     if tensors:
         print()
         shapes = [[t.name, t.type_name, "x".join(map(str, t.shape)), format_bytes(t.nbytes)] for t in summary.tensors]

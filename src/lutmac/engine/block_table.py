@@ -40,7 +40,7 @@ class BlockTable:
 
     def lacks(self, tokens: int) -> int:
         """Pages that are missing for so many positions."""
-        return max(0, pages_for(tokens) - self._count)
+        return max(0, -(-tokens // PAGE_TOKENS) - self._count)
 
     def open_page(self, tokens: NDArray[np.int32]) -> tuple[CachedPage | None, bytes] | None:
         """What the first page that is not in the tree yet will be there; None where the tokens do not fill it."""

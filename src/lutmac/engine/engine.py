@@ -190,6 +190,8 @@ class Engine:
 
     def _with_pages(self, batch: list[Slice]) -> list[Slice]:
         """The slices that get their pages; where there are too few, the youngest sequences give theirs up."""
+        if all(slice.sequence.block_table.lacks(slice.sequence.computed + slice.count) == 0 for slice in batch):
+            return batch
         counts = {slice.sequence: slice.count for slice in batch}
         for sequence in tuple(self._scheduler.running):
             while sequence in counts and not self._residency.grow(sequence, counts[sequence]):

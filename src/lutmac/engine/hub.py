@@ -10,6 +10,7 @@ from typing import Any
 
 from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 
+from lutmac.checkpoints.gguf_parts import part_names
 from lutmac.engine.resolve import LAST_FILE, split_hub_name
 from lutmac.errors import CheckpointError, LutmacError, UnsupportedModelError
 
@@ -32,13 +33,24 @@ def pull_from_hub(name: str, progress: Progress | None) -> Path:
     repository, file = split_hub_name(name)
     try:
         if file is not None:
-            return Path(hf_hub_download(repository, file, tqdm_class=_silent_bar(progress, 0, 0)))
+            return _pull_file(repository, file, progress)
         return _pull_directory(name, repository, progress)
     except LutmacError:
         raise
     except Exception as error:  # the hub's client raises its own errors, its HTTP library's and the system's
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise CheckpointError(f"{name}: the hub did not give it: {reason[0]}") from error
+
+
+def _pull_file(repository: str, file: str, progress: Progress | None) -> Path:
+    """A file, after the other parts of a split model: it is there when they are."""
+    others = [part for part in part_names(file) if part != file]
+    paths = [
+        Path(hf_hub_download(repository, part, tqdm_class=_silent_bar(progress, 0, 0))) for part in (*others, file)
+    ]
+    if len({path.parent for path in paths}) > 1:
+        raise CheckpointError(f"{file}: it was changed on the hub meanwhile; pull it again")
+    return paths[-1]
 
 
 def _pull_directory(name: str, repository: str, progress: Progress | None) -> Path:

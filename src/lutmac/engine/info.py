@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
-from lutmac.graph.ir import Graph, Logits, MatMul
+from lutmac.graph.ir import ExpertMatMul, Graph, Logits, MatMul
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A tensor in the file. shape: slowest dimension first. type: as the file's format calls it."""
+    """A tensor in the file. shape: slowest dimension first. type: as the file's format calls it.
+
+    packed_bytes: what it takes in memory as a matrix of its own, packed; 0 where it is none.
+    """
 
     name: str
     shape: tuple[int, ...]
     type: str
     nbytes: int
+    packed_bytes: int = 0
 
     @property
     def elements(self) -> int:
@@ -62,12 +67,24 @@ class ModelInfo:
         return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
+def bits_in_memory(tensors: Iterable[TensorInfo]) -> dict[str, float]:
+    """For each type, the bits that a weight of its matrices takes in memory, scales and offsets included."""
+    found: dict[str, float] = {}
+    matrices = [tensor for tensor in tensors if tensor.packed_bytes]
+    for kind in {tensor.type for tensor in matrices}:
+        group = [tensor for tensor in matrices if tensor.type == kind]
+        found[kind] = 8 * sum(tensor.packed_bytes for tensor in group) / sum(tensor.elements for tensor in group)
+    return found
+
+
 def bytes_per_token(graph: Graph) -> int:
     """Bytes of weights that the products of one token read."""
     total = 0
     for op in graph.ops:
         if isinstance(op, MatMul):
             total += sum(product.weight.nbytes for product in op.products)
+        elif isinstance(op, ExpertMatMul):
+            total += op.x.per_token * sum(weight.nbytes for weight in op.weights) // len(op.weights)
         elif isinstance(op, Logits):
             total += op.weight.nbytes
     return total

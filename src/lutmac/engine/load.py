@@ -21,7 +21,7 @@ from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
 from lutmac.graph.passes import expose_hidden_states, optimize
 from lutmac.lowbit.target import resolve_target
-from lutmac.models import Architecture, ModelConfig, find_architecture
+from lutmac.models import Architecture, ModelConfig, architecture_name, find_architecture
 from lutmac.text.huggingface import TextFiles
 from lutmac.text.tokenizer import Tokenizer
 
@@ -81,14 +81,17 @@ def _load_gguf(path: Path, options: LoadOptions, progress: Progress | None) -> M
         source = GGUFSource(file, architecture.gguf_tensor_name)
         loaded = _assemble(architecture, config, source, options, progress, lambda: Tokenizer.from_gguf(file.metadata))
         name: Any = file.metadata.get("general.name")
-        tensors = tuple(TensorInfo(t.name, tuple(t.shape), t.type_name, t.nbytes) for t in file.tensors.values())
-        stored = _Stored(path, name if isinstance(name, str) else path.name, file.architecture, tensors)
+        packed = {source.file_name(name): matrix.nbytes for name, matrix in loaded.parameters.matrices.items()}
+        tensors = tuple(
+            TensorInfo(t.name, t.shape, t.type_name, t.nbytes, packed.get(t.name, 0)) for t in file.tensors.values()
+        )
+        stored = _Stored(path, name if isinstance(name, str) else path.name, file.architecture, tensors, file.nbytes)
         return _model(loaded, stored, file.metadata.get("tokenizer.chat_template"))
 
 
 def _load_huggingface(path: Path, options: LoadOptions, progress: Progress | None) -> Model:
     with open_huggingface(path) as checkpoint:
-        architecture = find_architecture(checkpoint.model_type)
+        architecture = find_architecture(architecture_name(checkpoint.model_type, checkpoint.config))
         config = architecture.read_config(checkpoint.config)
         text = TextFiles(path, checkpoint.config, checkpoint.generation_config)
         source = HuggingFaceSource(checkpoint)
@@ -111,13 +114,13 @@ class _Loaded:
 
 @dataclass(frozen=True)
 class _Stored:
-    """What a checkpoint says of itself. file_bytes: 0 is the size of the file at ``path``."""
+    """What a checkpoint says of itself. file_bytes: of all its files."""
 
     path: Path
     name: str
     architecture: str
     tensors: tuple[TensorInfo, ...]
-    file_bytes: int = 0
+    file_bytes: int
 
 
 def _assemble(
@@ -130,10 +133,12 @@ def _assemble(
 ) -> _Loaded:
     """Builds the graph, which loads the weights, and compiles it."""
     weights = Weights(source, target=options.target, threads=options.threads, progress=progress)
-    graph = optimize(expose_hidden_states(architecture.build(config, weights)), exact=options.exact)
+    context = _context(options.context, config)
+    built = expose_hidden_states(architecture.build(config.at_context(context), weights))
+    graph = optimize(built, exact=options.exact)
     tokenizer = _InBackground(read_tokenizer)  # packing leaves Python idle
     weights.finish()
-    limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, _context(options.context, config))
+    limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, context)
     compiled = compile_graph(
         graph,
         weights.parameters,
@@ -221,7 +226,7 @@ def _info(loaded: _Loaded, stored: _Stored) -> ModelInfo:
         vocab_size=config.vocab_size,
         context=compiled.limits.max_context,
         trained_context=config.max_position_embeddings,
-        file_bytes=stored.file_bytes or os.path.getsize(stored.path),
+        file_bytes=stored.file_bytes,
         bits_per_weight=8 * sum(tensor.nbytes for tensor in stored.tensors) / max(1, elements),
         weight_bytes=sum(matrix.nbytes for matrix in loaded.parameters.matrices.values()),
         bytes_per_token=bytes_per_token(compiled.graph),

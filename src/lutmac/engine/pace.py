@@ -7,6 +7,7 @@ SHORT_PROMPT = 16  # tokens: the prompt whose time to first token is looked afte
 # and a quarter of that more for the oldest prompt in the second, it has its first token within 1.5 + 1.0 + 0.4 = 2.9
 # times that time.
 STEP_OF_SHORT_PROMPTS = 1.5
+KERNEL_TOKENS = 8  # that products take together; a part of it costs nearly as much
 SMALL_STEP = 8  # tokens; a step below is what decoding alone takes
 FRESHNESS = 0.1  # share of the newest measurement in an average
 SHALLOW = 256  # positions; attention costs next to nothing before
@@ -60,7 +61,8 @@ class Pace:
         if self._shallow.known:
             shallow_begin, shallow_slope = self._line(self._shallow)
             short = min(short, shallow_begin + shallow_slope * SHORT_PROMPT)
-        return max(SHORT_PROMPT, int((STEP_OF_SHORT_PROMPTS * short - begin) / slope))
+        fit = int((STEP_OF_SHORT_PROMPTS * short - begin) / slope)
+        return max(SHORT_PROMPT, fit // KERNEL_TOKENS * KERNEL_TOKENS)
 
     def _line(self, large: _Average) -> tuple[float, float]:
         """Seconds of an empty step, and of each token."""

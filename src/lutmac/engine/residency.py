@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lutmac import _native
-from lutmac.engine.kv_cache import PageManager
+from lutmac.engine.kv_cache import PAGE_TOKENS, PageManager
 from lutmac.engine.sequence import Sequence
 from lutmac.engine.stats import Counters
 
@@ -42,7 +42,9 @@ class Residency:
 
     def commit(self, sequence: Sequence) -> None:
         """Lets others have the pages that a sequence has filled."""
-        sequence.block_table.commit(self.pages, sequence.computed_tokens)
+        table = sequence.block_table
+        if sequence.computed >= table.cached_tokens + PAGE_TOKENS:
+            table.commit(self.pages, sequence.computed_tokens)
 
     def grow(self, sequence: Sequence, count: int) -> bool:
         """Makes room for the next ``count`` tokens; False where pages run out."""

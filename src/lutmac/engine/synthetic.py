@@ -17,8 +17,9 @@ from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
 from lutmac.graph.ir import Vector, Weight
 from lutmac.graph.passes import expose_hidden_states, optimize
-from lutmac.models.llama import LlamaConfig, build
-from lutmac.models.rope import RopeScaling
+from lutmac.models.config import DecoderConfig
+from lutmac.models.llama import build
+from lutmac.models.rope import RopeConfig
 
 Progress = Callable[[int, int, str], None]
 PACK_TOGETHER = 1 << 28  # weights
@@ -26,9 +27,9 @@ PACK_TOGETHER = 1 << 28  # weights
 
 def _shape(
     vocab: int, hidden: int, intermediate: int, layers: int, heads: int, kv_heads: int, context: int = 8192
-) -> LlamaConfig:
+) -> DecoderConfig:
     head_dim = hidden // heads
-    return LlamaConfig(
+    return DecoderConfig(
         vocab_size=vocab,
         hidden_size=hidden,
         intermediate_size=intermediate,
@@ -37,11 +38,8 @@ def _shape(
         num_key_value_heads=kv_heads,
         head_dim=head_dim,
         rms_norm_eps=1e-5,
-        rope_theta=10000.0,
         max_position_embeddings=context,
-        rope_scaling=RopeScaling(),
-        rope_style="half_split",
-        rotary_dim=head_dim,
+        rope=RopeConfig("half_split", head_dim, 10000.0),
     )
 
 
@@ -97,7 +95,7 @@ class SyntheticSpec:
         return 1.6 if self.ternary else self.bits
 
     @property
-    def config(self) -> LlamaConfig:
+    def config(self) -> DecoderConfig:
         """The shape's config with as many layers as asked for."""
         config = SHAPES[self.shape]
         return config if self.layers is None else replace(config, num_hidden_layers=self.layers)
@@ -149,8 +147,10 @@ class _RandomWeights:
         """There are no biases and no rope factors; a head where the shape has one of its own."""
         return name == "lm_head.weight" and self._spec.shape not in TIED
 
-    def matrix(self, name: str, rows: int, columns: int) -> Weight:
-        """A random matrix; its values have a variance of about 1 / columns."""
+    def matrix(self, name: str, rows: int, columns: int, *, first_row: int = 0, of_rows: int | None = None) -> Weight:
+        """A random matrix; its values have a variance of about 1 / columns. Parts of a matrix are made one by one."""
+        if of_rows is not None:
+            name = f"{name}[{first_row}:{first_row + rows}]"
         in_layer = name.startswith("model.layers.")
         bits = self._spec.bits if in_layer else self._spec.head_bits
         group_size = (self._spec.group_size or columns) if in_layer else 32

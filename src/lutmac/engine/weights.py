@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from lutmac.graph.compile import Parameters
 from lutmac.graph.ir import Form, Vector, Weight
 from lutmac.lowbit.matrix import AnyMatrix, LowBitMatrix
 from lutmac.lowbit.packing import Packer
+from lutmac.lowbit.rows import rows_of
 
 Progress = Callable[[int, int, str], None]
 PACK_TOGETHER = 128 << 20  # bytes of the file: a small model at once, of a large one never much twice in memory
@@ -62,7 +64,10 @@ class TensorSource(Protocol):
 
 
 class GGUFSource:
-    """A GGUF file by Hugging Face's names; see TensorSource."""
+    """A GGUF file by Hugging Face's names; see TensorSource.
+
+    A name that maps to ``ffn_up_exps.weight[3]`` is the fourth matrix of that stack.
+    """
 
     def __init__(self, file: GGUFFile, gguf_name: Callable[[str], str]) -> None:
         """gguf_name: from Hugging Face's name to GGUF's."""
@@ -70,14 +75,27 @@ class GGUFSource:
         self.nbytes = sum(tensor.nbytes for tensor in file.tensors.values())
         self.file_name = gguf_name
         self._file = file
+        self._stack: tuple[str, AnyMatrix] | None = None  # the one that matrices were last taken from
 
     def find(self, name: str) -> TensorEntry | None:
         """The tensor's entry."""
-        return self._file.tensors.get(self.file_name(name))
+        tensor, index = self._place(name)
+        entry = self._file.tensors.get(tensor)
+        if entry is None or index is None:
+            return entry
+        if len(entry.shape) != 3 or not index < entry.shape[0]:
+            return None
+        return _StackedEntry(self.file_name(name), tuple(entry.shape[1:]), entry.nbytes // entry.shape[0])
 
     def matrix(self, name: str) -> AnyMatrix:
         """A matrix."""
-        return self._file.matrix(self.file_name(name))
+        tensor, index = self._place(name)
+        if index is None:
+            return self._file.matrix(tensor)
+        if self._stack is None or self._stack[0] != tensor:
+            self._stack = (tensor, self._file.matrix(tensor))
+        rows = self._file.tensors[tensor].shape[1]
+        return rows_of(self._stack[1], index * rows, rows)
 
     def vector(self, name: str) -> NDArray[np.float32]:
         """A vector."""
@@ -85,7 +103,21 @@ class GGUFSource:
 
     def drop_pages(self, name: str) -> None:
         """Gives memory back."""
-        self._file.drop_pages(self.file_name(name))
+        self._file.drop_pages(self._place(name)[0])
+
+    def _place(self, name: str) -> tuple[str, int | None]:
+        """The tensor, and which of the matrices that are stacked in it."""
+        tensor, stacked, index = self.file_name(name).partition("[")
+        return tensor, int(index[:-1]) if stacked else None
+
+
+@dataclass(frozen=True)
+class _StackedEntry:
+    """A matrix in a stack; see TensorEntry."""
+
+    name: str
+    shape: tuple[int, ...]
+    nbytes: int
 
 
 class HuggingFaceSource:
@@ -115,7 +147,7 @@ class Weights:
         self._progress = progress
         self._weights: dict[str, Weight] = {}
         self._packer = Packer(target=target, threads=threads)
-        self._pending: list[str] = []  # tensors that the packer has yet to read
+        self._pending: dict[str, int] = {}  # tensors that the packer has yet to read, and how much of them
         self._pending_bytes = 0
         self._done = 0
 
@@ -123,18 +155,22 @@ class Weights:
         """Whether the checkpoint holds this tensor."""
         return self._source.find(name) is not None
 
-    def matrix(self, name: str, rows: int, columns: int) -> Weight:
-        """A matrix. Raises CheckpointError where it is missing or misshapen."""
+    def matrix(self, name: str, rows: int, columns: int, *, first_row: int = 0, of_rows: int | None = None) -> Weight:
+        """A matrix, or some rows of one. Raises CheckpointError where it is missing or misshapen."""
+        total = rows if of_rows is None else of_rows
+        stored, name = name, name if total == rows else f"{name}[{first_row}:{first_row + rows}]"
         if name not in self._weights:
-            nbytes = self._checked(name, (rows, columns)).nbytes
-            matrix = self._source.matrix(name)
+            nbytes = self._checked(stored, (total, columns)).nbytes * rows // total
+            matrix = self._source.matrix(stored)
+            if total != rows:
+                matrix = rows_of(matrix, first_row, rows)
             packed = self._packer.add(matrix)
             self.parameters.matrices[name] = packed
             self._weights[name] = Weight(
                 name, rows, columns, FORMS[packed.form], packed.bits, packed.group_size, packed.nbytes,
                 self._order(matrix),
             )  # fmt: skip
-            self._pending.append(name)
+            self._pending[stored] = self._pending.get(stored, 0) + nbytes
             self._pending_bytes += nbytes
             if self._pending_bytes >= PACK_TOGETHER:
                 self.finish()
@@ -143,17 +179,17 @@ class Weights:
     def finish(self) -> None:
         """Packs the matrices that were asked for, and gives the file's pages back."""
         self._packer.finish()
-        for name in self._pending:
+        for name, nbytes in self._pending.items():
             self._source.drop_pages(name)
-            self._report(name)
+            self._report(nbytes)
         self._pending.clear()
         self._pending_bytes = 0
 
     def vector(self, name: str, width: int) -> Vector:
         """A vector. Raises CheckpointError where it is missing or has another width."""
-        self._checked(name, (width,))
+        nbytes = self._checked(name, (width,)).nbytes
         self.parameters.vectors[name] = self._source.vector(name)
-        self._report(name)
+        self._report(nbytes)
         return Vector(name, width)
 
     def values(self, name: str, width: int) -> tuple[float, ...]:
@@ -182,8 +218,7 @@ class Weights:
             )
         return entry
 
-    def _report(self, name: str) -> None:
-        entry = self._source.find(name)
-        self._done += entry.nbytes if entry else 0
+    def _report(self, nbytes: int) -> None:
+        self._done += nbytes
         if self._progress is not None:
             self._progress(self._done, self._source.nbytes, "loading")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from collections.abc import Sequence as TokenSequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ChunkStream", "EngineStats", "Worker"]
 
 DEFAULT_MAX_WAITING = 256
+SWITCH_SECONDS = 0.0005  # after which another thread may have the interpreter; Python's default is 0.005
 
 
 class Worker:
@@ -115,6 +117,9 @@ class Worker:
         return self._tokenizer
 
     def _run(self) -> None:
+        # A step ends in C++ and waits for the interpreter: a busy event loop would keep it for as long as a small
+        # model's step takes.
+        sys.setswitchinterval(min(SWITCH_SECONDS, sys.getswitchinterval()))
         while True:
             with self._changed:
                 while not self._listeners and not self._engine.has_requests and not self._closing:

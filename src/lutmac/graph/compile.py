@@ -12,18 +12,25 @@ from numpy.typing import NDArray
 from lutmac import _native
 from lutmac.errors import UnsupportedModelError
 from lutmac.graph.ir import (
+    Add,
     Attention,
     Embed,
+    ExpertGather,
+    ExpertMatMul,
+    ExpertSum,
     GatedActivation,
     GatherOutputs,
     Graph,
     HiddenStates,
     Logits,
     MatMul,
+    Multiply,
     Norm,
     Op,
     Prepare,
     RopeStore,
+    RoundToInt8,
+    Route,
     Value,
     Vector,
 )
@@ -110,7 +117,8 @@ def compile_graph(
 
     Raises UnsupportedModelError where an operation is left that the native side does not have.
     """
-    placement = place(graph, lambda value: limits.max_tokens * _native.form_stride(value.form, value.width))
+    rows = limits.max_tokens
+    placement = place(graph, lambda value: rows * value.per_token * _native.form_stride(value.form, value.width))
     cache = cache_layout(graph, cache_type)
     program = _native.Program(
         target=target,
@@ -135,7 +143,7 @@ class _Lowering:
     cache: CacheLayout
     exact: bool
 
-    def lower(self, op: Op) -> None:
+    def lower(self, op: Op) -> None:  # noqa: PLR0912 (one case for each operation)
         match op:
             case Embed():
                 matrix = self.parameters.matrices[op.weight.name]
@@ -146,7 +154,7 @@ class _Lowering:
                 self._norm(op)
             case Prepare():
                 forms = self._forms(op.forms)
-                self.program.prepare(rows=op.x.rows, x=self.offsets[op.x], width=op.x.width, forms=forms)
+                self.program.prepare(rows=_rows(op.x), x=self.offsets[op.x], width=op.x.width, forms=forms)
             case MatMul():
                 self._matmul(op)
             case RopeStore():
@@ -159,7 +167,13 @@ class _Lowering:
                 self.program.hidden_states(x=self.offsets[op.x], width=op.x.width)
             case Logits():
                 matrix = self.parameters.matrices[op.weight.name]
-                self.program.logits(matrix=matrix, x=self.offsets[op.x], exact=self.exact, softcap=op.softcap)
+                self.program.logits(
+                    matrix=matrix, x=self.offsets[op.x], exact=self.exact, scale=op.scale, softcap=op.softcap
+                )
+            case Add() | Multiply() | RoundToInt8():
+                self._elementwise(op)
+            case Route() | ExpertGather() | ExpertMatMul() | ExpertSum():
+                self._experts(op)
             case _:
                 written = ", ".join(value.name for value in op.writes())
                 raise UnsupportedModelError(
@@ -178,12 +192,13 @@ class _Lowering:
 
     def _norm(self, op: Norm) -> None:
         self.program.norm(
-            rows=op.x.rows,
+            rows=_rows(op.x),
             x=self.offsets[op.x],
             width=op.x.width,
             weight=self.parameters.vectors[op.weight.name],
             weight_bias=op.weight_bias,
             eps=op.eps,
+            accumulate=op.residual is not None,
             out=self._out(op.out),
             forms=self._forms(op.forms),
         )
@@ -235,7 +250,7 @@ class _Lowering:
 
     def _gated_activation(self, op: GatedActivation) -> None:
         self.program.gated_activation(
-            rows=op.gate.rows,
+            rows=_rows(op.gate),
             kind=op.kind,
             gate=self.offsets[op.gate],
             up=self.offsets[op.up],
@@ -243,3 +258,58 @@ class _Lowering:
             out=self._out(op.out),
             forms=self._forms(op.forms),
         )
+
+    def _elementwise(self, op: Add | Multiply | RoundToInt8) -> None:
+        rows, width, out = _rows(op.out), op.out.width, self.offsets[op.out]
+        match op:
+            case Add():
+                a, b, forms = self.offsets[op.a], self.offsets[op.b], self._forms(op.forms)
+                self.program.add(rows=rows, a=a, b=b, scale=op.scale, width=width, out=out, forms=forms)
+            case Multiply():
+                self.program.multiply(rows=rows, a=self.offsets[op.a], b=self.offsets[op.b], width=width, out=out)
+            case RoundToInt8():
+                self.program.round_to_int8(rows=rows, x=self.offsets[op.x], width=width, out=out)
+
+    def _experts(self, op: Route | ExpertGather | ExpertMatMul | ExpertSum) -> None:
+        at = self.offsets
+        match op:
+            case Route():
+                self.program.route(
+                    logits=at[op.logits],
+                    num_experts=op.logits.width,
+                    per_token=op.per_token,
+                    normalize=op.normalize,
+                    choices=at[op.choices],
+                    starts=at[op.starts],
+                )
+            case ExpertGather():
+                self.program.expert_gather(
+                    form=op.x.form,
+                    x=at[op.x],
+                    width=op.x.width,
+                    choices=at[op.choices],
+                    per_token=op.out.per_token,
+                    out=at[op.out],
+                )
+            case ExpertMatMul():
+                self.program.expert_matmul(
+                    matrices=[self.parameters.matrices[weight.name] for weight in op.weights],
+                    x=at[op.x],
+                    starts=at[op.starts],
+                    per_token=op.x.per_token,
+                    y=at[op.out],
+                    exact=self.exact,
+                )
+            case ExpertSum():
+                self.program.expert_sum(
+                    x=at[op.x],
+                    width=op.x.width,
+                    choices=at[op.choices],
+                    per_token=op.x.per_token,
+                    accumulate=op.residual is not None,
+                    out=at[op.out],
+                )
+
+
+def _rows(value: Value) -> str:
+    return value.rows if value.per_token == 1 else f"{value.rows}*{value.per_token}"

@@ -24,6 +24,7 @@ class Value:
 
     rows: "tokens" has a row for each token of the step, "outputs" one for each row that wants logits. order: the
     permutation in which the floats were put before they were turned into the form, by name; None: as they came.
+    per_token: rows of one token, where it has several: one for each expert that it goes to.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Value:
     rows: Rows = "tokens"
     form: Form = "plain"
     order: str | None = None
+    per_token: int = 1
 
     def __hash__(self) -> int:
         """By name: values are looked up some ten thousand times while a model loads."""
@@ -139,7 +141,11 @@ class GatherOutputs(Op):
 
 @dataclass(frozen=True)
 class Norm(Op):
-    """RMSNorm (Zhang and Sennrich, 2019): ``x / rms(x) * (weight + weight_bias)``, also prepared into ``forms``."""
+    """RMSNorm (Zhang and Sennrich, 2019): ``x / rms(x) * (weight + weight_bias)``, also prepared into ``forms``.
+
+    A weight narrower than x norms each run of its width, such as each head. With a residual, which the norm is added
+    to, out takes over its buffer.
+    """
 
     x: Value
     weight: Vector
@@ -147,7 +153,8 @@ class Norm(Op):
     out: Value | None
     weight_bias: float = 0.0
     forms: tuple[Value, ...] = ()
-    READS = ("x",)
+    residual: Value | None = None
+    READS = ("x", "residual")
     WRITES = ("out", "forms")
 
 
@@ -270,12 +277,77 @@ class GatedActivation(Op):
 
 @dataclass(frozen=True)
 class Add(Op):
-    """``a + b``; a pass fuses it into the product that made one of them."""
+    """``a + scale * b``, also prepared into ``forms``; a pass fuses plain sums into what made one of their parts."""
 
     a: Value
     b: Value
     out: Value
+    scale: float = 1.0
+    forms: tuple[Value, ...] = ()
     READS = ("a", "b")
+    WRITES = ("out", "forms")
+
+
+@dataclass(frozen=True)
+class RoundToInt8(Op):
+    """x as int8 with one scale per row would have it: what BitNet's products read. Default precision does without."""
+
+    x: Value
+    out: Value
+    READS = ("x",)
+    WRITES = ("out",)
+
+
+@dataclass(frozen=True)
+class Route(Op):
+    """Sends each token to the ``per_token`` experts of the largest logits (Shazeer et al., 2017).
+
+    Weights are the softmax over all experts, or with normalize over those chosen. choices: for each token its experts,
+    their weights, and its row with each of them (3 * per_token wide). starts: one row, the first row of each expert and
+    the end of the last: rows of one expert lie together.
+    """
+
+    logits: Value
+    choices: Value
+    starts: Value
+    per_token: int
+    normalize: bool
+    READS = ("logits",)
+    WRITES = ("choices", "starts")
+
+
+@dataclass(frozen=True)
+class ExpertGather(Op):
+    """The row of each token, copied to all rows that it has with experts."""
+
+    x: Value
+    choices: Value
+    out: Value
+    READS = ("x", "choices")
+    WRITES = ("out",)
+
+
+@dataclass(frozen=True)
+class ExpertMatMul(Op):
+    """``out = weights[e] @ x`` for the rows of each expert e."""
+
+    weights: tuple[Weight, ...]
+    x: Value
+    starts: Value
+    out: Value
+    READS = ("x", "starts")
+    WRITES = ("out",)
+
+
+@dataclass(frozen=True)
+class ExpertSum(Op):
+    """For each token the sum of its experts' rows times their weights. With a residual, out takes over its buffer."""
+
+    x: Value
+    choices: Value
+    out: Value
+    residual: Value | None = None
+    READS = ("x", "choices", "residual")
     WRITES = ("out",)
 
 
@@ -289,11 +361,12 @@ class HiddenStates(Op):
 
 @dataclass(frozen=True)
 class Logits(Op):
-    """The head: ``softcap(weight @ x)`` into the caller's array, for the rows that want logits."""
+    """The head: ``softcap(scale * weight @ x)`` into the caller's array, for the rows that want logits."""
 
     weight: Weight
     x: Value
     softcap: float = 0.0
+    scale: float = 1.0
     READS = ("x",)
 
 
@@ -325,4 +398,6 @@ class Graph:
                     found[value.name] = value
             if isinstance(op, MatMul):
                 found.update((product.weight.name, product.weight) for product in op.products)
+            elif isinstance(op, ExpertMatMul):
+                found.update((weight.name, weight) for weight in op.weights)
         return found

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lutmac.errors import UnsupportedModelError
 from lutmac.graph.ir import (
     Activation,
     Add,
+    ExpertGather,
+    ExpertMatMul,
+    ExpertSum,
     Form,
     GatedActivation,
     Graph,
@@ -17,6 +21,7 @@ from lutmac.graph.ir import (
     Norm,
     Op,
     Prepare,
+    RoundToInt8,
     Value,
     Weight,
 )
@@ -28,6 +33,8 @@ def optimize(graph: Graph, *, exact: bool) -> Graph:
     exact: products read their inputs as plain floats, so that nothing is prepared but what is permuted.
     """
     graph = fuse_gated_activations(graph)
+    if not exact:
+        graph = drop_rounding(graph)
     graph = fuse_preparations(share_preparations(prepare_inputs(graph, exact=exact)))
     graph = fuse_residual_adds(graph)
     return drop_unread(group_products(graph))
@@ -59,6 +66,18 @@ def fuse_gated_activations(graph: Graph) -> Graph:
     return _without_holes(ops)
 
 
+def drop_rounding(graph: Graph) -> Graph:
+    """What read a rounded value reads the value itself: tables round less than int8 does, and once is enough."""
+    substitutes: dict[Value, Value] = {}
+    ops: list[Op] = []
+    for op in graph.ops:
+        if isinstance(op, RoundToInt8):
+            substitutes[op.out] = op.x
+        else:
+            ops.append(op.reading(substitutes))
+    return Graph(tuple(ops))
+
+
 def prepare_inputs(graph: Graph, *, exact: bool = False) -> Graph:
     """Puts a Prepare before every product whose matrix wants its input in another form or order than it has.
 
@@ -79,16 +98,28 @@ def prepare_inputs(graph: Graph, *, exact: bool = False) -> Graph:
             if x != op.x:
                 ops.append(Prepare(op.x, (x,)))
             op = replace(op, x=x)  # noqa: PLW2901
+        elif isinstance(op, ExpertMatMul):
+            ops += _prepared_for_experts(graph, op, exact)
+            op = replace(op, x=_prepared(op.x, _like_experts(op, exact), exact))  # noqa: PLW2901
         ops.append(op)
     return Graph(tuple(ops))
 
 
 def share_preparations(graph: Graph) -> Graph:
-    """Prepares a value once per form and order: what read a later preparation of the same reads the first."""
+    """Prepares a value, and gathers it for experts, once per form and order: what read a later one reads the first."""
     first: dict[tuple[Value, str, str | None], Value] = {}
     substitutes: dict[Value, Value] = {}
     ops: list[Op] = []
+    gathered: dict[tuple[Value, Value], Value] = {}
     for op in graph.ops:
+        if isinstance(op, ExpertGather):
+            x = substitutes.get(op.x, op.x)
+            shared = gathered.setdefault((x, op.choices), op.out)
+            if shared is op.out:
+                ops.append(replace(op, x=x))
+            else:
+                substitutes[op.out] = shared
+            continue
         if not isinstance(op, Prepare):
             ops.append(op.reading(substitutes))
             continue
@@ -105,46 +136,42 @@ def share_preparations(graph: Graph) -> Graph:
 
 
 def fuse_preparations(graph: Graph) -> Graph:
-    """Lets the norm or gated activation that makes a value also write its prepared forms."""
+    """Lets the norm, gated activation or sum that makes a value also write its prepared forms."""
     writers = graph.writers()
     ops: list[Op | None] = list(graph.ops)
     for index, op in enumerate(graph.ops):
         if not isinstance(op, Prepare) or op.x not in writers:
             continue
         producer = ops[writers[op.x]]
-        if isinstance(producer, Norm | GatedActivation):
+        if isinstance(producer, Norm | GatedActivation | Add):
             ops[writers[op.x]] = replace(producer, forms=producer.forms + op.forms)
             ops[index] = None
     return _without_holes(ops)
 
 
 def fuse_residual_adds(graph: Graph) -> Graph:
-    """Add of a product's result and an older value: the product adds onto that value's buffer.
+    """Add of an older value and the result of a product, norm or sum of experts: that adds onto the value's buffer.
 
-    Only where nothing else reads the product's result, and nothing reads the older value from the product on: its
-    buffer is overwritten there.
+    Only where nothing else reads the result, and nothing reads the older value from there on: its buffer is
+    overwritten.
     """
     ops: list[Op | None] = list(graph.ops)
     readers, writers = graph.readers(), graph.writers()
     for index, op in enumerate(graph.ops):
-        if not isinstance(op, Add):
+        if not isinstance(op, Add) or op.scale != 1:
             continue
         for result, residual in ((op.a, op.b), (op.b, op.a)):
             place = writers.get(result, -1)
             producer = ops[place] if place >= 0 else None
-            if not isinstance(producer, MatMul) or residual in (v for p in producer.products for v in (p.out, p.x)):
+            if producer is None or residual in producer.reads() + producer.writes():
                 continue
             written_before = writers.get(residual, -1) < place
             last_read = [reader for reader in readers[residual] if reader >= place] == [index]
             if written_before and last_read and readers[result] == [index] and residual.rows == result.rows:
-                products = tuple(
-                    replace(p, out=op.out, residual=residual) if p.out == result and p.residual is None else p
-                    for p in producer.products
-                )
-                if products == producer.products:
-                    continue
-                ops[place], ops[index] = MatMul(products), None
-                break
+                accumulating = _adding(producer, result, residual, op)
+                if accumulating is not None:
+                    ops[place], ops[index] = accumulating, None
+                    break
     return _without_holes(ops)
 
 
@@ -161,15 +188,61 @@ def group_products(graph: Graph) -> Graph:
 
 
 def drop_unread(graph: Graph) -> Graph:
-    """Norms and gated activations of which only the prepared forms are read no longer write the plain result."""
+    """Norms and gated activations of which only the prepared forms are read no longer write the plain result.
+
+    Rows gathered for experts in a form that none of them reads are not gathered.
+    """
     readers = graph.readers()
-    ops = [
-        replace(op, out=None)
-        if isinstance(op, Norm | GatedActivation) and op.out is not None and op.forms and op.out not in readers
-        else op
-        for op in graph.ops
-    ]
-    return Graph(tuple(ops))
+    ops: list[Op] = []
+    for op in graph.ops:
+        if isinstance(op, ExpertGather) and op.out not in readers:
+            continue
+        unread = isinstance(op, Norm | GatedActivation) and op.out is not None and op.forms and op.out not in readers
+        onto_residual = isinstance(op, Norm) and op.residual is not None
+        ops.append(replace(op, out=None) if unread and not onto_residual else op)  # type: ignore[call-arg]
+    graph = Graph(tuple(ops))
+    return graph if graph.readers().keys() == readers.keys() else drop_unread(graph)
+
+
+def _like_experts(op: ExpertMatMul, exact: bool) -> Weight:
+    """A weight that wants the same of its input as those of all experts."""
+    wants = {("plain" if exact else weight.form, weight.order) for weight in op.weights}
+    if len(wants) != 1:
+        raise UnsupportedModelError(
+            f"{op.weights[0].name} and its like with the other experts are quantised in ways that read their input in "
+            f"different forms or orders ({len(wants)} kinds); all experts of a layer must read the same"
+        )
+    return op.weights[0]
+
+
+def _prepared_for_experts(graph: Graph, op: ExpertMatMul, exact: bool) -> list[Op]:
+    """What makes the input's form: rows are prepared before they are gathered, once for each token."""
+    weight = _like_experts(op, exact)
+    x = _prepared(op.x, weight, exact)
+    if x == op.x:
+        return []
+    producer = graph.ops[graph.writers()[op.x]]
+    if not isinstance(producer, ExpertGather):
+        return [Prepare(op.x, (x,))]
+    source = _prepared(producer.x, weight, exact)
+    return [Prepare(producer.x, (source,)), replace(producer, x=source, out=x)]
+
+
+def _adding(producer: Op, result: Value, residual: Value, add: Add) -> Op | None:
+    """The producer of the result, adding it onto the residual; None where it cannot."""
+    if isinstance(producer, Norm) and producer.residual is None and not producer.forms:
+        return replace(producer, out=add.out, residual=residual, forms=add.forms)
+    if add.forms:
+        return None
+    if isinstance(producer, ExpertSum) and producer.residual is None:
+        return replace(producer, out=add.out, residual=residual)
+    if isinstance(producer, MatMul):
+        products = tuple(
+            replace(p, out=add.out, residual=residual) if p.out == result and p.residual is None else p
+            for p in producer.products
+        )
+        return MatMul(products) if products != producer.products else None
+    return None
 
 
 def _prepared(x: Value, weight: Weight, exact: bool) -> Value:

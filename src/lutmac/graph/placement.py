@@ -6,7 +6,7 @@ from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lutmac.graph.ir import Graph, MatMul, RopeStore, Value
+from lutmac.graph.ir import ExpertSum, Graph, MatMul, Norm, RopeStore, Value
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 
@@ -45,6 +45,8 @@ def buffer_of_values(graph: Graph) -> dict[Value, Value]:
             taken_over = {p.out: p.residual for p in op.products if p.residual is not None}
         elif isinstance(op, RopeStore):
             taken_over = {op.out: op.q}
+        elif isinstance(op, Norm | ExpertSum) and op.out is not None and op.residual is not None:
+            taken_over = {op.out: op.residual}
         for value in op.writes():
             source = taken_over.get(value)
             buffers[value] = value if source is None else buffers[source]

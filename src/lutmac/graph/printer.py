@@ -7,8 +7,10 @@ from collections.abc import Iterable
 
 from lutmac.graph.compile import Compiled
 from lutmac.graph.ir import (
+    Add,
     Attention,
     Embed,
+    ExpertMatMul,
     GatedActivation,
     Graph,
     Logits,
@@ -17,6 +19,7 @@ from lutmac.graph.ir import (
     Op,
     Product,
     RopeStore,
+    Route,
     Value,
     Weight,
 )
@@ -102,12 +105,13 @@ class _Writer:
         name = re.sub(r"\.(plain|tables|integers)\(.*\)$", "", buffer.name)
         return f"{_short(name)}[{value.width}]{form}@{self._placement.offsets[value] / 1024:.0f}"
 
-    def _detail(self, op: Op) -> str:
+    def _detail(self, op: Op) -> str:  # noqa: PLR0911 (one for each operation that has any)
         match op:
             case Embed() | Logits():
                 return _weight(op.weight)
             case Norm():
-                return f"{_short(op.weight.name)}, eps {op.eps:g}"
+                onto = " onto it" if op.residual is not None else ""
+                return f"{_short(op.weight.name)} [{op.weight.width}], eps {op.eps:g}{onto}"
             case RopeStore():
                 rope = op.rope
                 return f"{rope.style.replace('_', ' ')} over {rope.rotary_dim} of {op.head_dim}; k and v to the cache"
@@ -116,6 +120,13 @@ class _Writer:
                 return f"{op.num_heads} heads over {op.num_kv_heads} of {op.head_dim}{window}"
             case GatedActivation():
                 return f"{op.kind}(gate) · up"
+            case Add() if op.scale != 1:
+                return f"the second times {op.scale:g}"
+            case Route():
+                weights = "the chosen" if op.normalize else "all"
+                return f"{op.per_token} of {op.logits.width} experts, softmax over {weights}"
+            case ExpertMatMul():
+                return f"{len(op.weights)} experts, the first {_weight(op.weights[0])}"
         return ""
 
 

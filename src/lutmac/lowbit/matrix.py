@@ -13,11 +13,11 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class BitRun:
-    """A run of consecutive codes of a block whose bits lie in consecutive bytes (or bits) of that block.
+    """A run of numbers of a block whose bits lie at equal distances.
 
-    For i in 0..count-1 the run contributes ``((block[byte + i] >> shift) & (2**width - 1)) << dest`` to code
-    ``first + i``. With ``packed_bits`` the source is a bit string instead, one bit per code, least significant bit
-    first: ``((block[byte + i // 8] >> (i % 8)) & 1) << dest``.
+    For i in 0..count-1 the ``width`` bits from bit ``8 * byte + shift + stride * i`` of the block on (the lowest bit of
+    each byte first) are or-ed into number ``first + i``, ``dest`` bits up. With ``table`` it is the table's entry that
+    those bits choose.
     """
 
     first: int
@@ -26,20 +26,37 @@ class BitRun:
     shift: int
     width: int
     dest: int = 0
-    packed_bits: bool = False
+    stride: int = 8
+    table: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Codes that are looked up, several at a time: in each block, index i chooses codes ``L * i`` to ``L * i + L - 1``.
+
+    vectors: [N, L] uint8, the codes of each index; L is 4 or 8. index: runs that make up the indices.
+    flips: runs that make up 8 bits for each 8 codes, lowest bit first; codes whose bit is set are xor-ed with ``flip``.
+    """
+
+    vectors: Array
+    index: tuple[BitRun, ...]
+    flips: tuple[BitRun, ...] = ()
+    flip: int = 0
 
 
 @dataclass(frozen=True)
 class BlockLayout:
     """Where the codes lie in a block of ``block_bytes`` bytes that holds ``block_weights`` consecutive weights.
 
-    Runs are or-ed together; ``xor`` is applied to each finished code (0x80 turns signed bytes into unsigned ones).
+    The codes are the numbers that ``runs`` make up, or those of ``grid``; ``xor`` is applied to each finished one (0x80
+    turns signed bytes into unsigned ones).
     """
 
     block_weights: int
     block_bytes: int
     runs: tuple[BitRun, ...]
     xor: int = 0
+    grid: Grid | None = None
 
 
 def plain_codes() -> BlockLayout:
@@ -74,7 +91,23 @@ class ByteFloats:
     format: Literal["e8m0", "e4m3"]
 
 
-Parameter = Array | TwoLevel | ByteFloats
+@dataclass(frozen=True)
+class InBlocks:
+    """Scales or offsets that lie in the blocks of the source beside the codes, where the packing reads them.
+
+    A block holds the bits of a float for each of its groups, in the format of ByteFloats or in float16: the numbers
+    that ``floats`` makes up. With ``integers`` it holds one float16, and for each group a small integer under it: the
+    value is ``float16 * (integer - bias)``. ``negative`` changes the sign of a float16.
+    """
+
+    floats: tuple[BitRun, ...]
+    integers: tuple[BitRun, ...] = ()
+    bias: int = 0
+    negative: bool = False
+    format: Literal["f16", "e8m0", "e4m3"] = "f16"
+
+
+Parameter = Array | TwoLevel | ByteFloats | InBlocks
 
 
 @dataclass(frozen=True)
@@ -95,7 +128,7 @@ class LowBitMatrix:
     G = ceil(K / group_size).
     source: [M, row_bytes] uint8, contiguous; row m is K / block_weights blocks one after another (a memory-mapped view
     of the checkpoint is fine: it is read once, by packing).
-    scale: [M, G] float16, float32 or uint16 holding bfloat16 bits, TwoLevel, or ByteFloats.
+    scale: [M, G] float16, float32 or uint16 holding bfloat16 bits, TwoLevel, ByteFloats, or InBlocks.
     zero_point: one constant for the whole matrix (0 with a codebook). offset: None, or of the types of scale.
     factor: multiplies every scale and offset.
     input_permutation: [K] int32; column k, as stored, multiplies activation ``input_permutation[k]``. None: k.
@@ -141,6 +174,8 @@ __all__ = [
     "BlockLayout",
     "ByteFloats",
     "DenseMatrix",
+    "Grid",
+    "InBlocks",
     "LowBitMatrix",
     "Parameter",
     "TwoLevel",

@@ -8,7 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
-from lutmac.lowbit.matrix import AnyMatrix, BlockLayout, ByteFloats, DenseMatrix, LowBitMatrix, Parameter, TwoLevel
+from lutmac.lowbit.matrix import (
+    AnyMatrix,
+    BitRun,
+    ByteFloats,
+    DenseMatrix,
+    Grid,
+    InBlocks,
+    LowBitMatrix,
+    Parameter,
+    TwoLevel,
+)
 
 
 class Packer:
@@ -32,22 +42,26 @@ class Packer:
         self._native.finish()
 
     def _add_lowbit(self, matrix: LowBitMatrix) -> _native.Matrix:
+        layout = matrix.layout
         scale, scale_super, scale_groups = _levels(matrix.scale)
-        offset, offset_super, offset_groups = (None, None, 0) if matrix.offset is None else _levels(matrix.offset)
+        offset, offset_super, offset_groups = _levels(matrix.offset)
         return self._native.add_lowbit(
             rows=matrix.rows,
             columns=matrix.columns,
             bits=matrix.bits,
             group_size=matrix.group_size,
             source=matrix.source,
-            block_weights=matrix.layout.block_weights,
-            block_bytes=matrix.layout.block_bytes,
-            runs=_runs(matrix.layout),
-            xor=matrix.layout.xor,
+            block_weights=layout.block_weights,
+            block_bytes=layout.block_bytes,
+            codes=_numbers(layout.runs),
+            grid=None if layout.grid is None else _grid(layout.grid),
+            xor=layout.xor,
+            scale_in_blocks=_in_blocks(matrix.scale),
             scale=scale,
             scale_super=scale_super,
             scale_groups_per_super=scale_groups,
             zero_point=matrix.zero_point,
+            offset_in_blocks=_in_blocks(matrix.offset),
             offset=offset,
             offset_super=offset_super,
             offset_groups_per_super=offset_groups,
@@ -68,7 +82,9 @@ def pack(matrix: AnyMatrix, *, target: str, threads: int) -> _native.Matrix:
     return packed
 
 
-def _levels(parameter: Parameter) -> tuple[NDArray[Any], NDArray[Any] | None, int]:
+def _levels(parameter: Parameter | None) -> tuple[NDArray[Any] | None, NDArray[Any] | None, int]:
+    if parameter is None or isinstance(parameter, InBlocks):
+        return None, None, 0
     if isinstance(parameter, TwoLevel):
         values = np.ascontiguousarray(parameter.values)
         return values, np.ascontiguousarray(parameter.super_scale), parameter.groups_per_super
@@ -85,6 +101,31 @@ def _values(codebook: tuple[float, ...] | None) -> NDArray[np.float32] | None:
     return None if codebook is None else np.array(codebook, np.float32)
 
 
-def _runs(layout: BlockLayout) -> NDArray[np.int32]:
-    rows = [(r.first, r.count, r.byte, r.shift, r.width, r.dest, int(r.packed_bits)) for r in layout.runs]
-    return np.array(rows, dtype=np.int32).reshape(len(rows), 7)
+def _numbers(runs: tuple[BitRun, ...]) -> _native.BlockNumbers:
+    tables: list[int] = []
+    rows = []
+    for r in runs:
+        rows.append((r.first, r.count, r.byte, r.shift, r.width, r.dest, r.stride, len(tables) if r.table else -1))
+        tables += r.table
+    return _native.BlockNumbers(np.array(rows, np.int32).reshape(len(rows), 8), np.array(tables, np.int32))
+
+
+def _grid(grid: Grid) -> _native.Grid:
+    return _native.Grid(
+        vectors=np.ascontiguousarray(grid.vectors),
+        index=_numbers(grid.index),
+        flips=_numbers(grid.flips),
+        flip=grid.flip,
+    )
+
+
+def _in_blocks(parameter: Parameter | None) -> _native.InBlocks | None:
+    if not isinstance(parameter, InBlocks):
+        return None
+    return _native.InBlocks(
+        floats=_numbers(parameter.floats),
+        integers=_numbers(parameter.integers),
+        bias=parameter.bias,
+        negative=parameter.negative,
+        format=parameter.format,
+    )

@@ -7,7 +7,18 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.lowbit.matrix import AnyMatrix, Array, BitRun, ByteFloats, DenseMatrix, LowBitMatrix, Parameter, TwoLevel
+from lutmac.lowbit.matrix import (
+    AnyMatrix,
+    Array,
+    BitRun,
+    ByteFloats,
+    DenseMatrix,
+    Grid,
+    InBlocks,
+    LowBitMatrix,
+    Parameter,
+    TwoLevel,
+)
 
 
 def _e4m3(byte: int) -> float:
@@ -44,12 +55,12 @@ def dequantize(matrix: AnyMatrix) -> NDArray[np.float32]:
 
 def codes(matrix: LowBitMatrix) -> NDArray[np.uint8]:
     """The codes q[m, k] of a low-bit matrix, [M, K] uint8, in the order in which they are stored."""
-    layout = matrix.layout
-    blocks = matrix.source.reshape(matrix.rows, -1, layout.block_bytes)
-    found = np.zeros((matrix.rows, blocks.shape[1], layout.block_weights), np.uint8)
-    for run in layout.runs:
-        found[:, :, run.first : run.first + run.count] |= _run_codes(run, blocks) << np.uint8(run.dest)
-    return (found ^ np.uint8(layout.xor)).reshape(matrix.rows, -1)
+    layout, blocks = matrix.layout, _blocks(matrix)
+    if layout.grid is None:
+        found = _gather(layout.runs, layout.block_weights, blocks)
+    else:
+        found = _look_up(layout.grid, layout.block_weights, blocks)
+    return (found.astype(np.uint8) ^ np.uint8(layout.xor)).reshape(matrix.rows, -1)
 
 
 def _looked_up(codebook: tuple[float, ...] | None, found: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -57,16 +68,56 @@ def _looked_up(codebook: tuple[float, ...] | None, found: NDArray[np.uint8]) -> 
     return found.astype(np.float32) if codebook is None else np.array(codebook, np.float32)[found]
 
 
-def _run_codes(run: BitRun, blocks: Array) -> Array:
-    if run.packed_bits:
-        packed = blocks[:, :, run.byte : run.byte + (run.count + 7) // 8]
-        return np.unpackbits(packed, axis=2, count=run.count, bitorder="little")
-    values = blocks[:, :, run.byte : run.byte + run.count] >> np.uint8(run.shift)
-    return np.asarray(values & np.uint8(2**run.width - 1))
+def parameter_values(parameter: Parameter, matrix: LowBitMatrix) -> Array | TwoLevel | ByteFloats:
+    """A scale or an offset of the matrix as arrays of their own, wherever it lies."""
+    if not isinstance(parameter, InBlocks):
+        return parameter
+    blocks = _blocks(matrix)
+    groups = matrix.layout.block_weights // matrix.group_size
+    bits = _gather(parameter.floats, 1 if parameter.integers else groups, blocks).reshape(matrix.rows, -1)
+    if parameter.format != "f16":
+        return ByteFloats(bits.astype(np.uint8), parameter.format)
+    halves = -bits.view(np.float16) if parameter.negative else bits.view(np.float16)
+    if not parameter.integers:
+        return halves
+    integers = (_gather(parameter.integers, groups, blocks) - np.uint16(parameter.bias)).astype(np.int8)
+    return TwoLevel(integers.reshape(matrix.rows, -1), halves, groups)
+
+
+def _blocks(matrix: LowBitMatrix) -> Array:
+    return matrix.source.reshape(matrix.rows, -1, matrix.layout.block_bytes)
+
+
+def _look_up(grid: Grid, block_weights: int, blocks: Array) -> Array:
+    """The codes of a grid: [M, blocks per row, block_weights]."""
+    found = grid.vectors[_gather(grid.index, block_weights // grid.vectors.shape[1], blocks)]
+    if grid.flips:
+        bits = _gather(grid.flips, block_weights // 8, blocks)[..., None] >> np.arange(8, dtype=np.uint16) & 1
+        found = found.reshape(bits.shape) ^ (bits * np.uint16(grid.flip)).astype(np.uint8)
+    return np.asarray(found).reshape(*blocks.shape[:2], -1)
+
+
+def _gather(runs: tuple[BitRun, ...], count: int, blocks: Array) -> NDArray[np.uint16]:
+    """The ``count`` numbers of each block that the runs make up: [M, blocks per row, count]."""
+    found = np.zeros((*blocks.shape[:2], count), np.uint16)
+    for run in runs:
+        found[:, :, run.first : run.first + run.count] |= _run_values(run, blocks) << np.uint16(run.dest)
+    return found
+
+
+def _run_values(run: BitRun, blocks: Array) -> NDArray[np.uint16]:
+    bits = 8 * run.byte + run.shift + run.stride * np.arange(run.count)
+    values = np.zeros((*blocks.shape[:2], run.count), np.uint32)
+    for part in range((run.width + 14) // 8):  # bytes that the bits of a number may lie in
+        at = np.minimum(bits // 8 + part, blocks.shape[2] - 1)
+        values |= blocks[:, :, at].astype(np.uint32) << np.uint32(8 * part)
+    found = (values >> (bits % 8).astype(np.uint32) & np.uint32(2**run.width - 1)).astype(np.uint16)
+    return np.array(run.table, np.int16).view(np.uint16)[found] if run.table else found
 
 
 def _per_weight(parameter: Parameter, matrix: LowBitMatrix) -> Array:
     """A parameter per group, [M, G], times the matrix's factor, spread over the weights: float32 [M, K]."""
+    parameter = parameter_values(parameter, matrix)
     if isinstance(parameter, TwoLevel):
         supers = np.repeat(parameter.super_scale.astype(np.float32), parameter.groups_per_super, axis=1)
         values = supers[:, : parameter.values.shape[1]] * parameter.values.astype(np.float32)

@@ -5,15 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from lutmac.errors import UnsupportedModelError
 from lutmac.graph.ir import Graph, Vector, Weight
 
 # Architecture as a GGUF file or config.json's model_type names it -> the module that builds it.
 REGISTRY = {
+    "bitnet": "lutmac.models.bitnet",
+    "bitnet-25": "lutmac.models.bitnet",
+    "bitnet-b1.58": "lutmac.models.bitnet",
+    "gemma2": "lutmac.models.gemma2",
+    "gemma3": "lutmac.models.gemma3",
+    "gemma3_text": "lutmac.models.gemma3",
+    "granite": "lutmac.models.granite",
     "llama": "lutmac.models.llama",
+    "mistral": "lutmac.models.mistral",
+    "mixtral": "lutmac.models.mixtral",
+    "olmo2": "lutmac.models.olmo2",
+    "phi3": "lutmac.models.phi3",
+    "qwen2": "lutmac.models.qwen2",
+    "qwen3": "lutmac.models.qwen3",
+    "qwen3_moe": "lutmac.models.qwen3_moe",
+    "qwen3moe": "lutmac.models.qwen3_moe",
+    "smollm3": "lutmac.models.smollm3",
 }
+# What a checkpoint's "architectures" says where its model_type says less: 1bitLLM's models call themselves llamas.
+_BY_CLASS = {"BitnetForCausalLM": "bitnet"}
 
 
 class WeightSource(Protocol):
@@ -22,8 +40,11 @@ class WeightSource(Protocol):
     def has(self, name: str) -> bool:
         """Whether the checkpoint holds this tensor."""
 
-    def matrix(self, name: str, rows: int, columns: int) -> Weight:
-        """A matrix of that shape. Raises CheckpointError where it is missing or has another shape."""
+    def matrix(self, name: str, rows: int, columns: int, *, first_row: int = 0, of_rows: int | None = None) -> Weight:
+        """A matrix of that shape. Raises CheckpointError where it is missing or has another shape.
+
+        of_rows: the checkpoint's matrix has so many rows; asked for are those from first_row on.
+        """
 
     def vector(self, name: str, width: int) -> Vector:
         """A vector of that width. Raises CheckpointError where it is missing or has another width."""
@@ -43,6 +64,9 @@ class ModelConfig(Protocol):
     def max_position_embeddings(self) -> int:
         """Positions that the model was trained for."""
 
+    def at_context(self, context: int) -> Self:
+        """The same, for that many positions."""
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -57,6 +81,13 @@ class Architecture:
     read_gguf_config: Callable[[Mapping[str, Any]], ModelConfig]
     gguf_tensor_name: Callable[[str], str]
     build: Callable[[Any, WeightSource], Graph]
+
+
+def architecture_name(model_type: str, config: Mapping[str, Any]) -> str:
+    """The architecture of a Hugging Face checkpoint: its model_type, but for those that are something else."""
+    classes = config.get("architectures")
+    first = classes[0] if isinstance(classes, list) and classes else None
+    return _BY_CLASS.get(first, model_type) if isinstance(first, str) else model_type
 
 
 def find_architecture(name: str) -> Architecture:

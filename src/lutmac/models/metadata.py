@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
+from numbers import Integral
+from sys import float_info
 from typing import Any
 
 from lutmac.errors import CheckpointError, UnsupportedModelError
@@ -27,7 +28,7 @@ class MetadataReader:
     def integer(self, key: str, default: int | None = None, *, low: int = 1, high: int = 2**31 - 1) -> int:
         """An integer within low..high. Raises CheckpointError where it is missing, without default, or is not one."""
         value = self._value(key, default)
-        if isinstance(value, bool) or not hasattr(value, "__index__"):
+        if isinstance(value, bool) or not isinstance(value, Integral):
             raise CheckpointError(f"metadata {self._name(key)} is {_shown(value)}, expected an integer")
         number = int(value)
         if not low <= number <= high:
@@ -37,7 +38,7 @@ class MetadataReader:
     def number(self, key: str, default: float | None = None) -> float:
         """A finite number of at least 0. Raises CheckpointError where it is missing, without default, or is not one."""
         value = self._value(key, default)
-        if isinstance(value, bool) or not hasattr(value, "__float__") or not isfinite(value) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= float_info.max:
             raise CheckpointError(f"metadata {self._name(key)} is {_shown(value)}, expected a finite number")
         return float(value)
 
@@ -52,10 +53,10 @@ class MetadataReader:
         """An integer that some files repeat for every layer. Raises UnsupportedModelError where layers differ."""
         value = self._value(key, default)
         if hasattr(value, "__len__") and not isinstance(value, str):
-            different = {int(item) for item in value}
-            if len(different) != 1:
-                raise UnsupportedModelError(f"metadata {self._name(key)} differs between layers: {sorted(different)}")
-            return MetadataReader({self._name(key): different.pop()}, self.prefix).integer(key)
+            items = list(value)
+            if any(item != items[0] for item in items):
+                raise UnsupportedModelError(f"metadata {self._name(key)} differs between layers: {_shown(items)}")
+            return MetadataReader({self._name(key): items[0] if items else None}, self.prefix).integer(key)
         return self.integer(key, default)
 
     def _name(self, key: str) -> str:

@@ -1,91 +1,102 @@
-"""Frequencies of rotary embeddings, plain and stretched to longer contexts."""
+"""Frequencies of rotary embeddings (Su et al., 2021), plain and stretched to longer contexts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import ceil, floor, log, pi
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from math import ceil, floor, log, pi, sqrt
+from typing import Literal
 
-from lutmac.errors import UnsupportedModelError
+from lutmac.errors import CheckpointError
 from lutmac.graph.ir import Rope, RopeStyle
-from lutmac.models.metadata import MetadataReader
 
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """How positions beyond the trained context are reached.
+    """How positions beyond the first training's are reached.
 
-    "linear" divides all frequencies by ``factor`` (Chen et al., 2023). "yarn" divides the low ones, keeps the high ones
-    and blends between (Peng et al., 2023), where a dimension counts as high when it turns more than ``beta_fast`` times
-    within ``original_context`` positions and as low when it turns less than ``beta_slow`` times.
+    - "linear" divides all frequencies by ``factor`` (Chen et al., 2023).
+    - "yarn" divides the low ones, keeps the high ones and blends between (Peng et al., 2023): a dimension counts as
+      high when it turns more than ``beta_fast`` times within ``original_context`` positions and as low when it turns
+      less than ``beta_slow`` times. With ``truncate`` the bounds are whole dimensions.
+    - "llama3" does the same by wavelength (Llama 3.1): above ``original_context / beta_slow`` low, below
+      ``original_context / beta_fast`` high.
+    - "longrope" divides each frequency by a factor of its own (Ding et al., 2024): short_factors where at most
+      ``original_context`` positions are in use, else long_factors.
+
+    attention_factor multiplies cosine and sine; None: what the method's authors recommend.
     """
 
-    kind: Literal["none", "linear", "yarn"] = "none"
+    kind: Literal["none", "linear", "yarn", "llama3", "longrope"] = "none"
     factor: float = 1.0
     original_context: int = 0
-    attention_factor: float = 1.0
+    attention_factor: float | None = None
     beta_fast: float = 32.0
     beta_slow: float = 1.0
+    truncate: bool = True
+    short_factors: tuple[float, ...] = ()
+    long_factors: tuple[float, ...] = ()
+
+    def attention_scale(self) -> float:
+        """What cosine and sine are multiplied by."""
+        if self.attention_factor is not None:
+            return self.attention_factor
+        if self.factor <= 1:
+            return 1.0
+        if self.kind == "yarn":
+            return 1 + 0.1 * log(self.factor)
+        if self.kind == "longrope":
+            return sqrt(1 + log(self.factor) / log(self.original_context))
+        return 1.0
 
 
-def scaling_from_gguf(reader: MetadataReader, context: int) -> RopeScaling:
-    """The keys ``rope.scaling.*``, and ``rope.scale_linear`` of older files."""
-    kind = reader.text("rope.scaling.type", "linear" if reader.has("rope.scale_linear") else "none")
-    factor = reader.number("rope.scaling.factor", reader.number("rope.scale_linear", 1.0))
-    if kind == "none" or factor in (0.0, 1.0):
-        return RopeScaling()
-    if kind == "linear":
-        return RopeScaling("linear", factor)
-    if kind == "yarn":
-        return RopeScaling(
-            "yarn",
-            factor,
-            reader.integer("rope.scaling.original_context_length", context),
-            reader.number("rope.scaling.attn_factor", 1.0),
-            reader.number("rope.scaling.yarn_beta_fast", 32.0),
-            reader.number("rope.scaling.yarn_beta_slow", 1.0),
-        )
-    raise UnsupportedModelError(f"rope scaling {kind!r} is not supported; supported: none, linear, yarn")
+@dataclass(frozen=True)
+class RopeConfig:
+    """Rotary embedding of the first ``rotary_dim`` dimensions of a head, from frequency 1 down to about 1 / theta."""
+
+    style: RopeStyle
+    rotary_dim: int
+    theta: float
+    scaling: RopeScaling = field(default_factory=RopeScaling)
+
+    def rope(self, context: int, factors: tuple[float, ...] | None = None) -> Rope:
+        """Frequencies ``theta ** (-2i / rotary_dim)``, scaled. context: positions in use.
+
+        factors: divide the frequencies one by one, before any scaling. Raises CheckpointError for factors that are not
+        one positive number for each frequency.
+        """
+        scaling, count = self.scaling, self.rotary_dim // 2
+        plain = [self.theta ** (-2 * i / self.rotary_dim) for i in range(count)]
+        if scaling.kind == "longrope":
+            factors = scaling.long_factors if context > scaling.original_context else scaling.short_factors
+        if factors is not None:
+            if len(factors) != count or min(factors) <= 0:
+                raise CheckpointError(
+                    f"rope needs {count} factors above 0, the checkpoint has {len(factors)}: {factors}"
+                )
+            plain = [frequency / factor for frequency, factor in zip(plain, factors, strict=True)]
+        kept = self._kept_shares(plain)
+        frequencies = tuple(f * share + f / scaling.factor * (1 - share) for f, share in zip(plain, kept, strict=True))
+        return Rope(self.style, self.rotary_dim, frequencies, scaling.attention_scale())
+
+    def _kept_shares(self, plain: list[float]) -> list[float]:
+        """1 for frequencies that are kept, 0 for those that are divided by the factor, between them a ramp."""
+        scaling = self.scaling
+        if scaling.kind == "linear":
+            return [0.0] * len(plain)
+        if scaling.kind == "llama3":
+            turns = [scaling.original_context * frequency / (2 * pi) for frequency in plain]
+            return [_clamped((n - scaling.beta_slow) / (scaling.beta_fast - scaling.beta_slow)) for n in turns]
+        if scaling.kind == "yarn":
+            low, high = self._dimension_that_turns(scaling.beta_fast), self._dimension_that_turns(scaling.beta_slow)
+            if scaling.truncate:
+                low, high = floor(low), ceil(high)
+            low, high = max(low, 0), min(high, self.rotary_dim - 1)
+            return [1 - _clamped((i - low) / (high - low or 0.001)) for i in range(len(plain))]
+        return [1.0] * len(plain)
+
+    def _dimension_that_turns(self, times: float) -> float:
+        return self.rotary_dim * log(self.scaling.original_context / (times * 2 * pi)) / (2 * log(self.theta))
 
 
-def scaling_from_config(config: Mapping[str, Any]) -> RopeScaling:
-    """``rope_scaling`` of a config.json, or what transformers 5 calls ``rope_parameters``."""
-    values = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    reader = MetadataReader(values, "")
-    kind = reader.text("rope_type", reader.text("type", "default"))
-    if kind == "default":
-        return RopeScaling()
-    if kind == "linear":
-        return RopeScaling("linear", reader.number("factor"))
-    raise UnsupportedModelError(f"rope scaling {kind!r} is not supported; supported: default, linear")
-
-
-def make_rope(
-    style: RopeStyle, rotary_dim: int, theta: float, scaling: RopeScaling, factors: tuple[float, ...] | None = None
-) -> Rope:
-    """Frequencies ``theta ** (-2i / rotary_dim)``, scaled; ``factors`` divide them one by one (Llama 3)."""
-    plain = [theta ** (-2 * i / rotary_dim) for i in range(rotary_dim // 2)]
-    if factors is not None:
-        plain = [frequency / factor for frequency, factor in zip(plain, factors, strict=True)]
-    if scaling.kind == "none":
-        return Rope(style, rotary_dim, tuple(plain))
-    if scaling.kind == "linear":
-        return Rope(style, rotary_dim, tuple(frequency / scaling.factor for frequency in plain))
-    frequencies = []
-    for i, frequency in enumerate(plain):
-        kept = _kept_share(i, rotary_dim, theta, scaling)
-        frequencies.append(frequency * kept + frequency / scaling.factor * (1 - kept))
-    temperature = scaling.attention_factor * (1 + 0.1 * log(scaling.factor))
-    return Rope(style, rotary_dim, tuple(frequencies), temperature)
-
-
-def _kept_share(i: int, rotary_dim: int, theta: float, scaling: RopeScaling) -> float:
-    """1 for dimensions that keep their frequency, 0 for those that are slowed down in full, between them a ramp."""
-
-    def dimension_that_turns(times: float) -> float:
-        return rotary_dim * log(scaling.original_context / (times * 2 * pi)) / (2 * log(theta))
-
-    low = max(0, floor(dimension_that_turns(scaling.beta_fast)))
-    high = min(rotary_dim - 1, ceil(dimension_that_turns(scaling.beta_slow)))
-    return 1 - min(1.0, max(0.0, (i - low) / max(0.001, high - low)))
+def _clamped(value: float) -> float:
+    return min(1.0, max(0.0, value))

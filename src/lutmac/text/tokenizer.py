@@ -10,7 +10,7 @@ from lutmac.errors import InvalidRequestError, UnsupportedModelError
 from lutmac.text.pretokenizers import pre_tokenizer
 from lutmac.text.special import TokenMatcher
 from lutmac.text.stream import StreamDecoder
-from lutmac.text.vocabulary import TokenType, Vocabulary
+from lutmac.text.vocabulary import TokenType, Vocabulary, flag, string
 
 _SPECIAL = (TokenType.CONTROL, TokenType.UNKNOWN)
 
@@ -78,12 +78,12 @@ class Tokenizer:
         Raises CheckpointError where the metadata contradicts itself and UnsupportedModelError for a tokenizer or a
         pre-tokenizer that lutmac lacks.
         """
-        model = metadata.get("tokenizer.ggml.model")
+        model = string(metadata, "model")
         encoder: Encoder
         if model == "gpt2":
             from lutmac.text.bpe import byte_level_bpe  # noqa: PLC0415 (what a file does not need is not imported)
 
-            pre = pre_tokenizer(metadata.get("tokenizer.ggml.pre"))
+            pre = pre_tokenizer(string(metadata, "pre"))
             vocabulary = Vocabulary.from_gguf(metadata)
             encoder = byte_level_bpe(metadata, vocabulary, pre)
             adds_bos, adds_space = pre.adds_bos, False
@@ -92,14 +92,14 @@ class Tokenizer:
 
             vocabulary = Vocabulary.from_gguf(metadata, bos_id=1, eos_id=2)
             encoder = sentence_pieces(metadata, vocabulary)
-            adds_bos, adds_space = True, bool(metadata.get("tokenizer.ggml.add_space_prefix", True))
+            adds_bos, adds_space = True, flag(metadata, "add_space_prefix", default=True)
         else:
             raise UnsupportedModelError(f"unsupported tokenizer {model!r} (tokenizer.ggml.model); known: gpt2, llama")
         return cls(
             vocabulary,
             encoder,
-            add_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", adds_bos)),
-            add_eos=bool(metadata.get("tokenizer.ggml.add_eos_token", False)),
+            add_bos=flag(metadata, "add_bos_token", default=adds_bos),
+            add_eos=flag(metadata, "add_eos_token", default=False),
             add_space_prefix=adds_space,
             strips_right=_strips_right(metadata, vocabulary),
         )

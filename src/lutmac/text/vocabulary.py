@@ -141,6 +141,22 @@ def strings(metadata: Mapping[str, Any], name: str) -> list[str]:
     return value if isinstance(value, list) else list(value)
 
 
+def string(metadata: Mapping[str, Any], name: str) -> str | None:
+    """The string `tokenizer.ggml.<name>`, if there is one. Raises CheckpointError where it is something else."""
+    value = metadata.get(_PREFIX + name)
+    if value is not None and not isinstance(value, str):
+        raise CheckpointError(f"the file's tokenizer cannot be read: {_PREFIX}{name} is no string")
+    return value
+
+
+def flag(metadata: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    """Whether `tokenizer.ggml.<name>` is set. Raises CheckpointError where it is neither a truth value nor a number."""
+    value = metadata.get(_PREFIX + name, default)
+    if not isinstance(value, int):
+        raise CheckpointError(f"the file's tokenizer cannot be read: {_PREFIX}{name} is neither true nor false")
+    return bool(value)
+
+
 def numbers(metadata: Mapping[str, Any], name: str, size: int) -> NDArray[Any]:
     """The first `size` numbers of `tokenizer.ggml.<name>`. Raises CheckpointError where it holds fewer or others."""
     value = np.asarray(metadata.get(_PREFIX + name, ()))

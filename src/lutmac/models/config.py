@@ -1,0 +1,98 @@
+"""What a decoder's configuration says; config_json.py and config_gguf.py read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from lutmac.errors import CheckpointError, UnsupportedModelError
+from lutmac.graph.ir import ActivationKind
+from lutmac.models.rope import RopeConfig
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Hugging Face's config keys, and facts of the checkpoint: how rope pairs dimensions, what its norms' weights mean.
+
+    rope: of all layers but those in no_rope_layers; local_rope: of the windowed ones, where they have their own.
+    windows: for each layer the positions that attention sees, the last ones, 0 for all; empty: all layers see all.
+    Scales multiply: attention_scale the scores (None: 1 / sqrt(head_dim)), residual_scale what a block adds. Softcaps
+    bound (0: none). norm_weight_bias is added to norms' weights. round_activations: the input of products in the layers
+    is rounded to int8, as BitNet defines it. context: positions that will be in use, 0 for max_position_embeddings.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    rms_norm_eps: float
+    max_position_embeddings: int
+    rope: RopeConfig
+    activation: ActivationKind = "silu"
+    windows: tuple[int, ...] = ()
+    local_rope: RopeConfig | None = None
+    no_rope_layers: tuple[int, ...] = ()
+    attention_scale: float | None = None
+    attention_softcap: float = 0.0
+    logits_softcap: float = 0.0
+    embedding_scale: float = 1.0
+    residual_scale: float = 1.0
+    logits_scale: float = 1.0
+    norm_weight_bias: float = 0.0
+    round_activations: bool = False
+    context: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises UnsupportedModelError for shapes that no kernel has, CheckpointError for those that no model has."""
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise CheckpointError(
+                f"{self.num_attention_heads} attention heads are not a multiple of {self.num_key_value_heads} "
+                "key-value heads"
+            )
+        if self.head_dim % 16 or self.head_dim > 256:
+            raise UnsupportedModelError(f"head size {self.head_dim} is not a multiple of 16 up to 256")
+        for rope in (self.rope, self.local_rope):
+            if rope is not None and (rope.rotary_dim % 2 or rope.rotary_dim > self.head_dim):
+                raise CheckpointError(f"rope rotates {rope.rotary_dim} dimensions of heads of {self.head_dim}")
+        for name in ("hidden_size", "intermediate_size"):
+            if getattr(self, name) % 32:
+                raise UnsupportedModelError(f"{name} {getattr(self, name)} is not a multiple of 32")
+
+    def at_context(self, context: int) -> Self:
+        """The same, for that many positions."""
+        return replace(self, context=context)
+
+    @property
+    def positions(self) -> int:
+        """Positions that will be in use."""
+        return self.context or self.max_position_embeddings
+
+    def window(self, layer: int) -> int:
+        """The positions that a layer's attention sees, 0 for all."""
+        return self.windows[layer] if self.windows else 0
+
+
+@dataclass(frozen=True)
+class MixtureConfig(DecoderConfig):
+    """A decoder with a mixture of experts in its layers, but for those in dense_layers.
+
+    Each token goes to num_experts_per_tok of num_experts, each moe_intermediate_size wide. norm_topk_prob: the weights
+    of those chosen sum to 1.
+    """
+
+    num_experts: int = 0
+    num_experts_per_tok: int = 0
+    moe_intermediate_size: int = 0
+    norm_topk_prob: bool = True
+    dense_layers: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises as a decoder's, and CheckpointError where a token goes to more experts than there are."""
+        super().__post_init__()
+        if self.num_experts_per_tok > self.num_experts:
+            raise CheckpointError(f"a token goes to {self.num_experts_per_tok} of {self.num_experts} experts")
+        if self.moe_intermediate_size % 32:
+            raise UnsupportedModelError(f"moe_intermediate_size {self.moe_intermediate_size} is not a multiple of 32")

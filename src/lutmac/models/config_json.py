@@ -1,0 +1,161 @@
+"""Reads a decoder's configuration from Hugging Face's config.json, of transformers before and since version 5."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lutmac.errors import CheckpointError, UnsupportedModelError
+from lutmac.graph.ir import ActivationKind
+from lutmac.models.config import DecoderConfig
+from lutmac.models.metadata import MetadataReader
+from lutmac.models.rope import RopeConfig, RopeScaling
+
+ACTIVATIONS: dict[str, ActivationKind] = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_new": "gelu_tanh",
+    "relu2": "relu_squared",
+}
+Json = Mapping[str, Any]
+
+
+def read_decoder_config(config: Json, *, theta: float = 10000.0, act: str = "silu") -> DecoderConfig:
+    """The keys that all families have. theta, act: of configurations that do not say.
+
+    Raises CheckpointError for keys that are missing or malformed, UnsupportedModelError for what no operation has.
+    """
+    read = MetadataReader(config, "")
+    hidden_size, heads = read.integer("hidden_size"), read.integer("num_attention_heads")
+    head_dim = read.integer("head_dim", 0, low=0)
+    if not head_dim and hidden_size % heads:
+        raise CheckpointError(f"hidden_size {hidden_size} is not a multiple of {heads} attention heads")
+    head_dim = head_dim or hidden_size // heads
+    quantization = config.get("quantization_config")
+    return DecoderConfig(
+        vocab_size=read.integer("vocab_size"),
+        hidden_size=hidden_size,
+        intermediate_size=read.integer("intermediate_size"),
+        num_hidden_layers=read.integer("num_hidden_layers"),
+        num_attention_heads=heads,
+        num_key_value_heads=read.integer("num_key_value_heads", heads),
+        head_dim=head_dim,
+        rms_norm_eps=read.number("rms_norm_eps", 1e-6),
+        max_position_embeddings=read.integer("max_position_embeddings", 2048),
+        rope=read_rope(config, head_dim, theta),
+        activation=read_activation(config, act),
+        round_activations=isinstance(quantization, Mapping) and quantization.get("quant_method") == "bitnet",
+    )
+
+
+def read_activation(config: Json, default: str, key: str = "hidden_act") -> ActivationKind:
+    """The activation of the MLP. Raises UnsupportedModelError for one that there is no operation for."""
+    name = MetadataReader(config, "").text(key, default)
+    if name not in ACTIVATIONS:
+        raise UnsupportedModelError(f"activation {name!r} is not supported; supported: {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def read_rope(config: Json, head_dim: int, theta: float) -> RopeConfig:
+    """``rope_theta`` and ``rope_scaling``, or what transformers 5 calls ``rope_parameters``."""
+    read = MetadataReader(config, "")
+    values = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(values, Mapping):
+        raise CheckpointError(f"rope_scaling is {values!r:.60}, expected an object")
+    of_rope = MetadataReader(values, "")
+    share = of_rope.number("partial_rotary_factor", read.number("partial_rotary_factor", 1.0))
+    return RopeConfig(
+        "half_split",
+        int(head_dim * share),
+        of_rope.number("rope_theta", read.number("rope_theta", theta)),
+        _scaling(values, read),
+    )
+
+
+def _scaling(values: Json, config: MetadataReader) -> RopeScaling:
+    read = MetadataReader(values, "")
+    kind = read.text("rope_type", read.text("type", "default"))
+    context = config.integer("max_position_embeddings", 2048)
+    # Phi 3 has it outside, and then its ratio to the context is the factor.
+    outside = config.integer("original_max_position_embeddings", 0, low=0)
+    original = outside or read.integer("original_max_position_embeddings", context)
+    attention_factor = read.number("attention_factor") if values.get("attention_factor") is not None else None
+    match kind:
+        case "default" | "dynamic":  # dynamic changes only what lies beyond max_position_embeddings
+            return RopeScaling()
+        case "linear":
+            return RopeScaling("linear", _factor(read))
+        case "yarn":
+            factor = _factor(read, context / original)
+            return RopeScaling(
+                "yarn",
+                factor,
+                original,
+                _yarn_attention_factor(read, factor) if attention_factor is None else attention_factor,
+                read.number("beta_fast", 32.0) or 32.0,
+                read.number("beta_slow", 1.0) or 1.0,
+                truncate=values.get("truncate", True) is not False,
+            )
+        case "llama3":
+            low, high = read.number("low_freq_factor"), read.number("high_freq_factor")
+            if low >= high:
+                raise CheckpointError(f"rope's low_freq_factor {low} is not below its high_freq_factor {high}")
+            return RopeScaling("llama3", _factor(read), original, beta_fast=high, beta_slow=low)
+        case "longrope" | "su":
+            factor = context / original if outside else _factor(read, context / original)
+            short, long = (_numbers(values, key) for key in ("short_factor", "long_factor"))
+            attention_factor = (
+                attention_factor if attention_factor is not None else _longrope_attention(factor, original)
+            )
+            return RopeScaling("longrope", 1.0, original, attention_factor, short_factors=short, long_factors=long)
+    raise UnsupportedModelError(
+        f"rope scaling {kind!r} is not supported; supported: default, linear, dynamic, yarn, llama3, longrope"
+    )
+
+
+def _factor(read: MetadataReader, default: float | None = None) -> float:
+    factor = read.number("factor", default)
+    if factor <= 0:
+        raise CheckpointError(f"rope's factor is {factor}, expected one above 0")
+    return factor
+
+
+def _longrope_attention(factor: float, original: int) -> float:
+    return RopeScaling("longrope", factor, original).attention_scale()
+
+
+def _yarn_attention_factor(read: MetadataReader, factor: float) -> float | None:
+    """DeepSeek's two factors, where both are given; None: the usual one."""
+    scale, scale_all = read.number("mscale", 0.0), read.number("mscale_all_dim", 0.0)
+    if not (scale and scale_all) or factor <= 1:
+        return None
+    usual = RopeScaling("yarn", factor).attention_scale() - 1
+    return (usual * scale + 1) / (usual * scale_all + 1)
+
+
+def _numbers(values: Json, key: str) -> tuple[float, ...]:
+    numbers = values.get(key)
+    if not isinstance(numbers, list) or not all(type(n) in (int, float) for n in numbers):
+        raise CheckpointError(f"rope's {key} is {numbers!r:.60}, expected a list of numbers")
+    return tuple(float(n) for n in numbers)
+
+
+def read_windows(config: Json, layers: int, windowed: Callable[[int], bool]) -> tuple[int, ...]:
+    """``sliding_window`` of the layers that have it: ``layer_types`` says which, or without that key ``windowed``.
+
+    Empty where no layer has one. Raises UnsupportedModelError for layers of other types.
+    """
+    window = MetadataReader(config, "").integer("sliding_window", 0, low=0)
+    types = config.get("layer_types")
+    if types is not None:
+        if not isinstance(types, list) or len(types) != layers:
+            raise CheckpointError(f"layer_types is not a list of {layers} types")
+        for kind in types:
+            if kind not in ("full_attention", "sliding_attention"):
+                raise UnsupportedModelError(f"layers of type {kind!r} are not supported")
+    if not window:
+        return ()
+    sliding = [windowed(i) if types is None else types[i] == "sliding_attention" for i in range(layers)]
+    return tuple(window if slides else 0 for slides in sliding) if any(sliding) else ()

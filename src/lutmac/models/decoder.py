@@ -1,0 +1,166 @@
+"""The decoder that all families vary: Llama's (Touvron et al., 2023). A family's own file has what is different."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lutmac.graph.ir import (
+    Activation,
+    Add,
+    Attention,
+    Embed,
+    GatherOutputs,
+    Graph,
+    Logits,
+    MatMul,
+    Multiply,
+    Norm,
+    Op,
+    Product,
+    Rope,
+    RopeStore,
+    RoundToInt8,
+    Value,
+    Weight,
+)
+from lutmac.models import WeightSource
+from lutmac.models.config import DecoderConfig
+from lutmac.models.gguf_names import ROPE_FACTORS, ROPE_FACTORS_LONG, ROPE_FACTORS_SHORT
+from lutmac.models.rope import RopeConfig
+
+
+class Decoder:
+    """Writes down the operations of one step, top to bottom.
+
+    Methods take Hugging Face's names of weights (``hf``) and values, and return the value that they make, named by
+    ``name``.
+    """
+
+    def __init__(self, config: DecoderConfig, weights: WeightSource) -> None:
+        """Works out the rotary frequencies, which layers share."""
+        self.config = config
+        self.weights = weights
+        self.ops: list[Op] = []
+        self._rounded: dict[Value, Value] = {}
+        self._rope = self._frequencies(config.rope)
+        self._local_rope = self._rope if config.local_rope is None else config.local_rope.rope(config.positions)
+
+    def model(self) -> Graph:
+        """Embedding, blocks, final norm, head."""
+        config = self.config
+        embedding = self.weights.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
+        hidden = Value("hidden", config.hidden_size)
+        self.ops.append(Embed(embedding, hidden, config.embedding_scale))
+        for layer in range(config.num_hidden_layers):
+            hidden = self.block(layer, hidden)
+        outputs = Value("outputs", config.hidden_size, rows="outputs")
+        self.ops.append(GatherOutputs(hidden, outputs))
+        final = self.norm("model.norm", outputs, "final")
+        head = embedding
+        if self.weights.has("lm_head.weight"):
+            head = self.weights.matrix("lm_head.weight", config.vocab_size, config.hidden_size)
+        self.ops.append(Logits(head, final, config.logits_softcap, config.logits_scale))
+        return Graph(tuple(self.ops))
+
+    def block(self, layer: int, hidden: Value) -> Value:
+        """Attention and MLP, each on the norm of the residual stream and added to it."""
+        hf, name = f"model.layers.{layer}", f"layers.{layer}"
+        x = self.norm(f"{hf}.input_layernorm", hidden, f"{name}.attention_input")
+        hidden = self.add(hidden, self.attention(layer, x), f"{name}.hidden_after_attention")
+        x = self.norm(f"{hf}.post_attention_layernorm", hidden, f"{name}.mlp_input")
+        return self.add(hidden, self.mlp(layer, x), f"{name}.hidden")
+
+    def attention(self, layer: int, x: Value) -> Value:
+        """Grouped-query attention (Ainslie et al., 2023) with rotary embeddings."""
+        config, name = self.config, f"layers.{layer}"
+        heads, kv_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
+        q, k, v = self.queries_keys_values(layer, x)
+        rotated = Value(f"{name}.q_rotated", q.width)
+        attended = Value(f"{name}.attended", q.width)
+        scale = head_dim**-0.5 if config.attention_scale is None else config.attention_scale
+        window = config.window(layer)
+        window = 0 if window >= config.positions else window  # it would see all anyway, from a cache of its own
+        self.ops.append(RopeStore(layer, q, k, v, rotated, heads, kv_heads, head_dim, self.rope(layer)))
+        self.ops.append(
+            Attention(layer, rotated, attended, heads, kv_heads, head_dim, scale, config.attention_softcap, window)
+        )
+        return self.attention_output(layer, attended)
+
+    def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
+        """What attention works on, before rotation."""
+        config, hf, name = self.config, f"model.layers.{layer}.self_attn", f"layers.{layer}"
+        width, kv_width = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+        q = self.linear(f"{hf}.q_proj", x, width, f"{name}.q")
+        k = self.linear(f"{hf}.k_proj", x, kv_width, f"{name}.k")
+        v = self.linear(f"{hf}.v_proj", x, kv_width, f"{name}.v")
+        return q, k, v
+
+    def attention_output(self, layer: int, attended: Value) -> Value:
+        """What attention adds to the residual stream."""
+        hf = f"model.layers.{layer}.self_attn.o_proj"
+        return self.linear(hf, attended, self.config.hidden_size, f"layers.{layer}.attention")
+
+    def mlp(self, layer: int, x: Value) -> Value:
+        """SwiGLU (Shazeer, 2020), or its like with another activation."""
+        hf, name = f"model.layers.{layer}.mlp", f"layers.{layer}"
+        width = self.config.intermediate_size
+        gate = self.linear(f"{hf}.gate_proj", x, width, f"{name}.gate")
+        up = self.linear(f"{hf}.up_proj", x, width, f"{name}.up")
+        gated = self.gated(gate, up, name)
+        return self.linear(f"{hf}.down_proj", gated, self.config.hidden_size, f"{name}.mlp")
+
+    def rope(self, layer: int) -> Rope:
+        """The rotation of a layer's queries and keys."""
+        if layer in self.config.no_rope_layers:
+            return Rope(self._rope.style, 0, ())
+        return self._local_rope if self.config.window(layer) else self._rope
+
+    def gated(self, gate: Value, up: Value, name: str) -> Value:
+        """activation(gate) * up."""
+        activated = replace(gate, name=f"{name}.activated")
+        gated = replace(gate, name=f"{name}.gated")
+        self.ops += [Activation(self.config.activation, gate, activated), Multiply(activated, up, gated)]
+        return gated
+
+    def linear(self, hf: str, x: Value, width: int, name: str) -> Value:
+        """A matrix product, with bias where the checkpoint has one."""
+        return self.product(hf, x, self.weights.matrix(f"{hf}.weight", width, x.width), name)
+
+    def product(self, hf: str, x: Value, weight: Weight, name: str) -> Value:
+        """A product with a matrix at hand."""
+        out = Value(name, weight.rows, x.rows)
+        bias = self.weights.vector(f"{hf}.bias", weight.rows) if self.weights.has(f"{hf}.bias") else None
+        self.ops.append(MatMul((Product(weight, self.rounded(x), out, bias),)))
+        return out
+
+    def rounded(self, x: Value) -> Value:
+        """X as the products of a BitNet layer read it; otherwise x."""
+        if not self.config.round_activations:
+            return x
+        if x not in self._rounded:
+            self._rounded[x] = replace(x, name=f"{x.name}_rounded")
+            self.ops.append(RoundToInt8(x, self._rounded[x]))
+        return self._rounded[x]
+
+    def norm(self, hf: str, x: Value, name: str, width: int | None = None) -> Value:
+        """RMSNorm. width: of each run that is normed by itself, such as a head; None for all of x."""
+        out = replace(x, name=name)
+        weight = self.weights.vector(f"{hf}.weight", width or x.width)
+        self.ops.append(Norm(x, weight, self.config.rms_norm_eps, out, self.config.norm_weight_bias))
+        return out
+
+    def add(self, hidden: Value, change: Value, name: str) -> Value:
+        """The residual stream, changed."""
+        out = replace(hidden, name=name)
+        self.ops.append(Add(hidden, change, out, self.config.residual_scale))
+        return out
+
+    def _frequencies(self, rope: RopeConfig) -> Rope:
+        factors = self._values(ROPE_FACTORS, rope)
+        if rope.scaling.kind == "longrope" and not rope.scaling.short_factors:
+            short, long = self._values(ROPE_FACTORS_SHORT, rope) or (), self._values(ROPE_FACTORS_LONG, rope) or ()
+            rope = replace(rope, scaling=replace(rope.scaling, short_factors=short, long_factors=long))
+        return rope.rope(self.config.positions, factors)
+
+    def _values(self, name: str, rope: RopeConfig) -> tuple[float, ...] | None:
+        return self.weights.values(name, rope.rotary_dim // 2) if self.weights.has(name) else None

@@ -1,0 +1,85 @@
+"""Gemma 2 (Gemma Team, 2024): norms before and after each part, capped scores and logits, windows in every other layer.
+
+https://arxiv.org/abs/2408.00118
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from lutmac.graph.ir import Graph, Value
+from lutmac.models import Architecture, WeightSource
+from lutmac.models.config import DecoderConfig
+from lutmac.models.config_gguf import read_gguf_decoder_config, read_gguf_windows
+from lutmac.models.config_json import read_activation, read_decoder_config, read_windows
+from lutmac.models.decoder import Decoder
+from lutmac.models.gguf_names import gguf_names
+from lutmac.models.metadata import MetadataReader
+
+GGUF_NAMES = {
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
+}
+LAYERS_OF_27B = 46
+
+
+class NormedTwice(Decoder):
+    """Blocks with norms on both sides of attention and MLP."""
+
+    def block(self, layer: int, hidden: Value) -> Value:
+        """Attention and MLP, each between two norms and then added to the residual stream."""
+        hf, name = f"model.layers.{layer}", f"layers.{layer}"
+        x = self.norm(f"{hf}.input_layernorm", hidden, f"{name}.attention_input")
+        x = self.norm(f"{hf}.post_attention_layernorm", self.attention(layer, x), f"{name}.attention_normed")
+        hidden = self.add(hidden, x, f"{name}.hidden_after_attention")
+        x = self.norm(f"{hf}.pre_feedforward_layernorm", hidden, f"{name}.mlp_input")
+        x = self.norm(f"{hf}.post_feedforward_layernorm", self.mlp(layer, x), f"{name}.mlp_normed")
+        return self.add(hidden, x, f"{name}.hidden")
+
+
+def with_gemma_scales(decoder: DecoderConfig, query_scalar: float, softcaps: MetadataReader) -> DecoderConfig:
+    """Gemma's scales and caps: of scores 1 / sqrt(query_scalar), of embeddings sqrt(hidden_size)."""
+    return replace(
+        decoder,
+        attention_scale=query_scalar**-0.5,
+        attention_softcap=softcaps.number("attn_logit_softcapping", 0.0),
+        logits_softcap=softcaps.number("final_logit_softcapping", 0.0),
+        embedding_scale=decoder.hidden_size**0.5,
+    )
+
+
+def gguf_query_scalar(decoder: DecoderConfig, layers_of_27b: int) -> float:
+    """GGUF files do not say it: it is the size of a head, but for the 27B models hidden_size over heads."""
+    if decoder.num_hidden_layers == layers_of_27b:
+        return decoder.hidden_size / decoder.num_attention_heads
+    return decoder.head_dim
+
+
+def read_config(config: Mapping[str, Any]) -> DecoderConfig:
+    """The keys of a config.json. Norms' weights are stored less 1."""
+    read = MetadataReader(config, "")
+    decoder = read_decoder_config({"head_dim": 256, "max_position_embeddings": 8192, **config})
+    windows = read_windows({"sliding_window": 4096, **config}, decoder.num_hidden_layers, lambda layer: layer % 2 == 0)
+    decoder = with_gemma_scales(decoder, read.number("query_pre_attn_scalar", 256.0), read)
+    activation = read_activation(config, "gelu_pytorch_tanh", "hidden_activation")
+    return replace(decoder, windows=windows, activation=activation, norm_weight_bias=1.0)
+
+
+def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
+    """GGUF's keys; norms' weights are stored as they multiply."""
+    read = MetadataReader(metadata, "gemma2")
+    decoder = read_gguf_decoder_config(metadata, "gemma2", "half_split")
+    windows = read_gguf_windows(read, decoder.num_hidden_layers, lambda layer: layer % 2 == 0)
+    decoder = with_gemma_scales(decoder, gguf_query_scalar(decoder, LAYERS_OF_27B), read)
+    return replace(decoder, windows=windows, activation="gelu_tanh")
+
+
+def build(config: DecoderConfig, weights: WeightSource) -> Graph:
+    """The graph of one step."""
+    return NormedTwice(config, weights).model()
+
+
+ARCHITECTURE = Architecture("gemma2", read_config, read_gguf_config, gguf_names(GGUF_NAMES), build)

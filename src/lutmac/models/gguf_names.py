@@ -1,0 +1,54 @@
+"""GGUF's names of tensors for Hugging Face's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+# Hugging Face keeps these in the config; GGUF has them as tensors.
+ROPE_FACTORS = "rope_factors"
+ROPE_FACTORS_SHORT = "rope_factors_short"
+ROPE_FACTORS_LONG = "rope_factors_long"
+
+_COMMON = {
+    ROPE_FACTORS: "rope_freqs",
+    ROPE_FACTORS_SHORT: "rope_factors_short",
+    ROPE_FACTORS_LONG: "rope_factors_long",
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+
+
+def gguf_names(different: Mapping[str, str] | None = None) -> Callable[[str], str]:
+    """The function from a tensor's name to GGUF's: ``model.layers.0.mlp.up_proj.weight`` is ``blk.0.ffn_up.weight``.
+
+    different: names in a layer that only this family has, or for which it has others. GGUF stacks the matrices of a
+    layer's experts in one tensor: ``experts.3.up_proj.weight``, listed as ``experts.up_proj``, is
+    ``ffn_up_exps.weight[3]``.
+    """
+    table = {**_COMMON, **(different or {})}
+
+    def gguf_name(name: str) -> str:
+        if name in (ROPE_FACTORS, ROPE_FACTORS_SHORT, ROPE_FACTORS_LONG):
+            return f"{table[name]}.weight"
+        stem, _, kind = name.rpartition(".")
+        layer = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", stem)
+        if not layer:
+            return f"{table[stem]}.{kind}"
+        expert = re.search(r"experts\.(\d+)\.", layer[2])
+        if expert:
+            stack = table[layer[2].replace(expert[0], "experts.")]
+            return f"blk.{layer[1]}.{stack}.{kind}[{expert[1]}]"
+        return f"blk.{layer[1]}.{table[layer[2]]}.{kind}"
+
+    return gguf_name

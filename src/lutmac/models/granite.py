@@ -1,0 +1,61 @@
+"""Granite 3 and 4 (IBM, 2024): Llama with multipliers of embeddings, scores, residuals and logits.
+
+https://huggingface.co/docs/transformers/model_doc/granite
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from lutmac.errors import CheckpointError
+from lutmac.models import Architecture
+from lutmac.models.config import DecoderConfig
+from lutmac.models.config_gguf import read_gguf_decoder_config
+from lutmac.models.config_json import read_decoder_config
+from lutmac.models.gguf_names import gguf_names
+from lutmac.models.llama import build
+from lutmac.models.metadata import MetadataReader
+
+
+def _with_multipliers(
+    decoder: DecoderConfig, embedding: float, attention: float, residual: float, divisor: float
+) -> DecoderConfig:
+    if divisor <= 0:
+        raise CheckpointError(f"logits are divided by {divisor}, expected a number above 0")
+    return replace(
+        decoder,
+        embedding_scale=embedding,
+        attention_scale=attention,
+        residual_scale=residual,
+        logits_scale=1 / divisor,
+    )
+
+
+def read_config(config: Mapping[str, Any]) -> DecoderConfig:
+    """The keys of a config.json."""
+    read = MetadataReader(config, "")
+    return _with_multipliers(
+        read_decoder_config(config),
+        read.number("embedding_multiplier", 1.0),
+        read.number("attention_multiplier", 1.0),
+        read.number("residual_multiplier", 1.0),
+        read.number("logits_scaling", 1.0),
+    )
+
+
+def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
+    """GGUF's keys."""
+    read = MetadataReader(metadata, "granite")
+    decoder = read_gguf_decoder_config(metadata, "granite", "interleaved")
+    return _with_multipliers(
+        decoder,
+        read.number("embedding_scale", 1.0) or 1.0,
+        read.number("attention.scale", 0.0) or decoder.head_dim**-0.5,
+        read.number("residual_scale", 1.0) or 1.0,
+        read.number("logit_scale", 1.0) or 1.0,
+    )
+
+
+ARCHITECTURE = Architecture("granite", read_config, read_gguf_config, gguf_names(), build)

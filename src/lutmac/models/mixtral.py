@@ -1,0 +1,71 @@
+"""Mixtral (Jiang et al., 2024): Mistral with a mixture of experts in every layer. https://arxiv.org/abs/2401.04088
+
+In GGUF it is a llama with experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lutmac.graph.ir import Graph
+from lutmac.models import Architecture, WeightSource
+from lutmac.models.config import DecoderConfig, MixtureConfig
+from lutmac.models.config_gguf import read_gguf_decoder_config
+from lutmac.models.config_json import read_decoder_config, read_windows
+from lutmac.models.gguf_names import gguf_names
+from lutmac.models.metadata import MetadataReader
+from lutmac.models.mixture import MixtureDecoder
+
+GGUF_NAMES = {
+    "block_sparse_moe.gate": "ffn_gate_inp",
+    "block_sparse_moe.experts.w1": "ffn_gate_exps",
+    "block_sparse_moe.experts.w3": "ffn_up_exps",
+    "block_sparse_moe.experts.w2": "ffn_down_exps",
+}
+
+
+class Mixtral(MixtureDecoder):
+    """The names of its experts' matrices."""
+
+    MIXTURE = "block_sparse_moe"
+    GATE, UP, DOWN = "w1", "w3", "w2"
+
+
+def read_config(config: Mapping[str, Any]) -> MixtureConfig:
+    """The keys of a config.json."""
+    decoder = read_decoder_config(config, theta=1e6)
+    read = MetadataReader(config, "")
+    return MixtureConfig(
+        **{
+            **vars(decoder),
+            "windows": read_windows(config, decoder.num_hidden_layers, lambda _: True),
+            "num_experts": read.integer("num_local_experts", 8),
+            "num_experts_per_tok": read.integer("num_experts_per_tok", 2),
+            "moe_intermediate_size": decoder.intermediate_size,
+        }
+    )
+
+
+def gguf_mixture(decoder: DecoderConfig, read: MetadataReader) -> MixtureConfig:
+    """A llama's configuration with the experts that the file's metadata has."""
+    return MixtureConfig(
+        **vars(decoder),
+        num_experts=read.integer("expert_count"),
+        num_experts_per_tok=read.integer("expert_used_count"),
+        moe_intermediate_size=decoder.intermediate_size,
+    )
+
+
+def read_gguf_config(metadata: Mapping[str, Any]) -> MixtureConfig:
+    """GGUF's keys."""
+    read = MetadataReader(metadata, "llama")
+    return gguf_mixture(read_gguf_decoder_config(metadata, "llama", "interleaved"), read)
+
+
+def build(config: MixtureConfig, weights: WeightSource) -> Graph:
+    """The graph of one step."""
+    return Mixtral(config, weights).model()
+
+
+ARCHITECTURE = Architecture("mixtral", read_config, read_gguf_config, gguf_names(GGUF_NAMES), build)

@@ -1,0 +1,59 @@
+"""A decoder whose MLPs are mixtures of experts (Shazeer et al., 2017; Fedus et al., 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from lutmac.graph.ir import ExpertGather, ExpertMatMul, ExpertSum, Route, Value
+from lutmac.models import WeightSource
+from lutmac.models.config import MixtureConfig
+from lutmac.models.decoder import Decoder
+
+
+class MixtureDecoder(Decoder):
+    """Routes each token to some experts, and adds up what they make of it.
+
+    MIXTURE: Hugging Face's name of the part. GATE, UP, DOWN: its names of an expert's matrices.
+    """
+
+    MIXTURE: ClassVar[str] = "mlp"
+    GATE: ClassVar[str] = "gate_proj"
+    UP: ClassVar[str] = "up_proj"
+    DOWN: ClassVar[str] = "down_proj"
+    config: MixtureConfig
+
+    def __init__(self, config: MixtureConfig, weights: WeightSource) -> None:
+        """As a decoder."""
+        super().__init__(config, weights)
+
+    def mlp(self, layer: int, x: Value) -> Value:
+        """The experts' outputs times their weights."""
+        config, name = self.config, f"layers.{layer}"
+        if layer in config.dense_layers:
+            return super().mlp(layer, x)
+        hf = f"model.layers.{layer}.{self.MIXTURE}"
+        logits = self.linear(f"{hf}.gate", x, config.num_experts, f"{name}.router")
+        choices = Value(f"{name}.choices", 3 * config.num_experts_per_tok)
+        starts = Value(f"{name}.starts", config.num_experts + 1)
+        self.ops.append(Route(logits, choices, starts, config.num_experts_per_tok, config.norm_topk_prob))
+        gathered = replace(x, name=f"{name}.gathered", per_token=config.num_experts_per_tok)
+        self.ops.append(ExpertGather(x, choices, gathered))
+        width = config.moe_intermediate_size
+        gate = self.of_experts(hf, self.GATE, gathered, starts, width, f"{name}.gate")
+        up = self.of_experts(hf, self.UP, gathered, starts, width, f"{name}.up")
+        gated = self.gated(gate, up, name)
+        down = self.of_experts(hf, self.DOWN, gated, starts, config.hidden_size, f"{name}.down")
+        out = Value(f"{name}.mlp", config.hidden_size)
+        self.ops.append(ExpertSum(down, choices, out))
+        return out
+
+    def of_experts(self, hf: str, matrix: str, x: Value, starts: Value, width: int, name: str) -> Value:
+        """For the rows of each expert, the product with its matrix."""
+        weights = tuple(
+            self.weights.matrix(f"{hf}.experts.{expert}.{matrix}.weight", width, x.width)
+            for expert in range(self.config.num_experts)
+        )
+        out = replace(x, name=name, width=width)
+        self.ops.append(ExpertMatMul(weights, x, starts, out))
+        return out

@@ -1,0 +1,49 @@
+"""Qwen3 (Yang et al., 2025): each head of q and k is normed before it is rotated. https://arxiv.org/abs/2505.09388"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from lutmac.graph.ir import Graph, Value
+from lutmac.models import Architecture, WeightSource
+from lutmac.models.config import DecoderConfig
+from lutmac.models.config_gguf import read_gguf_decoder_config
+from lutmac.models.config_json import read_decoder_config
+from lutmac.models.decoder import Decoder
+from lutmac.models.gguf_names import gguf_names
+from lutmac.models.qwen2 import qwen_windows
+
+GGUF_NAMES = {"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"}
+
+
+class NormedHeads(Decoder):
+    """Norms of heads."""
+
+    def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
+        """Normed queries and keys."""
+        q, k, v = super().queries_keys_values(layer, x)
+        hf, name, head_dim = f"model.layers.{layer}.self_attn", f"layers.{layer}", self.config.head_dim
+        q = self.norm(f"{hf}.q_norm", q, f"{name}.q_normed", head_dim)
+        k = self.norm(f"{hf}.k_norm", k, f"{name}.k_normed", head_dim)
+        return q, k, v
+
+
+def read_config(config: Mapping[str, Any]) -> DecoderConfig:
+    """The keys of a config.json."""
+    decoder = read_decoder_config({"head_dim": 128, **config})
+    return replace(decoder, windows=qwen_windows(config, decoder.num_hidden_layers))
+
+
+def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
+    """GGUF's keys."""
+    return read_gguf_decoder_config(metadata, "qwen3", "half_split")
+
+
+def build(config: DecoderConfig, weights: WeightSource) -> Graph:
+    """The graph of one step."""
+    return NormedHeads(config, weights).model()
+
+
+ARCHITECTURE = Architecture("qwen3", read_config, read_gguf_config, gguf_names(GGUF_NAMES), build)

@@ -1,0 +1,69 @@
+"""Qwen3's mixtures of experts (Yang et al., 2025): Qwen3 with experts in most layers. https://arxiv.org/abs/2505.09388"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lutmac.errors import CheckpointError
+from lutmac.graph.ir import Graph
+from lutmac.models import Architecture, WeightSource
+from lutmac.models.config import MixtureConfig
+from lutmac.models.config_gguf import read_gguf_decoder_config
+from lutmac.models.config_json import read_decoder_config, read_windows
+from lutmac.models.gguf_names import gguf_names
+from lutmac.models.metadata import MetadataReader
+from lutmac.models.mixture import MixtureDecoder
+from lutmac.models.qwen3 import GGUF_NAMES, NormedHeads
+
+_GGUF_NAMES = {
+    **GGUF_NAMES,
+    "mlp.gate": "ffn_gate_inp",
+    "mlp.experts.gate_proj": "ffn_gate_exps",
+    "mlp.experts.up_proj": "ffn_up_exps",
+    "mlp.experts.down_proj": "ffn_down_exps",
+}
+
+
+class Qwen3Moe(MixtureDecoder, NormedHeads):
+    """Experts, and norms of heads."""
+
+
+def read_config(config: Mapping[str, Any]) -> MixtureConfig:
+    """The keys of a config.json."""
+    decoder = read_decoder_config(config)
+    read, layers = MetadataReader(config, ""), decoder.num_hidden_layers
+    dense, step = config.get("mlp_only_layers") or [], read.integer("decoder_sparse_step", 1)
+    if not isinstance(dense, list):
+        raise CheckpointError(f"mlp_only_layers is {dense!r:.60}, expected a list of layers")
+    uses_window = config.get("use_sliding_window") is True
+    return MixtureConfig(
+        **{
+            **vars(decoder),
+            "windows": read_windows(config, layers, lambda _: uses_window) if uses_window else (),
+            "num_experts": read.integer("num_experts", read.integer("num_local_experts", 128)),
+            "num_experts_per_tok": read.integer("num_experts_per_tok", 8),
+            "moe_intermediate_size": read.integer("moe_intermediate_size", 768),
+            "norm_topk_prob": config.get("norm_topk_prob", False) is True,
+            "dense_layers": tuple(layer for layer in range(layers) if layer in dense or (layer + 1) % step),
+        }
+    )
+
+
+def read_gguf_config(metadata: Mapping[str, Any]) -> MixtureConfig:
+    """GGUF's keys; such files have experts in every layer."""
+    read = MetadataReader(metadata, "qwen3moe")
+    return MixtureConfig(
+        **vars(read_gguf_decoder_config(metadata, "qwen3moe", "half_split")),
+        num_experts=read.integer("expert_count"),
+        num_experts_per_tok=read.integer("expert_used_count"),
+        moe_intermediate_size=read.integer("expert_feed_forward_length"),
+    )
+
+
+def build(config: MixtureConfig, weights: WeightSource) -> Graph:
+    """The graph of one step."""
+    return Qwen3Moe(config, weights).model()
+
+
+ARCHITECTURE = Architecture("qwen3_moe", read_config, read_gguf_config, gguf_names(_GGUF_NAMES), build)

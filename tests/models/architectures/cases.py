@@ -1,0 +1,171 @@
+"""The configurations that architectures are tested in: what config.json of real checkpoints says, of small models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+TOKENS = [300, *range(72, 130), 301, *range(11, 47)]  # 96: more than a page of the cache, and than the windows below
+KEPT = slice(3, None, 8)  # positions whose logits are committed
+BITNET_ONLINE = {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "online"}
+NO_FACTORS = [1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5]
+LONG_FACTORS = [1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One configuration.
+
+    context: what the model is loaded for. tokens: how many of TOKENS. oracle: what transformers is told instead of, or
+    beside, these keys; renamed: its names for ours, for models that it knows by another name. half_cache: it keeps keys
+    and values in half precision, as lutmac does: where activations are rounded to 8 bits, this difference alone tips so
+    many of them that its logits change by 2e-2.
+    """
+
+    config: Mapping[str, Any]
+    context: int | None = None
+    tokens: int = len(TOKENS)
+    oracle: Mapping[str, Any] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    half_cache: bool = False
+
+
+def case(model_type: str, *, context: int | None = None, tokens: int = len(TOKENS), **changes: Any) -> Case:
+    config: dict[str, Any] = {
+        "model_type": model_type,
+        "vocab_size": 320,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": False,
+        "bos_token_id": 300,
+        "eos_token_id": 301,
+        "pad_token_id": None,
+    }
+    config |= changes
+    rounds = "quantization_config" in config or "input_bits" in config
+    return Case({key: value for key, value in config.items() if value is not ...}, context, tokens, half_cache=rounds)
+
+
+def rope(kind: str, **values: Any) -> dict[str, Any]:
+    return {"rope_scaling": {"rope_type": kind, **values}}
+
+
+def phi_rope(kind: str, factors: int = 8) -> dict[str, Any]:
+    scaling = {"type": kind, "short_factor": NO_FACTORS[:factors], "long_factor": LONG_FACTORS[:factors]}
+    return {"rope_scaling": scaling, "original_max_position_embeddings": 48}
+
+
+GEMMA = {"rope_theta": ..., "tie_word_embeddings": ..., "head_dim": 32, "hidden_activation": "gelu_pytorch_tanh"}
+GEMMA2 = {**GEMMA, "num_hidden_layers": 4, "query_pre_attn_scalar": 24, "sliding_window": 24}
+GEMMA3 = {**GEMMA, "num_hidden_layers": 7, "query_pre_attn_scalar": 32, "sliding_window": 24}
+EXPERTS = {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 64, "head_dim": 32}
+BITNET_OLDER = case("llama", architectures=["BitnetForCausalLM"], weight_bits=1, input_bits=8, hidden_act="silu")
+
+CASES: dict[str, Case] = {
+    "llama": case("llama"),
+    "llama-1": case("llama", num_key_value_heads=..., rope_theta=..., max_position_embeddings=2048),
+    "llama-biases-tied": case("llama", attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
+    "llama-one-kv-head": case("llama", num_key_value_heads=1, head_dim=32),
+    "llama-linear": case("llama", **rope("linear", factor=4.0)),
+    "llama-linear-older": case("llama", rope_scaling={"type": "linear", "factor": 2.5}),
+    "llama-dynamic": case("llama", **rope("dynamic", factor=2.0)),
+    "llama-yarn": case("llama", **rope("yarn", factor=8.0, original_max_position_embeddings=32)),
+    "llama-yarn-tuned": case(
+        "llama",
+        head_dim=64,
+        **rope(
+            "yarn", factor=4.0, original_max_position_embeddings=64, attention_factor=1.3, beta_fast=16.0,
+            beta_slow=2.0, truncate=False,
+        ),
+    ),
+    "llama-yarn-mscale": case(
+        "llama", **rope("yarn", factor=4.0, original_max_position_embeddings=64, mscale=0.7, mscale_all_dim=1.2)
+    ),
+    "llama-3.1": case(
+        "llama",
+        head_dim=64,
+        **rope("llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64),
+    ),
+    "llama-longrope": case(
+        "llama", **rope("longrope", factor=4.0, original_max_position_embeddings=48, short_factor=NO_FACTORS,
+        long_factor=LONG_FACTORS),
+    ),
+    "llama-rope-parameters": case(
+        "llama", rope_theta=..., rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 5000.0}
+    ),
+    "falcon3": case("llama", head_dim=256, rope_theta=1000042, num_hidden_layers=1),
+    "falcon3-1.58bit": case("llama", quantization_config=BITNET_ONLINE),
+    "mistral": case("mistral", sliding_window=24),
+    "mistral-no-window": case("mistral", sliding_window=None, head_dim=32),
+    "smollm3": case(
+        "smollm3", num_hidden_layers=5, no_rope_layers=[1, 1, 1, 0, 1], use_sliding_window=False, sliding_window=None
+    ),
+    "smollm3-interval": case("smollm3", no_rope_layers=..., no_rope_layer_interval=2, tie_word_embeddings=True),
+    "qwen2": case("qwen2", use_sliding_window=False, sliding_window=32768, max_window_layers=21),
+    "qwen2-window": case("qwen2", use_sliding_window=True, sliding_window=24, max_window_layers=1),
+    "qwen2-yarn": case("qwen2", **rope("yarn", factor=4.0, original_max_position_embeddings=64)),
+    "qwen3": case("qwen3", head_dim=32, tie_word_embeddings=True),
+    "qwen3-biases": case("qwen3", head_dim=32, attention_bias=True),
+    "gemma2": case(
+        "gemma2", **{**GEMMA2, "query_pre_attn_scalar": 32}, attn_logit_softcapping=50.0, final_logit_softcapping=30.0
+    ),
+    "gemma2-27b": case("gemma2", **GEMMA2, attn_logit_softcapping=50.0, final_logit_softcapping=30.0),
+    "gemma2-tight": case("gemma2", **GEMMA2, attn_logit_softcapping=1.0, final_logit_softcapping=2.0),
+    "gemma2-no-caps": case("gemma2", **GEMMA2, attn_logit_softcapping=None, final_logit_softcapping=None),
+    "gemma3": case(
+        "gemma3_text", **{**GEMMA3, "rope_theta": 1e6}, rope_local_base_freq=10000.0, sliding_window_pattern=6,
+        rope_scaling={"rope_type": "linear", "factor": 8.0},
+    ),
+    "gemma3-270m": case(
+        "gemma3_text",
+        **{**GEMMA3, "num_hidden_layers": 4, "rope_theta": 1e6},
+        rope_local_base_freq=5000.0,
+        layer_types=["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"],
+        _sliding_window_pattern=6,
+        attn_logit_softcapping=None,
+        num_key_value_heads=1,
+    ),
+    "gemma3-rope-parameters": case(
+        "gemma3_text",
+        **GEMMA3,
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+        },
+    ),
+    "phi3": case("phi3", rope_scaling=None, original_max_position_embeddings=256, sliding_window=24),
+    "phi3-128k": case("phi3", **phi_rope("longrope"), sliding_window=262144, num_key_value_heads=4),
+    "phi3-128k-short": replace(
+        case("phi3", **phi_rope("su"), context=48, tokens=48), oracle=phi_rope("longrope")  # it no longer knows "su"
+    ),
+    "phi4-mini": case(
+        "phi3", **phi_rope("longrope", 6), head_dim=..., partial_rotary_factor=0.75, tie_word_embeddings=True
+    ),
+    "bitnet-2b-4t": case(
+        "bitnet", hidden_act="relu2", rope_theta=500000.0, quantization_config=BITNET_ONLINE, tie_word_embeddings=True
+    ),
+    "bitnet-plain": case("bitnet", hidden_act="relu2"),
+    "bitnet-1bitllm": Case(
+        BITNET_OLDER.config,
+        half_cache=True,
+        oracle={"model_type": "bitnet", "architectures": ..., "quantization_config": BITNET_ONLINE},
+        renamed={"attn_sub_norm": "inner_attn_ln", "ffn_sub_norm": "ffn_layernorm"},
+    ),
+    "olmo2": case("olmo2", rope_theta=500000.0),
+    "granite": case(
+        "granite", embedding_multiplier=12.0, attention_multiplier=0.0625, residual_multiplier=0.22,
+        logits_scaling=8.0, tie_word_embeddings=True,
+    ),
+    "mixtral": case("mixtral", num_local_experts=4, num_experts_per_tok=2, sliding_window=None),
+    "qwen3-moe": case("qwen3_moe", **EXPERTS, norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[]),
+    "qwen3-moe-some-dense": case(
+        "qwen3_moe", **EXPERTS, norm_topk_prob=False, decoder_sparse_step=2, mlp_only_layers=[1], num_hidden_layers=4
+    ),
+}  # fmt: skip
