@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent / "architectures"
 sys.path.insert(0, str(ROOT))
 
 from cases import CASES, KEPT, TOKENS  # noqa: E402
-from gguf_files import write_gguf  # noqa: E402
+from gguf_models import write_gguf  # noqa: E402
 from random_weights import random_weights  # noqa: E402
 
 SHAPES = json.loads((ROOT / "shapes.json").read_text())

@@ -23,6 +23,7 @@ from lutmac.cli.info import info
 from lutmac.cli.pull import pull
 from lutmac.cli.quantize import quantize
 from lutmac.cli.run import RunCommand, run
+from lutmac.cli.serve import serve
 from lutmac.cli.tune import tune
 from lutmac.errors import LutmacError
 
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(cls=RunCommand)(run)
-for command in (chat, info, pull, convert, quantize, bench, tune):
+for command in (chat, serve, info, pull, convert, quantize, bench, tune):
     app.command()(command)
 app.add_typer(eval_app, name="eval")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -105,6 +106,14 @@ def parse_logit_bias(text: str) -> tuple[int, float]:
         return int(token), float(bias)
     except ValueError:
         raise InvalidRequestError(f"--logit-bias {text!r} is not of the form ID=BIAS, as in 42=-1.5") from None
+
+
+def parse_bytes(text: str, option: str) -> int:
+    """`"4G"` to 4 * 2**30; K, M, G and T are powers of 1024. Raises InvalidRequestError for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise InvalidRequestError(f"{option} {text!r} is no number of bytes, as in 4G or 500M")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
 
 
 def parse_counts(text: str, option: str) -> list[int]:

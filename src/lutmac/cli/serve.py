@@ -1,0 +1,134 @@
+"""`lutmac serve`: the model over HTTP."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lutmac.cli import options
+from lutmac.cli.output import ProgressBar
+from lutmac.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from lutmac.server.settings import Settings
+
+NEEDED = ("fastapi", "uvicorn", "httptools", "prometheus_client", "llguidance")
+
+
+class Log(StrEnum):
+    """How the lines on the error stream look."""
+
+    text = "text"
+    json = "json"
+    off = "off"
+
+
+Names = Annotated[
+    list[str] | None, typer.Option("--name", help="What clients call the model; repeatable. Default: as given here.")
+]
+Host = Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 is every one, and wants a key.")]
+Port = Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="0 takes any free one.")]
+KeyFile = Annotated[
+    Path | None, typer.Option("--api-key-file", help="A file of API keys, one a line; also: $LUTMAC_API_KEY.")
+]
+NoKey = Annotated[bool, typer.Option("--no-api-key", help="Let anybody in who reaches the address.")]
+MaxQueue = Annotated[int, typer.Option("--max-queue", min=0, help="Requests that may wait; more are told 429.")]
+MaxTokens = Annotated[int | None, typer.Option("--max-tokens", min=1, help="Longest reply; default: the context.")]
+MaxBody = Annotated[int, typer.Option("--max-body", min=1024, help="Bytes of a request's body.")]
+KVMemory = Annotated[
+    str | None, typer.Option("--kv-cache-memory", metavar="BYTES", help="For keys and values, as in 4G.")
+]
+Origins = Annotated[
+    list[str] | None, typer.Option("--allow-origin", help="Other web origin that may call this server; repeatable.")
+]
+Hosts = Annotated[
+    list[str] | None, typer.Option("--allow-host", help="Name of this server, where it has no key; repeatable.")
+]
+Drain = Annotated[float, typer.Option("--drain", min=0, help="Seconds that replies may go on after SIGTERM.")]
+LogOption = Annotated[Log, typer.Option("--log", help="text, json or off; a line for each request, without its text.")]
+
+
+def serve(
+    model: options.OptionalModel = options.DEFAULT_MODEL,
+    *,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    api_key_file: KeyFile = None,
+    no_api_key: NoKey = False,
+    name: Names = None,
+    max_queue: MaxQueue = 64,
+    max_tokens: MaxTokens = None,
+    max_body: MaxBody = 4 << 20,
+    kv_cache_memory: KVMemory = None,
+    threads: options.Threads = None,
+    context: options.Context = None,
+    precision: options.PrecisionOption = options.Precision.default,
+    kv_cache: options.KVCacheOption = options.KVCache.f16,
+    allow_origin: Origins = None,
+    allow_host: Hosts = None,
+    drain: Drain = 30.0,
+    log: LogOption = Log.text,
+) -> None:
+    """Serve a model to OpenAI's and Anthropic's clients, and a page to talk to it.
+
+    Example: lutmac serve smollm2 --port 8080
+    """
+    check_installed()
+    from lutmac.server.auth import read_keys  # noqa: PLC0415 - and all of FastAPI with it
+    from lutmac.server.logs import LogFormat, set_up_logging  # noqa: PLC0415
+    from lutmac.server.run import listen, url_of  # noqa: PLC0415
+    from lutmac.server.run import serve as run_server  # noqa: PLC0415
+    from lutmac.server.settings import Limits, Settings, Timeouts  # noqa: PLC0415
+
+    settings = Settings(
+        host=host,
+        port=port,
+        api_keys=read_keys(api_key_file),
+        hosts=tuple(allow_host or ()),
+        origins=tuple(allow_origin or ()),
+        names=tuple(name or ()),
+        limits=Limits(body_bytes=max_body, max_tokens=max_tokens, queue=max_queue),
+        timeouts=Timeouts(drain=drain),
+    )
+    if not (settings.is_local or settings.api_keys or no_api_key):
+        raise InvalidRequestError(
+            f"whoever reaches {host} could use the model: name API keys with --api-key-file FILE or $LUTMAC_API_KEY, "
+            "or say --no-api-key"
+        )
+    memory = None if kv_cache_memory is None else options.parse_bytes(kv_cache_memory, "--kv-cache-memory")
+    listener = listen(settings)  # before the model is loaded: a mistake shows at once
+    set_up_logging(LogFormat(log.value))
+    app, settings = _load(
+        model, settings, threads=threads, context=context, precision=precision.value, kv_cache=kv_cache.value,
+        kv_cache_memory=memory,
+    )  # fmt: skip
+    print(f"lutmac serves {settings.names[0]} at {url_of(listener)} (stop it with Ctrl-C)", file=sys.stderr, flush=True)
+    if not settings.api_keys and not settings.is_local:
+        print(f"lutmac: warning: anybody who reaches {host} can use it", file=sys.stderr, flush=True)
+    run_server(app, settings, listener)
+
+
+def check_installed() -> None:
+    """Raises InvalidRequestError where the extra `server` is missing."""
+    missing = [module for module in NEEDED if importlib.util.find_spec(module) is None]
+    if missing:
+        raise InvalidRequestError(f"serving needs {', '.join(missing)}: pip install 'lutmac[server]'")
+
+
+def _load(path_or_name: str, settings: Settings, **arguments: Any) -> tuple[FastAPI, Settings]:
+    """The application around the model, and the settings with its name."""
+    import lutmac  # noqa: PLC0415
+    from lutmac.server.app import create_app, default_names  # noqa: PLC0415
+
+    with ProgressBar(shown=True) as bar:
+        model = lutmac.load(path_or_name, progress=bar, **arguments)
+    settings = replace(settings, names=settings.names or default_names(model, path_or_name))
+    return create_app(model, settings), settings

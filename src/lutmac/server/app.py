@@ -1,0 +1,61 @@
+"""The application: endpoints, page and middleware around one model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+import lutmac
+from lutmac.engine.model import Model
+from lutmac.server import chat, completions, embeddings, health, messages, models, page, responses, tokens
+from lutmac.server.backend import Backend
+from lutmac.server.documents import document
+from lutmac.server.errors import of_status, of_validation
+from lutmac.server.exchange import Exchange
+from lutmac.server.metrics import Metrics
+from lutmac.server.settings import Settings
+
+_MODULES = (chat, completions, responses, embeddings, models, messages, tokens, health, page)
+
+
+def create_app(model: Model, settings: Settings) -> FastAPI:
+    """An ASGI application that serves the model. settings: with at least one name for it."""
+    app = FastAPI(
+        title="lutmac", version=lutmac.__version__, docs_url=None, redoc_url=None, redirect_slashes=False,
+        exception_handlers={HTTPException: _refuse_status, RequestValidationError: _refuse_request},
+    )  # fmt: skip
+    model.worker.max_waiting = settings.limits.queue
+    metrics = Metrics(model.worker.stats)
+    app.state.backend = Backend(model, settings, metrics)
+    for module in _MODULES:
+        app.include_router(module.router)
+    app.openapi = lambda: document(app, lutmac.__version__)  # type: ignore[method-assign]
+    app.add_middleware(Exchange, backend=app.state.backend, paths=frozenset(document(app, lutmac.__version__)["paths"]))
+    if settings.origins:  # outside of everything, so that refusals can be read as well
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
+    return app
+
+
+def default_names(model: Model, path_or_name: str) -> tuple[str, ...]:
+    """What a model is called where nobody says: as it was asked for, without directories and suffix."""
+    name = path_or_name if path_or_name.startswith("hf:") else Path(path_or_name).name.removesuffix(".gguf")
+    return (name or model.info().name,)
+
+
+async def _refuse_status(request: Request, error: Any) -> NoReturn:
+    raise of_status(error.status_code, request.url.path, request.method) from error
+
+
+async def _refuse_request(request: Request, error: Any) -> NoReturn:
+    raise of_validation(error.errors()) from None

@@ -1,0 +1,139 @@
+"""The loaded model as the endpoints see it: prompts in, chunks out, measured on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field
+from time import perf_counter, time
+from typing import Any, ParamSpec, TypeVar
+
+from lutmac.engine.generate import parse_options
+from lutmac.engine.model import Model
+from lutmac.engine.results import Chunk
+from lutmac.server.errors import ApiError
+from lutmac.server.logs import RequestRecord
+from lutmac.server.metrics import Metrics
+from lutmac.server.settings import Settings
+from lutmac.text.chat import encode_chat
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_RESERVED = frozenset({"messages", "tools", "tokenizer", "template", "add_generation_prompt", "bos_token", "eos_token"})
+
+
+@dataclass(frozen=True)
+class Job:
+    """A prompt's token ids and the engine's options for continuing it."""
+
+    prompt: list[int]
+    options: Mapping[str, Any]
+
+
+@dataclass
+class Backend:
+    """A model that is being served. draining: whether the server has been told to stop, and takes nothing new."""
+
+    model: Model
+    settings: Settings
+    metrics: Metrics
+    draining: bool = False
+    started: int = field(default_factory=lambda: int(time()))
+
+    @property
+    def name(self) -> str:
+        """What the model is listed as."""
+        return self.settings.names[0]
+
+    def check_model(self, name: str | None) -> None:
+        """Raises ApiError (404) unless the name is one of this model's; a client may leave it out."""
+        if name is not None and name not in self.settings.names:
+            raise ApiError(
+                404, f"The model {name[:200]!r} does not exist; this server has {', '.join(self.settings.names)}",
+                code="model_not_found", param="model",
+            )  # fmt: skip
+
+    async def encode(self, text: str, *, add_special: bool = True) -> list[int]:
+        """Token ids of a text; control tokens in it are plain text."""
+        return await in_thread(self.model.tokenizer.encode, text, add_special=add_special)
+
+    async def encode_chat(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] | None, extra: Mapping[str, Any]
+    ) -> list[int]:
+        """Token ids of a conversation. extra: more variables for the template. Raises what the template raises."""
+        for name in extra:
+            if name in _RESERVED:
+                raise ApiError(400, f"{name} is not for chat_template_kwargs to set", param="chat_template_kwargs")
+        return await in_thread(
+            encode_chat, self.model.tokenizer, self.model.chat_template, messages, tools=tools, **extra
+        )
+
+    async def stream(self, jobs: Sequence[Job], record: RequestRecord) -> AsyncGenerator[tuple[int, Chunk], None]:
+        """Runs the jobs at once; yields each chunk with its job's place. Closing the iterator stops them all."""
+        parsed = [(job.prompt, parse_options(job.options)) for job in jobs]
+        record.model = self.name
+        record.prompt_tokens = sum({id(job.prompt): len(job.prompt) for job in jobs}.values())
+        record.completion_tokens = record.cached_tokens = 0
+        async with AsyncExitStack() as stack:
+            streams = [
+                await stack.enter_async_context(aclosing(self.model.worker.stream(prompt, params)))
+                for prompt, params in parsed
+            ]
+            last: list[float | None] = [None] * len(streams)
+            items = await stack.enter_async_context(aclosing(_merged(streams)))
+            async for place, chunk in items:
+                last[place] = self._observe(chunk, last[place], record)
+                yield place, chunk
+
+    def _observe(self, chunk: Chunk, last: float | None, record: RequestRecord) -> float:
+        """Writes down when a chunk came, and what the last one says; last: when the one before came."""
+        now = perf_counter()
+        if last is not None:
+            self.metrics.between_tokens.observe(now - last)
+        elif record.first_token_seconds is None:
+            record.first_token_seconds = record.age
+            self.metrics.first_token.observe(record.first_token_seconds)
+        if chunk.completion is not None:
+            record.completion_tokens = (record.completion_tokens or 0) + len(chunk.completion.token_ids)
+            record.cached_tokens = (record.cached_tokens or 0) + chunk.completion.cached_tokens
+            record.finish_reason = chunk.completion.finish_reason
+        return now
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Calls what takes long on another thread, so that running streams go on."""
+    return await asyncio.to_thread(function, *args, **kwargs)
+
+
+async def _merged(streams: Sequence[AsyncIterator[T]]) -> AsyncGenerator[tuple[int, T], None]:
+    """What several streams yield, as it comes, each with its stream's place. The first failure ends them all."""
+    if len(streams) == 1:
+        async for item in streams[0]:
+            yield 0, item
+        return
+    queue: asyncio.Queue[tuple[int, T] | None] = asyncio.Queue()
+
+    async def forward(place: int, stream: AsyncIterator[T]) -> None:
+        try:
+            async for item in stream:
+                queue.put_nowait((place, item))
+        finally:
+            queue.put_nowait(None)
+
+    tasks = [asyncio.create_task(forward(place, stream)) for place, stream in enumerate(streams)]
+    try:
+        left = len(tasks)
+        while left:
+            found = await queue.get()
+            if found is not None:
+                yield found
+                continue
+            left -= 1
+            for task in tasks:
+                if task.done():
+                    task.result()  # raises what ended it
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

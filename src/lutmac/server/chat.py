@@ -1,0 +1,228 @@
+"""/v1/chat/completions: OpenAI's interface to a conversation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from time import time
+from typing import Any
+from uuid import uuid4
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from lutmac.engine.grammar import Grammar
+from lutmac.engine.results import Completion
+from lutmac.server.backend import Backend
+from lutmac.server.documents import backend_of, record_of, streaming_responses
+from lutmac.server.errors import ApiError
+from lutmac.server.limits import bounded, engine_options
+from lutmac.server.logprobs import token_logprobs
+from lutmac.server.schemas import chat as schema
+from lutmac.server.schemas.common import FunctionDefinition, PromptTokensDetails, TokenLogprob, Usage
+from lutmac.server.streaming import DONE, EventStream, data_event
+from lutmac.server.tools import Tool, ToolCall
+from lutmac.server.turn import Turn, TurnEvent, run_turn
+
+router = APIRouter(tags=["OpenAI"])
+
+
+@router.post("/v1/chat/completions", response_model=schema.ChatCompletion, responses=streaming_responses())
+async def chat_completions(asked: schema.ChatRequest, request: Request) -> Response:
+    """The next message of a conversation."""
+    backend, record = backend_of(request), record_of(request)
+    backend.check_model(asked.model)
+    _check(asked)
+    turn = _turn(asked, backend)
+    reply = _Reply(backend, bool(asked.logprobs), turn.n)
+    events = run_turn(backend, turn, record)
+    if asked.stream:
+        usage = bool(asked.stream_options and asked.stream_options.include_usage)
+        stream = _stream(reply, events, with_usage=usage)
+        return EventStream(stream, record, failure=failure_event, silence=backend.settings.timeouts.comment)
+    async with aclosing(events):
+        async for event in events:
+            reply.add(event)
+    return Response(reply.whole().model_dump_json(), media_type="application/json")
+
+
+def failure_event(error: ApiError) -> bytes:
+    """How a stream says that it failed."""
+    return b"data: " + json.dumps(error.openai()).encode() + b"\n\n"
+
+
+def grammar_of(format: schema.ResponseFormat | None) -> Grammar | None:
+    """What a reply has to fit. Raises ApiError (400) for a format without its schema, or what the grammar raises."""
+    if format is None or format.type == "text":
+        return None
+    if format.type == "json_object":
+        return Grammar.json_object()
+    if format.json_schema is None:
+        raise ApiError(400, "Missing required parameter: 'response_format.json_schema'.",
+                       code="missing_required_parameter", param="response_format.json_schema")  # fmt: skip
+    return Grammar.json_schema(format.json_schema.schema_)
+
+
+def tool_of(function: FunctionDefinition) -> Tool:
+    """A function as the parsers and templates know it; without a schema it takes no arguments."""
+    parameters = function.parameters or {"type": "object", "properties": {}}
+    return Tool(function.name, function.description, parameters)
+
+
+def choose_tools(tools: list[Tool], choice: Any, named: str | None) -> tuple[tuple[Tool, ...], tuple[Tool, ...]]:
+    """Which tools are offered, and of which of them one has to be called. Raises ApiError (400).
+
+    choice: "none", "auto", "required" or None. named: the one function to call, if any.
+    """
+    if named is not None:
+        forced = tuple(tool for tool in tools if tool.name == named)
+        if not forced:
+            raise ApiError(400, f"tool_choice names {named!r}, which is not among the tools", param="tool_choice")
+        return tuple(tools), forced
+    if choice == "required" and not tools:
+        raise ApiError(400, "tool_choice is 'required', but there are no tools", param="tool_choice")
+    return (() if choice == "none" else tuple(tools)), (tuple(tools) if choice == "required" else ())
+
+
+def usage_of(completions: list[Completion]) -> Usage:
+    """Tokens of one prompt and its replies."""
+    prompt = completions[0].prompt_tokens
+    generated = sum(len(completion.token_ids) for completion in completions)
+    details = PromptTokensDetails(cached_tokens=completions[0].cached_tokens)
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=generated,
+        total_tokens=prompt + generated,
+        prompt_tokens_details=details,
+    )
+
+
+def _check(asked: schema.ChatRequest) -> None:
+    if asked.top_logprobs and not asked.logprobs:
+        raise ApiError(400, "top_logprobs needs logprobs to be true", param="top_logprobs")
+    if asked.stream_options is not None and not asked.stream:
+        raise ApiError(400, "stream_options is only for requests that stream", param="stream_options")
+
+
+def _turn(asked: schema.ChatRequest, backend: Backend) -> Turn:
+    limits = backend.settings.limits
+    most = bounded(asked.max_tokens, asked.max_completion_tokens)
+    options = engine_options(asked, limits, max_tokens=most)
+    if asked.logprobs:
+        options["logprobs"] = asked.top_logprobs or 0
+    choice = asked.tool_choice
+    named = choice.function.name if isinstance(choice, schema.NamedToolChoice) else None
+    tools, forced = choose_tools([tool_of(tool.function) for tool in asked.tools or []], choice, named)
+    return Turn(
+        messages=asked.messages,
+        options=options,
+        n=asked.n or 1,
+        tools=tools,
+        forced=forced,
+        parallel=asked.parallel_tool_calls is not False,
+        grammar=grammar_of(asked.response_format),
+        template_arguments=asked.chat_template_kwargs or {},
+    )
+
+
+@dataclass
+class _Choice:
+    """What has come of one of the replies."""
+
+    texts: list[str] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    last: TurnEvent | None = None
+
+
+class _Reply:
+    """The replies to one request, as far as they have come."""
+
+    def __init__(self, backend: Backend, with_logprobs: bool, n: int) -> None:
+        self._backend = backend
+        self._with_logprobs = with_logprobs
+        self._id = f"chatcmpl-{uuid4().hex}"
+        self._created = int(time())
+        self.choices = [_Choice() for _ in range(n)]
+
+    def add(self, event: TurnEvent) -> schema.ChoiceLogprobs | None:
+        """Takes an event in; returns its log probabilities, if they were asked for."""
+        choice = self.choices[event.index]
+        choice.last = event
+        choice.texts.append(event.text)
+        choice.calls += event.calls
+        if not self._with_logprobs:
+            return None
+        found = token_logprobs(self._backend.model.tokenizer, event.logprobs)
+        choice.logprobs += found
+        return schema.ChoiceLogprobs(content=found)
+
+    def whole(self) -> schema.ChatCompletion:
+        """The answer, once all have ended."""
+        choices = [self._choice(index, choice) for index, choice in enumerate(self.choices)]
+        return schema.ChatCompletion(
+            id=self._id, created=self._created, model=self._backend.name, choices=choices, usage=self.usage()
+        )
+
+    def usage(self) -> Usage:
+        """Tokens of the request, once all have ended."""
+        ended = [choice.last.completion for choice in self.choices if choice.last and choice.last.completion]
+        return usage_of(ended)
+
+    def chunk(
+        self,
+        index: int,
+        delta: dict[str, Any],
+        logprobs: schema.ChoiceLogprobs | None = None,
+        finish_reason: schema.FinishReason | None = None,
+    ) -> bytes:
+        """An event for one of the choices."""
+        choice = schema.ChunkChoice(index=index, delta=delta, logprobs=logprobs, finish_reason=finish_reason)
+        return self._event([choice])
+
+    def usage_chunk(self) -> bytes:
+        """The event that holds the usage."""
+        return self._event([], self.usage())
+
+    def _event(self, choices: list[schema.ChunkChoice], usage: Usage | None = None) -> bytes:
+        return data_event(
+            schema.ChatChunk(id=self._id, created=self._created, model=self._backend.name, choices=choices, usage=usage)
+        )
+
+    def _choice(self, index: int, choice: _Choice) -> schema.ChatChoice:
+        assert choice.last is not None
+        assert choice.last.finish_reason is not None
+        text = "".join(choice.texts)
+        calls = [schema.ToolCall(**_call(call)) for call in choice.calls]
+        message = schema.AssistantMessage(content=text if text or not calls else None, tool_calls=calls or None)
+        logprobs = schema.ChoiceLogprobs(content=choice.logprobs) if self._with_logprobs else None
+        return schema.ChatChoice(
+            index=index, message=message, logprobs=logprobs, finish_reason=choice.last.finish_reason
+        )
+
+
+async def _stream(
+    reply: _Reply, events: AsyncGenerator[TurnEvent, None], *, with_usage: bool
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(events):
+        async for event in events:
+            choice = reply.choices[event.index]
+            if choice.last is None:
+                yield reply.chunk(event.index, {"role": "assistant", "content": ""})
+            called = len(choice.calls)
+            logprobs = reply.add(event)
+            if event.text or (logprobs is not None and logprobs.content):
+                yield reply.chunk(event.index, {"content": event.text}, logprobs)
+            for place, call in enumerate(event.calls, called):
+                yield reply.chunk(event.index, {"tool_calls": [{"index": place, **_call(call)}]})
+            if event.finish_reason is not None:
+                yield reply.chunk(event.index, {}, None, event.finish_reason)
+    if with_usage:
+        yield reply.usage_chunk()
+    yield DONE
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

@@ -1,0 +1,183 @@
+"""One request and its answer, from the first byte to the line in the log: the outermost layer of the application.
+
+It gives the request its id, lets it in or not, reads its body within limits, ends the work when the client is gone or
+never reads, and turns every failure into an answer in the shape that clients know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any, Final
+from uuid import uuid4
+
+from starlette.responses import JSONResponse
+
+from lutmac.server.auth import ApiKeys, check_host
+from lutmac.server.backend import Backend
+from lutmac.server.errors import RETRY_SECONDS, ApiError, as_api_error
+from lutmac.server.logs import RequestRecord, log_request, logger
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+# The page, whether the server lives, and what it offers: they hold nothing that a key protects.
+_OPEN_PATHS: Final = re.compile(r"/|/static/.*|/health(/.*)?|/openapi\.json|/favicon\.ico")
+CLIENT_CLOSED_REQUEST: Final = 499  # what nginx logs where the client did not wait for the answer
+_RESPONSE_SECURITY: Final = [(b"x-content-type-options", b"nosniff")]
+
+
+class _ClientGoneError(Exception):
+    """The client has closed the connection, or does not read what it is sent."""
+
+
+class Exchange:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: Application, backend: Backend, paths: frozenset[str]) -> None:
+        """paths: the endpoints, which metrics tell apart."""
+        self._app = app
+        self._backend = backend
+        self._settings = backend.settings
+        self._paths = paths
+        self._keys = ApiKeys(backend.settings.api_keys)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request. Nothing but cancellation leaves this."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        record = RequestRecord(_request_id(headers), scope["method"], scope["path"])
+        scope.setdefault("state", {})["record"] = record
+        answer = _Answer(send, record, self._settings.timeouts.send)
+        try:
+            await self._respond(scope, headers, receive, answer)
+        except _ClientGoneError:
+            record.status, record.error = CLIENT_CLOSED_REQUEST, "client_gone"
+        except Exception as error:
+            await self._refuse(error, scope, record, answer)
+        finally:
+            record.seconds = record.age
+            log_request(record)
+            self._backend.metrics.count(record, record.path if record.path in self._paths else "other")
+
+    async def _respond(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, answer: _Answer) -> None:
+        self._admit(scope, headers)
+        body = await self._read(scope, headers, receive)
+        work = asyncio.ensure_future(self._app(scope, _Replay(body), answer))
+        watch = asyncio.ensure_future(_disconnection(receive))
+        try:
+            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise _ClientGoneError
+            work.result()
+        finally:
+            watch.cancel()
+            if not work.done():
+                work.cancel()
+                await asyncio.wait({work})  # until the sequences are stopped
+
+    def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+        if not self._settings.api_keys:
+            check_host(headers, self._settings.hosts)
+        if not _OPEN_PATHS.fullmatch(scope["path"]) and scope["method"] != "OPTIONS":
+            self._keys.check(headers)
+        if self._backend.draining and not scope["path"].startswith("/health"):
+            raise ApiError(503, "the server is about to end", retry_after=RETRY_SECONDS)
+        if scope["method"] == "POST" and scope["path"] in self._paths:
+            kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+            if kind != b"application/json":  # also what keeps forms on web pages of other origins out
+                raise ApiError(415, "the body has to be JSON: send Content-Type: application/json")
+
+    async def _read(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        most, patience = self._settings.limits.body_bytes, self._settings.timeouts.body
+        too_large = ApiError(413, f"the body has more than {most} bytes; the server's --max-body says how many it may")
+        declared = headers.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > most:
+            raise too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(patience):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _ClientGoneError
+                    body += message.get("body", b"")
+                    if len(body) > most:
+                        raise too_large
+                    if not message.get("more_body"):
+                        return bytes(body)
+        except TimeoutError:
+            raise ApiError(408, f"the body did not arrive within {patience:g} seconds") from None
+
+    async def _refuse(self, error: Exception, scope: Scope, record: RequestRecord, answer: _Answer) -> None:
+        """Says what went wrong; after the head of an answer is out it can only break off."""
+        said = as_api_error(error)
+        if said.status >= 500 and not isinstance(error, ApiError):
+            logger.error("failure", exc_info=error, extra={"fields": {"request_id": record.request_id}})
+        record.error = said.code
+        if answer.started:
+            return
+        headers = dict(said.headers)
+        if said.status in (408, 413):
+            headers["Connection"] = "close"  # the rest of the body would be taken for the next request
+        response = JSONResponse(said.body(record.path, record.request_id), said.status, headers)
+        with suppress(_ClientGoneError):
+            await response(scope, _Replay(b""), answer)
+
+
+class _Answer:
+    """``send`` for the application: adds headers, takes note of the status, and waits for no client for ever."""
+
+    def __init__(self, send: Send, record: RequestRecord, patience: float) -> None:
+        self.started = False
+        self._send = send
+        self._record = record
+        self._patience = patience
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self._record.status = message["status"]
+            name = self._record.request_id.encode()
+            ids = [(b"x-request-id", name), (b"request-id", name)]  # OpenAI's name for it and Anthropic's
+            message["headers"] = [*message.get("headers", []), *ids, *_RESPONSE_SECURITY]
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._send(message)
+        except TimeoutError:
+            raise _ClientGoneError from None
+
+
+class _Replay:
+    """``receive`` for the application: the body that has been read, and after it nothing, ever.
+
+    The application need not watch for the end of the connection: its task is cancelled.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._body: bytes | None = body
+
+    async def __call__(self) -> Message:
+        if self._body is None:
+            await asyncio.get_running_loop().create_future()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+async def _disconnection(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    """The id that the client gave, if it is harmless, or a new one."""
+    given = headers.get(b"x-request-id", b"")
+    return given.decode() if _REQUEST_ID.fullmatch(given) else f"req_{uuid4().hex}"

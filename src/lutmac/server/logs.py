@@ -1,0 +1,91 @@
+"""What the server writes down: a line for each request, never a word of what was said."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from time import perf_counter
+from typing import Any
+
+logger = logging.getLogger("lutmac.server")
+
+
+class LogFormat(StrEnum):
+    """How lines look."""
+
+    text = "text"
+    json = "json"
+    off = "off"
+
+
+@dataclass
+class RequestRecord:
+    """What is known of a request. Times in seconds since it came in; None is what did not happen."""
+
+    request_id: str
+    method: str
+    path: str
+    status: int = 0
+    model: str | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    first_token_seconds: float | None = None
+    finish_reason: str | None = None
+    error: str | None = None
+    seconds: float = 0.0
+    began: float = field(default_factory=perf_counter, repr=False)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it came in."""
+        return perf_counter() - self.began
+
+    def as_dict(self) -> dict[str, Any]:
+        """What is worth a line."""
+        found = {name: value for name, value in vars(self).items() if value is not None and name != "began"}
+        return {name: round(value, 4) if isinstance(value, float) else value for name, value in found.items()}
+
+
+def log_request(record: RequestRecord) -> None:
+    """Writes the line of a request that is done."""
+    logger.info("request", extra={"fields": record.as_dict()})
+
+
+def set_up_logging(format: LogFormat) -> None:
+    """Sends the server's and uvicorn's lines to standard error, in one format."""
+    handler: logging.Handler = logging.NullHandler() if format is LogFormat.off else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines() if format is LogFormat.json else _TextLines())
+    for name in ("lutmac.server", "uvicorn.error"):
+        known = logging.getLogger(name)
+        known.handlers[:] = [handler]
+        known.setLevel(logging.INFO if name == "lutmac.server" else logging.WARNING)
+        known.propagate = False
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = getattr(record, "fields", {})
+    return fields
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"time": _time(record), "level": record.levelname.lower(), "event": record.getMessage()}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps({**line, **_fields(record)}, ensure_ascii=False)
+
+
+class _TextLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
+        line = f"{_time(record)} {record.levelname.lower():7} {record.getMessage()} {fields}".rstrip()
+        return line + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")

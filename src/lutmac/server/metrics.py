@@ -1,0 +1,82 @@
+"""What Prometheus reads at /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from lutmac.server.logs import RequestRecord
+
+if TYPE_CHECKING:
+    from lutmac.engine.worker import EngineStats
+
+# From the step of a small model to a prompt of thousands of tokens on an old machine.
+_FIRST_TOKEN = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_BETWEEN_TOKENS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2.5)
+_DURATION = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+class Metrics:
+    """Counters and histograms of the requests, beside what the engine says of itself."""
+
+    def __init__(self, stats: Callable[[], EngineStats]) -> None:
+        """stats: called whenever somebody reads the metrics."""
+        self._registry = CollectorRegistry()
+        self._requests = Counter("lutmac_requests", "Requests answered.", ["path", "status"], registry=self._registry)
+        self._seconds = Histogram(
+            "lutmac_request_seconds", "From a request to the end of its answer.", ["path"],
+            buckets=_DURATION, registry=self._registry,
+        )  # fmt: skip
+        self.first_token = Histogram(
+            "lutmac_time_to_first_token_seconds", "From a request to its first token.",
+            buckets=_FIRST_TOKEN, registry=self._registry,
+        )  # fmt: skip
+        self.between_tokens = Histogram(
+            "lutmac_time_between_tokens_seconds", "From one token of a reply to the next.",
+            buckets=_BETWEEN_TOKENS, registry=self._registry,
+        )  # fmt: skip
+        self._registry.register(_EngineCollector(stats))
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+
+    def count(self, record: RequestRecord, path: str) -> None:
+        """Takes note of an answered request. path: of a known endpoint, or "other" (labels must stay few)."""
+        self._requests.labels(path, str(record.status)).inc()
+        self._seconds.labels(path).observe(record.seconds)
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+
+class _EngineCollector(Collector):
+    """Asks the engine when Prometheus asks."""
+
+    def __init__(self, stats: Callable[[], EngineStats]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        stats = self._stats()
+        used = stats.pages_total - stats.pages_free
+        for name, text, value in (
+            ("lutmac_requests_running", "Replies in progress.", stats.running),
+            ("lutmac_requests_waiting", "Replies that wait for a place.", stats.waiting),
+            ("lutmac_batch_size", "Sequences in the last step.", stats.batch_size),
+            ("lutmac_step_seconds", "How long the last step took.", stats.step_seconds),
+            ("lutmac_kv_pages", "Pages of the key-value cache.", stats.pages_total),
+            ("lutmac_kv_pages_used", "Of these, pages that replies in progress hold.", used),
+        ):
+            yield GaugeMetricFamily(name, text, value=value)
+        for name, text, value in (
+            ("lutmac_prompt_tokens", "Tokens of prompts.", stats.prompt_tokens),
+            ("lutmac_generated_tokens", "Tokens generated.", stats.generated_tokens),
+            ("lutmac_prefix_hit_tokens", "Tokens of prompts found in the cache.", stats.prefix_hit_tokens),
+            ("lutmac_preemptions", "Replies that gave up their pages for a while.", stats.preemptions),
+        ):
+            yield CounterMetricFamily(name, text, value=value)

@@ -1,0 +1,131 @@
+"""The server as a process: sockets, slow clients, and an end that lets replies finish."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from asyncio import TimerHandle, Transport
+from typing import Any, Final
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from lutmac.errors import InvalidRequestError
+from lutmac.server.backend import Backend
+from lutmac.server.logs import logger
+from lutmac.server.settings import Settings, Timeouts
+
+MAX_HEAD_BYTES: Final = 64 << 10
+BACKLOG: Final = 1024
+LAST_WORDS_SECONDS: Final = 5  # after draining, for ended streams to say so
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which on SIGTERM or SIGINT takes nothing new and lets running replies end within the drain time."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        """app: what create_app made."""
+        self._backend: Backend = app.state.backend
+        self._drain = settings.timeouts.drain
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=_protocol(settings.timeouts),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=settings.timeouts.keep_alive,
+                timeout_graceful_shutdown=int(self._drain) + LAST_WORDS_SECONDS,
+            )
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends: at once for what is idle, within the drain time for what runs."""
+        self._backend.draining = True
+        logger.info("stopping", extra={"fields": {"drain_seconds": self._drain}})
+        closing = asyncio.create_task(asyncio.to_thread(self._backend.model.worker.close, self._drain))
+        await super().shutdown(sockets)
+        await closing
+        logger.info("stopped")
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A socket on the settings' address. Raises InvalidRequestError where that cannot be had."""
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel drops clients that stay away or never read; inherited
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * settings.timeouts.send))
+        listener.bind(address)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidRequestError(f"cannot listen on {settings.host} port {settings.port}: {reason}") from None
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where a browser on this machine finds it."""
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
+    """Serves until SIGTERM or SIGINT; the latter raises KeyboardInterrupt afterwards."""
+    # uvicorn raises the signal again when all is done; for SIGTERM that would look like a death.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    Server(app, settings).run(sockets=[listener])
+
+
+def _protocol(timeouts: Timeouts) -> type[HttpToolsProtocol]:
+    """uvicorn's protocol, which waits for ever for the end of a request's head and takes one of any size, mended."""
+
+    class PatientProtocol(HttpToolsProtocol):
+        _timer: TimerHandle | None = None
+        _head_bytes = 0
+
+        def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._expect_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._forget()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self._timer is not None:
+                self._head_bytes += len(data)
+            super().data_received(data)
+            if self._timer is not None and self._head_bytes > MAX_HEAD_BYTES:
+                self.transport.abort()
+
+        def on_message_begin(self) -> None:
+            self._expect_head()
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self._forget()
+            super().on_headers_complete()
+
+        def _expect_head(self) -> None:
+            self._forget()
+            self._timer = self.loop.call_later(timeouts.headers, self._give_up)
+
+        def _forget(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer, self._head_bytes = None, 0
+
+        def _give_up(self) -> Any:
+            self.transport.abort()
+
+    return PatientProtocol

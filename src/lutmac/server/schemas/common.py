@@ -1,0 +1,120 @@
+"""What several endpoints share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt
+
+MAX_INTEGER = 2**31 - 1
+Number = StrictInt | StrictFloat
+PositiveInteger = Annotated[StrictInt, Field(ge=1, le=MAX_INTEGER)]
+JsonObject = dict[str, Any]
+
+
+class Request(BaseModel):
+    """A body that holds these parameters and no others: a mistyped one is told, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True, protected_namespaces=())
+
+
+def is_none(value: object) -> bool:
+    """Whether a field is left out of a reply."""
+    return value is None
+
+
+class Reply(BaseModel):
+    """A body that the server sends."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+
+class ErrorDetail(Reply):
+    """What was wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorReply(Reply):
+    """The body of every answer that is an error, but for Anthropic's endpoints."""
+
+    error: ErrorDetail
+
+
+class SamplingOptions(Request):
+    """How tokens are drawn, by the names of OpenAI and, where it has none, of most other servers.
+
+    What is left out is the engine's default.
+    """
+
+    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[StrictInt, Field(ge=-1, le=MAX_INTEGER)] | None = None
+    min_p: Annotated[Number, Field(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[Number, Field(gt=0, le=10)] | None = None
+    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    logit_bias: dict[str, Annotated[Number, Field(ge=-100, le=100)]] | None = None
+    seed: Annotated[StrictInt, Field(ge=-(2**63), le=2**64 - 1)] | None = None
+    stop: str | list[str] | None = None
+    ignore_eos: StrictBool | None = None
+
+
+class StreamOptions(Request):
+    """What a stream holds beside the text."""
+
+    include_usage: StrictBool | None = None
+    include_obfuscation: StrictBool | None = None
+
+
+class PromptTokensDetails(Reply):
+    """Of the prompt's tokens, those whose keys and values were in the cache already."""
+
+    cached_tokens: int
+
+
+class Usage(Reply):
+    """Tokens of a request."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+
+
+class FunctionDefinition(Request):
+    """A function that the model may call. parameters: a JSON schema of its arguments."""
+
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z0-9_.:/-]+$")]
+    description: str | None = None
+    parameters: JsonObject | None = None
+    strict: StrictBool | None = None
+
+
+class JsonSchemaFormat(Request):
+    """A named JSON schema that the reply has to fit."""
+
+    name: str
+    description: str | None = None
+    schema_: Annotated[JsonObject, Field(alias="schema")]
+    strict: StrictBool | None = None
+
+
+class TopLogprob(Reply):
+    """A token that could have been drawn. bytes: of its UTF-8 text, which a token may hold half of."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenLogprob(TopLogprob):
+    """A token that was drawn, with the likeliest ones in its place."""
+
+    top_logprobs: list[TopLogprob]
+
+
+ServiceTier = Literal["auto", "default", "flex", "scale", "priority"]

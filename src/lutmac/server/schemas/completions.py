@@ -1,0 +1,99 @@
+"""/v1/completions, /tokenize and /detokenize. https://platform.openai.com/docs/api-reference/completions"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool, StrictInt
+
+from lutmac.server.schemas.chat import ChatMessage, ResponseFormat, Tool
+from lutmac.server.schemas.common import (
+    PositiveInteger,
+    Reply,
+    Request,
+    SamplingOptions,
+    StreamOptions,
+    Usage,
+    is_none,
+)
+
+TokenIds = list[Annotated[StrictInt, Field(ge=0)]]
+
+
+class CompletionRequest(SamplingOptions):
+    """Texts to continue. logprobs: how many likely tokens to name beside each drawn one."""
+
+    prompt: str | TokenIds | list[str] | list[TokenIds]
+    model: str | None = None
+    stream: StrictBool | None = None
+    stream_options: StreamOptions | None = None
+    n: PositiveInteger | None = None
+    best_of: PositiveInteger | None = None
+    max_tokens: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] | None = None
+    logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
+    echo: StrictBool | None = None
+    suffix: str | None = None
+    response_format: ResponseFormat | None = None
+    user: str | None = None
+
+
+class CompletionLogprobs(Reply):
+    """Log probabilities of the tokens; text_offset: where in the text each begins, in characters."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
+
+
+class CompletionChoice(Reply):
+    """One of the continuations, or what is new in it."""
+
+    index: int
+    text: str
+    logprobs: CompletionLogprobs | None = None
+    finish_reason: Literal["stop", "length"] | None
+
+
+class CompletionReply(Reply):
+    """The answer, or an event of a stream; usage is in the answer and in a stream's last event."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: Annotated[Usage | None, Field(exclude_if=is_none)] = None
+
+
+class TokenizeRequest(Request):
+    """A text, or a conversation as the model's template writes it. add_special_tokens: such as BOS."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
+    tools: list[Tool] | None = None
+    add_special_tokens: StrictBool = True
+    return_token_strs: StrictBool | None = None
+
+
+class TokenizeReply(Reply):
+    """Token ids."""
+
+    tokens: list[int]
+    count: int
+    max_model_len: int
+    token_strs: Annotated[list[str] | None, Field(exclude_if=is_none)] = None
+
+
+class DetokenizeRequest(Request):
+    """Token ids."""
+
+    model: str | None = None
+    tokens: TokenIds
+
+
+class DetokenizeReply(Reply):
+    """The text that they stand for."""
+
+    prompt: str

@@ -1,0 +1,42 @@
+"""/v1/embeddings. https://platform.openai.com/docs/api-reference/embeddings"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lutmac.server.schemas.common import PositiveInteger, Reply, Request
+from lutmac.server.schemas.completions import TokenIds
+
+
+class EmbeddingRequest(Request):
+    """Texts, or their token ids. encoding_format: base64 is of little-endian float32."""
+
+    input: str | TokenIds | list[str] | list[TokenIds]
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: PositiveInteger | None = None
+    user: str | None = None
+
+
+class Embedding(Reply):
+    """A text's vector, of length 1."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(Reply):
+    """Tokens of a request."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingReply(Reply):
+    """A vector for each text."""
+
+    object: Literal["list"] = "list"
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage

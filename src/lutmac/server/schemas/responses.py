@@ -1,0 +1,199 @@
+"""/v1/responses. https://platform.openai.com/docs/api-reference/responses"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+
+from lutmac.server.schemas.chat import ContentPart
+from lutmac.server.schemas.common import (
+    JsonObject,
+    Number,
+    PositiveInteger,
+    Reply,
+    Request,
+    ServiceTier,
+    TokenLogprob,
+    is_none,
+)
+
+
+class InputItem(BaseModel):
+    """A message, a call that the model made, or what a call gave back."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    type: Literal["message", "function_call", "function_call_output", "reasoning"] | None = None
+    role: Literal["system", "developer", "user", "assistant"] | None = None
+    content: str | list[ContentPart] | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+    output: str | list[ContentPart] | None = None
+
+
+class FunctionTool(Request):
+    """A function that the model may call."""
+
+    type: Literal["function"]
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z0-9_.:/-]+$")]
+    description: str | None = None
+    parameters: JsonObject | None = None
+    strict: StrictBool | None = None
+
+
+class FunctionChoice(Request):
+    """The function that the model has to call."""
+
+    type: Literal["function"]
+    name: str
+
+
+class TextFormat(Request):
+    """The form of the reply."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    name: str | None = None
+    description: str | None = None
+    schema_: Annotated[JsonObject | None, Field(alias="schema")] = None
+    strict: StrictBool | None = None
+
+
+class TextOptions(Request):
+    """How the reply is to be written."""
+
+    format: TextFormat | None = None
+    verbosity: str | None = None
+
+
+class ResponseStreamOptions(Request):
+    """Nothing that changes anything here."""
+
+    include_obfuscation: StrictBool | None = None
+
+
+class ResponseRequest(Request):
+    """An input to answer. The parameters of the last block are taken and change nothing here."""
+
+    input: str | Annotated[list[InputItem], Field(min_length=1)]
+    model: str | None = None
+    instructions: str | None = None
+    max_output_tokens: PositiveInteger | None = None
+    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
+    top_logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
+    include: list[str] | None = None
+    stream: StrictBool | None = None
+    text: TextOptions | None = None
+    tools: list[FunctionTool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice | None = None
+    parallel_tool_calls: StrictBool | None = None
+    previous_response_id: str | None = None
+    conversation: str | JsonObject | None = None
+    background: StrictBool | None = None
+
+    stream_options: ResponseStreamOptions | None = None
+    max_tool_calls: PositiveInteger | None = None
+    metadata: JsonObject | None = None
+    store: StrictBool | None = None
+    reasoning: JsonObject | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    service_tier: ServiceTier | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    user: str | None = None
+
+
+class OutputText(Reply):
+    """Text of a reply."""
+
+    type: Literal["output_text"] = "output_text"
+    text: str
+    annotations: list[Any] = Field(default_factory=list)
+    logprobs: list[TokenLogprob] = Field(default_factory=list)
+
+
+class OutputMessage(Reply):
+    """A message of the model's."""
+
+    type: Literal["message"] = "message"
+    id: str
+    role: Literal["assistant"] = "assistant"
+    status: Literal["in_progress", "completed", "incomplete"]
+    content: list[OutputText]
+
+
+class OutputCall(Reply):
+    """A call of the model's."""
+
+    type: Literal["function_call"] = "function_call"
+    id: str
+    call_id: str
+    name: str
+    arguments: str
+    status: Literal["in_progress", "completed"]
+
+
+class InputTokensDetails(Reply):
+    """Of the input's tokens, those whose keys and values were in the cache already."""
+
+    cached_tokens: int
+    cache_write_tokens: int = 0
+
+
+class OutputTokensDetails(Reply):
+    """Of the output's tokens, those that were thoughts."""
+
+    reasoning_tokens: int = 0
+
+
+class ResponseUsage(Reply):
+    """Tokens of a request."""
+
+    input_tokens: int
+    input_tokens_details: InputTokensDetails
+    output_tokens: int
+    output_tokens_details: OutputTokensDetails
+    total_tokens: int
+
+
+class IncompleteDetails(Reply):
+    """Why a response ended early."""
+
+    reason: Literal["max_output_tokens"]
+
+
+class ResponseError(Reply):
+    """Why a response failed."""
+
+    code: str
+    message: str
+
+
+class Response(Reply):
+    """The answer, or how far it has come."""
+
+    id: str
+    object: Literal["response"] = "response"
+    created_at: int
+    status: Literal["in_progress", "completed", "incomplete", "failed"]
+    error: ResponseError | None = None
+    incomplete_details: IncompleteDetails | None = None
+    instructions: str | None
+    max_output_tokens: int | None
+    metadata: JsonObject
+    model: str
+    output: list[OutputMessage | OutputCall]
+    parallel_tool_calls: bool
+    previous_response_id: None = None
+    reasoning: JsonObject = Field(default_factory=dict)
+    store: bool = False
+    temperature: float | None
+    text: JsonObject
+    tool_choice: str | JsonObject
+    tools: list[JsonObject]
+    top_p: float | None
+    truncation: Literal["disabled"] = "disabled"
+    usage: Annotated[ResponseUsage | None, Field(exclude_if=is_none)] = None
+    user: str | None = None

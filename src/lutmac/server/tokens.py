@@ -1,0 +1,44 @@
+"""/tokenize and /detokenize: what a text costs, and what token ids say."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from lutmac.server.backend import in_thread
+from lutmac.server.chat import tool_of
+from lutmac.server.documents import backend_of, error_responses
+from lutmac.server.errors import ApiError
+from lutmac.server.logprobs import token_text
+from lutmac.server.schemas import completions as schema
+from lutmac.server.turn import Turn, encode_turn
+
+router = APIRouter(tags=["tokens"])
+
+
+@router.post("/tokenize", responses=error_responses())
+async def tokenize(asked: schema.TokenizeRequest, request: Request) -> schema.TokenizeReply:
+    """Token ids of a text or a conversation."""
+    backend = backend_of(request)
+    backend.check_model(asked.model)
+    if (asked.prompt is None) == (asked.messages is None):
+        raise ApiError(400, "send either prompt or messages", param="prompt")
+    if asked.messages is not None:
+        tools = tuple(tool_of(tool.function) for tool in asked.tools or [])
+        ids = await encode_turn(backend, Turn(asked.messages, {}, tools=tools))
+    else:
+        ids = await backend.encode(asked.prompt or "", add_special=asked.add_special_tokens)
+    texts = [token_text(backend.model.tokenizer, id) for id in ids] if asked.return_token_strs else None
+    return schema.TokenizeReply(tokens=ids, count=len(ids), max_model_len=backend.model.context, token_strs=texts)
+
+
+@router.post("/detokenize", responses=error_responses())
+async def detokenize(asked: schema.DetokenizeRequest, request: Request) -> schema.DetokenizeReply:
+    """The text that token ids stand for."""
+    backend = backend_of(request)
+    backend.check_model(asked.model)
+    vocabulary = backend.model.tokenizer.vocab_size
+    if asked.tokens and max(asked.tokens) >= vocabulary:
+        raise ApiError(400, f"token id {max(asked.tokens)} is not in the vocabulary of {vocabulary}", param="tokens")
+    return schema.DetokenizeReply(
+        prompt=await in_thread(backend.model.tokenizer.decode, asked.tokens, skip_special=False)
+    )

@@ -1,0 +1,86 @@
+"""The OpenAPI document against the server: no request, right or wrong, gets an answer that is not documented."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import BaseSchema
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from serving import Served
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+POSTS = (
+    "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/messages",
+    "/v1/messages/count_tokens", "/tokenize", "/detokenize",
+)  # fmt: skip
+GETS = ("/v1/models", "/v1/models/{model}", "/health", "/health/live", "/health/ready", "/metrics")
+OPERATIONS = [("POST", path) for path in POSTS] + [("GET", path) for path in GETS]
+
+
+@pytest.fixture(scope="module")
+def document(served: Served) -> BaseSchema:
+    return schemathesis.openapi.from_url(f"{served.url}/openapi.json")
+
+
+def test_all_operations_are_tried(document: BaseSchema) -> None:
+    found = {(item.ok().method.upper(), item.ok().path) for item in document.get_all_operations()}
+    assert found == set(OPERATIONS)
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize("examples", [8, pytest.param(100, marks=pytest.mark.slow)])
+def test_every_answer_is_documented(
+    document: BaseSchema, method: str, path: str, mode: GenerationMode, examples: int
+) -> None:
+    operation = document[path][method]
+    if mode is GenerationMode.NEGATIVE and method == "GET":
+        return  # nothing of theirs can be wrong
+
+    @settings(
+        max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def run(case: schemathesis.Case) -> None:
+        bound(case)
+        case.call_and_validate(checks=CHECKS, timeout=60)
+
+    run()
+
+
+def bound(case: schemathesis.Case) -> None:
+    """Keeps a reply short: what is right may ask for more than a test has time for."""
+    name = "max_output_tokens" if case.path.endswith("responses") else "max_tokens"
+    if isinstance(case.body, dict) and case.path.endswith(("completions", "responses", "/messages")):
+        wish = case.body.get(name, 3)
+        case.body[name] = min(wish, 3) if type(wish) is int else wish
+        if isinstance(case.body.get("n"), int):
+            case.body["n"] = min(case.body["n"], 2)
+
+
+def test_no_endpoint_promises_422(http: httpx.Client) -> None:
+    document = http.get("/openapi.json").json()
+    assert "422" not in json.dumps(document)
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if method == "post":
+                assert {"200", "400", "401", "413", "415", "429", "500", "503"} <= operation["responses"].keys(), path
