@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from safetensors import safe_open
 
 import lutmac
 from lutmac.checkpoints.gguf import open_gguf
-from lutmac.checkpoints.gguf_writer import GGUFWriter
+from lutmac.checkpoints.gguf_writer import GGUFEntry, GGUFWriter
 from lutmac.checkpoints.native import NativeCheckpoint
 from lutmac.errors import CheckpointError, InvalidRequestError, UnsupportedModelError
 from tiny_llama import TinyLlama
@@ -98,6 +100,34 @@ def test_an_interrupted_conversion_leaves_nothing_that_loads(tiny: TinyLlama, tm
         lutmac.load(tmp_path / "out.partial")
     lutmac.convert(tiny.path, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_converting_takes_the_memory_of_three_tensors(tmp_path: Path) -> None:
+    """Five matrices of 32 MiB; what is allowed on top is for the interpreter and the vocabulary."""
+    size, hidden, type_f16 = 1 << 15, 512, 1
+    metadata = {
+        "general.architecture": "llama", "llama.context_length": 64, "llama.embedding_length": hidden,
+        "llama.block_count": 1, "llama.feed_forward_length": size, "llama.attention.head_count": 8,
+        "llama.attention.layer_norm_rms_epsilon": 1e-5, "tokenizer.ggml.tokens": ["x"] * size,
+    }  # fmt: skip
+    shapes: dict[str, tuple[int, ...]] = {
+        **dict.fromkeys(["token_embd", "output", "blk.0.ffn_gate", "blk.0.ffn_up"], (size, hidden)),
+        **dict.fromkeys(["blk.0.attn_q", "blk.0.attn_k", "blk.0.attn_v", "blk.0.attn_output"], (hidden, hidden)),
+        **dict.fromkeys(["output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"], (hidden,)),
+        "blk.0.ffn_down": (hidden, size),
+    }
+    entries = [GGUFEntry(f"{name}.weight", shape, type_f16, 2 * int(np.prod(shape))) for name, shape in shapes.items()]
+    with GGUFWriter(tmp_path / "large.gguf", metadata, entries) as writer:
+        for entry in entries:
+            writer.add(np.ones(entry.shape, np.float16))
+    code = (
+        "import sys, lutmac; from lutmac import _native; import lutmac.engine.convert, lutmac.models.llama;"
+        "before = _native.peak_resident_bytes(); lutmac.convert(sys.argv[1], sys.argv[2], threads=1);"
+        "print(_native.peak_resident_bytes() - before)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "large.gguf"), str(tmp_path / "out")]
+    used = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert used < 3 * 2 * size * hidden + (16 << 20)
 
 
 def test_what_is_there_is_not_written_over(tiny: TinyLlama, converted: Path) -> None:

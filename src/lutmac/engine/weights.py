@@ -176,7 +176,6 @@ class NativeSource:
         self.path = os.fspath(checkpoint.path)
         self.nbytes = checkpoint.nbytes
         self.find = checkpoint.tensors.get
-        self.matrix = checkpoint.matrix
         self.vector = checkpoint.vector
         self.order = checkpoint.order
         self.drop_pages = checkpoint.drop_pages
@@ -186,6 +185,12 @@ class NativeSource:
     def file_name(self, name: str) -> str:
         """The same."""
         return name
+
+    def matrix(self, name: str) -> AnyMatrix:
+        """A matrix out of its packing: a copy, so that the file's pages are not needed any more."""
+        matrix = self._checkpoint.matrix(name)
+        self._checkpoint.drop_pages(name)
+        return matrix
 
     def mapped(self, name: str, target: str) -> _native.Matrix | None:
         """The matrix over the file's bytes, where they are in the target's packing."""
