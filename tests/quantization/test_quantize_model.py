@@ -163,6 +163,8 @@ def test_bits_go_where_they_are_worth_most() -> None:
         (QuantizationSettings(bits=5, group_size=32, embedding_bits=5, head_bits=4), {"Q5_1"}),
         (QuantizationSettings(bits=5, group_size=32, symmetric=True), {"Q5_0"}),
         (QuantizationSettings(bits=8, group_size=32, symmetric=True), {"Q8_0"}),
+        (QuantizationSettings(bits=2, group_size=64, symmetric=True), {"Q2_0"}),
+        (QuantizationSettings(bits=1, group_size=128, symmetric=True), {"Q1_0"}),
         (QuantizationSettings(group_size=None, method="ternary"), {"TQ2_0"}),
         (QuantizationSettings(bits=4, group_size=32, method="gptq", **SHORT), {"Q4_1"}),
     ],

@@ -55,6 +55,15 @@ def _fifth_bits(codes: Array) -> Array:
     return np.packbits(codes >> 4, axis=1, bitorder="little")
 
 
+def _signs(codes: Array) -> Array:
+    return np.packbits(codes, axis=1, bitorder="little")
+
+
+def _pairs(codes: Array) -> Array:
+    fields = codes.reshape(len(codes), -1, 4)
+    return np.asarray(fields[:, :, 0] | fields[:, :, 1] << 2 | fields[:, :, 2] << 4 | fields[:, :, 3] << 6, np.uint8)
+
+
 def _q4_1(scale: Array, offset: Array | None, codes: Array) -> Array:
     assert offset is not None
     return _bytes(_halves(scale), _halves(offset), _nibbles(codes))
@@ -78,6 +87,10 @@ _TYPES: Final = {
     (5, 32, False): BlockType("Q5_0", 6, 8, 32, lambda s, _, q: _bytes(_halves(s), _fifth_bits(q), _nibbles(q & 15))),
     (5, 32, True): BlockType("Q5_1", 7, 9, 32, _q5_1),
     (8, 32, False): BlockType("Q8_0", 8, 7, 32, lambda s, _, q: _bytes(_halves(s), q ^ 0x80)),
+    # A sign is d or -d, half of the scale. 2 bits are (code - 1) d, with us (code - 2) times a scale of either sign; a
+    # number for such files is not known.
+    (1, 128, False): BlockType("Q1_0", 41, 40, 128, lambda s, _, q: _bytes(_halves(s / 2), _signs(q))),
+    (2, 64, False): BlockType("Q2_0", 42, 1024, 64, lambda s, _, q: _bytes(_halves(-s), _pairs(3 - q))),
     (2, 0, False): BlockType("TQ2_0", 35, 37, 256, _tq2_0),
 }
 
@@ -95,8 +108,8 @@ def check_output(opened: OpenedModel, settings: QuantizationSettings) -> None:
     ends = [(count, END_GROUP_SIZE, False) for count in (settings.embedding_bits, settings.head_bits)]
     if kind not in _TYPES or (kind[1] == 0) != (settings.method == "ternary") or not all(end in _TYPES for end in ends):
         raise InvalidRequestError(
-            "GGUF can hold 4 and 5 bits, and symmetric 8 bits, in groups of 32, ternary weights in rows, and embedding "
-            "and head of 4, 5 or 8 bits"
+            "GGUF can hold 4 and 5 bits, and symmetric 8 bits, in groups of 32, symmetric 2 bits in groups of 64, "
+            "1 bit in groups of 128, ternary weights in rows, and embedding and head of 4, 5 or 8 bits"
         )
 
 
