@@ -164,8 +164,9 @@ def test_a_description_that_does_not_fit_is_refused(converted: Path, changes: di
     listed["model.layers.1.mlp.up_proj.weight"] |= changes
     found["__metadata__"]["tensors"] = json.dumps(listed)  # type: ignore[index]
     rewrite(converted, found)
-    with pytest.raises(CheckpointError, match=r"layers\.1\.mlp\.up_proj"):
-        lutmac.load(converted, threads=1)
+    for isa in (None, "portable"):  # mapped, and packed anew
+        with pytest.raises(CheckpointError, match=r"layers\.1\.mlp\.up_proj"):
+            lutmac.load(converted, threads=1, isa=isa)
 
 
 def test_a_file_that_is_cut_off_is_refused(converted: Path) -> None:

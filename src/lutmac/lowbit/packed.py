@@ -15,6 +15,14 @@ ALIGNMENT: Final = 64  # bytes: of every part's place, and of its length
 # Counted up when a target's packing changes, so that bytes of the old one are not taken for the new.
 _REVISIONS: Final = {"avx512": 1, "avx2": 1, "neon": 1, "portable": 1}
 
+_PARAMETERS: Final = ("f16", "f32", "bf16", "e8m0", "e4m3", "int8 under f16", "int8 under f32")
+_NAMES: Final = {
+    "codes": ("affine", "codebook", "ternary"),
+    "scale": _PARAMETERS,
+    "offset": ("none", *_PARAMETERS),
+    "floats": ("f32", "f16", "bf16"),
+}
+
 Bytes = NDArray[np.uint8]
 
 
@@ -99,11 +107,29 @@ def from_fields(found: dict[str, Any]) -> PackedKind:
     }
     for name, value in values.items():
         wanted = cls.__annotations__.get(name, "")
-        if wanted == "int" and (type(value) is not int or not 0 <= value < 2**31):
-            raise ValueError(f"{name} is {value!r}, expected an integer")
-        if wanted == "str" and not isinstance(value, str):
-            raise ValueError(f"{name} is {value!r}, expected text")
-    return cls(**values)
+        if wanted == "int" and (type(value) is not int or not 0 < value < 2**31):
+            raise ValueError(f"{name} is {value!r}, expected an integer above 0")
+        if wanted == "str" and value not in _NAMES[name]:
+            raise ValueError(f"{name} is {value!r}, expected one of {', '.join(_NAMES[name])}")
+        if name.endswith("codebook") and (not isinstance(value, tuple) or len(value) != 16):
+            raise ValueError(f"{name} is {value!r}, expected 16 numbers")
+    kind: PackedKind = cls(**values)
+    if isinstance(kind, PackedLowBit):
+        _check(kind)
+    return kind
+
+
+def _check(kind: PackedLowBit) -> None:
+    """What unpacking relies on; the native side checks the same for itself."""
+    if kind.columns % 32 or not 1 <= kind.bits <= 8:
+        raise ValueError(f"a matrix of {kind.columns} columns and {kind.bits} bits is not to be had")
+    if (kind.codes == "codebook") != (kind.codebook is not None) or kind.scale == "none":
+        raise ValueError("codes of a codebook come with its values, and all with a scale")
+    if (kind.codes == "codebook" and kind.bits != 4) or (kind.codes == "ternary" and kind.bits != 2):
+        raise ValueError(f"{kind.codes} codes do not have {kind.bits} bits")
+    for name in ("zero_point", "factor"):
+        if not isinstance(getattr(kind, name), int | float):
+            raise ValueError(f"{name} is {getattr(kind, name)!r}, expected a number")
 
 
 def parts(matrix: _native.Matrix) -> dict[str, Bytes]:

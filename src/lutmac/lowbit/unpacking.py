@@ -25,7 +25,7 @@ from lutmac.lowbit.matrix import (
     TwoLevel,
     plain_codes,
 )
-from lutmac.lowbit.packed import Bytes, PackedDense, PackedKind, PackedLowBit
+from lutmac.lowbit.packed import ALIGNMENT, Bytes, PackedDense, PackedKind, PackedLowBit
 
 TILE_ROWS: Final = {"avx512": 64, "avx2": 32, "neon": 16, "portable": 16}
 _TYPES: Final = {"f16": "<f2", "f32": "<f4", "bf16": "<u2", "e8m0": "u1", "e4m3": "u1"}
@@ -185,6 +185,6 @@ def _tiles(kind: PackedLowBit, tile_rows: int) -> int:
 
 
 def _first(packed: Bytes, count: int) -> Bytes:
-    if len(packed) < count:
+    if not 0 <= len(packed) - count < ALIGNMENT:
         raise ValueError(f"{len(packed)} bytes of a packed matrix, expected {count}")
     return packed[:count]
