@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,9 +82,11 @@ def _load_gguf(path: Path, options: LoadOptions, progress: Progress | None) -> M
         source = GGUFSource(file, architecture.gguf_tensor_name)
         loaded = _assemble(architecture, config, source, options, progress, lambda: Tokenizer.from_gguf(file.metadata))
         name: Any = file.metadata.get("general.name")
-        packed = {source.file_name(name): matrix.nbytes for name, matrix in loaded.parameters.matrices.items()}
+        packed: Counter[str] = Counter()
+        for hf_name, matrix in loaded.parameters.matrices.items():
+            packed[source.file_name(hf_name).partition("[")[0]] += matrix.nbytes
         tensors = tuple(
-            TensorInfo(t.name, t.shape, t.type_name, t.nbytes, packed.get(t.name, 0)) for t in file.tensors.values()
+            TensorInfo(t.name, t.shape, t.type_name, t.nbytes, packed[t.name]) for t in file.tensors.values()
         )
         stored = _Stored(path, name if isinstance(name, str) else path.name, file.architecture, tensors, file.nbytes)
         return _model(loaded, stored, file.metadata.get("tokenizer.chat_template"))
