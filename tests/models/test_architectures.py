@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -95,6 +96,25 @@ def test_calibration_computes_what_the_model_does(checkpoint: Path, tmp_path: Pa
         found = head.softcap * np.tanh(found / head.softcap)
     exact = lutmac.load(checkpoint, precision="exact", threads=1).logits(tokens)
     assert np.median(relative_errors(found, exact)) < (6e-2 if case.half_cache else 2e-3)
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq"])
+@pytest.mark.parametrize(
+    "checkpoint",
+    ["llama-biases-tied", "gemma2", "gemma3-270m", "phi3", "bitnet-plain", "olmo2", "mixtral"],
+    indirect=True,
+)
+def test_every_kind_of_graph_is_quantised(checkpoint: Path, tmp_path: Path, method: Literal["gptq", "awq"]) -> None:
+    """To 8 bits, which are next to nothing: what is put in the wrong place would be seen, at about 1.
+
+    A group of 32 reaches 2.1 deviations, so that a weight is off by 0.0047 of one; 23 matrices make 0.023 of that, and
+    GPTQ, fitted to 96 tokens, somewhat more on others.
+    """
+    settings = lutmac.QuantizationSettings(bits=8, group_size=32, method=method, sequences=2, length=48)
+    text = "".join(map(chr, np.random.default_rng(0).integers(32, 127, 400)))
+    made = lutmac.quantize_model(checkpoint, tmp_path / "made", settings, calibration=text, evaluation=[], threads=1)
+    before, after = (lutmac.load(path, precision="exact", threads=1).logits(TOKENS) for path in (checkpoint, made.path))
+    assert np.median(relative_errors(after, before)) < 5e-2
 
 
 def test_a_beginning_from_the_cache_changes_no_bit(checkpoint: Path) -> None:

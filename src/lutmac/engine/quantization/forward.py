@@ -5,6 +5,7 @@ Nothing here knows an architecture: what runs is the graph that a model file bui
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -102,7 +103,7 @@ class Forward:
                 x, starts = self.value(op.x), self.value(op.starts)[0].astype(int)
                 parts = [
                     x[begin:end] @ self.parameters.matrix(weight.name).T
-                    for weight, begin, end in zip(op.weights, starts, starts[1:], strict=True)
+                    for weight, (begin, end) in zip(op.weights, itertools.pairwise(starts), strict=True)
                 ]
                 self._set(op.out, np.concatenate(parts))
             case ExpertSum():
