@@ -169,9 +169,10 @@ def _context(asked: int | None, config: ModelConfig) -> int:
 def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
     elements = sum(tensor.elements for tensor in opened.tensors)
     compiled, config, engine = loaded.compiled, loaded.config, loaded.engine
+    file_name = opened.source.file_name
     packed: Counter[str] = Counter()
     for name, matrix in loaded.parameters.matrices.items():
-        packed[opened.source.file_name(name).partition("[")[0]] += matrix.nbytes
+        packed[file_name(name).partition("[")[0]] += matrix.nbytes  # matrices of a stack together
     return ModelInfo(
         path=os.fspath(opened.path),
         name=opened.name,
