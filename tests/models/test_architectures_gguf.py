@@ -78,7 +78,7 @@ def test_experts_of_one_layer_are_held_once(tmp_path: Path) -> None:
     """And a token reads those that it goes to."""
     info = lutmac.load(write(tmp_path / "mixtral.gguf", "mixtral", "Q8_0"), threads=1).info()
     experts = 3 * 3 * 4 * 64 * 96  # matrices, layers, experts, and their size
-    assert experts < info.weight_bytes < 2 * experts
+    assert experts < info.weight_bytes < 3 * experts
     assert info.bytes_per_token < info.weight_bytes - 0.4 * experts
 
 
