@@ -1,8 +1,4 @@
-<<<<<<< HEAD:tests/models/architectures/gguf_models.py
 """Writes a Hugging Face model's weights as GGUF has them: names from the gguf package, the rest by the format.
-=======
-"""Writes a Hugging Face model's weights as GGUF has them: names from the gguf package, the rest as the format's facts.
->>>>>>> 54c5581 (Architectures: odd configurations, windows of GGUF files, batch invariance; a native test of the operations by row):tests/models/architectures/gguf_files.py
 
 Llama, Granite and SmolLM3 have the rows of q and k in the order of rope that pairs neighbours; norms of Gemma are
 stored as they multiply; the experts of a layer are one tensor; factors of rope that the configuration has are tensors.
