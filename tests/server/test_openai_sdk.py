@@ -214,13 +214,13 @@ def test_errors_are_the_sdks_own(client: openai.OpenAI) -> None:
 
 def test_responses(client: openai.OpenAI) -> None:
     reply = client.responses.create(
-        model="smollm2", instructions="You are kind.", input="Hi!", temperature=0, max_output_tokens=60
+        model="smollm2", instructions="You are kind.", input="Hi!", temperature=0, max_output_tokens=24
     )
     assert reply.output_text
     assert reply.usage is not None
     assert reply.usage.output_tokens > 0
     with client.responses.stream(
-        model="smollm2", instructions="You are kind.", input="Hi!", temperature=0, max_output_tokens=60
+        model="smollm2", instructions="You are kind.", input="Hi!", temperature=0, max_output_tokens=24
     ) as stream:
         kinds = [event.type for event in stream]
         final = stream.get_final_response()
