@@ -5,37 +5,11 @@
 #include <vector>
 
 #include "kernels/lut.h"
-#include "runtime/block_source.h"
+#include "runtime/low_bit_source.h"
 #include "runtime/memory.h"
 #include "runtime/targets.h"
 
 namespace lutmac {
-
-// A scale or an offset as it comes: values [rows, groups] and super-scales [rows, super groups], or in the blocks.
-struct ParamArray {
-  ParamKind kind = ParamKind::none;
-  std::shared_ptr<const InBlocks> in_blocks;
-  const void* values = nullptr;
-  const void* super = nullptr;
-  int groups_per_super = 0;
-};
-
-struct LowBitSource {
-  int64_t rows = 0, columns = 0;
-  CodeKind kind = CodeKind::affine;
-  int bits = 0;
-  int64_t group_size = 0;
-  const uint8_t* bytes = nullptr;  // [rows, row_bytes]
-  int64_t row_bytes = 0;
-  int block_weights = 0, block_bytes = 0;
-  BlockNumbers codes;
-  std::shared_ptr<const Grid> grid;  // instead of codes
-  uint8_t code_xor = 0;
-  float zero_point = 0.0f;
-  float factor = 1.0f;
-  const float *codebook = nullptr, *second_codebook = nullptr;  // 16 values each
-  ParamArray scale, offset;
-};
 
 struct DenseSource {
   DenseType type = DenseType::f32;

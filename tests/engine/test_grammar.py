@@ -45,6 +45,7 @@ def test_a_schema_is_kept(tiny_model: lutmac.Model, seed: int) -> None:
     assert isinstance(found["name"], str)
     assert 0 <= found["age"] <= 150
     assert completion.finish_reason == "stop"
+    assert re.fullmatch(r'\{"name": ?".*", ?"age": ?\d+\}', completion.text), "white space that nobody needs"
 
 
 def test_a_regex_and_a_lark_grammar_are_kept(tiny_model: lutmac.Model) -> None:

@@ -27,7 +27,7 @@ def get_weather(city: str) -> str:
 @pytest.fixture(scope="module")
 def model(served: Served) -> ChatOpenAI:
     return ChatOpenAI(
-        model="smollm2", base_url=f"{served.url}/v1", api_key=SecretStr("none"), temperature=0, max_completion_tokens=60
+        model="smollm2", base_url=f"{served.url}/v1", api_key=SecretStr("none"), temperature=0, max_completion_tokens=40
     )
 
 

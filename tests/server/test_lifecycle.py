@@ -55,7 +55,7 @@ def test_work_ends_when_the_client_is_gone(served: Served, stream: bool) -> None
 def test_requests_that_find_the_queue_full_are_told_when_to_come_back(serve: Any) -> None:
     server = serve("--max-queue", 2)
     with server.client() as http, ThreadPoolExecutor(40) as pool:
-        body = {"prompt": "a", "max_tokens": 200, "ignore_eos": True}
+        body = {"prompt": "a", "max_tokens": 100, "ignore_eos": True}
         replies = list(pool.map(lambda _: http.post("/v1/completions", json=body), range(40)))
     statuses = [reply.status_code for reply in replies]
     assert set(statuses) == {200, 429}
@@ -63,7 +63,7 @@ def test_requests_that_find_the_queue_full_are_told_when_to_come_back(serve: Any
     assert int(refused.headers["retry-after"]) >= 1
     assert refused.json()["error"]["type"] == "rate_limit_error"
     done = [reply.json()["usage"]["completion_tokens"] for reply in replies if reply.status_code == 200]
-    assert set(done) == {200}
+    assert set(done) == {100}
 
 
 def test_running_streams_finish_and_nothing_new_starts_when_the_server_is_told_to_stop(serve: Any) -> None:
@@ -84,6 +84,7 @@ def test_running_streams_finish_and_nothing_new_starts_when_the_server_is_told_t
         httpx.get(f"{server.url}/health")
 
 
+@pytest.mark.slow
 def test_streams_that_do_not_finish_in_time_are_told(serve_real: Any) -> None:
     server = serve_real("--drain", 0.5)
     with server.client() as http, http.stream("POST", "/v1/completions", json={**ENDLESS, "stream": True}) as reply:

@@ -48,13 +48,15 @@ def test_all_operations_are_tried(document: BaseSchema) -> None:
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 @pytest.mark.parametrize("mode", list(GenerationMode))
-@pytest.mark.parametrize("examples", [8, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [3, pytest.param(100, marks=pytest.mark.slow)])  # a schema's strategies take long
 def test_every_answer_is_documented(
     document: BaseSchema, method: str, path: str, mode: GenerationMode, examples: int
 ) -> None:
     operation = document[path][method]
     if mode is GenerationMode.NEGATIVE and method == "GET":
         return  # nothing of theirs can be wrong
+    if path.endswith("count_tokens") and examples < 10:
+        return  # what /v1/messages takes is as much as the fast run has time for
 
     @settings(
         max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)

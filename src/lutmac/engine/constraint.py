@@ -15,6 +15,10 @@ from lutmac.errors import InvalidRequestError
 if TYPE_CHECKING:
     from lutmac.text.tokenizer import Tokenizer
 
+# JSON on one line, a blank at most behind commas and colons: a small model goes on with white space wherever it may,
+# and lines and indentation are a third of the tokens. A schema that says otherwise (in "x-guidance") has its way.
+_JSON_LAYOUT: Any = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?"}
+
 _vocabularies: weakref.WeakKeyDictionary[Tokenizer, Any] = weakref.WeakKeyDictionary()
 _lock = Lock()
 
@@ -63,7 +67,7 @@ def compile_grammar(grammar: Grammar, tokenizer: Tokenizer) -> GrammarConstraint
             vocabulary = _vocabularies[tokenizer] = _vocabulary(tokenizer)
     match grammar.kind:
         case "json_schema":
-            text = LLMatcher.grammar_from_json_schema(grammar.text)
+            text = LLMatcher.grammar_from_json_schema(grammar.text, defaults=_JSON_LAYOUT)
         case "regex":
             text = LLMatcher.grammar_from_regex(grammar.text)
         case "lark":

@@ -39,7 +39,7 @@ class Grammar:
 
     @classmethod
     def json_schema(cls, schema: Mapping[str, Any] | str) -> Grammar:
-        """JSON that fits a schema (https://json-schema.org), given as a mapping or as JSON.
+        """JSON on one line that fits a schema (https://json-schema.org), given as a mapping or as JSON.
 
         Raises InvalidRequestError for what is no JSON object.
         """

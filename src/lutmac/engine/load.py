@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Thread
@@ -169,7 +170,9 @@ def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
     elements = sum(tensor.elements for tensor in opened.tensors)
     compiled, config, engine = loaded.compiled, loaded.config, loaded.engine
     file_name = opened.source.file_name
-    packed = {file_name(name): matrix.nbytes for name, matrix in loaded.parameters.matrices.items()}
+    packed: Counter[str] = Counter()
+    for name, matrix in loaded.parameters.matrices.items():
+        packed[file_name(name).partition("[")[0]] += matrix.nbytes  # matrices of a stack together
     return ModelInfo(
         path=os.fspath(opened.path),
         name=opened.name,
@@ -189,5 +192,5 @@ def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
         threads=engine.threads,
         precision="exact" if compiled.exact else "default",
         kv_cache=compiled.cache.type,
-        tensors=tuple(replace(tensor, packed_bytes=packed.get(tensor.name, 0)) for tensor in opened.tensors),
+        tensors=tuple(replace(tensor, packed_bytes=packed[tensor.name]) for tensor in opened.tensors),
     )

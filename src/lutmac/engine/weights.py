@@ -104,7 +104,6 @@ class GGUFSource(_Unpacked):
         self.nbytes = sum(tensor.nbytes for tensor in file.tensors.values())
         self.file_name = gguf_name
         self._file = file
-        self._stack: tuple[str, AnyMatrix] | None = None  # the one that matrices were last taken from
 
     def find(self, name: str) -> TensorEntry | None:
         """The tensor's entry."""
@@ -119,12 +118,7 @@ class GGUFSource(_Unpacked):
     def matrix(self, name: str) -> AnyMatrix:
         """A matrix."""
         tensor, index = self._place(name)
-        if index is None:
-            return self._file.matrix(tensor)
-        if self._stack is None or self._stack[0] != tensor:
-            self._stack = (tensor, self._file.matrix(tensor))
-        rows = self._file.tensors[tensor].shape[1]
-        return rows_of(self._stack[1], index * rows, rows)
+        return self._file.matrix(tensor, index)
 
     def vector(self, name: str) -> NDArray[np.float32]:
         """A vector."""

@@ -14,15 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.errors import UnsupportedModelError
+from lutmac.graph.experts import ExpertGather, ExpertMatMul, ExpertSum, Route
 from lutmac.graph.ir import (
     Activation,
     ActivationKind,
     Add,
     Attention,
     Embed,
-    ExpertGather,
-    ExpertMatMul,
-    ExpertSum,
     GatherOutputs,
     HiddenStates,
     Logits,
@@ -33,7 +31,6 @@ from lutmac.graph.ir import (
     Rope,
     RopeStore,
     RoundToInt8,
-    Route,
     Value,
 )
 

@@ -16,7 +16,8 @@ from lutmac.engine.quantization.scaling import can_divide, divide_input, find_sc
 from lutmac.engine.quantization.settings import QuantizationSettings
 from lutmac.engine.quantization.state import QuantizationState
 from lutmac.engine.quantization.walk import walk
-from lutmac.graph.ir import ExpertMatMul, Graph, MatMul, Norm, Op, Value, Vector
+from lutmac.graph.experts import ExpertMatMul
+from lutmac.graph.ir import Graph, MatMul, Norm, Op, Value, Vector
 from lutmac.lowbit.rounding import Moments
 
 Progress = Callable[[int, int, str], None]

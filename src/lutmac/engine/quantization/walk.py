@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from lutmac.engine.quantization.forward import Floats, Forward
-from lutmac.graph.ir import ExpertMatMul, Graph, MatMul, Value
+from lutmac.graph.experts import ExpertMatMul
+from lutmac.graph.ir import Graph, MatMul, Value
 from lutmac.lowbit.rounding import Moments
 
 ROWS_AT_ONCE = 4096
