@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import random
+import socket
 import statistics
 import sys
 import time
@@ -29,6 +30,7 @@ from http_load import complete, post_bytes, start_server, stop_server
 
 RUNNING = 16  # replies that the engine runs at once
 WAITING = 16
+CACHE = "64M"  # less than all ask for, so that replies give way to each other; used in full before long
 PROMPTS = [f"Letter {number}. Dear friend, since you asked about the number {number}, I" for number in range(24)]
 WARM_SHARE = 0.25  # of the time, after which memory has to be flat
 MAX_GROWTH = 1.05
@@ -109,13 +111,15 @@ async def send_slowly(soak: Soak, draw: random.Random) -> None:
 
 
 async def never_read(soak: Soak, draw: random.Random) -> None:
-    """Asks for a long stream and reads nothing of it."""
-    place = urlsplit(soak.url)
-    _, writer = await asyncio.open_connection(place.hostname, place.port, limit=1)
-    body = {**soak.body(draw.choice(PROMPTS)), "stream": True, "max_tokens": 500, "ignore_eos": True}
-    writer.write(post_bytes(json.dumps(body).encode()))
-    await asyncio.sleep(draw.uniform(2, 10))
-    writer.close()
+    """Asks for a long stream and reads nothing of it; hardly anything fits between the two."""
+    place, loop = urlsplit(soak.url), asyncio.get_running_loop()
+    body = {**soak.body(draw.choice(PROMPTS)), "stream": True, "max_tokens": 500, "ignore_eos": True, "logprobs": 5}
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.setblocking(False)
+        await loop.sock_connect(connection, (place.hostname, place.port))
+        await loop.sock_sendall(connection, post_bytes(json.dumps(body).encode()))
+        await asyncio.sleep(draw.uniform(2, 10))
 
 
 async def misbehave(soak: Soak, draw: random.Random, act: Callable[[Soak, random.Random], Awaitable[None]]) -> None:
@@ -194,8 +198,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8320)
     options = parser.parse_args()
     url = f"http://127.0.0.1:{options.port}"
-    command = [sys.executable, "-m", "lutmac.cli.main", "serve", options.model, "--port", str(options.port),
-               "--threads", options.threads, "--max-queue", str(WAITING), "--log", "off"]  # fmt: skip
+    command = [
+        *(sys.executable, "-m", "lutmac.cli.main", "serve", options.model, "--port", str(options.port), "--log", "off"),
+        *("--threads", options.threads, "--max-queue", str(WAITING), "--context", "1024", "--kv-cache-memory", CACHE),
+    ]
     process = start_server(command, url)
     soak = Soak(url, options.tokens, 0.0)
     try:
