@@ -158,6 +158,18 @@ def test_a_streamed_tool_call(client: openai.OpenAI) -> None:
     assert deltas[-1].finish_reason == "tool_calls"
 
 
+def test_a_format_beside_tools(client: openai.OpenAI) -> None:
+    """A reply that has to be a call is one; where none may be made, the format holds."""
+    options: Any = {"tools": [TIME], "response_format": {"type": "json_object"}, "max_tokens": 60}
+    called = ask(client, tool_choice="required", **options).choices[0].message
+    assert called.tool_calls[0].function.name == "get_time"
+    said = ask(client, tool_choice="none", **options).choices[0].message
+    assert said.tool_calls is None
+    assert said.content.startswith("{")
+    with pytest.raises(openai.BadRequestError, match="tool_choice"):
+        ask(client, tool_choice="auto", **options)
+
+
 def test_completions(client: openai.OpenAI) -> None:
     reply = client.completions.create(
         model="smollm2", prompt=["The capital of France is", "One, two,"], max_tokens=5, temperature=0, logprobs=2

@@ -27,7 +27,7 @@ class Turn:
 
     options: for the engine. n: replies. tools: those offered. forced: of these, the ones of which the reply has to
     call one; none where it need not. parallel: whether it may make several calls. grammar: what the text of the reply
-    has to fit. template_arguments: more variables for the chat template.
+    has to fit, unless it is a call. template_arguments: more variables for the chat template.
     """
 
     messages: Sequence[ChatMessage]
@@ -85,8 +85,11 @@ async def run_turn(backend: Backend, turn: Turn, record: RequestRecord) -> Async
 def _jobs(turn: Turn, prompt: list[int], format: ToolFormat) -> list[Job]:
     options = dict(turn.options)
     grammar = Grammar.json_schema(format.schema(list(turn.forced))) if turn.forced else turn.grammar
-    if turn.tools and turn.grammar is not None:
-        raise ApiError(400, "response_format and tools cannot be had together; leave one out", param="response_format")
+    if turn.tools and not turn.forced and turn.grammar is not None:
+        raise ApiError(
+            400, "response_format goes with tools only where tool_choice says whether one is called: "
+            "'none', 'required' or a function", param="response_format",
+        )  # fmt: skip
     if grammar is not None:
         options["grammar"] = grammar
     return [Job(prompt, numbered(options, place)) for place in range(turn.n)]
