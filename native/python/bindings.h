@@ -26,6 +26,8 @@ inline void require(bool condition, const std::string& message) {
 // A new [rows, columns] float32 array for NumPy, uninitialised.
 nb::ndarray<nb::numpy, float, nb::ndim<2>> new_matrix(int64_t rows, int64_t columns, float*& data);
 
+void bind_blocks(nb::module_& module);
+void bind_mapped(nb::module_& module);
 void bind_matrix(nb::module_& module);
 void bind_program(nb::module_& module);
 void bind_sampler(nb::module_& module);

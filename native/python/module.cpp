@@ -54,7 +54,9 @@ NB_MODULE(_native, module) {
       nb::arg("threads"), nb::arg("megabytes"), nb::arg("passes"));
   module.def("resident_bytes", &resident_bytes);
   module.def("peak_resident_bytes", &peak_resident_bytes);
+  bind_blocks(module);
   bind_matrix(module);
+  bind_mapped(module);
   bind_program(module);
   bind_sampler(module);
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "runtime/codebook.h"
 #include "runtime/random.h"
@@ -12,6 +13,12 @@
 
 namespace lutmac {
 namespace {
+
+constexpr int64_t kAlignment = 64;
+
+void require(bool condition, const char* message) {
+  if (!condition) throw std::invalid_argument(message);
+}
 
 int value_bytes(ParamKind kind) {
   switch (kind) {
@@ -56,104 +63,6 @@ void tile_params(const void* in, int64_t rows, int64_t groups, int item, int til
   tile_items<uint32_t>(in, rows, groups, tile_rows, tile, out);
 }
 
-// Parameters of a row that lie in its blocks, to [tile][group][tile_rows]. room: 2 bytes for each group of a row.
-void read_params(const LowBitSource& source, const ParamArray& param, int64_t row, int tile_rows, uint16_t* room,
-                 uint8_t* out, uint8_t* super_out) {
-  const InBlocks& in = *param.in_blocks;
-  const int64_t blocks = source.columns / source.block_weights;
-  const int groups = param.groups_per_super;
-  const uint8_t* bytes = source.bytes + row * source.row_bytes;
-  const int64_t tile = row / tile_rows, r = row % tile_rows;
-  const auto spread = [&](const auto* values, int64_t count, uint8_t* to, int change) {
-    using Item = std::remove_cvref_t<decltype(*values)>;
-    Item* items = reinterpret_cast<Item*>(to) + tile * count * tile_rows + r;
-    for (int64_t i = 0; i < count; ++i) items[i * tile_rows] = static_cast<Item>(values[i] - change);
-  };
-  uint8_t* small = reinterpret_cast<uint8_t*>(room);
-  if (in.bytes_per_float == 1) {
-    in.floats.read(bytes, blocks, source.block_bytes, groups, small);
-    return spread(small, blocks * groups, out, 0);
-  }
-  if (!in.integers.empty()) {
-    in.integers.read(bytes, blocks, source.block_bytes, groups, small);
-    spread(small, blocks * groups, out, in.bias);
-  }
-  const int per_block = in.integers.empty() ? groups : 1;
-  in.floats.read(bytes, blocks, source.block_bytes, per_block, room);
-  // Changing the sign bit is adding it.
-  spread(room, blocks * per_block, in.integers.empty() ? out : super_out, in.negative ? 0x8000 : 0);
-}
-
-// Codes of whole blocks of a row, a byte each; those of the next block out_stride further.
-void decode(const LowBitSource& source, int64_t row, int64_t first_column, int64_t columns, int64_t out_stride,
-            uint8_t* codes) {
-  const int64_t first = first_column / source.block_weights, blocks = columns / source.block_weights;
-  const uint8_t* bytes = source.bytes + row * source.row_bytes + first * source.block_bytes;
-  if (source.grid) {
-    source.grid->read(bytes, blocks, source.block_bytes, source.block_weights, out_stride, codes);
-  } else {
-    source.codes.read(bytes, blocks, source.block_bytes, out_stride, codes);
-  }
-  const uint8_t change = source.code_xor;
-  if (!change) return;
-  const bool together = out_stride == source.block_weights;
-  const int64_t length = together ? columns : source.block_weights;
-  for (int64_t k = 0; k < columns; k += length, codes += out_stride) {
-    for (int64_t i = 0; i < length; ++i) codes[i] = static_cast<uint8_t>(codes[i] ^ change);
-  }
-}
-
-void require(bool condition, const char* message) {
-  if (!condition) throw std::invalid_argument(message);
-}
-
-void check_param(const LowBitSource& source, const ParamArray& param) {
-  if (!param.in_blocks) return;
-  const InBlocks& in = *param.in_blocks;
-  require(source.block_weights % source.group_size == 0, "parameters in blocks need whole groups in a block");
-  const int groups = static_cast<int>(source.block_weights / source.group_size);
-  in.floats.check(in.integers.empty() ? groups : 1, source.block_bytes, 8 * in.bytes_per_float);
-  if (!in.integers.empty()) in.integers.check(groups, source.block_bytes, 16);
-}
-
-void check_codebook(const LowBitSource& source) {
-  require(source.bits == 4, "codes of a codebook have 4 bits");
-  require(source.zero_point == 0.0f, "a codebook has no zero point");
-  for (const float* values : {source.codebook, source.second_codebook}) {
-    for (int i = 0; values && i < 16; ++i) require(std::isfinite(values[i]), "a codebook's values must be finite");
-  }
-  require(!source.second_codebook || source.offset.kind != ParamKind::none, "a second codebook needs a scale of its own");
-}
-
-void check_ternary(const LowBitSource& source) {
-  require(source.bits == 2 && source.zero_point == 1.0f, "ternary codes have 2 bits and a zero point of 1");
-  require(source.group_size >= source.columns, "ternary codes take one scale per row");
-  require(source.offset.kind == ParamKind::none, "ternary codes take no offset");
-  require(source.columns <= kMaxTernaryColumns, "a ternary matrix has at most 131072 columns");
-}
-
-void check(const LowBitSource& source) {
-  require(source.rows > 0 && source.columns > 0, "a matrix needs rows and columns");
-  require(source.columns % kTableGroup == 0, "columns must be a multiple of 32");
-  require(source.bits >= 1 && source.bits <= 8, "bits must be 1 to 8");
-  require(source.group_size == 16 || (source.group_size > 0 && source.group_size % 32 == 0),
-          "group size must be 16 or a multiple of 32");
-  require(source.block_weights > 0 && source.columns % source.block_weights == 0,
-          "columns must be a multiple of the block's weights");
-  require(source.row_bytes == source.columns / source.block_weights * source.block_bytes,
-          "a row of the source has the wrong length");
-  require(std::isfinite(source.factor), "factor must be finite");
-  if (source.kind == CodeKind::codebook) check_codebook(source);
-  if (source.kind == CodeKind::ternary) check_ternary(source);
-  if (source.grid) {
-    source.grid->check(source.block_weights, source.block_bytes);
-  } else {
-    source.codes.check(source.block_weights, source.block_bytes, 8);
-  }
-  check_param(source, source.scale);
-  check_param(source, source.offset);
-}
-
 LowBitSource describe(const RandomSource& source) {
   require(source.scale_exponent > -15 && source.scale_exponent < 15, "scale exponent must be from -14 to 14");
   LowBitSource described;
@@ -174,13 +83,23 @@ LowBitSource describe(const RandomSource& source) {
 }  // namespace
 
 uint8_t* PackedMatrix::take(int64_t bytes) {
-  blocks_.push_back(allocate_weights(static_cast<size_t>(bytes)));
   bytes_ += bytes;
+  if (given_.owner) {
+    require(parts_.size() < given_.parts.size(), "the packed bytes lack a part");
+    const Span part = given_.parts[parts_.size()];
+    require(part.bytes >= bytes && part.bytes - bytes < kAlignment, "a part of the packed bytes has the wrong size");
+    require(reinterpret_cast<uintptr_t>(part.data) % kAlignment == 0, "packed bytes must be aligned to 64 bytes");
+    parts_.push_back(part);
+    return const_cast<uint8_t*>(part.data);  // only fill_tile writes, and it is not for these
+  }
+  blocks_.push_back(allocate_weights(static_cast<size_t>(bytes)));
+  parts_.push_back({blocks_.back().data, static_cast<int64_t>(blocks_.back().bytes)});
   return blocks_.back().data;
 }
 
-PackedMatrix::PackedMatrix(const TargetEntry& target, const LowBitSource& source) : target_(&target) {
-  check(source);
+PackedMatrix::PackedMatrix(const TargetEntry& target, const LowBitSource& source, PackedBytes packed)
+    : target_(&target), given_(std::move(packed)) {
+  source.check();
   LowBit& w = lowbit_;
   w.rows = source.rows;
   w.columns = source.columns;
@@ -215,9 +134,9 @@ void PackedMatrix::fill_tile(const LowBitSource& source, int64_t tile) const {
   fill_codes(source, tile);
   std::vector<uint16_t> room(static_cast<size_t>(w.groups));
   for (int64_t row = tile * tile_rows; row < std::min(w.rows, (tile + 1) * tile_rows); ++row) {
-    if (source.scale.in_blocks) read_params(source, source.scale, row, tile_rows, room.data(), w.scale, w.scale_super);
+    if (source.scale.in_blocks) source.read_params(source.scale, row, tile_rows, room.data(), w.scale, w.scale_super);
     if (source.offset.in_blocks) {
-      read_params(source, source.offset, row, tile_rows, room.data(), w.offset, w.offset_super);
+      source.read_params(source.offset, row, tile_rows, room.data(), w.offset, w.offset_super);
     }
   }
   const auto params = [&](const void* in, int64_t groups, int item, uint8_t* out) {
@@ -244,13 +163,13 @@ void PackedMatrix::fill_codes(const LowBitSource& source, int64_t tile) const {
     const int64_t end = std::min(w.columns, begin + stretch);
     for (int64_t r = 0; r < std::min(tile_rows, w.rows - first_row); ++r) {
       if (piece == source.block_weights) {  // a block to each piece: one call for all
-        decode(source, first_row + r, begin, end - begin, tile_rows * piece, codes.data() + r * piece);
+        source.read_codes(first_row + r, begin, end - begin, tile_rows * piece, codes.data() + r * piece);
         continue;
       }
       for (int64_t k = begin; k < end; k += piece) {
         const int64_t width = std::min(piece, end - k);
-        decode(source, first_row + r, k, width, source.block_weights,
-               codes.data() + (k - begin) * tile_rows + r * width);
+        source.read_codes(first_row + r, k, width, source.block_weights,
+                          codes.data() + (k - begin) * tile_rows + r * width);
       }
     }
     for (int64_t k = begin; k < end; k += piece) {
@@ -260,7 +179,8 @@ void PackedMatrix::fill_codes(const LowBitSource& source, int64_t tile) const {
   }
 }
 
-PackedMatrix::PackedMatrix(const TargetEntry& target, const DenseSource& source) : target_(&target) {
+PackedMatrix::PackedMatrix(const TargetEntry& target, const DenseSource& source, PackedBytes packed)
+    : target_(&target), given_(std::move(packed)) {
   require(source.rows > 0 && source.columns > 0, "a matrix needs rows and columns");
   require(source.columns % kTableGroup == 0, "columns must be a multiple of 32");
   const int tile_rows = target.kernels->tile_rows;

@@ -5,37 +5,11 @@
 #include <vector>
 
 #include "kernels/lut.h"
-#include "runtime/block_source.h"
+#include "runtime/low_bit_source.h"
 #include "runtime/memory.h"
 #include "runtime/targets.h"
 
 namespace lutmac {
-
-// A scale or an offset as it comes: values [rows, groups] and super-scales [rows, super groups], or in the blocks.
-struct ParamArray {
-  ParamKind kind = ParamKind::none;
-  std::shared_ptr<const InBlocks> in_blocks;
-  const void* values = nullptr;
-  const void* super = nullptr;
-  int groups_per_super = 0;
-};
-
-struct LowBitSource {
-  int64_t rows = 0, columns = 0;
-  CodeKind kind = CodeKind::affine;
-  int bits = 0;
-  int64_t group_size = 0;
-  const uint8_t* bytes = nullptr;  // [rows, row_bytes]
-  int64_t row_bytes = 0;
-  int block_weights = 0, block_bytes = 0;
-  BlockNumbers codes;
-  std::shared_ptr<const Grid> grid;  // instead of codes
-  uint8_t code_xor = 0;
-  float zero_point = 0.0f;
-  float factor = 1.0f;
-  const float *codebook = nullptr, *second_codebook = nullptr;  // 16 values each
-  ParamArray scale, offset;
-};
 
 struct DenseSource {
   DenseType type = DenseType::f32;
@@ -53,12 +27,25 @@ struct RandomSource {
   uint64_t seed = 0;
 };
 
+struct Span {
+  const uint8_t* data = nullptr;
+  int64_t bytes = 0;
+};
+
+// Memory that holds a matrix in a target's packing already, such as a mapped file: its parts in the order in which they
+// are taken (codes or floats, scale, its super-scale, offset, its super-scale), less those that it does not have.
+struct PackedBytes {
+  std::vector<Span> parts;
+  std::shared_ptr<const void> owner;  // keeps them; null: the matrix gets memory of its own
+};
+
 class PackedMatrix {
  public:
-  // With its memory laid out and nothing in it yet: fill_tile, for every tile and from the same source, packs it.
-  // Throw std::invalid_argument where the description contradicts itself.
-  PackedMatrix(const TargetEntry& target, const LowBitSource& source);
-  PackedMatrix(const TargetEntry& target, const DenseSource& source);
+  // With its memory laid out and nothing in it yet: fill_tile, for every tile and from the same source, packs it. Over
+  // packed bytes it is complete, and of the source only the description is looked at.
+  // Throw std::invalid_argument where the description contradicts itself, or the bytes do not fit it.
+  PackedMatrix(const TargetEntry& target, const LowBitSource& source, PackedBytes packed = {});
+  PackedMatrix(const TargetEntry& target, const DenseSource& source, PackedBytes packed = {});
   PackedMatrix(const TargetEntry& target, const RandomSource& source);
   void fill_tile(const LowBitSource& source, int64_t tile) const;
   void fill_tile(const DenseSource& source, int64_t tile) const;
@@ -72,6 +59,8 @@ class PackedMatrix {
   int64_t columns() const { return is_dense() ? dense_.columns : lowbit_.columns; }
   int64_t tiles() const { return (rows() + target_->kernels->tile_rows - 1) / target_->kernels->tile_rows; }
   int64_t bytes() const { return bytes_; }
+  // What PackedBytes takes to make the same matrix; each a multiple of 64 bytes.
+  const std::vector<Span>& parts() const { return parts_; }
   // The form that the default product takes.
   Form form() const;
 
@@ -84,6 +73,8 @@ class PackedMatrix {
   LowBit lowbit_;
   Dense dense_;
   std::vector<Block> blocks_;
+  std::vector<Span> parts_;
+  PackedBytes given_;
   int64_t bytes_ = 0;
 
   uint8_t* take(int64_t bytes);

@@ -23,10 +23,13 @@ from lutmac.errors import (
 )
 
 if TYPE_CHECKING:
+    from lutmac.engine.convert import Converted, convert
     from lutmac.engine.grammar import Grammar
     from lutmac.engine.load import load
     from lutmac.engine.model import Model
     from lutmac.engine.pull import pull
+    from lutmac.engine.quantization.model import QuantizedModel, quantize_model
+    from lutmac.engine.quantization.settings import QuantizationSettings
     from lutmac.engine.results import Chunk, Completion
     from lutmac.lowbit.quantize import QuantizedMatrix, matmul, quantize
 
@@ -36,31 +39,41 @@ __all__ = [
     "Chunk",
     "Completion",
     "ContextOverflowError",
+    "Converted",
     "EngineClosedError",
     "Grammar",
     "InvalidRequestError",
     "LutmacError",
     "Model",
+    "QuantizationSettings",
     "QuantizedMatrix",
+    "QuantizedModel",
     "QueueFullError",
     "UnsupportedISAError",
     "UnsupportedModelError",
+    "convert",
     "load",
     "matmul",
     "pull",
     "quantize",
+    "quantize_model",
 ]
 
 _HOMES = {
     "Chunk": "lutmac.engine.results",
     "Completion": "lutmac.engine.results",
+    "Converted": "lutmac.engine.convert",
     "Grammar": "lutmac.engine.grammar",
     "Model": "lutmac.engine.model",
+    "QuantizationSettings": "lutmac.engine.quantization.settings",
     "QuantizedMatrix": "lutmac.lowbit.quantize",
+    "QuantizedModel": "lutmac.engine.quantization.model",
+    "convert": "lutmac.engine.convert",
     "load": "lutmac.engine.load",
     "matmul": "lutmac.lowbit.quantize",
     "pull": "lutmac.engine.pull",
     "quantize": "lutmac.lowbit.quantize",
+    "quantize_model": "lutmac.engine.quantization.model",
 }
 
 

@@ -142,6 +142,36 @@ class Matrix:
     def matmul(self, x: NDArray[Any], *, exact: bool, threads: int) -> NDArray[Any]:
         """x: [n, columns] float32 -> [n, rows] float32."""
 
+def describe_matrix(matrix: Matrix) -> dict[str, Any]:
+    """What a matrix is, in the terms of lowbit.packed.PackedLowBit or PackedDense."""
+
+def matrix_parts(matrix: Matrix) -> list[NDArray[Any]]:
+    """Its bytes, uint8, read-only: codes or floats, scale, super-scale, offset, super-scale of that, as far as there.
+
+    Each has a length that is a multiple of 64, and keeps the matrix alive.
+    """
+
+def map_lowbit(
+    *,
+    target: str,
+    parts: list[NDArray[Any]],  # as matrix_parts gives them, aligned to 64 bytes; they are not copied
+    rows: int,
+    columns: int,
+    codes: str,
+    bits: int,
+    group_size: int,
+    zero_point: float,
+    factor: float,
+    scale: str,
+    scale_groups_per_super: int,
+    offset: str,
+    offset_groups_per_super: int,
+    codebook: tuple[float, ...] | None = None,
+    second_codebook: tuple[float, ...] | None = None,
+) -> Matrix:
+    """A matrix over bytes that are in the target's packing."""
+
+def map_dense(*, target: str, parts: list[NDArray[Any]], rows: int, columns: int, floats: str) -> Matrix: ...
 def form_stride(form: str, width: int) -> int:
     """Bytes from one token to the next in a buffer of that form ("plain", "tables", "integers", "ternary")."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gguf_files import (
+from handmade_gguf import (
     ARCHITECTURE,
     ARRAY,
     F32,

@@ -12,7 +12,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from gguf_files import (
+from handmade_gguf import (
     ARCHITECTURE,
     ARRAY,
     BOOL,
@@ -241,3 +241,21 @@ def test_a_scale_beside_a_matrix_is_part_of_it(open_bytes: Opener, kind: int) ->
     for scale in (float("nan"), float("inf"), 3e38):
         with pytest.raises(CheckpointError, match=r"tensor 'a\.scale' is .*, which is no scale of weights"):
             file_with(scale).matrix("a.weight")
+
+
+def test_matrices_of_a_stack_have_scales_of_their_own(open_bytes: Opener) -> None:
+    tensors = [Tensor("a.weight", (32, 2, 3), F32_TENSOR, 0), Tensor("a.scale", (3,), F32_TENSOR, 768)]
+    values = np.arange(192, dtype=np.float32).reshape(3, 2, 32)
+    file = open_bytes(gguf_bytes(None, tensors, values.tobytes() + struct.pack("<3f", 0.5, 1.0, 2.0)))
+    for index, scale in enumerate((0.5, 1.0, 2.0)):
+        np.testing.assert_array_equal(dequantize(file.matrix("a.weight", index)), values[index] * np.float32(scale))
+    with pytest.raises(CheckpointError, match=r"has shape \(3, 2, 32\), not that of 4 matrices or more"):
+        file.matrix("a.weight", 3)
+    with pytest.raises(CheckpointError, match=r"has shape \(3, 2, 32\), not that of a matrix"):
+        file.matrix("a.weight")
+
+
+def test_a_scale_of_several_numbers_is_refused(open_bytes: Opener) -> None:
+    tensors = [Tensor("a.weight", (32, 1), F32_TENSOR, 0), Tensor("a.scale", (2,), F32_TENSOR, 128)]
+    with pytest.raises(UnsupportedModelError, match=r"tensor 'a\.scale' is 2 numbers in F32, expected 1 in F32"):
+        open_bytes(gguf_bytes(None, tensors, bytes(136))).matrix("a.weight")

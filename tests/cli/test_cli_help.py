@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-COMMANDS = [["run"], ["chat"], ["info"], ["pull"], ["bench"], ["eval"], ["eval", "ppl"]]
+COMMANDS = [["run"], ["chat"], ["info"], ["pull"], ["convert"], ["quantize"], ["bench"], ["eval"], ["eval", "ppl"]]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

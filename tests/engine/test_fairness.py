@@ -65,7 +65,7 @@ def test_whoever_goes_away_is_out_before_the_next_step(engine: Engine) -> None:
     engine.step()
     assert engine.stats().running == 1
     assert len(gone.block_table.pages) == 0
-    assert stays.length > 20
+    assert stays.computed > 0
 
 
 def test_alone_and_without_company_a_prompt_is_read_at_once(tiny: TinyLlama) -> None:

@@ -21,7 +21,7 @@ TESTS = Path(__file__).parents[1]
 sys.path += [str(TESTS), str(TESTS / "checkpoints")]
 
 with atheris.instrument_imports(include=["lutmac", "read_everything"]):
-    from gguf_files import model_file, sentence_pieces_file, small_file, type_file
+    from handmade_gguf import model_file, sentence_pieces_file, small_file, type_file
 
     from lutmac.checkpoints.gguf_types import TENSOR_TYPES
     from lutmac.errors import CheckpointError

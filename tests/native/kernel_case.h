@@ -59,8 +59,8 @@ class KernelParam {
   double value(int64_t at) const { return values_[at]; }
   lutmac::ParamArray array() const {
     const void* large = half_.empty() ? static_cast<const void*>(single_.data()) : half_.data();
-    if (small_.empty()) return {kind_, kind_ == lutmac::ParamKind::none ? nullptr : large, nullptr, 0};
-    return {kind_, small_.data(), large, kGroupsPerSuper};
+    if (small_.empty()) return {kind_, nullptr, kind_ == lutmac::ParamKind::none ? nullptr : large, nullptr, 0};
+    return {kind_, nullptr, small_.data(), large, kGroupsPerSuper};
   }
 
  private:

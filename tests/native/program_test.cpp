@@ -45,7 +45,7 @@ class TinyProgram {
     program_ = std::make_unique<Program>(target, kTokens, 1, kTokens, tables + kTokens * form_stride(Form::tables, kWidth), 0, 1);
     const auto embedding = random_matrix(random_, target, 8), head = random_matrix(random_, target, 4);
     program_->add(std::make_unique<Embed>(embedding, 0, 1.0f));
-    program_->add(std::make_unique<Norm>(target, Rows::tokens, 0, random_.floats(kWidth), 0.0f, 1e-5f,
+    program_->add(std::make_unique<Norm>(target, Rows::tokens, 0, random_.floats(kWidth), 0.0f, 1e-5f, false,
                                          RowOutput(target.kernels, kWidth, -1, {{Form::tables, tables}})));
     Product product;
     product.matrix = head;

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = [[name] for name in ("kernels_test", "ops_test", "sampler_test", "program_test", "threads_test")]
+PROGRAMS = [["kernels_test"], ["ops_test"], ["rowwise_test"], ["sampler_test"], ["program_test"], ["threads_test"]]
 PROGRAMS += [["kernels_fuzz", "10"]]  # seconds of new seeds, after its corpus
 CROSS_COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 
@@ -57,5 +57,5 @@ def test_native_program_passes(native_build: NativeBuild, program: list[str]) ->
     command = [*native_build.emulator, str(native_build.folder / program[0]), *program[1:]]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
-    if program[0] in ("kernels_test", "ops_test"):
+    if program[0] in ("kernels_test", "ops_test", "rowwise_test"):
         assert f"{native_build.target}: checked" in result.stdout

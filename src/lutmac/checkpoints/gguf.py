@@ -16,7 +16,7 @@ from lutmac.checkpoints.gguf_metadata import Metadata
 from lutmac.checkpoints.gguf_parts import Part, joined_tensors, open_parts
 from lutmac.checkpoints.gguf_types import as_matrix, check_type, scaled
 from lutmac.checkpoints.mapped_file import drop_pages
-from lutmac.errors import CheckpointError
+from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.lowbit.matrix import AnyMatrix, Array, DenseMatrix
 from lutmac.lowbit.reference import dequantize
 
@@ -71,20 +71,25 @@ class GGUFFile:
         for name in self.tensors if names is None else names:
             check_type(self.path, name, self._tensor(name).type_name)
 
-    def matrix(self, name: str) -> AnyMatrix:
+    def matrix(self, name: str, index: int | None = None) -> AnyMatrix:
         """The 2-D tensor of that name, [M, K]; its codes (or floats) are a read-only view of the file.
 
-        A tensor ``x.scale`` of one number, which NVFP4's conversion and BitNet's write, is part of matrix ``x.weight``.
-        A 3-D tensor is a stack of matrices, whose rows come one after another.
+        index: which matrix of a 3-D tensor, a stack of them. A tensor ``x.scale`` of one number (for a stack: one for
+        each matrix), which conversions to NVFP4 and of BitNet write, is part of ``x.weight``.
         Raises UnsupportedModelError for a type that lutmac does not read, CheckpointError if there is no such tensor
         or it is no matrix.
         """
         tensor = self._tensor(name)
         check_type(self.path, name, tensor.type_name)
-        if len(tensor.shape) not in (2, 3):
-            raise CheckpointError(f"{self.path}: tensor {name!r} has shape {tensor.shape}, not that of a matrix")
-        rows, columns = prod(tensor.shape[:-1]), tensor.shape[-1]
-        return scaled(as_matrix(tensor.type_name, rows, columns, self._bytes(tensor)), self._scale(name))
+        stacked = index is not None
+        if len(tensor.shape) != 2 + stacked or (index is not None and not 0 <= index < tensor.shape[0]):
+            what = f"that of {index + 1} matrices or more" if index is not None else "that of a matrix"
+            raise CheckpointError(f"{self.path}: tensor {name!r} has shape {tensor.shape}, not {what}")
+        data = self._bytes(tensor)
+        if index is not None:
+            data = data.reshape(tensor.shape[0], -1)[index]
+        rows, columns = tensor.shape[-2:]
+        return scaled(as_matrix(tensor.type_name, rows, columns, data), self._scale(name, index or 0))
 
     def vector(self, name: str) -> NDArray[np.float32]:
         """The 1-D tensor of that name (F32, F16 or BF16) as float32, copied. Raises as matrix does."""
@@ -109,12 +114,16 @@ class GGUFFile:
         for part in self._opened():
             drop_pages(part.mapped, 0, len(part.mapped))
 
-    def _scale(self, name: str) -> float:
+    def _scale(self, name: str, index: int) -> float:
         """The number that all weights of a matrix are to be multiplied by."""
         scale = self.tensors.get(f"{name.removesuffix('.weight')}.scale") if name.endswith(".weight") else None
-        if scale is None or scale.elements != 1 or scale.type_name != "F32":
+        if scale is None:
             return 1.0
-        value = float(self._bytes(scale).view(np.float32)[0])
+        matrices = prod(self.tensors[name].shape[:-2])
+        if scale.elements != matrices or scale.type_name != "F32":
+            shown = f"{scale.elements} numbers in {scale.type_name}"
+            raise UnsupportedModelError(f"{self.path}: tensor {scale.name!r} is {shown}, expected {matrices} in F32")
+        value = float(self._bytes(scale).view(np.float32)[index])
         if not abs(value) <= MAX_SCALE:
             raise CheckpointError(f"{self.path}: tensor {scale.name!r} is {value}, which is no scale of weights")
         return value

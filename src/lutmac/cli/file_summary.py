@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lutmac.checkpoints import GGUFFile, GGUFTensor, HuggingFaceCheckpoint, StoredTensor, open_gguf, open_huggingface
+from lutmac.checkpoints.native import GGUF_METADATA_FILE, NativeCheckpoint, NativeTensor, is_native, open_native
 from lutmac.errors import LutmacError
 from lutmac.models import architecture_name, find_architecture
 
@@ -36,7 +37,7 @@ class FileSummary:
     context_length: int | None
     bytes: int
     types: tuple[TypeSummary, ...]
-    tensors: tuple[GGUFTensor, ...] | tuple[StoredTensor, ...]
+    tensors: tuple[GGUFTensor, ...] | tuple[StoredTensor, ...] | tuple[NativeTensor, ...]
     problem: str | None
 
     @property
@@ -69,21 +70,31 @@ def summarize_file(path: Path) -> FileSummary:
 
 
 def _summarize_directory(path: Path) -> FileSummary:
+    if is_native(path):
+        with open_native(path) as native:
+            return _of_directory(native, tuple(native.tensors.values()))
     with open_huggingface(path) as checkpoint:
-        context = checkpoint.config.get("max_position_embeddings")
-        return FileSummary(
-            path=str(path),
-            name=path.resolve().name,
-            architecture=checkpoint.model_type,
-            context_length=context if isinstance(context, int) else None,
-            bytes=checkpoint.nbytes,
-            types=_summarize_types(list(checkpoint.tensors.values())),
-            tensors=tuple(checkpoint.tensors.values()),
-            problem=_problem(checkpoint),
-        )
+        return _of_directory(checkpoint, tuple(checkpoint.tensors.values()))
 
 
-def _summarize_types(tensors: Sequence[GGUFTensor | StoredTensor]) -> tuple[TypeSummary, ...]:
+def _of_directory(
+    checkpoint: HuggingFaceCheckpoint | NativeCheckpoint,
+    tensors: tuple[StoredTensor, ...] | tuple[NativeTensor, ...],
+) -> FileSummary:
+    context = checkpoint.config.get("max_position_embeddings")
+    return FileSummary(
+        path=str(checkpoint.path),
+        name=checkpoint.path.resolve().name,
+        architecture=checkpoint.model_type,
+        context_length=context if isinstance(context, int) else None,
+        bytes=checkpoint.nbytes,
+        types=_summarize_types(tensors),
+        tensors=tensors,
+        problem=_problem(checkpoint),
+    )
+
+
+def _summarize_types(tensors: Sequence[GGUFTensor | StoredTensor | NativeTensor]) -> tuple[TypeSummary, ...]:
     """One entry per type, the one with the most bytes first."""
     kinds = {tensor.type_name for tensor in tensors}
     of_kind = {kind: [tensor for tensor in tensors if tensor.type_name == kind] for kind in kinds}
@@ -94,12 +105,14 @@ def _summarize_types(tensors: Sequence[GGUFTensor | StoredTensor]) -> tuple[Type
     return tuple(sorted(summaries, key=lambda summary: -summary.bytes))
 
 
-def _problem(file: GGUFFile | HuggingFaceCheckpoint) -> str | None:
+def _problem(file: GGUFFile | HuggingFaceCheckpoint | NativeCheckpoint) -> str | None:
     """Why the file cannot be run, as far as its header tells."""
     try:
         if isinstance(file, GGUFFile):
             find_architecture(file.architecture)
             file.check_supported()
+        elif isinstance(file, NativeCheckpoint) and (file.path / GGUF_METADATA_FILE).is_file():
+            find_architecture(file.model_type).read_gguf_config(open_gguf(file.path / GGUF_METADATA_FILE).metadata)
         else:
             find_architecture(architecture_name(file.model_type, file.config)).read_config(file.config)
     except LutmacError as error:

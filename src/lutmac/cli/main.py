@@ -17,9 +17,11 @@ from typer.main import get_command
 
 from lutmac.cli.bench import bench
 from lutmac.cli.chat import chat
+from lutmac.cli.convert import convert
 from lutmac.cli.eval import eval_app
 from lutmac.cli.info import info
 from lutmac.cli.pull import pull
+from lutmac.cli.quantize import quantize
 from lutmac.cli.run import RunCommand, run
 from lutmac.cli.serve import serve
 from lutmac.cli.tune import tune
@@ -34,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(cls=RunCommand)(run)
-for command in (chat, serve, info, pull, bench, tune):
+for command in (chat, serve, info, pull, convert, quantize, bench, tune):
     app.command()(command)
 app.add_typer(eval_app, name="eval")
 

@@ -13,13 +13,11 @@ from lutmac.engine.grammar import Grammar
 from lutmac.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from llguidance._lib import JsonCompileOptions
-
     from lutmac.text.tokenizer import Tokenizer
 
 # JSON on one line, a blank at most behind commas and colons: a small model goes on with white space wherever it may,
 # and lines and indentation are a third of the tokens. A schema that says otherwise (in "x-guidance") has its way.
-_JSON_LAYOUT: JsonCompileOptions = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?"}
+_JSON_LAYOUT: Any = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?"}
 
 _vocabularies: weakref.WeakKeyDictionary[Tokenizer, Any] = weakref.WeakKeyDictionary()
 _lock = Lock()

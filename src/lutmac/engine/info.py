@@ -6,7 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
-from lutmac.graph.ir import ExpertMatMul, Graph, Logits, MatMul
+from lutmac.graph.experts import ExpertMatMul
+from lutmac.graph.ir import (
+    Graph,
+    Logits,
+    MatMul,
+)
 
 
 @dataclass(frozen=True)

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from threading import Thread
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Generic, Literal, TypeVar, get_args
 
-from lutmac.checkpoints.gguf import open_gguf
-from lutmac.checkpoints.huggingface import open_huggingface
 from lutmac.engine.engine import Engine
-from lutmac.engine.info import ModelInfo, TensorInfo, bytes_per_token
+from lutmac.engine.info import ModelInfo, bytes_per_token
 from lutmac.engine.model import Model
+from lutmac.engine.opened import OpenedModel, open_model
 from lutmac.engine.resolve import resolve
 from lutmac.engine.tuning import current_tuning
-from lutmac.engine.weights import GGUFSource, HuggingFaceSource, Progress, TensorSource, Weights
+from lutmac.engine.weights import Progress, Weights
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
 from lutmac.graph.passes import expose_hidden_states, optimize
 from lutmac.lowbit.target import resolve_target
-from lutmac.models import Architecture, ModelConfig, architecture_name, find_architecture
-from lutmac.text.huggingface import TextFiles
+from lutmac.models import ModelConfig
 from lutmac.text.tokenizer import Tokenizer
 
 Precision = Literal["default", "exact"]
@@ -56,7 +54,8 @@ def load(
     kv_cache_memory: int | None = None,
     progress: Progress | None = None,
 ) -> Model:
-    """Loads a model from a GGUF file or a Hugging Face directory, or by a name that ``lutmac pull`` has obtained.
+    """Loads a model from a GGUF file, a Hugging Face directory or one that ``convert`` wrote, or by a name that
+    ``lutmac pull`` has obtained.
 
     threads: default, one per physical core that the process may use, or what `lutmac tune` found. context: positions of
     one sequence; default, what the model was trained for, at most 8192. precision: "exact" computes products in float
@@ -70,35 +69,9 @@ def load(
     """
     path = resolve(path_or_name)
     options = _checked(threads, context, precision, resolve_target(isa), max_batch_tokens, kv_cache, kv_cache_memory)
-    return (_load_huggingface if path.is_dir() else _load_gguf)(path, options, progress)
-
-
-def _load_gguf(path: Path, options: LoadOptions, progress: Progress | None) -> Model:
-    with open_gguf(path) as file:
-        architecture = find_architecture(file.architecture)
-        file.check_supported()
-        config = architecture.read_gguf_config(file.metadata)
-        source = GGUFSource(file, architecture.gguf_tensor_name)
-        loaded = _assemble(architecture, config, source, options, progress, lambda: Tokenizer.from_gguf(file.metadata))
-        name: Any = file.metadata.get("general.name")
-        packed = {source.file_name(name): matrix.nbytes for name, matrix in loaded.parameters.matrices.items()}
-        tensors = tuple(
-            TensorInfo(t.name, t.shape, t.type_name, t.nbytes, packed.get(t.name, 0)) for t in file.tensors.values()
-        )
-        stored = _Stored(path, name if isinstance(name, str) else path.name, file.architecture, tensors, file.nbytes)
-        return _model(loaded, stored, file.metadata.get("tokenizer.chat_template"))
-
-
-def _load_huggingface(path: Path, options: LoadOptions, progress: Progress | None) -> Model:
-    with open_huggingface(path) as checkpoint:
-        architecture = find_architecture(architecture_name(checkpoint.model_type, checkpoint.config))
-        config = architecture.read_config(checkpoint.config)
-        text = TextFiles(path, checkpoint.config, checkpoint.generation_config)
-        source = HuggingFaceSource(checkpoint)
-        loaded = _assemble(architecture, config, source, options, progress, lambda: text.tokenizer(config.vocab_size))
-        tensors = tuple(TensorInfo(t.name, t.shape, t.type_name, t.nbytes) for t in checkpoint.tensors.values())
-        stored = _Stored(path, path.resolve().name, checkpoint.model_type, tensors, checkpoint.nbytes)
-        return _model(loaded, stored, text.chat_template())
+    with open_model(path) as opened:
+        loaded = _assemble(opened, options, progress)
+        return Model(loaded.engine, loaded.tokenizer, loaded.compiled, _info(loaded, opened), opened.read_template())
 
 
 @dataclass(frozen=True)
@@ -112,31 +85,14 @@ class _Loaded:
     tokenizer: Tokenizer
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """What a checkpoint says of itself. file_bytes: of all its files."""
-
-    path: Path
-    name: str
-    architecture: str
-    tensors: tuple[TensorInfo, ...]
-    file_bytes: int
-
-
-def _assemble(
-    architecture: Architecture,
-    config: ModelConfig,
-    source: TensorSource,
-    options: LoadOptions,
-    progress: Progress | None,
-    read_tokenizer: Callable[[], Tokenizer],
-) -> _Loaded:
+def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | None) -> _Loaded:
     """Builds the graph, which loads the weights, and compiles it."""
-    weights = Weights(source, target=options.target, threads=options.threads, progress=progress)
+    config = opened.config
+    weights = Weights(opened.source, target=options.target, threads=options.threads, progress=progress)
     context = _context(options.context, config)
-    built = expose_hidden_states(architecture.build(config.at_context(context), weights))
+    built = expose_hidden_states(opened.architecture.build(config.at_context(context), weights))
     graph = optimize(built, exact=options.exact)
-    tokenizer = _InBackground(read_tokenizer)  # packing leaves Python idle
+    tokenizer = _InBackground(opened.read_tokenizer)  # packing leaves Python idle
     weights.finish()
     limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, context)
     compiled = compile_graph(
@@ -151,10 +107,6 @@ def _assemble(
         compiled, vocab_size=config.vocab_size, threads=options.threads, kv_cache_memory=options.kv_cache_memory
     )
     return _Loaded(config, compiled, engine, weights.parameters, tokenizer.result())
-
-
-def _model(loaded: _Loaded, stored: _Stored, chat_template: object) -> Model:
-    return Model(loaded.engine, loaded.tokenizer, loaded.compiled, _info(loaded, stored), chat_template)
 
 
 class _InBackground(Generic[T]):
@@ -214,20 +166,24 @@ def _context(asked: int | None, config: ModelConfig) -> int:
     return asked
 
 
-def _info(loaded: _Loaded, stored: _Stored) -> ModelInfo:
-    elements = sum(tensor.elements for tensor in stored.tensors)
+def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
+    elements = sum(tensor.elements for tensor in opened.tensors)
     compiled, config, engine = loaded.compiled, loaded.config, loaded.engine
+    file_name = opened.source.file_name
+    packed: Counter[str] = Counter()
+    for name, matrix in loaded.parameters.matrices.items():
+        packed[file_name(name).partition("[")[0]] += matrix.nbytes  # matrices of a stack together
     return ModelInfo(
-        path=os.fspath(stored.path),
-        name=stored.name,
-        architecture=stored.architecture,
+        path=os.fspath(opened.path),
+        name=opened.name,
+        architecture=opened.architecture_name,
         parameters=elements,
         layers=len(compiled.cache.layer_groups),
         vocab_size=config.vocab_size,
         context=compiled.limits.max_context,
         trained_context=config.max_position_embeddings,
-        file_bytes=stored.file_bytes,
-        bits_per_weight=8 * sum(tensor.nbytes for tensor in stored.tensors) / max(1, elements),
+        file_bytes=opened.file_bytes,
+        bits_per_weight=8 * sum(tensor.nbytes for tensor in opened.tensors) / max(1, elements),
         weight_bytes=sum(matrix.nbytes for matrix in loaded.parameters.matrices.values()),
         bytes_per_token=bytes_per_token(compiled.graph),
         cache_bytes=engine.cache_bytes,
@@ -236,5 +192,5 @@ def _info(loaded: _Loaded, stored: _Stored) -> ModelInfo:
         threads=engine.threads,
         precision="exact" if compiled.exact else "default",
         kv_cache=compiled.cache.type,
-        tensors=stored.tensors,
+        tensors=tuple(replace(tensor, packed_bytes=packed[tensor.name]) for tensor in opened.tensors),
     )

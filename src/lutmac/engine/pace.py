@@ -4,9 +4,9 @@ from __future__ import annotations
 
 SHORT_PROMPT = 16  # tokens: the prompt whose time to first token is looked after
 # A newcomer waits for the step that is running, then for its own. With so many times its own idle time for the first,
-# and a quarter of that more for the oldest prompt in the second, it has its first token within 1.5 + 1.0 + 0.4 = 2.9
-# times that time.
-STEP_OF_SHORT_PROMPTS = 1.5
+# and a quarter of that more for the oldest prompt in the second, it has its first token within 1.25 + 1.0 + 0.3 = 2.6
+# times that time, which leaves something for noise below 3.
+STEP_OF_SHORT_PROMPTS = 1.25
 KERNEL_TOKENS = 8  # that products take together; a part of it costs nearly as much
 SMALL_STEP = 8  # tokens; a step below is what decoding alone takes
 FRESHNESS = 0.1  # share of the newest measurement in an average
@@ -53,7 +53,7 @@ class Pace:
             self._shallow.add(tokens, seconds)
 
     def prompt_tokens(self) -> int:
-        """Tokens of prompts for one step; at least as many as a short prompt has."""
+        """Tokens of prompts for one step."""
         if not self._large.known:
             return SHORT_PROMPT
         begin, slope = self._line(self._large)
@@ -62,7 +62,7 @@ class Pace:
             shallow_begin, shallow_slope = self._line(self._shallow)
             short = min(short, shallow_begin + shallow_slope * SHORT_PROMPT)
         fit = int((STEP_OF_SHORT_PROMPTS * short - begin) / slope)
-        return max(SHORT_PROMPT, fit // KERNEL_TOKENS * KERNEL_TOKENS)
+        return max(KERNEL_TOKENS, fit // KERNEL_TOKENS * KERNEL_TOKENS)
 
     def _line(self, large: _Average) -> tuple[float, float]:
         """Seconds of an empty step, and of each token."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,8 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lutmac import _native
 from lutmac.checkpoints.gguf import GGUFFile
 from lutmac.checkpoints.huggingface import HuggingFaceCheckpoint
+from lutmac.checkpoints.native import NativeCheckpoint
 from lutmac.errors import CheckpointError
 from lutmac.graph.compile import Parameters
 from lutmac.graph.ir import Form, Vector, Weight
@@ -20,6 +24,7 @@ from lutmac.lowbit.matrix import AnyMatrix, LowBitMatrix
 from lutmac.lowbit.packing import Packer
 from lutmac.lowbit.rows import rows_of
 
+_log = logging.getLogger("lutmac")
 Progress = Callable[[int, int, str], None]
 PACK_TOGETHER = 128 << 20  # bytes of the file: a small model at once, of a large one never much twice in memory
 FORMS: dict[str, Form] = {"plain": "plain", "tables": "tables", "integers": "integers", "ternary": "ternary"}
@@ -42,10 +47,14 @@ class TensorEntry(Protocol):
 
 
 class TensorSource(Protocol):
-    """A checkpoint's tensors by Hugging Face's names."""
+    """A checkpoint's tensors by Hugging Face's names.
+
+    has_pieces: whether rows that a model asks for apart lie apart, under the name that piece_name gives them.
+    """
 
     path: str
     nbytes: int
+    has_pieces: bool
 
     def find(self, name: str) -> TensorEntry | None:
         """The tensor's entry, None where there is none."""
@@ -59,11 +68,31 @@ class TensorSource(Protocol):
     def vector(self, name: str) -> NDArray[np.float32]:
         """A vector that is there."""
 
+    def mapped(self, name: str, target: str) -> _native.Matrix | None:
+        """A matrix that lies in the target's packing already, None where it has to be packed."""
+
+    def order(self, name: str) -> NDArray[np.int32] | None:
+        """The input permutation of a mapped matrix."""
+
     def drop_pages(self, name: str) -> None:
         """Gives the memory of a tensor's bytes back."""
 
 
-class GGUFSource:
+class _Unpacked:
+    """A source whose matrices all have to be packed."""
+
+    has_pieces = False
+
+    def mapped(self, name: str, target: str) -> _native.Matrix | None:
+        """None."""
+        return None
+
+    def order(self, name: str) -> NDArray[np.int32] | None:
+        """None: nothing is mapped."""
+        return None
+
+
+class GGUFSource(_Unpacked):
     """A GGUF file by Hugging Face's names; see TensorSource.
 
     A name that maps to ``ffn_up_exps.weight[3]`` is the fourth matrix of that stack.
@@ -75,7 +104,6 @@ class GGUFSource:
         self.nbytes = sum(tensor.nbytes for tensor in file.tensors.values())
         self.file_name = gguf_name
         self._file = file
-        self._stack: tuple[str, AnyMatrix] | None = None  # the one that matrices were last taken from
 
     def find(self, name: str) -> TensorEntry | None:
         """The tensor's entry."""
@@ -90,12 +118,7 @@ class GGUFSource:
     def matrix(self, name: str) -> AnyMatrix:
         """A matrix."""
         tensor, index = self._place(name)
-        if index is None:
-            return self._file.matrix(tensor)
-        if self._stack is None or self._stack[0] != tensor:
-            self._stack = (tensor, self._file.matrix(tensor))
-        rows = self._file.tensors[tensor].shape[1]
-        return rows_of(self._stack[1], index * rows, rows)
+        return self._file.matrix(tensor, index)
 
     def vector(self, name: str) -> NDArray[np.float32]:
         """A vector."""
@@ -120,7 +143,7 @@ class _StackedEntry:
     nbytes: int
 
 
-class HuggingFaceSource:
+class HuggingFaceSource(_Unpacked):
     """A Hugging Face directory; see TensorSource."""
 
     def __init__(self, checkpoint: HuggingFaceCheckpoint) -> None:
@@ -137,6 +160,40 @@ class HuggingFaceSource:
         return name
 
 
+class NativeSource:
+    """A directory in the native format; see TensorSource."""
+
+    has_pieces = True
+
+    def __init__(self, checkpoint: NativeCheckpoint) -> None:
+        """Reads from this checkpoint."""
+        self.path = os.fspath(checkpoint.path)
+        self.nbytes = checkpoint.nbytes
+        self.find = checkpoint.tensors.get
+        self.matrix = checkpoint.matrix
+        self.vector = checkpoint.vector
+        self.order = checkpoint.order
+        self.drop_pages = checkpoint.drop_pages
+        self._checkpoint = checkpoint
+        self._told = False
+
+    def file_name(self, name: str) -> str:
+        """The same."""
+        return name
+
+    def mapped(self, name: str, target: str) -> _native.Matrix | None:
+        """The matrix over the file's bytes, where they are in the target's packing."""
+        if self._checkpoint.target == target:
+            return self._checkpoint.mapped(name)
+        if not self._told:
+            _log.warning(
+                "%s is packed for %s and is packed anew for %s; `lutmac convert` makes one that need not be",
+                self.path, self._checkpoint.target, target,
+            )  # fmt: skip
+        self._told = True
+        return None
+
+
 class Weights:
     """Hands tensors to an architecture (see models.WeightSource); all are packed by ``finish`` at the latest."""
 
@@ -146,6 +203,7 @@ class Weights:
         self._source = source
         self._progress = progress
         self._weights: dict[str, Weight] = {}
+        self._target = target
         self._packer = Packer(target=target, threads=threads)
         self._pending: dict[str, int] = {}  # tensors that the packer has yet to read, and how much of them
         self._pending_bytes = 0
@@ -158,18 +216,21 @@ class Weights:
     def matrix(self, name: str, rows: int, columns: int, *, first_row: int = 0, of_rows: int | None = None) -> Weight:
         """A matrix, or some rows of one. Raises CheckpointError where it is missing or misshapen."""
         total = rows if of_rows is None else of_rows
-        stored, name = name, name if total == rows else f"{name}[{first_row}:{first_row + rows}]"
+        stored, name = name, name if total == rows else piece_name(name, first_row, rows)
         if name not in self._weights:
-            nbytes = self._checked(stored, (total, columns)).nbytes * rows // total
+            mapped = self._source.mapped(name, self._target)
+            if mapped is not None:
+                checked_entry(self._source, name, (rows, columns))
+                self._keep(name, mapped, self._source.order(name))
+                return self._weights[name]
+            if self._source.has_pieces:
+                stored, total, first_row = name, rows, 0
+            nbytes = checked_entry(self._source, stored, (total, columns)).nbytes * rows // total
             matrix = self._source.matrix(stored)
             if total != rows:
                 matrix = rows_of(matrix, first_row, rows)
             packed = self._packer.add(matrix)
-            self.parameters.matrices[name] = packed
-            self._weights[name] = Weight(
-                name, rows, columns, FORMS[packed.form], packed.bits, packed.group_size, packed.nbytes,
-                self._order(matrix),
-            )  # fmt: skip
+            self._keep(name, packed, matrix.input_permutation if isinstance(matrix, LowBitMatrix) else None)
             self._pending[stored] = self._pending.get(stored, 0) + nbytes
             self._pending_bytes += nbytes
             if self._pending_bytes >= PACK_TOGETHER:
@@ -187,20 +248,26 @@ class Weights:
 
     def vector(self, name: str, width: int) -> Vector:
         """A vector. Raises CheckpointError where it is missing or has another width."""
-        nbytes = self._checked(name, (width,)).nbytes
+        nbytes = checked_entry(self._source, name, (width,)).nbytes
         self.parameters.vectors[name] = self._source.vector(name)
         self._report(nbytes)
         return Vector(name, width)
 
     def values(self, name: str, width: int) -> tuple[float, ...]:
         """A vector's values."""
-        self._checked(name, (width,))
+        checked_entry(self._source, name, (width,))
         values: list[float] = self._source.vector(name).tolist()
         return tuple(values)
 
-    def _order(self, matrix: AnyMatrix) -> str | None:
+    def _keep(self, name: str, packed: _native.Matrix, permutation: NDArray[Any] | None) -> None:
+        self.parameters.matrices[name] = packed
+        self._weights[name] = Weight(
+            name, packed.rows, packed.columns, FORMS[packed.form], packed.bits, packed.group_size, packed.nbytes,
+            self._order(permutation),
+        )  # fmt: skip
+
+    def _order(self, permutation: NDArray[Any] | None) -> str | None:
         """The name of a matrix's input permutation: what is in it, so that equal ones are shared."""
-        permutation: NDArray[Any] | None = matrix.input_permutation if isinstance(matrix, LowBitMatrix) else None
         if permutation is None:
             return None
         order = np.ascontiguousarray(permutation, np.int32)
@@ -208,17 +275,35 @@ class Weights:
         self.parameters.orders[name] = order
         return name
 
-    def _checked(self, name: str, shape: tuple[int, ...]) -> TensorEntry:
-        entry = self._source.find(name)
-        if entry is None:
-            raise CheckpointError(f"{self._source.path}: tensor {self._source.file_name(name)} is missing")
-        if tuple(entry.shape) != shape:
-            raise CheckpointError(
-                f"{self._source.path}: tensor {entry.name} has shape {tuple(entry.shape)}, expected {shape}"
-            )
-        return entry
-
     def _report(self, nbytes: int) -> None:
         self._done += nbytes
         if self._progress is not None:
             self._progress(self._done, self._source.nbytes, "loading")
+
+
+def piece_name(name: str, first_row: int, rows: int) -> str:
+    """What some rows of a matrix are called: ``model.layers.0.self_attn.qkv_proj.weight[0:64]``."""
+    return f"{name}[{first_row}:{first_row + rows}]"
+
+
+def read_piece(source: TensorSource, name: str) -> AnyMatrix:
+    """A matrix, or some rows of one, by the name that piece_name gives them."""
+    piece = None if source.has_pieces else re.fullmatch(r"(.+)\[(\d+):(\d+)\]", name)
+    if piece is None:
+        return source.matrix(name)
+    return rows_of(source.matrix(piece[1]), int(piece[2]), int(piece[3]) - int(piece[2]))
+
+
+def stored_name(source: TensorSource, name: str) -> str:
+    """The tensor that a piece is of."""
+    return name if source.has_pieces else name.partition("[")[0]
+
+
+def checked_entry(source: TensorSource, name: str, shape: tuple[int, ...]) -> TensorEntry:
+    """The entry of a tensor. Raises CheckpointError where it is missing or has another shape."""
+    entry = source.find(name)
+    if entry is None:
+        raise CheckpointError(f"{source.path}: tensor {source.file_name(name)} is missing")
+    if tuple(entry.shape) != shape:
+        raise CheckpointError(f"{source.path}: tensor {entry.name} has shape {tuple(entry.shape)}, expected {shape}")
+    return entry

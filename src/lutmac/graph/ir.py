@@ -94,6 +94,11 @@ class Op:
         """Values that it writes."""
         return tuple(self._values(self.WRITES))
 
+    def matrices(self) -> tuple[Weight, ...]:
+        """Matrices that it works with."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return tuple(value for value in values if isinstance(value, Weight))
+
     def reading(self, substitutes: Mapping[Value, Value]) -> Self:
         """The same operation with some of the values it reads replaced."""
         changes = {}
@@ -193,6 +198,10 @@ class MatMul(Op):
     def writes(self) -> tuple[Value, ...]:
         """Results of all products."""
         return tuple(product.out for product in self.products)
+
+    def matrices(self) -> tuple[Weight, ...]:
+        """Those of all products."""
+        return tuple(product.weight for product in self.products)
 
     def reading(self, substitutes: Mapping[Value, Value]) -> MatMul:
         """The same products with some of their inputs replaced."""
@@ -299,59 +308,6 @@ class RoundToInt8(Op):
 
 
 @dataclass(frozen=True)
-class Route(Op):
-    """Sends each token to the ``per_token`` experts of the largest logits (Shazeer et al., 2017).
-
-    Weights are the softmax over all experts, or with normalize over those chosen. choices: for each token its experts,
-    their weights, and its row with each of them (3 * per_token wide). starts: one row, the first row of each expert and
-    the end of the last: rows of one expert lie together.
-    """
-
-    logits: Value
-    choices: Value
-    starts: Value
-    per_token: int
-    normalize: bool
-    READS = ("logits",)
-    WRITES = ("choices", "starts")
-
-
-@dataclass(frozen=True)
-class ExpertGather(Op):
-    """The row of each token, copied to all rows that it has with experts."""
-
-    x: Value
-    choices: Value
-    out: Value
-    READS = ("x", "choices")
-    WRITES = ("out",)
-
-
-@dataclass(frozen=True)
-class ExpertMatMul(Op):
-    """``out = weights[e] @ x`` for the rows of each expert e."""
-
-    weights: tuple[Weight, ...]
-    x: Value
-    starts: Value
-    out: Value
-    READS = ("x", "starts")
-    WRITES = ("out",)
-
-
-@dataclass(frozen=True)
-class ExpertSum(Op):
-    """For each token the sum of its experts' rows times their weights. With a residual, out takes over its buffer."""
-
-    x: Value
-    choices: Value
-    out: Value
-    residual: Value | None = None
-    READS = ("x", "choices", "residual")
-    WRITES = ("out",)
-
-
-@dataclass(frozen=True)
 class HiddenStates(Op):
     """x into the caller's array, for the rows that want outputs; a pass puts it before Logits."""
 
@@ -392,12 +348,5 @@ class Graph:
         """Every matrix in use, by name; a tied one appears once."""
         found: dict[str, Weight] = {}
         for op in self.ops:
-            for field in fields(op):
-                value = getattr(op, field.name)
-                if isinstance(value, Weight):
-                    found[value.name] = value
-            if isinstance(op, MatMul):
-                found.update((product.weight.name, product.weight) for product in op.products)
-            elif isinstance(op, ExpertMatMul):
-                found.update((weight.name, weight) for weight in op.weights)
+            found.update((weight.name, weight) for weight in op.matrices())
         return found

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lutmac.errors import UnsupportedModelError
+from lutmac.graph.experts import ExpertGather, ExpertMatMul, ExpertSum
 from lutmac.graph.ir import (
     Activation,
     Add,
-    ExpertGather,
-    ExpertMatMul,
-    ExpertSum,
     Form,
     GatedActivation,
     Graph,

@@ -6,7 +6,14 @@ from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lutmac.graph.ir import ExpertSum, Graph, MatMul, Norm, RopeStore, Value
+from lutmac.graph.experts import ExpertSum
+from lutmac.graph.ir import (
+    Graph,
+    MatMul,
+    Norm,
+    RopeStore,
+    Value,
+)
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 
 from lutmac.graph.compile import Compiled
+from lutmac.graph.experts import ExpertMatMul, Route
 from lutmac.graph.ir import (
     Add,
     Attention,
     Embed,
-    ExpertMatMul,
     GatedActivation,
     Graph,
     Logits,
@@ -19,7 +19,6 @@ from lutmac.graph.ir import (
     Op,
     Product,
     RopeStore,
-    Route,
     Value,
     Weight,
 )

@@ -71,6 +71,20 @@ def scaling_from_gguf(read: MetadataReader, context: int) -> RopeScaling:
 
 
 def read_gguf_windows(read: MetadataReader, layers: int, windowed: Callable[[int], bool]) -> tuple[int, ...]:
-    """``attention.sliding_window``, of the layers that the family gives it to; empty where the file has none."""
+    """``attention.sliding_window``, of the layers that ``sliding_window_pattern`` gives it to, or else the family.
+
+    The pattern has a truth for each layer, or is n: the n-th layer of each run of n is without. Empty where the file
+    has no window.
+    """
     window = read.integer("attention.sliding_window", 0, low=0)
-    return tuple(window if windowed(layer) else 0 for layer in range(layers)) if window else ()
+    if not window:
+        return ()
+    pattern: Any = read.metadata.get(f"{read.prefix}.attention.sliding_window_pattern")
+    if hasattr(pattern, "__len__"):
+        if len(pattern) != layers:
+            raise CheckpointError(f"metadata {read.prefix}.attention.sliding_window_pattern is not for {layers} layers")
+        return tuple(window if slides else 0 for slides in pattern)
+    if pattern is not None:
+        period = read.integer("attention.sliding_window_pattern")
+        return tuple(window if (layer + 1) % period else 0 for layer in range(layers))
+    return tuple(window if windowed(layer) else 0 for layer in range(layers))

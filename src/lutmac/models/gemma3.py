@@ -80,11 +80,10 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
     """GGUF's keys; norms' weights are stored as they multiply."""
     read = MetadataReader({"gemma3.rope.freq_base": GLOBAL_THETA, **metadata}, "gemma3")
     decoder = read_gguf_decoder_config(read.metadata, "gemma3", "half_split")
-    period = read.integer("attention.sliding_window_pattern", PERIOD)
     local = RopeConfig("half_split", decoder.rope.rotary_dim, read.number("rope.freq_base_swa", LOCAL_THETA))
     return replace(
         with_gemma_scales(decoder, gguf_query_scalar(decoder, LAYERS_OF_27B), read),
-        windows=read_gguf_windows(read, decoder.num_hidden_layers, lambda layer: (layer + 1) % period != 0),
+        windows=read_gguf_windows(read, decoder.num_hidden_layers, lambda layer: (layer + 1) % PERIOD != 0),
         local_rope=local,
         activation="gelu_tanh",
     )

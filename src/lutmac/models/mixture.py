@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from lutmac.graph.ir import ExpertGather, ExpertMatMul, ExpertSum, Route, Value
+from lutmac.graph.experts import ExpertGather, ExpertMatMul, ExpertSum, Route
+from lutmac.graph.ir import (
+    Value,
+)
 from lutmac.models import WeightSource
 from lutmac.models.config import MixtureConfig
 from lutmac.models.decoder import Decoder

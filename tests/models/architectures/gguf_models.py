@@ -1,7 +1,7 @@
-"""Writes a Hugging Face model's weights as GGUF has them: names from the gguf package, the rest from the format's facts.
+"""Writes a Hugging Face model's weights as GGUF has them: names from the gguf package, the rest by the format.
 
-Llama, Granite and SmolLM3 have the rows of q and k in the order of rope that pairs neighbours; norms of Gemma are stored
-as they multiply; the experts of a layer are one tensor; factors of rope that the configuration has are tensors.
+Llama, Granite and SmolLM3 have the rows of q and k in the order of rope that pairs neighbours; norms of Gemma are
+stored as they multiply; the experts of a layer are one tensor; factors of rope that the configuration has are tensors.
 """
 
 from __future__ import annotations

@@ -1,0 +1,119 @@
+"""`lutmac quantize`: makes a low-bit model out of any model."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lutmac.cli import options
+from lutmac.cli.eval import read_text
+from lutmac.cli.output import ProgressBar, format_bytes, print_json, print_table
+
+if TYPE_CHECKING:
+    from lutmac.engine.quantization.model import QuantizedModel, QuantizedTensor
+
+
+class MethodName(StrEnum):
+    """How weights are rounded."""
+
+    rtn = "rtn"
+    gptq = "gptq"
+    awq = "awq"
+    ternary = "ternary"
+    afpq = "afpq"
+    mofq = "mofq"
+
+
+class OutputFormat(StrEnum):
+    """What is written."""
+
+    native = "native"
+    gguf = "gguf"
+
+
+def quantize(
+    source: options.Model,
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="What to write; it must not exist.")],
+    *,
+    bits: Annotated[int, typer.Option("--bits", "-b", min=1, help="Bits of the weights in the layers.")] = 4,
+    group_size: Annotated[
+        int, typer.Option("--group-size", "-g", min=0, help="Weights that share a scale; 0: one scale per row.")
+    ] = 128,
+    method: Annotated[MethodName, typer.Option("--method", "-m", help="How weights are rounded.")] = MethodName.rtn,
+    symmetric: Annotated[
+        bool, typer.Option("--symmetric/--asymmetric", help="Levels around zero, or anywhere (an offset per group).")
+    ] = False,
+    calibration: Annotated[
+        Path | None, typer.Option("--calibration", metavar="FILE", help="Text to fit gptq, awq and mofq to.")
+    ] = None,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option("--evaluation", metavar="FILE", help="Text for perplexity; default: the calibration's rest."),
+    ] = None,
+    average_bits: Annotated[
+        float | None, typer.Option("--average-bits", help="Bits per weight, scales included, spread by need.")
+    ] = None,
+    embedding_bits: Annotated[int, typer.Option("--embedding-bits", min=1, help="Bits of the embedding.")] = 8,
+    head_bits: Annotated[int, typer.Option("--head-bits", min=1, help="Bits of the head.")] = 8,
+    sequences: Annotated[int, typer.Option("--sequences", min=1, help="Sequences of 512 tokens to calibrate on.")] = 32,
+    output: Annotated[
+        OutputFormat, typer.Option("--format", help="native: a directory; gguf: a file that others read too.")
+    ] = OutputFormat.native,
+    threads: options.Threads = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Quantise a model. A run that was stopped goes on where it was.
+
+    Example: lutmac quantize hf:org/model model-2bit --bits 2 --group-size 64 --method gptq --calibration text.txt
+    """
+    calibration_text = None if calibration is None else read_text(calibration)
+    evaluation_text = None if evaluation is None else read_text(evaluation)
+
+    import lutmac  # noqa: PLC0415 - the engine costs more to import than a help text may take
+
+    settings = lutmac.QuantizationSettings(
+        bits=bits,
+        group_size=group_size or None,
+        method=method.value,
+        symmetric=symmetric,
+        average_bits=average_bits,
+        embedding_bits=embedding_bits,
+        head_bits=head_bits,
+        sequences=sequences,
+    )
+    with ProgressBar(shown=not as_json) as bar:
+        made = lutmac.quantize_model(
+            source,
+            destination,
+            settings,
+            calibration=calibration_text,
+            evaluation=evaluation_text,
+            output=output.value,
+            threads=threads,
+            progress=bar,
+        )
+    if as_json:
+        print_json({**asdict(made), "path": str(made.path), "average_bits": made.average_bits})
+    else:
+        _print(made)
+
+
+def _print(made: QuantizedModel) -> None:
+    parts: dict[str, list[QuantizedTensor]] = {}
+    for tensor in made.tensors:
+        layer = re.search(r"layers\.(\d+)\.", tensor.name)
+        parts.setdefault(f"layer {layer[1]}" if layer else tensor.name, []).append(tensor)
+    rows = []
+    for name, tensors in parts.items():
+        weights, size = sum(tensor.weights for tensor in tensors), sum(tensor.bytes for tensor in tensors)
+        error = sum(tensor.error for tensor in tensors) / len(tensors)
+        rows.append([name, f"{8 * size / weights:.2f}", f"{error:.4f}", format_bytes(size)])
+    print_table(["", "bits per weight", "relative error", "size"], rows)
+    print(f"\n{made.path}: {made.average_bits:.2f} bits per weight, {format_bytes(made.bytes)}")
+    if made.perplexity_before is not None and made.perplexity_after is not None:
+        print(f"perplexity {made.perplexity_before:.3f} before, {made.perplexity_after:.3f} after")

@@ -1,0 +1,130 @@
+"""A model file, opened: its architecture, its tensors, and how its text is read, whatever format it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lutmac.bounded_json import read_optional_json
+from lutmac.checkpoints.gguf import open_gguf
+from lutmac.checkpoints.huggingface import GENERATION_CONFIG_FILE, open_huggingface
+from lutmac.checkpoints.native import GGUF_METADATA_FILE, is_native, open_native
+from lutmac.engine.info import TensorInfo
+from lutmac.engine.weights import GGUFSource, HuggingFaceSource, NativeSource, TensorSource
+from lutmac.models import Architecture, ModelConfig, architecture_name, find_architecture
+from lutmac.text.huggingface import TextFiles
+from lutmac.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """What a model's files say, before a weight is read.
+
+    architecture_name: as the files have it. read_tokenizer, read_template: slow, and not always wanted.
+    """
+
+    path: Path
+    name: str
+    architecture_name: str
+    architecture: Architecture
+    config: ModelConfig
+    source: TensorSource
+    tensors: tuple[TensorInfo, ...]
+    file_bytes: int
+    read_tokenizer: Callable[[], Tokenizer]
+    read_template: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class _GGUFText:
+    """What a GGUF file's metadata says about text."""
+
+    metadata: Mapping[str, Any]
+
+    def tokenizer(self, vocab_size: int) -> Tokenizer:
+        """The tokenizer; its size is in the metadata."""
+        return Tokenizer.from_gguf(self.metadata)
+
+    def chat_template(self) -> object:
+        """What there is for a chat template."""
+        return self.metadata.get("tokenizer.chat_template")
+
+
+@contextmanager
+def open_model(path: Path) -> Iterator[OpenedModel]:
+    """Opens a GGUF file, a Hugging Face directory or one in the native format, and closes it after the ``with``.
+
+    Raises CheckpointError and UnsupportedModelError.
+    """
+    opener = _open_gguf if not path.is_dir() else _open_native if is_native(path) else _open_huggingface
+    with opener(path) as opened:
+        yield opened
+
+
+@contextmanager
+def _open_gguf(path: Path) -> Iterator[OpenedModel]:
+    with open_gguf(path) as file:
+        architecture = find_architecture(file.architecture)
+        file.check_supported()
+        config, text = architecture.read_gguf_config(file.metadata), _GGUFText(file.metadata)
+        name: Any = file.metadata.get("general.name")
+        yield OpenedModel(
+            path=path,
+            name=name if isinstance(name, str) else path.name,
+            architecture_name=file.architecture,
+            architecture=architecture,
+            config=config,
+            source=GGUFSource(file, architecture.gguf_tensor_name),
+            tensors=tuple(TensorInfo(t.name, tuple(t.shape), t.type_name, t.nbytes) for t in file.tensors.values()),
+            file_bytes=file.nbytes,
+            read_tokenizer=lambda: text.tokenizer(config.vocab_size),
+            read_template=text.chat_template,
+        )
+
+
+@contextmanager
+def _open_huggingface(path: Path) -> Iterator[OpenedModel]:
+    with open_huggingface(path) as checkpoint:
+        architecture = find_architecture(architecture_name(checkpoint.model_type, checkpoint.config))
+        config = architecture.read_config(checkpoint.config)
+        text = TextFiles(path, checkpoint.config, checkpoint.generation_config)
+        yield OpenedModel(
+            path=path,
+            name=path.resolve().name,
+            architecture_name=checkpoint.model_type,
+            architecture=architecture,
+            config=config,
+            source=HuggingFaceSource(checkpoint),
+            tensors=tuple(TensorInfo(t.name, t.shape, t.type_name, t.nbytes) for t in checkpoint.tensors.values()),
+            file_bytes=checkpoint.nbytes,
+            read_tokenizer=lambda: text.tokenizer(config.vocab_size),
+            read_template=text.chat_template,
+        )
+
+
+@contextmanager
+def _open_native(path: Path) -> Iterator[OpenedModel]:
+    with open_native(path) as checkpoint:
+        architecture = find_architecture(architecture_name(checkpoint.model_type, checkpoint.config))
+        text: _GGUFText | TextFiles
+        if (path / GGUF_METADATA_FILE).is_file():
+            text = _GGUFText(open_gguf(path / GGUF_METADATA_FILE).metadata)
+            config = architecture.read_gguf_config(text.metadata)
+        else:
+            text = TextFiles(path, checkpoint.config, read_optional_json(path / GENERATION_CONFIG_FILE))
+            config = architecture.read_config(checkpoint.config)
+        yield OpenedModel(
+            path=path,
+            name=path.resolve().name,
+            architecture_name=checkpoint.model_type,
+            architecture=architecture,
+            config=config,
+            source=NativeSource(checkpoint),
+            tensors=tuple(TensorInfo(t.name, t.shape, t.type_name, t.nbytes) for t in checkpoint.tensors.values()),
+            file_bytes=checkpoint.nbytes,
+            read_tokenizer=lambda: text.tokenizer(config.vocab_size),
+            read_template=text.chat_template,
+        )

@@ -1,0 +1,1 @@
+"""Making low-bit models out of models: calibration, methods, and what they leave on disk."""

@@ -1,0 +1,66 @@
+"""What a model is to be quantised to, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from lutmac.errors import InvalidRequestError
+from lutmac.lowbit.formats import AsymmetricIntegers, Format, SmallFloats, SymmetricIntegers, Ternary
+from lutmac.lowbit.quantize import GROUP_SIZES
+
+Method = Literal["rtn", "gptq", "awq", "ternary", "afpq", "mofq"]
+CALIBRATED: Final = ("gptq", "awq", "mofq")
+END_GROUP_SIZE: Final = 32  # of embedding and head, whose bits are many
+BIT_CHOICES: Final = (2, 3, 4, 5, 6, 8)  # that a budget chooses from
+
+
+@dataclass(frozen=True)
+class QuantizationSettings:
+    """bits, group_size: of every matrix in the layers (group_size None: one scale for a row).
+
+    average_bits: a budget for codes and scales together, in place of bits; matrices get bits by what they lose.
+    embedding_bits, head_bits: of the ends; where they are one matrix it gets the larger.
+    sequences, length: tokens of the calibration text that are used.
+    """
+
+    bits: int = 4
+    group_size: int | None = 128
+    method: Method = "rtn"
+    symmetric: bool = False
+    average_bits: float | None = None
+    embedding_bits: int = 8
+    head_bits: int = 8
+    sequences: int = 32
+    length: int = 512
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequestError, which names what is wrong."""
+        if self.method not in get_args(Method):
+            raise InvalidRequestError(f"method is {self.method!r}, expected one of {', '.join(get_args(Method))}")
+        for name, bits in (("bits", self.bits), ("embedding bits", self.embedding_bits), ("head bits", self.head_bits)):
+            if bits not in range(1, 9):
+                raise InvalidRequestError(f"{name} is {bits}, expected 1 to 8")
+        if self.group_size is not None and self.group_size not in GROUP_SIZES:
+            allowed = ", ".join(map(str, GROUP_SIZES))
+            raise InvalidRequestError(f"group size is {self.group_size}, expected {allowed}, or 0 for one per row")
+        if self.method in ("afpq", "mofq") and self.bits not in (3, 4):
+            raise InvalidRequestError(f"{self.method} has floats of 3 and 4 bits, not of {self.bits}")
+        if self.average_bits is not None and self.method not in ("rtn", "gptq", "awq"):
+            raise InvalidRequestError(f"average bits go with rtn, gptq and awq, not with {self.method}")
+        if self.average_bits is not None and not 2 < self.average_bits <= 9:
+            raise InvalidRequestError(f"average bits is {self.average_bits}, expected above 2, up to 9")
+        if self.sequences < 1 or self.length < 2:
+            raise InvalidRequestError("calibration needs at least one sequence of two tokens")
+
+    def format(self, bits: int) -> Format:
+        """The number format of a matrix in the layers."""
+        if self.method == "ternary":
+            return Ternary(whole_rows=self.group_size is None)
+        if self.method == "afpq":
+            return SmallFloats(bits, two_scales=True)
+        return SymmetricIntegers(bits) if self.symmetric else AsymmetricIntegers(bits)
+
+    def stored_bits(self, bits: int) -> float:
+        """Bits of a weight in the layers with its share of scale and offset, for budgets."""
+        return bits + (16 if self.symmetric else 32) / (self.group_size or 4096)

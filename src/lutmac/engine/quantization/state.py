@@ -1,0 +1,111 @@
+"""What a quantisation has done so far, on disk: finished matrices, and where the calibration stands.
+
+Files are written under another name first, so that whatever is there is whole. A run that was stopped is taken up where
+it was, by the same settings; the directory lies beside the destination and goes when that is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutmac.errors import InvalidRequestError
+from lutmac.lowbit.matrix import LowBitMatrix, plain_codes
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class QuantizationState:
+    """The directory ``DESTINATION.quantizing``."""
+
+    def __init__(self, destination: Path, settings: Mapping[str, Any]) -> None:
+        """Takes up what is there, or begins. Raises InvalidRequestError where it was begun with other settings."""
+        self.path = destination.with_name(f"{destination.name}.quantizing")
+        text = json.dumps(settings, indent=2, sort_keys=True)
+        file = self.path / "settings.json"
+        if file.is_file() and file.read_text(encoding="utf-8") != text:
+            raise InvalidRequestError(
+                f"{self.path}: was begun from another source or with other settings; remove it to begin anew"
+            )
+        self.resumed = file.is_file()
+        if not self.resumed:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.path.mkdir(parents=True)
+            file.write_text(text, encoding="utf-8")
+
+    def remove(self) -> None:
+        """When the destination is complete."""
+        shutil.rmtree(self.path)
+
+    def has(self, name: str) -> bool:
+        """Whether something of that name was saved."""
+        return self._place(name).is_file()
+
+    def save(self, name: str, arrays: Arrays) -> None:
+        """Arrays under a name; those saved before are replaced."""
+        partial = self.path / "partial"
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        os.replace(partial, self._place(name))
+
+    def drop(self, name: str) -> None:
+        """Removes what was saved, if anything was."""
+        self._place(name).unlink(missing_ok=True)
+
+    def load(self, name: str) -> Arrays:
+        """What was saved."""
+        with np.load(self._place(name), allow_pickle=False) as found:
+            return dict(found)
+
+    def save_matrix(self, name: str, matrix: LowBitMatrix, figures: Mapping[str, float]) -> None:
+        """A quantised matrix with float16 scales, and what is to be reported of it."""
+        arrays: Arrays = {
+            "codes": matrix.source,
+            "scale": np.asarray(matrix.scale),
+            "format": np.array([matrix.bits, matrix.group_size, matrix.zero_point, matrix.ternary], np.float64),
+            **{f"figure:{key}": np.array(value) for key, value in figures.items()},
+        }
+        for key, value in (
+            ("offset", matrix.offset), ("codebook", matrix.codebook), ("second", matrix.second_codebook),
+        ):  # fmt: skip
+            if value is not None:
+                arrays[key] = np.asarray(value)
+        self.save(name, arrays)
+
+    def load_matrix(self, name: str) -> tuple[LowBitMatrix, dict[str, float]]:
+        """A matrix as it was saved, and its figures."""
+        found = self.load(name)
+        bits, group_size, zero_point, ternary = found["format"].tolist()
+        books = [tuple(found[key].tolist()) if key in found else None for key in ("codebook", "second")]
+        figures = {key.removeprefix("figure:"): float(v) for key, v in found.items() if key.startswith("figure:")}
+        rows, columns = found["codes"].shape
+        matrix = LowBitMatrix(
+            rows=rows,
+            columns=columns,
+            bits=int(bits),
+            group_size=int(group_size),
+            source=found["codes"],
+            layout=plain_codes(),
+            scale=found["scale"],
+            zero_point=zero_point,
+            offset=found.get("offset"),
+            codebook=books[0],
+            second_codebook=books[1],
+            ternary=bool(ternary),
+        )
+        return matrix, figures
+
+    def quantized(self, name: str) -> LowBitMatrix:
+        """A matrix as it was saved."""
+        return self.load_matrix(name)[0]
+
+    def _place(self, name: str) -> Path:
+        return self.path / f"{quote(name, safe='')}.npz"

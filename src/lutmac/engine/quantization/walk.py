@@ -1,0 +1,80 @@
+"""The walk through a model's layers: products are met in order, with the inputs that they really get."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from lutmac.engine.quantization.forward import Floats, Forward
+from lutmac.graph.experts import ExpertMatMul
+from lutmac.graph.ir import Graph, MatMul, Value
+from lutmac.lowbit.rounding import Moments
+
+ROWS_AT_ONCE = 4096
+
+
+class Visitor(Protocol):
+    """Looks at products before they run."""
+
+    def before(self, name: str, x: Value, forward: Forward, moments: Moments) -> None:
+        """The matrix of a product of x, which will run next. moments: the mean of x x^T over its inputs."""
+
+
+def walk(
+    graph: Graph,
+    forward: Forward,
+    visitor: Visitor,
+    *,
+    first: int = 0,
+    at_layer: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Runs the operations from ``first`` on. at_layer: called with the first operation of each layer, before it runs.
+
+    Values are dropped when nothing reads them any more.
+    """
+    last_reader = {value.name: places[-1] for value, places in graph.readers().items()}
+    moments: dict[str, Moments] = {}
+    layer = None
+    for index, op in enumerate(graph.ops[first:], first):
+        if op.layer_index is not None and op.layer_index != layer:
+            layer = op.layer_index
+            if at_layer is not None:
+                at_layer(index)
+        if isinstance(op, MatMul):
+            for product in op.products:
+                name = product.x.name
+                if name not in moments:
+                    moments[name] = second_moments(forward.value(product.x))
+                visitor.before(product.weight.name, product.x, forward, moments[name])
+        elif isinstance(op, ExpertMatMul):
+            for weight, own in zip(op.weights, _of_experts(op, forward), strict=True):
+                visitor.before(weight.name, op.x, forward, own)
+        forward.run(op)
+        for name in {value.name for value in (*op.reads(), *op.writes())}:
+            if last_reader.get(name, -1) <= index:
+                forward.values.pop(name, None)
+                moments.pop(name, None)
+        if progress is not None:
+            progress(index + 1)
+
+
+def _of_experts(op: ExpertMatMul, forward: Forward) -> Iterator[Moments]:
+    """The moments of each expert's rows, and as much of all rows' as it has fewer rows than columns."""
+    x, starts = forward.value(op.x), forward.value(op.starts)[0].astype(int)
+    common = second_moments(x)
+    for begin, end in itertools.pairwise(starts[: len(op.weights) + 1]):
+        share = np.float32(min(1.0, (end - begin) / x.shape[1]))
+        yield common if begin == end else share * second_moments(x[begin:end]) + (1 - share) * common
+
+
+def second_moments(x: Floats) -> Moments:
+    """The mean of x x^T over rows x [n, K]: [K, K]."""
+    total = np.zeros((x.shape[1], x.shape[1]), np.float32)
+    for start in range(0, len(x), ROWS_AT_ONCE):
+        part = x[start : start + ROWS_AT_ONCE]
+        total += part.T @ part
+    return total / np.float32(len(x))
