@@ -181,9 +181,10 @@ async def run(soak: Soak, pid: int, seconds: float) -> list[str]:
         soak.wrong.append(f"memory grew from {warm} to {max(memory)} MiB")
     if after * MAX_SLOWDOWN < before:
         soak.wrong.append("slower than in the beginning")
+    tenths = [memory[len(memory) * tenth // 10] for tenth in range(10)]
     return [
         ", ".join(f"{name} {count}" for name, count in sorted(soak.counts.items())),
-        f"memory, MiB: {warm} when warm, {memory[-1]} in the end, {max(memory)} at most",
+        f"memory, MiB: {warm} when warm, {memory[-1]} in the end, {max(memory)} at most; by tenths {tenths}",
         f"tokens per second of one client alone: {before:.1f} before, {after:.1f} after, ratio {after / before:.2f}",
     ]
 
