@@ -62,7 +62,7 @@ def open_page(browser: playwright.Browser) -> Iterator[Open]:
             lambda said: re.search("Content Security Policy|Refused to", said.text) and complaints.append(said.text),
         )
         page.goto(server.url)
-        page.wait_for_function("document.title !== 'lutmac' || !document.querySelector('#key-form').hidden")
+        page.locator("#model-name:not(:empty), #key-form:not([hidden])").first.wait_for()
         return page
 
     yield open

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Open
 from serving import Served, start
+
+from conftest import Open
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -74,7 +75,7 @@ def reply_with(page, text: str) -> None:
 def test_a_first_conversation(open_page: Open, talker: Served, picture) -> None:
     page = open_page(talker)
     picture(page, "welcome")
-    settings(page, temperature=0, max_tokens=24, system="You are brief.")
+    settings(page, temperature=0, max_tokens=24, system="You are a helpful AI assistant.")
     ask(page, "What is the capital of France?")
     replied(page)
     expect(page.get_by_role("article").last).to_contain_text("Paris")
@@ -89,7 +90,7 @@ def test_a_first_conversation(open_page: Open, talker: Served, picture) -> None:
     page.reload()
     expect(page.get_by_role("article")).to_have_count(4)
     page.get_by_role("button", name="Settings").click()
-    assert page.get_by_label("System prompt").input_value() == "You are brief."
+    assert page.get_by_label("System prompt").input_value() == "You are a helpful AI assistant."
     expect(page.locator("#model-facts")).to_contain_text("135 million")
     picture(page, "settings")
     page.keyboard.press("Escape")
@@ -131,7 +132,7 @@ def test_an_error_from_the_server(open_page: Open, talker: Served, picture) -> N
 
 
 def test_a_key(open_page: Open, smollm2_path: Path, picture) -> None:
-    server = start(smollm2_path, environment={"LUTMAC_API_KEY": "open-sesame"})
+    server = start(smollm2_path, environment={"LUTMAC_API_KEY": "open-sesame-open-sesame"})
     try:
         page = open_page(server)
         expect(page.get_by_label("This server asks for an API key")).to_be_focused()
@@ -139,7 +140,7 @@ def test_a_key(open_page: Open, smollm2_path: Path, picture) -> None:
         page.keyboard.press("Enter")
         expect(page.get_by_label("This server asks for an API key")).to_have_value("")
         picture(page, "key")
-        page.keyboard.type("open-sesame")
+        page.keyboard.type("open-sesame-open-sesame")
         page.keyboard.press("Enter")
         expect(page.locator("#key-form")).to_be_hidden()
         settings(page, max_tokens=4)
