@@ -1,0 +1,41 @@
+// Making elements.
+
+/** An element with attributes and children; strings become text. */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+/** A button that does something. */
+export function button(label, action, attributes = {}) {
+  const made = element("button", { type: "button", ...attributes }, label);
+  made.addEventListener("click", action);
+  return made;
+}
+
+/** Puts text into the clipboard. Browsers offer that to secure origins alone; elsewhere by the old way. */
+export async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = element("textarea", { readonly: "", class: "unseen" });
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}
+
+/** A button that copies and says so for a moment. */
+export function copyButton(label, text) {
+  const made = button("Copy", async () => {
+    try {
+      await copy(text());
+      made.textContent = "Copied";
+    } catch {
+      made.textContent = "Not allowed";
+    }
+    setTimeout(() => { made.textContent = "Copy"; }, 1500);
+  }, { class: "quiet", "aria-label": label });
+  return made;
+}
