@@ -27,7 +27,7 @@ def talker(smollm2_path: Path) -> Iterator[Served]:
     server.process.wait()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open its event loop runs, which other modules' own loops do not bear
 def browser() -> Iterator[playwright.Browser]:
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:

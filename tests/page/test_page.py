@@ -204,7 +204,8 @@ def test_everything_has_a_name_and_a_place(open_page: Open, talker: Served) -> N
     page = open_page(talker, reduced_motion="reduce")
     for role in ("banner", "main", "contentinfo", "navigation", "log"):
         expect(page.get_by_role(role)).to_have_count(1)
-    nameless = """all => all.filter(e => !(e.labels?.length || e.ariaLabel || (e.tagName === 'BUTTON' && e.textContent.trim())))
+    nameless = """all => all.filter(
+            e => !(e.labels?.length || e.ariaLabel || (e.tagName === 'BUTTON' && e.textContent.trim())))
         .map(e => e.outerHTML)"""
     assert page.locator("button, input, select, textarea").evaluate_all(nameless) == []
     assert page.locator("[id]").evaluate_all("all => all.length - new Set(all.map(e => e.id)).size") == 0
