@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from serving import Served, start
 
-from conftest import Open
-
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
+Open = Callable[..., playwright.Page]
 MARKDOWN = """# A title
 
 A *calm* paragraph with **weight**, `code`, a [link](https://example.org/a) and ~~what went~~.
