@@ -36,13 +36,16 @@ def test_it_is_the_same_bits_in_chunks_and_with_more_threads(model: lutmac.Model
 
 
 def test_default_precision_is_near_exact(model: lutmac.Model, smollm2_path: Path) -> None:
-    """In Kullback-Leibler divergence, which is what a difference in perplexity comes from."""
+    """In Kullback-Leibler divergence, which is what a difference in perplexity comes from.
+
+    Targets differ in the order of their sums, which few tokens do not average out: 1e-3 to 2.6e-3.
+    """
     tokens = model.tokenizer.encode("The tower is 324 metres tall, about the same height as an 81-storey building.")
     exact = lutmac.load(smollm2_path, precision="exact").logits(tokens).astype(np.float64)
     found = model.logits(tokens).astype(np.float64)
     log_p, log_q = (x - np.logaddexp.reduce(x, axis=1, keepdims=True) for x in (exact, found))
     divergence = (np.exp(log_p) * (log_p - log_q)).sum(axis=1)
-    assert divergence.mean() < 2e-3
+    assert divergence.mean() < 4e-3
 
 
 def test_other_python_threads_run_while_it_computes(model: lutmac.Model, isa_target: str) -> None:
