@@ -3,8 +3,9 @@
 architectures/make_references.py wrote the references. In exact precision logits differ from transformers' float32 by
 keys and values kept in half precision: 11 bits each, averaged over some layers. Where activations are rounded to 8
 bits, the last bit of a sum tips some of them from one step to the next, and rows of logits differ by that: keeping keys
-and values in half precision moves transformers' own logits by 2e-2, and the order of a target's sums does the same. In default precision tables hold 8 bits of the largest sum of 4 among 32 activations, which rows of 64 weights
-average over little.
+and values in half precision moves transformers' own logits by 2e-2, and the order of a target's sums does the same. In
+default precision tables hold 8 bits of the largest sum of 4 among 32 activations, which rows of 64 weights average over
+little.
 """
 
 from __future__ import annotations
