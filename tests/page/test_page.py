@@ -138,7 +138,7 @@ def test_a_key(open_page: Open, smollm2_path: Path, picture) -> None:
         expect(page.get_by_label("This server asks for an API key")).to_be_focused()
         page.keyboard.type("wrong")
         page.keyboard.press("Enter")
-        expect(page.get_by_label("This server asks for an API key")).to_have_value("")
+        expect(page.get_by_label("The server did not take that key")).to_have_value("")
         picture(page, "key")
         page.keyboard.type("open-sesame-open-sesame")
         page.keyboard.press("Enter")

@@ -138,7 +138,10 @@ function fitPrompt() {
 }
 
 function askForKey() {
+  const words = settings.key ? "The server did not take that key: enter another" : "This server asks for an API key";
+  one("key-label").textContent = words;
   one("key-form").hidden = false;
+  say(words);
   one("key").focus();
 }
 
