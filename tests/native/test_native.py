@@ -24,6 +24,7 @@ class NativeBuild:
 
     folder: Path
     emulator: tuple[str, ...] = ()
+    slow: bool = False
     target: str = "portable"
 
 
@@ -44,9 +45,9 @@ def native_build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp(request.param)
     if cross:
         configure_and_build(folder, "--toolchain", str(ROOT / "cmake" / "aarch64.cmake"))
-        return NativeBuild(folder, (EMULATOR, "-cpu", "max"), "neon")
+        return NativeBuild(folder, (EMULATOR, "-cpu", "max"), "neon", slow=True)
     configure_and_build(folder, *([] if request.param == "release" else [f"-DLUTMAC_SANITIZE={request.param}"]))
-    return NativeBuild(folder)
+    return NativeBuild(folder, slow=request.param != "release")
 
 
 @pytest.mark.slow
@@ -54,6 +55,8 @@ def native_build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 def test_native_program_passes(native_build: NativeBuild, program: list[str]) -> None:
     if native_build.emulator and program[0] == "threads_test":
         pytest.skip("the emulator aborts in a child that is forked from a process with threads")
+    if native_build.slow and program[0] == "ops_test":
+        pytest.skip("takes a quarter of an hour there; program_test runs the operations")
     command = [*native_build.emulator, str(native_build.folder / program[0]), *program[1:]]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr

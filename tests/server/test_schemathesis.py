@@ -48,7 +48,7 @@ def test_all_operations_are_tried(document: BaseSchema) -> None:
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 @pytest.mark.parametrize("mode", list(GenerationMode))
-@pytest.mark.parametrize("examples", [3, pytest.param(100, marks=pytest.mark.slow)])  # a schema's strategies take long
+@pytest.mark.parametrize("examples", [3, pytest.param(30, marks=pytest.mark.slow)])  # a schema's strategies take long
 def test_every_answer_is_documented(
     document: BaseSchema, method: str, path: str, mode: GenerationMode, examples: int
 ) -> None:
