@@ -24,8 +24,8 @@ class NativeBuild:
 
     folder: Path
     emulator: tuple[str, ...] = ()
-    slow: bool = False
     target: str = "portable"
+    slow: bool = False
 
 
 def configure_and_build(folder: Path, *options: str) -> None:
