@@ -15,6 +15,7 @@
 #include "kernels/book_pass.h"
 #include "kernels/bytewise_chunk.h"
 #include "kernels/bytewise_ternary.h"
+#include "kernels/bytewise_token.h"
 #include "kernels/float_product.h"
 #include "kernels/lut.h"
 #include "kernels/prepare.h"
@@ -112,6 +113,9 @@ struct Bytewise : BytewiseChunks<Simd> {
     if constexpr (kBits == 0) {
       book_product<kTokens>(w, args, tile, token);
     } else {
+      if constexpr (kTokens == 1 && kBits < 8) {
+        if (w.group_size >= 32) return BytewiseToken<Simd, kBits>::product(w, args, tile, token);
+      }
       product<kBits, kTokens>(w, args, tile, token);
     }
   }
@@ -153,7 +157,7 @@ struct Bytewise : BytewiseChunks<Simd> {
     } else if (form == Form::tables) {
       prepare_tables<Simd>(x, k, out);
     } else if (form == Form::ternary) {
-      prepare_ternary(x, k, out);
+      prepare_ternary<BytewiseTernary<Simd>>(x, k, out);
     } else {
       prepare_integers(x, k, out, Simd::store_integers);
     }

@@ -10,6 +10,7 @@
 
 #include "kernels/float_product.h"
 #include "kernels/lut.h"
+#include "kernels/prepare_ternary.h"
 #include "kernels/ternary_code.h"
 
 namespace lutmac::LUTMAC_TARGET {
@@ -21,6 +22,24 @@ struct BytewiseTernary {
   static constexpr int kTileRows = 4 * kLanes;
   static constexpr int kRuns = TernaryForm::kRunsPerStep;
   static constexpr int64_t kPrefetch = 4096;
+
+  // The tables of one run; see prepare_ternary.h.
+  static void store_run(const float* x, float inverse, uint8_t* out) {
+    using Float = typename Simd::Float;
+    const Float steps = Simd::set_float(inverse), middle = Simd::set_float(128.0f);
+    Float triples[16 / kLanes], pairs[16 / kLanes];
+    for (int v = 0; v < 16 / kLanes; ++v) {
+      Float sum = Simd::multiply_float(Simd::broadcast(x), Simd::load_float(kTriples[0] + v * kLanes));
+      sum = Simd::multiply_add(Simd::broadcast(x + 1), Simd::load_float(kTriples[1] + v * kLanes), sum);
+      sum = Simd::multiply_add(Simd::broadcast(x + 2), Simd::load_float(kTriples[2] + v * kLanes), sum);
+      triples[v] = Simd::multiply_add(sum, steps, middle);
+      sum = Simd::multiply_float(Simd::broadcast(x + 3), Simd::load_float(kPairs[0] + v * kLanes));
+      sum = Simd::multiply_add(Simd::broadcast(x + 4), Simd::load_float(kPairs[1] + v * kLanes), sum);
+      pairs[v] = Simd::multiply_add(sum, steps, middle);
+    }
+    Simd::store_bytes(triples, 0x80, out);
+    Simd::store_bytes(pairs, 0, out + 16);
+  }
 
   // 32-bit sums of one tile: component j, lane e is row j L + e. They start at minus what the tables' bias adds.
   template <int kTokens>

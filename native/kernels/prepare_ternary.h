@@ -11,12 +11,14 @@
 namespace lutmac::LUTMAC_TARGET {
 
 // The largest sum of magnitudes of a run among those that share a step: the bound of an entry of both tables together.
-inline float largest_run(const float* x, int64_t k, int64_t step) {
+// Adds NaN to `nothing` where an activation is not finite.
+inline float largest_run(const float* x, int64_t k, int64_t step, float& nothing) {
   float largest = 0.0f;
   for (int64_t run = step * TernaryForm::kRunsPerStep; run < (step + 1) * TernaryForm::kRunsPerStep; ++run) {
     float sum = 0.0f;
     for (int64_t i = run * kRun; i < (run + 1) * kRun && i < k; ++i) sum += std::fabs(x[i]);
     largest = sum > largest ? sum : largest;
+    nothing += sum - sum;
   }
   return largest;
 }
@@ -32,17 +34,21 @@ alignas(64) inline constexpr float kPairs[2][16] = {
     {-1, -1, -1, 0, 0, 0, 1, 1, 1},
 };
 
-// x: 5 activations in units of the step, their magnitudes at most 126 together. Sums are shifted to positive, so that
-// truncation rounds to nearest.
-inline void store_run(const float* x, uint8_t* out) {
-  for (int i = 0; i < 16; ++i) {
-    const float sum = kTriples[0][i] * x[0] + kTriples[1][i] * x[1] + (kTriples[2][i] * x[2] + 128.5f);
-    out[i] = static_cast<uint8_t>(static_cast<int32_t>(sum) - 128);
+// The tables of one run in plain C++; a target may bring its own (the same but for the order of the sums).
+struct PlainRuns {
+  // x: 5 activations, their magnitudes at most 126 steps together. Sums are shifted to positive, so that truncation rounds to
+  // nearest.
+  static void store_run(const float* x, float inverse, uint8_t* out) {
+    for (int i = 0; i < 16; ++i) {
+      const float sum = kTriples[0][i] * x[0] + kTriples[1][i] * x[1] + kTriples[2][i] * x[2];
+      out[i] = static_cast<uint8_t>(static_cast<int32_t>(sum * inverse + 128.5f) - 128);
+    }
+    for (int i = 0; i < 16; ++i) {
+      const float sum = kPairs[0][i] * x[3] + kPairs[1][i] * x[4];
+      out[16 + i] = static_cast<uint8_t>(static_cast<int32_t>(sum * inverse + 128.5f));
+    }
   }
-  for (int i = 0; i < 16; ++i) {
-    out[16 + i] = static_cast<uint8_t>(static_cast<int32_t>(kPairs[0][i] * x[3] + (kPairs[1][i] * x[4] + 128.5f)));
-  }
-}
+};
 
 // Tables of nothing but zeros, whose unit is 0, or NaN where that is what the product has to be.
 inline void flat_ternary(int64_t k, float unit, uint8_t* out) {
@@ -56,34 +62,41 @@ inline void flat_ternary(int64_t k, float unit, uint8_t* out) {
   *reinterpret_cast<int32_t*>(out + TernaryForm::bias_offset(k)) = static_cast<int32_t>(TernaryForm::runs(k)) * 128;
 }
 
-inline void prepare_ternary(const float* x, int64_t k, uint8_t* out) {
+template <typename Runs>
+void prepare_ternary(const float* x, int64_t k, uint8_t* out) {
   const int64_t runs = TernaryForm::runs(k), steps = TernaryForm::steps(k);
   int32_t* multiples = reinterpret_cast<int32_t*>(out + TernaryForm::multiple_offset(k));
+  float* largest = reinterpret_cast<float*>(multiples);  // of each step, where its multiple will stand
   float top = 0.0f, nothing = 0.0f;
   for (int64_t step = 0; step < steps; ++step) {
-    const float largest = largest_run(x, k, step);
-    top = largest > top ? largest : top;
+    largest[step] = largest_run(x, k, step, nothing);
+    top = largest[step] > top ? largest[step] : top;
   }
-  for (int64_t i = 0; i < k; ++i) nothing += x[i] - x[i];  // NaN where one is not finite
   const bool finite = nothing == 0.0f && top <= kLargestFloat;
   if (!finite || top < kQuietest) return flat_ternary(k, finite ? 0.0f : __builtin_nanf(""), out);
   // What one unit of the multiple covers, so that entries of that multiple are at most 126 steps: the roundings of the
   // two tables, half a step each, then still fit a byte.
   const float cover = top / static_cast<float>(TernaryForm::kMaxMultiple);
+  const float per_cover = static_cast<float>(TernaryForm::kMaxMultiple) / top;
   int32_t bias = 0;
   for (int64_t step = 0; step < steps; ++step) {
-    const float largest = largest_run(x, k, step);
-    int multiple = static_cast<int>(largest / cover);
-    multiple += static_cast<float>(multiple) * cover < largest;  // rounds up
+    int multiple = static_cast<int>(largest[step] * per_cover);
+    multiple += static_cast<float>(multiple) * cover < largest[step];  // rounds up
     multiple = multiple < 1 ? 1 : multiple > TernaryForm::kMaxMultiple ? TernaryForm::kMaxMultiple : multiple;
-    multiples[step] = multiple;
+    std::memcpy(multiples + step, &multiple, 4);
     const float inverse = 126.0f / (cover * static_cast<float>(multiple));
-    for (int64_t run = step * TernaryForm::kRunsPerStep; run < (step + 1) * TernaryForm::kRunsPerStep && run < runs; ++run) {
-      float scaled[kRun];
-      for (int i = 0; i < kRun; ++i) scaled[i] = run * kRun + i < k ? x[run * kRun + i] * inverse : 0.0f;
-      store_run(scaled, out + run * 32);
-      bias += multiple * 128;
+    const int64_t begin = step * TernaryForm::kRunsPerStep;
+    const int64_t end = begin + TernaryForm::kRunsPerStep < runs ? begin + TernaryForm::kRunsPerStep : runs;
+    for (int64_t run = begin; run < end; ++run) {
+      if ((run + 1) * kRun <= k) {
+        Runs::store_run(x + run * kRun, inverse, out + run * 32);
+      } else {
+        float last[kRun] = {};
+        for (int64_t i = run * kRun; i < k; ++i) last[i - run * kRun] = x[i];
+        Runs::store_run(last, inverse, out + run * 32);
+      }
     }
+    bias += multiple * 128 * static_cast<int32_t>(end - begin);
   }
   *reinterpret_cast<float*>(out + TernaryForm::unit_offset(k)) = cover * (1.0f / 126.0f);
   *reinterpret_cast<int32_t*>(out + TernaryForm::bias_offset(k)) = bias;

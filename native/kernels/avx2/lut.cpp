@@ -195,11 +195,16 @@ struct Simd {
     sum = _mm256_fmadd_ps(_mm256_permute_ps(scaled, 0xaa), _mm256_load_ps(kSigns[2]), sum);
     const Float last = _mm256_permute_ps(scaled, 0xff);
     // The first 8 entries have -x3, the others +x3.
-    const Int words = _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_sub_ps(sum, last)),
-                                         _mm256_cvtps_epi32(_mm256_add_ps(sum, last)));
+    const Float entries[] = {_mm256_sub_ps(sum, last), _mm256_add_ps(sum, last)};
+    store_bytes(entries, 0, table);
+  }
+
+  // 16 values from 0 to 255, rounded; flip: bits to change in each.
+  static void store_bytes(const Float* values, int flip, uint8_t* out) {
+    const Int words = _mm256_packs_epi32(_mm256_cvtps_epi32(values[0]), _mm256_cvtps_epi32(values[1]));
     const Int ordered = _mm256_permute4x64_epi64(words, 0xd8);
     const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
-    _mm_store_si128(reinterpret_cast<__m128i*>(table), bytes);
+    _mm_store_si128(reinterpret_cast<__m128i*>(out), _mm_xor_si128(bytes, _mm_set1_epi8(static_cast<char>(flip))));
   }
 
   static void store_integers(int64_t k, const int32_t* values, uint8_t* out) {

@@ -188,7 +188,13 @@ struct Simd {
     sum = _mm512_fmadd_ps(_mm512_permute_ps(scaled, 0x55), _mm512_load_ps(kSigns[1]), sum);
     sum = _mm512_fmadd_ps(_mm512_permute_ps(scaled, 0xaa), _mm512_load_ps(kSigns[2]), sum);
     sum = _mm512_fmadd_ps(_mm512_permute_ps(scaled, 0xff), _mm512_load_ps(kSigns[3]), sum);
-    _mm_store_si128(reinterpret_cast<__m128i*>(table), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(sum)));
+    store_bytes(&sum, 0, table);
+  }
+
+  // 16 values from 0 to 255, rounded; flip: bits to change in each.
+  static void store_bytes(const Float* values, int flip, uint8_t* out) {
+    const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(values[0]));
+    _mm_store_si128(reinterpret_cast<__m128i*>(out), _mm_xor_si128(bytes, _mm_set1_epi8(static_cast<char>(flip))));
   }
 
   static void store_integers(int64_t k, const int32_t* values, uint8_t* out) {

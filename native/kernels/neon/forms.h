@@ -54,7 +54,7 @@ inline void prepare(Form form, const float* x, int64_t k, uint8_t* out) {
   } else if (form == Form::tables) {
     prepare_tables<VectorTables>(x, k, out);
   } else if (form == Form::ternary) {
-    prepare_ternary(x, k, out);
+    prepare_ternary<PlainRuns>(x, k, out);
   } else {
     prepare_integers(x, k, out, store_halves);
   }

@@ -66,7 +66,7 @@ void prepare(Form form, const float* x, int64_t k, uint8_t* out) {
   } else if (form == Form::tables) {
     prepare_tables<PlainTables>(x, k, out);
   } else if (form == Form::ternary) {
-    prepare_ternary(x, k, out);
+    prepare_ternary<PlainRuns>(x, k, out);
   } else {
     prepare_integers(x, k, out, [](int64_t at, const int32_t* values, uint8_t* units) {
       for (int i = 0; i < 4; ++i) reinterpret_cast<int16_t*>(units)[at + i] = static_cast<int16_t>(values[i]);

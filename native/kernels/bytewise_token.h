@@ -1,0 +1,155 @@
+// One token's product by lookup: the integer sums of a tile stay in registers up to their floats.
+//
+// The same arithmetic as bytewise_lookup.h and flush of bytewise_chunk.h, to the bit: integers are exact in any order, and
+// each chunk adds to the floats in the same way. Several tokens have more sums than registers, so theirs go through memory;
+// with one token that way costs as much as the lookups (1 bit: half of the time).
+#pragma once
+
+#include "kernels/bytewise_chunk.h"
+
+namespace lutmac::LUTMAC_TARGET {
+
+template <typename Simd, int kBits>
+struct BytewiseToken {
+  using Int = typename Simd::Int;
+  using Float = typename Simd::Float;
+  using Layout = BytewiseLayout<Simd>;
+  using Lookup = BytewiseLookup<Simd, 0, 4>;
+  static constexpr int kLanes = Simd::kLanes;
+  static constexpr int kBytes = kLanes * 4;
+  static constexpr int kTileRows = 4 * kLanes;
+  static constexpr int kUnitBlocks = kTableUnit / kTableGroup;
+  // Of the tables, in the sum of a block: 128 for each lookup and plane weight.
+  static constexpr int kBias = 8 * 128 * ((1 << kBits) - 1);
+
+  // [row / L], lane row % L.
+  struct Sums {
+    Int rows[4];
+  };
+
+  template <bool kTriple, int kPlane>
+  [[gnu::always_inline]] static inline void add_quad(const uint8_t* codes, const uint8_t* tables, int multiple, Sums& sums) {
+    Int acc[4];
+#pragma GCC unroll 4
+    for (int t = 0; t < 4; ++t) acc[t] = Simd::zero();
+#pragma GCC unroll 4
+    for (int step = 0; step < 4; ++step) {
+      const auto index = Lookup::template indices<kTriple, true, 4>(codes, step, 4);
+      const Int first = Simd::table(tables + step * 32), second = Simd::table(tables + step * 32 + 16);
+#pragma GCC unroll 4
+      for (int t = 0; t < 4; ++t) {
+        acc[t] = Simd::template quad_add<kTriple>(acc[t], Simd::lookup(first, index.low[t]));
+        acc[t] = Simd::template quad_add<kTriple>(acc[t], Simd::lookup(second, index.high[t]));
+      }
+    }
+    const Int times = Simd::quad_multiple(multiple << kPlane);
+#pragma GCC unroll 4
+    for (int t = 0; t < 4; ++t) sums.rows[t] = Simd::multiply_words(sums.rows[t], acc[t], times);
+  }
+
+  template <int kPlane>
+  [[gnu::always_inline]] static inline void add_pair(const uint8_t* codes, const uint8_t* tables, int multiple, Sums& sums) {
+    Int acc[2] = {Simd::zero(), Simd::zero()};
+#pragma GCC unroll 4
+    for (int step = 0; step < 4; ++step) {
+      const auto index = Lookup::template indices<false, true, 2>(codes, step, 2);
+      const Int first = Simd::table(tables + step * 32), second = Simd::table(tables + step * 32 + 16);
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; ++v) {
+        acc[v] = Simd::add16(acc[v], Simd::pair_sum(Simd::lookup(first, index.low[v])));
+        acc[v] = Simd::add16(acc[v], Simd::pair_sum(Simd::lookup(second, index.high[v])));
+      }
+    }
+    const Int even = Simd::set32(multiple << kPlane), odd = Simd::set32(multiple << (16 + kPlane));
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) {
+      sums.rows[2 * v] = Simd::multiply_words(sums.rows[2 * v], acc[v], even);
+      sums.rows[2 * v + 1] = Simd::multiply_words(sums.rows[2 * v + 1], acc[v], odd);
+    }
+  }
+
+  template <int kPlane>
+  [[gnu::always_inline]] static inline void add_single(const uint8_t* codes, const uint8_t* tables, int multiple,
+                                                       Sums& sums) {
+    Int all = Simd::zero(), odd = Simd::zero();
+#pragma GCC unroll 4
+    for (int step = 0; step < 4; ++step) {
+      const auto index = Lookup::template indices<false, true, 1>(codes, step, 1);
+      const Int first = Simd::lookup(Simd::table(tables + step * 32), index.low[0]);
+      const Int second = Simd::lookup(Simd::table(tables + step * 32 + 16), index.high[0]);
+      all = Simd::add16(Simd::add16(all, first), second);
+      odd = Simd::add16(Simd::add16(odd, Simd::upper_bytes(first)), Simd::upper_bytes(second));
+    }
+    const Int even = Simd::subtract16(all, Simd::to_upper_bytes(odd));
+    const Int lower = Simd::set32(multiple << kPlane), upper = Simd::set32(multiple << (16 + kPlane));
+    sums.rows[0] = Simd::multiply_words(sums.rows[0], even, lower);
+    sums.rows[1] = Simd::multiply_words(sums.rows[1], odd, lower);
+    sums.rows[2] = Simd::multiply_words(sums.rows[2], even, upper);
+    sums.rows[3] = Simd::multiply_words(sums.rows[3], odd, upper);
+  }
+
+  [[gnu::always_inline]] static inline void add_block(const uint8_t* codes, const uint8_t* tables, int multiple, Sums& sums) {
+    constexpr bool kQuad = Layout::has_quad(kBits);
+    constexpr int kPlane = kQuad ? 4 : 0;
+    if constexpr (kQuad) add_quad<false, 0>(codes, tables, multiple, sums);
+    const uint8_t* rest = codes + (kQuad ? 16 * kBytes : 0);
+    if constexpr (Layout::has_triple(kBits)) add_quad<true, kPlane>(rest, tables, multiple, sums);
+    if constexpr (Layout::has_pair(kBits)) add_pair<kPlane>(rest, tables, multiple, sums);
+    if constexpr (Layout::has_single(kBits)) add_single<kPlane>(rest, tables, multiple, sums);
+  }
+
+  // Groups of 32 and more. center: the mean code less the zero point.
+  [[gnu::noinline]] static void product(const LowBit& w, const MatmulArgs& args, int64_t tile, int64_t token) {
+    const int64_t columns = w.columns, blocks = columns / 32, group_blocks = w.group_size / 32;
+    const uint8_t* codes = w.codes + tile * Layout::packed_tile_bytes(CodeKind::affine, kBits, columns);
+    const uint8_t* x = args.x + token * args.x_stride;
+    const float* half_steps = reinterpret_cast<const float*>(x + TableForm::scale_offset(columns));
+    const float* block_sums = reinterpret_cast<const float*>(x + TableForm::sum32_offset(columns));
+    const int32_t* multiples = reinterpret_cast<const int32_t*>(x + TableForm::multiple_offset(columns));
+    const float* units = reinterpret_cast<const float*>(x + TableForm::unit_offset(columns));
+    const Float center = Simd::set_float(center_of(kBits) - w.zero_point);
+    const bool with_offset = w.offset_kind != ParamKind::none;
+    alignas(64) float scale[kTileRows], offset[kTileRows], totals[kTileRows];
+    Float total[4];
+    for (Float& value : total) value = Simd::set_float(0.0f);
+    for (int64_t block = 0, group = -1, group_end = 0; block < blocks;) {
+      if (block == group_end) {
+        BytewiseChunks<Simd>::load_params(w, tile, ++group, true, scale, offset);
+        group_end = (group + 1) * group_blocks < blocks ? (group + 1) * group_blocks : blocks;
+      }
+      const int64_t unit_end = (block / kUnitBlocks + 1) * kUnitBlocks, end = unit_end < group_end ? unit_end : group_end;
+      Sums sums;
+      float activations = block_sums[block], unit = half_steps[block];
+      if (end - block == 1) {
+        for (Int& sum : sums.rows) sum = Simd::set32(-kBias);
+        add_block(codes, x + block * 128, 1, sums);
+        codes += Layout::block_bytes(kBits);
+      } else {
+        int together = multiples[block];
+        for (int64_t b = block + 1; b < end; ++b) {
+          activations += block_sums[b];
+          together += multiples[b];
+        }
+        unit = units[block / kUnitBlocks];
+        for (Int& sum : sums.rows) sum = Simd::set32(-kBias * together);
+        for (int64_t b = block; b < end; ++b, codes += Layout::block_bytes(kBits)) {
+          add_block(codes, x + b * 128, multiples[b], sums);
+        }
+      }
+      block = end;
+      const Float per_step = Simd::set_float(unit), all = Simd::set_float(activations);
+      const Float shift = Simd::multiply_float(center, all);
+#pragma GCC unroll 4
+      for (int t = 0; t < 4; ++t) {
+        const Float value = Simd::multiply_add(Simd::to_float(sums.rows[t]), per_step, shift);
+        total[t] = Simd::multiply_add(value, Simd::load_float(scale + t * kLanes), total[t]);
+        if (with_offset) total[t] = Simd::multiply_add(Simd::load_float(offset + t * kLanes), all, total[t]);
+      }
+    }
+    for (int t = 0; t < 4; ++t) Simd::store_float(totals + t * kLanes, total[t]);
+    const int64_t left = w.rows - tile * kTileRows;
+    store_rows(args, token, tile * kTileRows, static_cast<int>(left < kTileRows ? left : kTileRows), totals);
+  }
+};
+
+}  // namespace lutmac::LUTMAC_TARGET
