@@ -33,17 +33,21 @@ Run find_run(const Batch& batch, int index) {
   return {sequence, batch.sequence_start[sequence] + begin - first, begin, (page_end < end ? page_end : end) - begin};
 }
 
-// x and out may be the same.
-void rotate(RopeStyle style, int rotary_dim, const float* cos_sin, const float* x, float* out) {
-  const int half = rotary_dim / 2;
-  const int step = style == RopeStyle::half_split ? 1 : 2;
-  const int other = style == RopeStyle::half_split ? half : 1;
+// Pairs (x[i kStep], x[i kStep + other]). x and out may be the same, and only the same.
+template <int kStep>
+void rotate_pairs(int half, int other, const float* cos_sin, const float* x, float* out) {
+#pragma GCC ivdep
   for (int i = 0; i < half; ++i) {
     const float cosine = cos_sin[i], sine = cos_sin[half + i];
-    const float a = x[i * step], b = x[i * step + other];
-    out[i * step] = a * cosine - b * sine;
-    out[i * step + other] = b * cosine + a * sine;
+    const float a = x[i * kStep], b = x[i * kStep + other];
+    out[i * kStep] = a * cosine - b * sine;
+    out[i * kStep + other] = b * cosine + a * sine;
   }
+}
+
+void rotate(RopeStyle style, int rotary_dim, const float* cos_sin, const float* x, float* out) {
+  const int half = rotary_dim / 2;
+  style == RopeStyle::half_split ? rotate_pairs<1>(half, half, cos_sin, x, out) : rotate_pairs<2>(half, 1, cos_sin, x, out);
 }
 
 // Rotates the q heads of kv_head and its key of one token; leaves the key in key[head_dim].

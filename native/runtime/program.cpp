@@ -88,6 +88,7 @@ void Program::prepare_walk(int threads) {
   while (static_cast<int>(own_arenas_.size()) < threads - 1) {
     own_arenas_.push_back(std::make_unique<Mapping>(static_cast<size_t>(arena_bytes_), false));
   }
+  threads_ = threads;
   if (static_cast<int>(steps_.size()) < threads) steps_.resize(threads);
   for (int thread = 0; thread < threads; ++thread) {
     steps_[thread] = step_;
@@ -104,9 +105,9 @@ void Program::walk(int thread) {
       const uint32_t tasks = static_cast<uint32_t>(operation->tasks(step, phase));
       if (tasks == 0) continue;
       uint32_t own = 0;
-      for (int64_t task; (task = progress->claimed.fetch_add(1, std::memory_order_relaxed)) < tasks; ++own) {
+      for (Progress::Run run; (run = progress->claim(tasks, threads_)).begin < tasks; own += run.end - run.begin) {
         if (own == 0) operation->begin(step);
-        operation->run(step, phase, task);
+        for (uint32_t task = run.begin; task < run.end; ++task) operation->run(step, phase, task);
       }
       if (own > 0 && progress->done.fetch_add(own, std::memory_order_acq_rel) + own == tasks) {
         progress->done.notify_all();

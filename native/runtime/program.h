@@ -142,9 +142,25 @@ class Program {
   std::vector<int32_t> token_sequence_, token_position_;
   // Of each phase of each operation, on a cache line of its own.
   struct alignas(64) Progress {
-    std::atomic<int64_t> claimed{0};
+    std::atomic<uint32_t> claimed{0};
     std::atomic<uint32_t> done{0};
+
+    // The next tasks that nobody has taken, in order, none at the end: a run of them, for neighbours lie next to each other in
+    // memory, and what is fetched ahead at the end of one is the beginning of the next. Runs shrink, so that unequal threads
+    // end together.
+    struct Run {
+      uint32_t begin, end;
+    };
+    Run claim(uint32_t tasks, int threads) {
+      uint32_t begin = claimed.load(std::memory_order_relaxed), count;
+      do {
+        if (begin >= tasks) return {tasks, tasks};
+        count = threads == 1 ? tasks - begin : std::max<uint32_t>(1, (tasks - begin) / static_cast<uint32_t>(threads + 1));
+      } while (!claimed.compare_exchange_weak(begin, begin + count, std::memory_order_relaxed));
+      return {begin, begin + count};
+    }
   };
+  int threads_ = 1;  // of the step
   std::vector<Progress> progress_;
   std::vector<std::unique_ptr<Mapping>> own_arenas_;  // of threads 1 and up
   Step step_;
