@@ -20,7 +20,7 @@ struct BytewiseLayout {
   static constexpr bool has_single(int bits) { return (bits & 3) == 1; }
   static int64_t block_bytes(int bits) { return int64_t{kTileRows} * 4 * bits; }
 
-  using Codes = PlainCodes<kTileRows, Simd::kIntegerStep == 4, Simd::kIntegerStep == 2>;
+  using Codes = PlainCodes<kTileRows, Simd::kIntegerStep == 2>;
 
   static int64_t packed_tile_bytes(CodeKind kind, int bits, int64_t columns) {
     return kind == CodeKind::affine ? columns / 32 * block_bytes(bits) : Codes::packed_tile_bytes(kind, columns);

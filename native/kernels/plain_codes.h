@@ -10,9 +10,8 @@
 
 namespace lutmac::LUTMAC_TARGET {
 
-// kSplit: integers lie as high and low halves; see IntegerForm. kCrossed: bytes 1 and 2 of a dword change places, so that
-// both its even and its odd bytes are neighbours among the codes.
-template <int kTileRows, bool kSplit = false, bool kCrossed = false>
+// kCrossed: bytes 1 and 2 of a dword change places, so that both its even and its odd bytes are neighbours among the codes.
+template <int kTileRows, bool kCrossed = false>
 struct PlainCodes {
   // Which of 4 codes byte i of a dword holds.
   static constexpr int code_at(int i) { return kCrossed && (i == 1 || i == 2) ? 3 - i : i; }
@@ -43,16 +42,11 @@ struct PlainCodes {
     }
   }
 
-  static int integer_at(const uint8_t* x, int64_t k) {
-    if constexpr (!kSplit) return reinterpret_cast<const int16_t*>(x)[k];
-    const int8_t* unit = reinterpret_cast<const int8_t*>(x) + k / 4 * 8 + k % 4;
-    return 256 * unit[0] + unit[4];
-  }
-
-  // Over `count` activations from k on; exact in 64 bits.
+  // Over `count` activations from k on; exact in 64 bits. The integers of the form lie as s16.
   static int64_t dot(const Codebook& book, const uint8_t* codes, const uint8_t* x, int64_t k, int count) {
+    const int16_t* integers = reinterpret_cast<const int16_t*>(x) + k;
     int64_t sum = 0;
-    for (int i = 0; i < count; ++i) sum += book.integers[codes[i]] * integer_at(x, k + i);
+    for (int i = 0; i < count; ++i) sum += book.integers[codes[i]] * integers[i];
     return sum;
   }
 

@@ -20,7 +20,7 @@ namespace lutmac::neon {
 inline constexpr int kTileRows = 16;
 
 inline int64_t block_bytes(int bits) { return int64_t{kTileRows} * 4 * bits; }
-using Codes = PlainCodes<kTileRows, true>;
+using Codes = PlainCodes<kTileRows>;
 
 inline int64_t packed_tile_bytes(CodeKind kind, int bits, int64_t columns) {
   return kind == CodeKind::affine ? columns / 32 * block_bytes(bits) : Codes::packed_tile_bytes(kind, columns);
