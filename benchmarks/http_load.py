@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -41,21 +42,22 @@ def post_bytes(body: bytes, length: int | None = None) -> bytes:
     return f"{head}Content-Length: {len(body) if length is None else length}\r\n\r\n".encode() + body
 
 
-async def complete(url: str, body: Mapping[str, Any]) -> Reply:
-    """Streams a completion and notes when each token comes."""
+async def complete(url: str, body: Mapping[str, Any], patience: float | None = None) -> Reply:
+    """Streams a completion and notes when each token comes. patience: seconds after which it is given up."""
     reply = Reply()
     place = urlsplit(url)
     began = time.perf_counter()
     writer: asyncio.StreamWriter | None = None
     try:
-        reader, writer = await asyncio.open_connection(place.hostname, place.port)
-        writer.write(post_bytes(json.dumps({**body, "stream": True}).encode()))
-        reply.status = int((await reader.readline()).split()[1])
-        while await reader.readline() not in (b"\r\n", b""):
-            pass
-        async for line in reader:  # lengths of chunks stand in lines of their own, and are passed over
-            if line.startswith(b"data: {"):
-                _note(reply, json.loads(line[6:]), time.perf_counter() - began)
+        async with asyncio.timeout(patience):
+            reader, writer = await asyncio.open_connection(place.hostname, place.port)
+            writer.write(post_bytes(json.dumps({**body, "stream": True}).encode()))
+            reply.status = int((await reader.readline()).split()[1])
+            while await reader.readline() not in (b"\r\n", b""):
+                pass
+            async for line in reader:  # lengths of chunks stand in lines of their own, and are passed over
+                if line.startswith(b"data: {"):
+                    _note(reply, json.loads(line[6:]), time.perf_counter() - began)
     except (OSError, ValueError, IndexError) as error:
         reply.error = f"{type(error).__name__}: {error}"
     finally:
@@ -80,14 +82,17 @@ def _note(reply: Reply, event: Mapping[str, Any], seconds: float) -> None:
 
 def start_server(command: Sequence[str], url: str, patience: float = 120.0) -> subprocess.Popen[bytes]:
     """Starts a server and waits until it lists its models. Raises RuntimeError where it never does."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ})
-    end = time.monotonic() + patience
-    while time.monotonic() < end and process.poll() is None:
-        with suppress(OSError), urlopen(f"{url}/v1/models", timeout=5):
-            return process
-        time.sleep(0.2)
-    process.kill()
-    raise RuntimeError(f"no server came up: {' '.join(command)}")
+    with tempfile.TemporaryFile() as said:  # not a pipe, which nobody would empty
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, env={**os.environ})
+        end = time.monotonic() + patience
+        while time.monotonic() < end and process.poll() is None:
+            with suppress(OSError), urlopen(f"{url}/v1/models", timeout=5):
+                return process
+            time.sleep(0.2)
+        process.kill()
+        said.seek(0)
+        reason = said.read().decode(errors="replace").strip()[-1000:]
+    raise RuntimeError(f"no server came up: {' '.join(command)}\n{reason}")
 
 
 def stop_server(process: subprocess.Popen[bytes]) -> None:

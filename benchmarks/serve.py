@@ -41,21 +41,24 @@ class Figures:
     failed: int
 
 
-async def client(url: str, place: int, requests: int, tokens: int) -> list[Reply]:
-    """One client's requests, one after the other."""
+async def client(url: str, place: int, requests: int, tokens: int, end: float) -> list[Reply]:
+    """One client's requests, one after the other; what runs at the end (of `time.monotonic`) is given up."""
     replies = []
     for number in range(requests):
+        if time.monotonic() > end:
+            break
         topic = TOPICS[(place + number) % len(TOPICS)]
         prompt = f"{BEGINNING}Chapter {place * requests + number + 1} tells of {topic}. Once upon a time"
         body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0.0}
-        replies.append(await complete(url, body))
+        replies.append(await complete(url, body, max(0.0, end - time.monotonic())))
     return replies
 
 
-async def round_of(url: str, clients: int, requests: int, tokens: int) -> Figures:
-    """All clients at once; what they saw together."""
+async def round_of(url: str, clients: int, requests: int, tokens: int, longest: float) -> Figures:
+    """All clients at once; what they saw together. longest: seconds that it may take."""
     began, worked = time.perf_counter(), time.process_time()
-    lists = await asyncio.gather(*(client(url, place, requests, tokens) for place in range(clients)))
+    end = time.monotonic() + longest
+    lists = await asyncio.gather(*(client(url, place, requests, tokens, end) for place in range(clients)))
     seconds = time.perf_counter() - began
     worked = time.process_time() - worked
     replies = [reply for one in lists for reply in one]
@@ -63,7 +66,7 @@ async def round_of(url: str, clients: int, requests: int, tokens: int) -> Figure
     first = [1000 * reply.times[0] for reply in good]
     between = [1000 * gap for reply in good for gap in reply.gaps]
     return Figures(
-        tokens_per_second=sum(len(reply.times) for reply in good) / seconds,
+        tokens_per_second=sum(len(reply.times) for reply in replies) / seconds,
         first_p50=percentile(first, 50),
         first_p95=percentile(first, 95),
         between_p50=percentile(between, 50),
@@ -99,23 +102,34 @@ def median_of(rounds: list[Figures]) -> Figures:
 
 
 def measure(options: argparse.Namespace) -> dict[str, dict[int, Figures]]:
-    """Figures by server and number of clients; the servers take turns."""
+    """Figures by server and number of clients; the servers take turns, and each round is reported when it ends."""
     servers = commands(options)
+    counts = [int(count) for count in options.clients.split(",")]
+    longest = options.seconds / (len(counts) * options.repeat * len(servers))
     running = []
     try:
         for command, url in servers.values():
             running.append(start_server(command, url))
-            asyncio.run(round_of(url, 1, 1, 8))  # what the first request has to set up
+            asyncio.run(round_of(url, 1, 1, 8, longest))  # what the first request has to set up
         found: dict[str, dict[int, list[Figures]]] = {name: {} for name in servers}
-        for clients in (int(count) for count in options.clients.split(",")):
+        for clients in counts:
             for _ in range(options.repeat):
                 for name, (_, url) in servers.items():
-                    figures = asyncio.run(round_of(url, clients, options.requests, options.tokens))
+                    figures = asyncio.run(round_of(url, clients, options.requests, options.tokens, longest))
                     found[name].setdefault(clients, []).append(figures)
+                    print(row(name, clients, figures), file=sys.stderr, flush=True)
     finally:
         for process in running:
             stop_server(process)
     return {name: {clients: median_of(rounds) for clients, rounds in by.items()} for name, by in found.items()}
+
+
+def row(name: str, clients: int, one: Figures) -> str:
+    """A line of the table."""
+    return (
+        f"| {clients} | {name} | {one.tokens_per_second:.1f} | {one.first_p50:.0f}, {one.first_p95:.0f} "
+        f"| {one.between_p50:.1f}, {one.between_p95:.1f} | {100 * one.load:.0f}% | {one.failed:.0f} |"
+    )
 
 
 def markdown(found: dict[str, dict[int, Figures]]) -> str:
@@ -125,12 +139,7 @@ def markdown(found: dict[str, dict[int, Figures]]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for clients in next(iter(found.values())):
-        for name, by in found.items():
-            one = by[clients]
-            lines.append(
-                f"| {clients} | {name} | {one.tokens_per_second:.1f} | {one.first_p50:.0f}, {one.first_p95:.0f} "
-                f"| {one.between_p50:.1f}, {one.between_p95:.1f} | {100 * one.load:.0f}% | {one.failed:.0f} |"
-            )
+        lines += [row(name, clients, by[clients]) for name, by in found.items()]
     return "\n".join(lines)
 
 
@@ -144,6 +153,12 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=64, help="of a reply")
     parser.add_argument("--threads", type=int, default=2, help="of the servers")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; figures are their medians")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=240.0,
+        help="of all rounds at most; what runs then has failed",
+    )
     parser.add_argument("--port", type=int, default=8310, help="and the next one, for the peer")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     options = parser.parse_args()
