@@ -79,7 +79,7 @@ struct BytewiseLookup {
         const uint8_t* at = tables;
 #pragma GCC unroll 4
         for (int step = kFirst; step < kFirst + kSteps; ++step, at += 32) {
-          const auto index = indices<kTriple, kTokens == 1, kTogether>(codes, step, 4);
+          const auto index = indices<kTriple, true, kTogether>(codes, step, 4);
 #pragma GCC unroll 8
           for (int n = 0; n < kTokens; ++n) {
             const Int first = Simd::table(at + n * run.stride), second = Simd::table(at + n * run.stride + 16);
@@ -129,7 +129,7 @@ struct BytewiseLookup {
         const uint8_t* at = tables;
 #pragma GCC unroll 4
         for (int step = kFirst; step < kFirst + kSteps; ++step, at += 32) {
-          const auto index = indices<false, kTokens == 1, kTogether>(codes, step, 2);
+          const auto index = indices<false, true, kTogether>(codes, step, 2);
 #pragma GCC unroll 8
           for (int n = 0; n < kTokens; ++n) {
             const Int first = Simd::table(at + n * run.stride), second = Simd::table(at + n * run.stride + 16);
@@ -168,7 +168,7 @@ struct BytewiseLookup {
       const uint8_t* at = tables;
 #pragma GCC unroll 4
       for (int step = kFirst; step < kFirst + kSteps; ++step, at += 32) {
-        const auto index = indices<false, kTokens == 1, 1>(codes, step, 1);
+        const auto index = indices<false, true, 1>(codes, step, 1);
 #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
           const Int first = Simd::lookup(Simd::table(at + n * run.stride), index.low[0]);

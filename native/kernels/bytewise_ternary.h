@@ -57,7 +57,7 @@ struct BytewiseTernary {
 #pragma GCC unroll 8
     for (int run = 0; run < (kWhole ? kRuns : runs); ++run) {
       const auto trits = Simd::trits(Simd::load(codes + run * kTileRows));
-      if (kTokens == 1) Simd::prefetch(codes + run * kTileRows + kPrefetch);
+      Simd::prefetch(codes + run * kTileRows + kPrefetch);
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
         const Int looked = Simd::look_up_trits(tables + n * stride + run * 32, trits);

@@ -142,7 +142,7 @@ struct Simd {
         #pragma GCC unroll 8
         for (int t = 0; t < kTogether; ++t) {
           source.load(codes + (step * 4 + t0 + t) * 64, weights[t]);
-          if (kTokens == 1) prefetch(codes + (step * 4 + t0 + t) * 64 + 4096);
+          prefetch(codes + (step * 4 + t0 + t) * 64 + 4096);
         }
         #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
