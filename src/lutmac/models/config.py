@@ -75,6 +75,11 @@ class DecoderConfig:
         """Positions that will be in use."""
         return self.context or self.max_position_embeddings
 
+    @property
+    def rope_scaling(self) -> str:
+        """For people: how positions beyond the first training's are reached, with those that will be in use."""
+        return self.rope.scaling.describe(self.positions)
+
     def window(self, layer: int) -> int:
         """The positions that a layer's attention sees, 0 for all."""
         return self.windows[layer] if self.windows else 0
