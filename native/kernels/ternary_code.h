@@ -39,10 +39,16 @@ inline uint8_t trit_of(uint8_t byte, int i) {
 }
 
 inline void pack_ternary(int tile_rows, int64_t columns, const uint8_t* codes, uint8_t* out) {
-  for (int64_t k = 0; k < columns; k += kRun) {
-    const int count = static_cast<int>(columns - k < kRun ? columns - k : kRun);
-    for (int r = 0; r < tile_rows; ++r) out[row_place(tile_rows, r)] = encode_trits(codes + r * columns + k, count);
-    out += tile_rows;
+  constexpr int64_t kPiece = 64 * kRun;  // columns: rows are read along, while what is written stays in the L1 cache
+  for (int64_t begin = 0; begin < columns; begin += kPiece, out += kPiece / kRun * tile_rows) {
+    const int64_t end = begin + kPiece < columns ? begin + kPiece : columns;
+    for (int r = 0; r < tile_rows; ++r) {
+      const uint8_t* row = codes + r * columns;
+      uint8_t* to = out + row_place(tile_rows, r);
+      int64_t k = begin;
+      for (; k + kRun <= end; k += kRun, to += tile_rows) *to = encode_trits(row + k, kRun);
+      if (k < end) *to = encode_trits(row + k, static_cast<int>(end - k));
+    }
   }
 }
 

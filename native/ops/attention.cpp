@@ -22,11 +22,10 @@ void combine_head(const AttentionArgs& args, const SequencePlan& plan, int token
   for (int span = plan.first_span; span < plan.first_span + plan.spans; ++span) {
     const float* partial = plan.partial(args, token, head, span);
     if (partial[1] != 0.0f)  // a span of which the token sees nothing
-      merge_span(state, total, {partial[0], partial[1]}, partial + kPartialHeader, args.head_dim);
+      merge_span(state, total, {partial[0], partial[1]}, partial + kPartialHeader, padded_head_dim(args.head_dim));
   }
   float* out = args.out + int64_t{plan.first_token + token} * args.out_stride + int64_t{head} * args.head_dim;
-  const float inverse = 1.0f / state.sum;
-  for (int i = 0; i < args.head_dim; i += kLanes) store(out + i, load(total + i) * inverse);
+  write_scaled(total, args.head_dim, 1.0f / state.sum, out);
 }
 
 template <class Pages>

@@ -24,7 +24,7 @@ inline int larger(int a, int b) { return a > b ? a : b; }
 
 // One span's result for one row: maximum score, sum of weights, padding to 16 floats, weighted sum of values.
 inline constexpr int kPartialHeader = 16;
-inline int64_t partial_floats(int head_dim) { return head_dim + kPartialHeader; }
+inline int64_t partial_floats(int head_dim) { return padded_head_dim(head_dim) + kPartialHeader; }
 
 // First position that the token at `position` sees.
 inline int first_visible(const AttentionArgs& args, int position) {
@@ -67,7 +67,7 @@ class Planner {
     plan.num_tokens = batch.sequence_start[sequence_ + 1] - plan.first_token;
     plan.first_position = batch.first_position[sequence_];
     if (plan.num_tokens == 0) return true;
-    const int rows = smaller(kTileRows, kTileFloats / args_.head_dim);
+    const int rows = smaller(kTileRows, kTileFloats / padded_head_dim(args_.head_dim));
     const int group = args_.num_heads / args_.num_kv_heads;
     plan.block_heads = smaller(group, rows);
     plan.head_blocks = ceil_divide(group, plan.block_heads);

@@ -40,21 +40,20 @@ class AttentionTile {
 
   // All spans in one go, normalised into args.out.
   void run_all() {
-    const int head_dim = rows_.head_dim;
+    const int width = rows_.width;
     for (int row = 0; row < rows_.count; ++row) total_state_[row] = {};
-    __builtin_memset(total_, 0, sizeof(float) * rows_.count * head_dim);
+    __builtin_memset(total_, 0, sizeof(float) * rows_.count * width);
     const int first = first_visible(args_, rows_.first_position) / kSpanTokens;
     const int last = (rows_.first_position + rows_.tokens - 1) / kSpanTokens;
     for (int span = first; span <= last; ++span) {
       run_span(span);
       for (int row = 0; row < rows_.count; ++row)
         if (state_[row].sum != 0.0f)
-          merge_span(total_state_[row], total_ + row * head_dim, state_[row], weighted(row), head_dim);
+          merge_span(total_state_[row], total_ + row * width, state_[row], weighted(row), width);
     }
     for (int row = 0; row < rows_.count; ++row) {
-      float* out = args_.out + rows_.batch_row(row) * args_.out_stride + int64_t{rows_.head(row)} * head_dim;
-      const float inverse = 1.0f / total_state_[row].sum;
-      for (int i = 0; i < head_dim; i += kLanes) store(out + i, load(total_ + row * head_dim + i) * inverse);
+      float* out = args_.out + rows_.batch_row(row) * args_.out_stride + int64_t{rows_.head(row)} * rows_.head_dim;
+      write_scaled(total_ + row * width, rows_.head_dim, 1.0f / total_state_[row].sum, out);
     }
   }
 
@@ -65,12 +64,12 @@ class AttentionTile {
       float* partial = plan_.partial(args_, rows_.first_token + row / rows_.heads, rows_.head(row), span);
       partial[0] = state_[row].max;
       partial[1] = state_[row].sum;
-      __builtin_memcpy(partial + kPartialHeader, weighted(row), sizeof(float) * rows_.head_dim);
+      __builtin_memcpy(partial + kPartialHeader, weighted(row), sizeof(float) * rows_.width);
     }
   }
 
  private:
-  float* weighted(int row) { return rows_.weighted + row * rows_.head_dim; }
+  float* weighted(int row) { return rows_.weighted + row * rows_.width; }
 
   void run_span(int span) {
     const int origin = span * kSpanTokens;
@@ -84,7 +83,7 @@ class AttentionTile {
                    page < last ? rows_.page(page + 1).keys : rows_.page(first).values);
     }
 
-    __builtin_memset(rows_.weighted, 0, sizeof(float) * rows_.count * rows_.head_dim);
+    __builtin_memset(rows_.weighted, 0, sizeof(float) * rows_.count * rows_.width);
     for (int row = 0; row < rows_.count; ++row) {
       const Range range = rows_.visible(row / rows_.heads, origin, kSpanTokens);
       state_[row] = range.begin < range.end ? weigh(rows_.score + row * kSpanTokens, range) : SoftmaxState{};
@@ -127,7 +126,7 @@ class AttentionTile {
   TileRows rows_;
   Pages pages_;
   SoftmaxState state_[kTileRows], total_state_[kTileRows];
-  alignas(64) float total_[kTileFloats];  // [rows, head_dim] of all spans so far
+  alignas(64) float total_[kTileFloats];  // [rows, width] of all spans so far
 };
 
 }  // namespace lutmac::LUTMAC_TARGET

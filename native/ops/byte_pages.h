@@ -18,9 +18,9 @@ class BytePages {
   explicit BytePages(TileRows& rows) : rows_(rows), key_blocks_(ceil_divide(rows.head_dim, kKeyBlock)) {
     for (int row = 0; row < rows.count; ++row) {
       for (int block = 0; block < key_blocks_; ++block) {
-        const int first = row * rows.head_dim + block * kKeyBlock;
+        const int first = row * rows.width + block * kKeyBlock;
         query_step_[row * key_blocks_ + block] =
-            to_words(rows.q + first, smaller(kKeyBlock, rows.head_dim - block * kKeyBlock), kWordLimit, query_ + first);
+            to_words(rows.q + first, smaller(kKeyBlock, rows.width - block * kKeyBlock), kWordLimit, query_ + first);
       }
     }
   }
@@ -36,8 +36,8 @@ class BytePages {
       const RowProduct<ByteElements> product = {
           .out = rows_.page_score(row, page),
           .out_stride = kSpanTokens,
-          .a = query_ + row * rows_.head_dim + first,
-          .a_stride = rows_.head_dim,
+          .a = query_ + row * rows_.width + first,
+          .a_stride = rows_.width,
           .b = codes + first * kPageTokens,
           .b_stride = 2 * kPageTokens,
           .count = smaller(kKeyBlock, rows_.head_dim - first) / 2,
@@ -54,26 +54,26 @@ class BytePages {
   void add_values(int page, int begin, int end, const uint8_t* next) {
     const HeadPage head = rows_.page(page);
     const auto* codes = reinterpret_cast<const int8_t*>(head.values);
-    const uint16_t* scales = page_scales(head.values, rows_.head_dim);
-    const int head_dim = rows_.head_dim, row = begin * rows_.heads;
+    const uint16_t* scales = page_scales(head.values, rows_.width);
+    const int width = rows_.width, row = begin * rows_.heads;
     const int from = rows_.visible(begin, page).begin / 16 * 16, to = (rows_.visible(end - 1, page).end + 15) / 16 * 16;
-    for (int first = 0; first < head_dim; first += kValueBlock) {
+    for (int first = 0; first < width; first += kValueBlock) {
       for (int token = begin; token < end; ++token)
         scale_weights(page, token, from, to, scales + first / kValueBlock * kPageTokens);
       const RowProduct<ByteElements> product = {
-          .out = rows_.weighted + row * head_dim,
-          .out_stride = head_dim,
+          .out = rows_.weighted + row * width,
+          .out_stride = width,
           .a = weight_ + row * kPageTokens + from,
           .a_stride = kPageTokens,
-          .b = codes + from * head_dim,
-          .b_stride = 2 * head_dim,
+          .b = codes + from * width,
+          .b_stride = 2 * width,
           .count = (to - from) / 2,
           .row_step = weight_step_ + row,
           .row_step_stride = 1,
           .column_scale = nullptr,
           .next = reinterpret_cast<const int8_t*>(next),
       };
-      multiply_rows(product, (end - begin) * rows_.heads, first, smaller(first + kValueBlock, head_dim), true);
+      multiply_rows(product, (end - begin) * rows_.heads, first, smaller(first + kValueBlock, width), true);
     }
   }
 
@@ -97,7 +97,7 @@ class BytePages {
   int key_blocks_;
   float query_step_[kTileFloats / 16];                     // [rows, key blocks]
   float weight_step_[kTileRows];                           // of one block of values
-  alignas(64) int16_t query_[kTileFloats];                 // [rows, head_dim]
+  alignas(64) int16_t query_[kTileFloats];                 // [rows, width]
   alignas(64) int16_t weight_[kTileRows * kPageTokens];    // of one page and block of values
 };
 

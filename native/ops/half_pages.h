@@ -17,8 +17,8 @@ class HalfPages {
     const RowProduct<HalfElements> product = {
         .out = rows_.page_score(row, page),
         .out_stride = kSpanTokens,
-        .a = rows_.q + row * rows_.head_dim,
-        .a_stride = rows_.head_dim,
+        .a = rows_.q + row * rows_.width,
+        .a_stride = rows_.width,
         .b = reinterpret_cast<const uint16_t*>(head.keys),
         .b_stride = kPageTokens,
         .count = rows_.head_dim,
@@ -47,16 +47,16 @@ class HalfPages {
     if (range.begin >= range.end) return;
     const int row = begin * rows_.heads;
     const RowProduct<HalfElements> product = {
-        .out = rows_.weighted + row * rows_.head_dim,
-        .out_stride = rows_.head_dim,
+        .out = rows_.weighted + row * rows_.width,
+        .out_stride = rows_.width,
         .a = rows_.page_score(row, page) + range.begin,
         .a_stride = kSpanTokens,
-        .b = reinterpret_cast<const uint16_t*>(rows_.page(page).values) + range.begin * rows_.head_dim,
-        .b_stride = rows_.head_dim,
+        .b = reinterpret_cast<const uint16_t*>(rows_.page(page).values) + range.begin * rows_.width,
+        .b_stride = rows_.width,
         .count = range.end - range.begin,
         .next = reinterpret_cast<const uint16_t*>(next),
     };
-    multiply_rows(product, (end - begin) * rows_.heads, 0, rows_.head_dim, true);
+    multiply_rows(product, (end - begin) * rows_.heads, 0, rows_.width, true);
   }
 
   TileRows& rows_;

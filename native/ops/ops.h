@@ -60,7 +60,7 @@ struct RopeStoreArgs {
   const float* k = nullptr;  // [num_tokens, num_kv_heads * head_dim]
   const float* v = nullptr;  // [num_tokens, num_kv_heads * head_dim]
   int64_t q_stride = 0, k_stride = 0, v_stride = 0;
-  int num_heads = 0, num_kv_heads = 0, head_dim = 0;  // head_dim: a multiple of 16, at most 256
+  int num_heads = 0, num_kv_heads = 0, head_dim = 0;  // head_dim: even, at most 256
   CacheType cache_type = CacheType::f16;
   LayerCache cache;
 };
@@ -126,15 +126,24 @@ struct Ops {
 inline constexpr int kKeyBlock = 32;
 inline constexpr int kValueBlock = 64;
 
-// Bytes of kPageTokens positions of one kv head: codes, and behind them their scales.
-inline constexpr int64_t head_page_bytes(CacheType type, int head_dim, int block) {
-  if (type == CacheType::f16) return int64_t{2} * kPageTokens * head_dim;
-  return int64_t{kPageTokens} * (head_dim + 2 * ((head_dim + block - 1) / block));
+// Dimensions that a row takes where they are the lanes of vectors: those behind head_dim are zero.
+inline constexpr int padded_head_dim(int head_dim) { return (head_dim + 15) / 16 * 16; }
+
+// Bytes of kPageTokens positions of one kv head, each `width` wide: codes, and behind them their scales.
+inline constexpr int64_t head_page_bytes(CacheType type, int width, int block) {
+  if (type == CacheType::f16) return int64_t{2} * kPageTokens * width;
+  return int64_t{kPageTokens} * (width + 2 * ((width + block - 1) / block));
+}
+inline constexpr int64_t key_page_bytes(CacheType type, int head_dim) {
+  return head_page_bytes(type, head_dim, kKeyBlock);
+}
+inline constexpr int64_t value_page_bytes(CacheType type, int head_dim) {
+  return head_page_bytes(type, padded_head_dim(head_dim), kValueBlock);
 }
 
 // Bytes of one page of one layer: keys and values of kPageTokens positions.
 inline constexpr int64_t page_bytes(CacheType type, int num_kv_heads, int head_dim) {
-  return num_kv_heads * (head_page_bytes(type, head_dim, kKeyBlock) + head_page_bytes(type, head_dim, kValueBlock));
+  return num_kv_heads * (key_page_bytes(type, head_dim) + value_page_bytes(type, head_dim));
 }
 
 namespace portable { extern const Ops kOps; }

@@ -16,9 +16,8 @@ struct StoreBlock {
   HeadPage page;
   int slot = 0, count = 0;  // first position on the page, and how many: at most kStoreTokens
   int head_dim = 0;
-  const float* keys = nullptr;    // [count, kMaxHeadDim]
-  const float* values = nullptr;  // [count] rows, values_stride floats apart
-  int64_t values_stride = 0;
+  const float* keys = nullptr;    // [count, kMaxHeadDim], zero from head_dim to the padded width
+  const float* values = nullptr;  // the same
 };
 
 inline void store_half_row(const float* x, int count, uint16_t* out) {
@@ -29,9 +28,10 @@ inline void store_halves(const StoreBlock& block) {
   alignas(64) uint16_t rows[kStoreTokens][kMaxHeadDim];
   auto* keys = reinterpret_cast<uint16_t*>(block.page.keys);
   auto* values = reinterpret_cast<uint16_t*>(block.page.values);
+  const int width = padded_head_dim(block.head_dim);
   for (int i = 0; i < block.count; ++i) {
-    store_half_row(block.keys + i * kMaxHeadDim, block.head_dim, rows[i]);
-    store_half_row(block.values + i * block.values_stride, block.head_dim, values + (block.slot + i) * block.head_dim);
+    store_half_row(block.keys + i * kMaxHeadDim, width, rows[i]);
+    store_half_row(block.values + i * kMaxHeadDim, width, values + (block.slot + i) * width);
   }
   for (int d = 0; d < block.head_dim; ++d)
     for (int i = 0; i < block.count; ++i) keys[d * kPageTokens + block.slot + i] = rows[i][d];
@@ -55,24 +55,24 @@ inline void to_codes(const float* x, int count, int16_t* codes, uint16_t* scale)
 }
 
 // A row of one position: its codes, and its scales at scales[0], scales[kPageTokens], ...
-inline void to_codes_by_block(const float* x, int head_dim, int block, int16_t* codes, uint16_t* scales) {
-  for (int first = 0; first < head_dim; first += block, scales += kPageTokens)
-    to_codes(x + first, head_dim - first < block ? head_dim - first : block, codes + first, scales);
+inline void to_codes_by_block(const float* x, int width, int block, int16_t* codes, uint16_t* scales) {
+  for (int first = 0; first < width; first += block, scales += kPageTokens)
+    to_codes(x + first, width - first < block ? width - first : block, codes + first, scales);
 }
 
 inline void store_bytes(const StoreBlock& block) {
   alignas(64) int16_t rows[kStoreTokens][kMaxHeadDim], value[kMaxHeadDim];
-  const int head_dim = block.head_dim;
+  const int head_dim = block.head_dim, width = padded_head_dim(head_dim);
   auto* keys = reinterpret_cast<int8_t*>(block.page.keys);
   auto* values = reinterpret_cast<int8_t*>(block.page.values);
   uint16_t* key_scales = page_scales(block.page.keys, head_dim);
-  uint16_t* value_scales = page_scales(block.page.values, head_dim);
+  uint16_t* value_scales = page_scales(block.page.values, width);
   for (int i = 0; i < block.count; ++i) {
     const int slot = block.slot + i;
-    to_codes_by_block(block.keys + i * kMaxHeadDim, head_dim, kKeyBlock, rows[i], key_scales + slot);
-    to_codes_by_block(block.values + i * block.values_stride, head_dim, kValueBlock, value, value_scales + slot);
-    int8_t* out = values + slot / 2 * 2 * head_dim + slot % 2;
-    for (int d = 0; d < head_dim; ++d) out[2 * d] = static_cast<int8_t>(value[d]);
+    to_codes_by_block(block.keys + i * kMaxHeadDim, width, kKeyBlock, rows[i], key_scales + slot);
+    to_codes_by_block(block.values + i * kMaxHeadDim, width, kValueBlock, value, value_scales + slot);
+    int8_t* out = values + slot / 2 * 2 * width + slot % 2;
+    for (int d = 0; d < width; ++d) out[2 * d] = static_cast<int8_t>(value[d]);
   }
   for (int d = 0; d < head_dim; ++d)
     for (int i = 0; i < block.count; ++i)

@@ -50,7 +50,13 @@ void rotate(RopeStyle style, int rotary_dim, const float* cos_sin, const float* 
   style == RopeStyle::half_split ? rotate_pairs<1>(half, half, cos_sin, x, out) : rotate_pairs<2>(half, 1, cos_sin, x, out);
 }
 
-// Rotates the q heads of kv_head and its key of one token; leaves the key in key[head_dim].
+// A row of a head with zeros behind it, up to the padded width.
+void pad_row(const float* x, int head_dim, float* out) {
+  __builtin_memcpy(out, x, sizeof(float) * head_dim);
+  __builtin_memset(out + head_dim, 0, sizeof(float) * (padded_head_dim(head_dim) - head_dim));
+}
+
+// Rotates the q heads of kv_head and its key of one token; leaves the key in key[padded head_dim].
 void rotate_token(const RopeStoreArgs& args, int token, int kv_head, float* key) {
   float angles[kMaxHeadDim];
   const RopeArgs& rope = args.rope;
@@ -65,7 +71,7 @@ void rotate_token(const RopeStoreArgs& args, int token, int kv_head, float* key)
   for (int head = 0; head < group; ++head, q += args.head_dim) rotate(rope.style, rope.rotary_dim, cos_sin, q, q);
 
   const float* k = args.k + token * args.k_stride + int64_t{kv_head} * args.head_dim;
-  __builtin_memcpy(key, k, sizeof(float) * args.head_dim);
+  pad_row(k, args.head_dim, key);
   rotate(rope.style, rope.rotary_dim, cos_sin, k, key);
 }
 
@@ -94,19 +100,21 @@ void rope_store(const RopeStoreArgs& args, int task) {
   const HeadPage page =
       head_page(args.cache, args.cache_type, run.sequence, run.position / kPageTokens, head_dim, kv_head);
 
-  alignas(64) float keys[kStoreTokens][kMaxHeadDim];
+  alignas(64) float keys[kStoreTokens][kMaxHeadDim], values[kStoreTokens][kMaxHeadDim];
   for (int begin = 0; begin < run.count; begin += kStoreTokens) {
     const int count = run.count - begin < kStoreTokens ? run.count - begin : kStoreTokens;
     const int64_t token = run.token + begin;
-    for (int i = 0; i < count; ++i) rotate_token(args, static_cast<int>(token) + i, kv_head, keys[i]);
+    for (int i = 0; i < count; ++i) {
+      rotate_token(args, static_cast<int>(token) + i, kv_head, keys[i]);
+      pad_row(args.v + (token + i) * args.v_stride + int64_t{kv_head} * head_dim, head_dim, values[i]);
+    }
     const StoreBlock block = {
         .page = page,
         .slot = run.position % kPageTokens + begin,
         .count = count,
         .head_dim = head_dim,
         .keys = keys[0],
-        .values = args.v + token * args.v_stride + int64_t{kv_head} * head_dim,
-        .values_stride = args.v_stride,
+        .values = values[0],
     };
     if (args.cache_type == CacheType::int8) {
       store_bytes(block);

@@ -12,9 +12,16 @@ struct Range {
   int begin, end;
 };
 
+// out[0, count) = x * factor: what lies behind a head's row belongs to the next one.
+inline void write_scaled(const float* x, int count, float factor, float* out) {
+  int i = 0;
+  for (; i + kLanes <= count; i += kLanes) store(out + i, load(x + i) * factor);
+  for (; i < count; ++i) out[i] = x[i] * factor;
+}
+
 struct TileRows {
   TileRows(const AttentionArgs& tile_args, const SequencePlan& plan, int tile, int kv, int head_block)
-      : args(tile_args), sequence(plan.sequence), kv_head(kv), head_dim(args.head_dim) {
+      : args(tile_args), sequence(plan.sequence), kv_head(kv), head_dim(args.head_dim), width(padded_head_dim(head_dim)) {
     const int group = args.num_heads / args.num_kv_heads;
     first_head = kv_head * group + head_block * plan.block_heads;
     heads = smaller(plan.block_heads, group - head_block * plan.block_heads);
@@ -25,7 +32,8 @@ struct TileRows {
     count = tokens * heads;
     for (int row = 0; row < count; ++row) {
       const float* from = args.q + batch_row(row) * args.q_stride + int64_t{head(row)} * head_dim;
-      for (int i = 0; i < head_dim; i += kLanes) store(q + row * head_dim + i, load(from + i) * args.scale);
+      write_scaled(from, head_dim, args.scale, q + row * width);
+      for (int i = head_dim; i < width; ++i) q[row * width + i] = 0.0f;
     }
   }
 
@@ -53,14 +61,15 @@ struct TileRows {
   float* page_score(int row, int index) { return score + row * kSpanTokens + index * kPageTokens % kSpanTokens; }
 
   const AttentionArgs& args;
-  int sequence, kv_head, head_dim;
+  int sequence, kv_head;
+  int head_dim, width;  // width: padded_head_dim
   int first_head, heads;
   int first_token, tokens;        // of the sequence's tokens in this step
   int first_row, first_position;  // of the first token: row in the batch, position in the sequence
   int count;                      // rows: [tokens, heads]
-  alignas(64) float q[kTileFloats];                  // [count, head_dim], times the scale
+  alignas(64) float q[kTileFloats];                  // [count, width], times the scale
   alignas(64) float score[kTileRows * kSpanTokens];  // [count, positions of one span]: scores, then weights
-  alignas(64) float weighted[kTileFloats];           // [count, head_dim], sum of weighted values of one span
+  alignas(64) float weighted[kTileFloats];           // [count, width], sum of weighted values of one span
 };
 
 }  // namespace lutmac::LUTMAC_TARGET

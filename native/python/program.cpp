@@ -167,7 +167,7 @@ CacheType parse_cache_type(const std::string& type) {
 void check_heads(int num_heads, int num_kv_heads, int head_dim) {
   require(num_heads > 0 && num_kv_heads > 0 && num_heads % num_kv_heads == 0,
           "the number of heads must be a multiple of the number of key-value heads");
-  require(head_dim > 0 && head_dim % 16 == 0 && head_dim <= 256, "head_dim must be a multiple of 16, at most 256");
+  require(head_dim > 0 && head_dim % 2 == 0 && head_dim <= 256, "head_dim must be even, at most 256");
 }
 
 // The angles of a rope are computed once a step, by the first layer that has it.

@@ -44,11 +44,12 @@ void put(Words values, bool assign, uint8_t* out) {
   std::memcpy(out, &values, sizeof values);
 }
 
-// Numbers in consecutive bytes, 16 at a time: what a shift carries across bytes, the mask takes away.
-template <bool kAssign>
+// Numbers in consecutive bytes, 16 at a time: what a shift carries across bytes, the mask takes away. kCount: how many, 0
+// where that is not known here; of the usual counts the loop is unrolled.
+template <bool kAssign, int kCount>
 void read_bytes(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
   // Bytes written may be any object's: a run's fields are loaded once only if they are copied.
-  const int numbers = run.count, shift = run.shift, dest = run.dest;
+  const int numbers = kCount ? kCount : run.count, shift = run.shift, dest = run.dest;
   const uint64_t byte_mask = (1u << run.width) - 1;
   const Pair mask = Pair{kEveryByte, kEveryByte} * byte_mask;
   for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += out_stride) {
@@ -68,6 +69,16 @@ void read_bytes(const BitRun& run, const uint8_t* in, int64_t blocks, int block_
       out[i] = kAssign ? value : static_cast<uint8_t>(out[i] | value);
     }
   }
+}
+
+template <bool kAssign>
+void read_bytes(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
+  const auto read = run.count == 32   ? read_bytes<kAssign, 32>
+                    : run.count == 16 ? read_bytes<kAssign, 16>
+                    : run.count == 8  ? read_bytes<kAssign, 8>
+                    : run.count == 4  ? read_bytes<kAssign, 4>
+                                      : read_bytes<kAssign, 0>;
+  read(run, in, blocks, block_bytes, out_stride, out);
 }
 
 template <int kWidth>
@@ -102,15 +113,22 @@ void read_anywhere(const BitRun& run, const uint8_t* in, int64_t blocks, int blo
   }
 }
 
-// Bytes that a table translates.
+// Bytes that a table translates: one on the stack, which what is written cannot change.
+template <bool kAssign>
 void read_translated(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
-  const int numbers = run.count, dest = run.dest;
-  const uint16_t* table = run.table.data();
-  const uint8_t keep = run.assign ? 0 : 0xff;
+  const int numbers = run.count;
+  uint8_t table[256];
+  for (int i = 0; i < 256; ++i) table[i] = static_cast<uint8_t>(run.table[i] << run.dest);
   for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += out_stride) {
-    for (int i = 0; i < numbers; ++i) {
-      out[i] = static_cast<uint8_t>((out[i] & keep) | table[in[i]] << dest);
+    int i = 0;
+    for (; i + 8 <= numbers; i += 8) {
+      uint64_t bytes, values = 0;
+      std::memcpy(&bytes, in + i, 8);
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; ++j) values |= uint64_t{table[bytes >> (8 * j) & 0xff]} << (8 * j);
+      put(values, kAssign, out + i);
     }
+    for (; i < numbers; ++i) out[i] = static_cast<uint8_t>((kAssign ? 0 : out[i]) | table[in[i]]);
   }
 }
 
@@ -118,7 +136,8 @@ void read_translated(const BitRun& run, const uint8_t* in, int64_t blocks, int b
 bool read_fast(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
   if (!run.table.empty()) {
     if (run.stride != 8 || run.shift || run.width != 8) return false;
-    read_translated(run, in, blocks, block_bytes, out_stride, out);
+    run.assign ? read_translated<true>(run, in, blocks, block_bytes, out_stride, out)
+               : read_translated<false>(run, in, blocks, block_bytes, out_stride, out);
     return true;
   }
   if (run.stride == 8 && run.shift + run.width <= 8) {

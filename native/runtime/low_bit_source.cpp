@@ -77,6 +77,11 @@ void LowBitSource::read_codes(int64_t row, int64_t first_column, int64_t count, 
   }
 }
 
+void LowBitSource::prefetch_codes(int64_t row, int64_t first_column, int64_t count) const {
+  const uint8_t* at = bytes + row * row_bytes + first_column / block_weights * block_bytes;
+  for (int64_t i = 0; i < count / block_weights * block_bytes; i += 64) __builtin_prefetch(at + i);
+}
+
 void LowBitSource::read_params(const ParamArray& param, int64_t row, int tile_rows, uint16_t* room, uint8_t* out,
                                uint8_t* super_out) const {
   const InBlocks& in = *param.in_blocks;

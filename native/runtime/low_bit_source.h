@@ -38,6 +38,8 @@ struct LowBitSource {
   void check() const;
   // Codes of whole blocks of a row, a byte each; those of the next block out_stride further.
   void read_codes(int64_t row, int64_t first_column, int64_t count, int64_t out_stride, uint8_t* out) const;
+  // Asks the memory for codes that are read soon: rows are short and far apart, which the processor does not foresee.
+  void prefetch_codes(int64_t row, int64_t first_column, int64_t count) const;
   // Parameters of a row that lie in its blocks, to [tile][group][tile_rows]. room: 2 bytes for each group of a row.
   void read_params(const ParamArray& param, int64_t row, int tile_rows, uint16_t* room, uint8_t* out,
                    uint8_t* super_out) const;

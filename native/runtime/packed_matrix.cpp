@@ -158,22 +158,26 @@ void PackedMatrix::fill_codes(const LowBitSource& source, int64_t tile) const {
   const bool whole = w.kind == CodeKind::ternary || kPiece % source.block_weights != 0;
   const int64_t piece = whole ? w.columns : kPiece, stretch = whole ? w.columns : kStretch;
   uint8_t* out = w.codes + tile * kernels.packed_tile_bytes(w.kind, w.bits, w.columns);
-  std::vector<uint8_t> codes(static_cast<size_t>(tile_rows * std::min(stretch, w.columns)));
+  // From a piece to the next: not a power of two, or all pieces of a row would fall into one set of the L1 cache.
+  const int64_t step = tile_rows * piece + kAlignment;
+  std::vector<uint8_t> codes(static_cast<size_t>((std::min(stretch, w.columns) + piece - 1) / piece * step));
   for (int64_t begin = 0; begin < w.columns; begin += stretch) {
     const int64_t end = std::min(w.columns, begin + stretch);
-    for (int64_t r = 0; r < std::min(tile_rows, w.rows - first_row); ++r) {
+    const int64_t rows = std::min(tile_rows, w.rows - first_row);
+    for (int64_t r = 0; r < rows; ++r) {
+      if (r + 1 < rows) source.prefetch_codes(first_row + r + 1, begin, end - begin);
       if (piece == source.block_weights) {  // a block to each piece: one call for all
-        source.read_codes(first_row + r, begin, end - begin, tile_rows * piece, codes.data() + r * piece);
+        source.read_codes(first_row + r, begin, end - begin, step, codes.data() + r * piece);
         continue;
       }
       for (int64_t k = begin; k < end; k += piece) {
         const int64_t width = std::min(piece, end - k);
         source.read_codes(first_row + r, k, width, source.block_weights,
-                          codes.data() + (k - begin) * tile_rows + r * width);
+                          codes.data() + (k - begin) / piece * step + r * width);
       }
     }
     for (int64_t k = begin; k < end; k += piece) {
-      kernels.pack_tile(w.kind, w.bits, std::min(piece, end - k), codes.data() + (k - begin) * tile_rows,
+      kernels.pack_tile(w.kind, w.bits, std::min(piece, end - k), codes.data() + (k - begin) / piece * step,
                         out + kernels.packed_tile_bytes(w.kind, w.bits, k));
     }
   }

@@ -66,6 +66,15 @@ def test_logits_are_those_of_transformers(checkpoint: Path, references: dict[str
         assert errors.max() < 2e-3
 
 
+@pytest.mark.parametrize("checkpoint", ["phi3-128k"], indirect=True)
+def test_the_context_decides_which_factors_of_longrope_are_used(checkpoint: Path) -> None:
+    """And not the length of a text. That either are transformers' is what the cases of phi3-128k say."""
+    short, long = (lutmac.load(checkpoint, precision="exact", threads=1, context=context) for context in (48, 49))
+    assert short.info().rope_scaling == "longrope: its short factors, good for 48 positions"
+    assert long.info().rope_scaling == "longrope: its long factors, as more than 48 positions are in use"
+    assert relative_errors(short.logits(TOKENS[:48]), long.logits(TOKENS[:48])).max() > 1e-2
+
+
 def test_the_native_format_holds_the_same(checkpoint: Path, tmp_path: Path) -> None:
     """Also where a model reads some rows of a matrix, or other vectors for a long context."""
     case = CASES[checkpoint.name]

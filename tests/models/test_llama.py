@@ -118,7 +118,7 @@ def test_repeated_head_counts_are_one_number() -> None:
         ("attention.head_count_kv", 4, CheckpointError, "not a multiple of 4"),
         ("attention.head_count_kv", [3, 1], UnsupportedModelError, "differs between layers"),
         ("attention.layer_norm_rms_epsilon", float("nan"), CheckpointError, "expected a finite number"),
-        ("attention.key_length", 40, UnsupportedModelError, "head size 40"),
+        ("attention.key_length", 41, UnsupportedModelError, "head size 41"),
         ("attention.value_length", 128, UnsupportedModelError, "value_length"),
         ("feed_forward_length", 1000, UnsupportedModelError, "intermediate_size 1000"),
         ("rope.dimension_count", 128, CheckpointError, "rope rotates 128"),

@@ -67,6 +67,15 @@ def test_longrope_has_factors_for_short_and_for_long_contexts() -> None:
     np.testing.assert_allclose(make_rope("half_split", 64, 1e4, scaling, context=4097).inverse_frequency, PLAIN / long)
 
 
+def test_what_people_are_told_of_it() -> None:
+    longrope = RopeScaling("longrope", 1.0, 4096)
+    assert longrope.describe(4096) == "longrope: its short factors, good for 4096 positions"
+    assert longrope.describe(4097) == "longrope: its long factors, as more than 4096 positions are in use"
+    assert RopeScaling("yarn", 4.0, 8192).describe(100) == "yarn by 4, from 8192 positions"
+    assert RopeScaling("linear", 2.5).describe(100) == "linear by 2.5"
+    assert RopeScaling().describe(100) == "none"
+
+
 @pytest.mark.parametrize("factors", [(), (1.0,) * 31, (1.0,) * 31 + (0.0,)])
 def test_factors_that_do_not_fit_are_an_error(factors: tuple[float, ...]) -> None:
     with pytest.raises(CheckpointError, match="rope needs 32 factors above 0"):

@@ -40,7 +40,8 @@ class ModelInfo:
     bits_per_weight: bytes of all tensors in the file over their elements. weight_bytes: packed matrices in memory.
     bytes_per_token: of these, what the products of one token read. cache_bytes: address space of the key-value cache;
     memory is taken as it is used; cache_bytes_per_position of it stand for one token. kv_cache: "f16" or
-    "int8". context: positions that this model was loaded for, of trained_context.
+    "int8". context: positions that this model was loaded for, of trained_context; rope_scaling: how it reaches them,
+    which for "longrope" depends on context.
     """
 
     path: str
@@ -51,6 +52,7 @@ class ModelInfo:
     vocab_size: int
     context: int
     trained_context: int
+    rope_scaling: str
     file_bytes: int
     bits_per_weight: float
     weight_bytes: int

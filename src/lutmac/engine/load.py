@@ -182,6 +182,7 @@ def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
         vocab_size=config.vocab_size,
         context=compiled.limits.max_context,
         trained_context=config.max_position_embeddings,
+        rope_scaling=config.at_context(compiled.limits.max_context).rope_scaling,
         file_bytes=opened.file_bytes,
         bits_per_weight=8 * sum(tensor.nbytes for tensor in opened.tensors) / max(1, elements),
         weight_bytes=sum(matrix.nbytes for matrix in loaded.parameters.matrices.values()),

@@ -44,12 +44,11 @@ def _shape(
 
 
 # From the config.json of meta-llama/Llama-2-7b-hf, meta-llama/Meta-Llama-3-8B, 1bitLLM/bitnet_b1_58-3B,
-# Qwen/Qwen2.5-3B and HuggingFaceTB/SmolLM2-135M. bitnet-3b has 32 heads of 100, a size that attention does not have
-# yet: 25 of 128 read and compute the same.
+# Qwen/Qwen2.5-3B and HuggingFaceTB/SmolLM2-135M.
 SHAPES = {
     "llama-2-7b": _shape(32000, 4096, 11008, 32, 32, 32),
     "llama-3-8b": _shape(128256, 4096, 14336, 32, 32, 8),
-    "bitnet-3b": _shape(32000, 3200, 8640, 26, 25, 25),
+    "bitnet-3b": _shape(32000, 3200, 8640, 26, 32, 32),
     "qwen2.5-3b": _shape(151936, 2048, 11008, 36, 16, 2),
     "smollm2-135m": _shape(49152, 576, 1536, 30, 9, 3),
 }

@@ -64,6 +64,10 @@ class ModelConfig(Protocol):
     def max_position_embeddings(self) -> int:
         """Positions that the model was trained for."""
 
+    @property
+    def rope_scaling(self) -> str:
+        """For people: how positions beyond the first training's are reached, with those that will be in use."""
+
     def at_context(self, context: int) -> Self:
         """The same, for that many positions."""
 

@@ -52,11 +52,16 @@ class DecoderConfig:
                 f"{self.num_attention_heads} attention heads are not a multiple of {self.num_key_value_heads} "
                 "key-value heads"
             )
-        if self.head_dim % 16 or self.head_dim > 256:
-            raise UnsupportedModelError(f"head size {self.head_dim} is not a multiple of 16 up to 256")
+        if self.head_dim % 2 or self.head_dim > 256:
+            raise UnsupportedModelError(f"head size {self.head_dim} is not an even number up to 256")
         for rope in (self.rope, self.local_rope):
             if rope is not None and (rope.rotary_dim % 2 or rope.rotary_dim > self.head_dim):
                 raise CheckpointError(f"rope rotates {rope.rotary_dim} dimensions of heads of {self.head_dim}")
+        heads_width = self.num_attention_heads * self.head_dim
+        if heads_width % 32:
+            raise UnsupportedModelError(
+                f"{self.num_attention_heads} heads of size {self.head_dim} are {heads_width} wide, not a multiple of 32"
+            )
         for name in ("hidden_size", "intermediate_size"):
             if getattr(self, name) % 32:
                 raise UnsupportedModelError(f"{name} {getattr(self, name)} is not a multiple of 32")
@@ -69,6 +74,11 @@ class DecoderConfig:
     def positions(self) -> int:
         """Positions that will be in use."""
         return self.context or self.max_position_embeddings
+
+    @property
+    def rope_scaling(self) -> str:
+        """For people: how positions beyond the first training's are reached, with those that will be in use."""
+        return self.rope.scaling.describe(self.positions)
 
     def window(self, layer: int) -> int:
         """The positions that a layer's attention sees, 0 for all."""

@@ -36,6 +36,19 @@ class RopeScaling:
     short_factors: tuple[float, ...] = ()
     long_factors: tuple[float, ...] = ()
 
+    def describe(self, context: int) -> str:
+        """For people: what is done to the frequencies of a model with so many positions in use."""
+        match self.kind:
+            case "none":
+                return "none"
+            case "longrope" if context > self.original_context:
+                return f"longrope: its long factors, as more than {self.original_context} positions are in use"
+            case "longrope":
+                return f"longrope: its short factors, good for {self.original_context} positions"
+            case "linear":
+                return f"linear by {self.factor:g}"
+        return f"{self.kind} by {self.factor:g}, from {self.original_context} positions"
+
     def attention_scale(self) -> float:
         """What cosine and sine are multiplied by."""
         if self.attention_factor is not None:

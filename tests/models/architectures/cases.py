@@ -66,7 +66,17 @@ GEMMA = {"rope_theta": ..., "tie_word_embeddings": ..., "head_dim": 32, "hidden_
 GEMMA2 = {**GEMMA, "num_hidden_layers": 4, "query_pre_attn_scalar": 24, "sliding_window": 24}
 GEMMA3 = {**GEMMA, "num_hidden_layers": 7, "query_pre_attn_scalar": 32, "sliding_window": 24}
 EXPERTS = {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 64, "head_dim": 32}
-BITNET_OLDER = case("llama", architectures=["BitnetForCausalLM"], weight_bits=1, input_bits=8, hidden_act="silu")
+BITNET_OLDER = {"architectures": ["BitnetForCausalLM"], "weight_bits": 1, "input_bits": 8, "hidden_act": "silu"}
+
+
+def bitnet_older(**changes: Any) -> Case:
+    """1bitLLM's form, which transformers knows by other names."""
+    return replace(
+        case("llama", **BITNET_OLDER, **changes),
+        oracle={"model_type": "bitnet", "architectures": ..., "quantization_config": BITNET_ONLINE},
+        renamed={"attn_sub_norm": "inner_attn_ln", "ffn_sub_norm": "ffn_layernorm"},
+    )
+
 
 CASES: dict[str, Case] = {
     "llama": case("llama"),
@@ -100,6 +110,7 @@ CASES: dict[str, Case] = {
     "llama-rope-parameters": case(
         "llama", rope_theta=..., rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 5000.0}
     ),
+    "llama-heads-of-80": case("llama", head_dim=80),
     "falcon3": case("llama", head_dim=256, rope_theta=1000042, num_hidden_layers=1),
     "falcon3-1.58bit": case("llama", quantization_config=BITNET_ONLINE),
     "mistral": case("mistral", sliding_window=24),
@@ -112,6 +123,7 @@ CASES: dict[str, Case] = {
     "qwen2-window": case("qwen2", use_sliding_window=True, sliding_window=24, max_window_layers=1),
     "qwen2-yarn": case("qwen2", **rope("yarn", factor=4.0, original_max_position_embeddings=64)),
     "qwen3": case("qwen3", head_dim=32, tie_word_embeddings=True),
+    "qwen3-heads-of-40": case("qwen3", head_dim=40),
     "qwen3-biases": case("qwen3", head_dim=32, attention_bias=True),
     "gemma2": case(
         "gemma2", **{**GEMMA2, "query_pre_attn_scalar": 32}, attn_logit_softcapping=50.0, final_logit_softcapping=30.0
@@ -152,11 +164,9 @@ CASES: dict[str, Case] = {
         "bitnet", hidden_act="relu2", rope_theta=500000.0, quantization_config=BITNET_ONLINE, tie_word_embeddings=True
     ),
     "bitnet-plain": case("bitnet", hidden_act="relu2"),
-    "bitnet-1bitllm": Case(
-        BITNET_OLDER.config,
-        half_cache=True,
-        oracle={"model_type": "bitnet", "architectures": ..., "quantization_config": BITNET_ONLINE},
-        renamed={"attn_sub_norm": "inner_attn_ln", "ffn_sub_norm": "ffn_layernorm"},
+    "bitnet-1bitllm": bitnet_older(),
+    "bitnet-1bitllm-3b": bitnet_older(  # heads of 100, as its 32 are
+        hidden_size=800, num_attention_heads=8, num_key_value_heads=8, num_hidden_layers=2
     ),
     "olmo2": case("olmo2", rope_theta=500000.0),
     "granite": case(
