@@ -4,12 +4,10 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "runtime/require.h"
+
 namespace lutmac {
 namespace {
-
-void require(bool condition, const char* message) {
-  if (!condition) throw std::invalid_argument(message);
-}
 
 constexpr uint64_t kEveryByte = 0x0101010101010101ull;
 

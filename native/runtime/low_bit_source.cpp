@@ -4,12 +4,10 @@
 #include <stdexcept>
 #include <type_traits>
 
+#include "runtime/require.h"
+
 namespace lutmac {
 namespace {
-
-void require(bool condition, const char* message) {
-  if (!condition) throw std::invalid_argument(message);
-}
 
 void check_param(const LowBitSource& source, const ParamArray& param) {
   if (!param.in_blocks) return;

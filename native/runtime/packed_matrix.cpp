@@ -9,16 +9,13 @@
 
 #include "runtime/codebook.h"
 #include "runtime/random.h"
+#include "runtime/require.h"
 #include "runtime/tuning.h"
 
 namespace lutmac {
 namespace {
 
 constexpr int64_t kAlignment = 64;
-
-void require(bool condition, const char* message) {
-  if (!condition) throw std::invalid_argument(message);
-}
 
 int value_bytes(ParamKind kind) {
   switch (kind) {

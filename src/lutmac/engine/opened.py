@@ -10,8 +10,8 @@ from typing import Any
 
 from lutmac.bounded_json import read_optional_json
 from lutmac.checkpoints.gguf import open_gguf
-from lutmac.checkpoints.huggingface import GENERATION_CONFIG_FILE, open_huggingface
-from lutmac.checkpoints.native import GGUF_METADATA_FILE, is_native, open_native
+from lutmac.checkpoints.huggingface import GENERATION_CONFIG_FILE, HuggingFaceCheckpoint, open_huggingface
+from lutmac.checkpoints.native import GGUF_METADATA_FILE, NativeCheckpoint, is_native, open_native
 from lutmac.engine.info import TensorInfo
 from lutmac.engine.weights import GGUFSource, HuggingFaceSource, NativeSource, TensorSource
 from lutmac.models import Architecture, ModelConfig, architecture_name, find_architecture
@@ -91,18 +91,7 @@ def _open_huggingface(path: Path) -> Iterator[OpenedModel]:
         architecture = find_architecture(architecture_name(checkpoint.model_type, checkpoint.config))
         config = architecture.read_config(checkpoint.config)
         text = TextFiles(path, checkpoint.config, checkpoint.generation_config)
-        yield OpenedModel(
-            path=path,
-            name=path.resolve().name,
-            architecture_name=checkpoint.model_type,
-            architecture=architecture,
-            config=config,
-            source=HuggingFaceSource(checkpoint),
-            tensors=tuple(TensorInfo(t.name, t.shape, t.type_name, t.nbytes) for t in checkpoint.tensors.values()),
-            file_bytes=checkpoint.nbytes,
-            read_tokenizer=lambda: text.tokenizer(config.vocab_size),
-            read_template=text.chat_template,
-        )
+        yield _opened_directory(path, checkpoint, architecture, config, HuggingFaceSource(checkpoint), text)
 
 
 @contextmanager
@@ -116,15 +105,26 @@ def _open_native(path: Path) -> Iterator[OpenedModel]:
         else:
             text = TextFiles(path, checkpoint.config, read_optional_json(path / GENERATION_CONFIG_FILE))
             config = architecture.read_config(checkpoint.config)
-        yield OpenedModel(
-            path=path,
-            name=path.resolve().name,
-            architecture_name=checkpoint.model_type,
-            architecture=architecture,
-            config=config,
-            source=NativeSource(checkpoint),
-            tensors=tuple(TensorInfo(t.name, t.shape, t.type_name, t.nbytes) for t in checkpoint.tensors.values()),
-            file_bytes=checkpoint.nbytes,
-            read_tokenizer=lambda: text.tokenizer(config.vocab_size),
-            read_template=text.chat_template,
-        )
+        yield _opened_directory(path, checkpoint, architecture, config, NativeSource(checkpoint), text)
+
+
+def _opened_directory(
+    path: Path,
+    checkpoint: HuggingFaceCheckpoint | NativeCheckpoint,
+    architecture: Architecture,
+    config: ModelConfig,
+    source: TensorSource,
+    text: _GGUFText | TextFiles,
+) -> OpenedModel:
+    return OpenedModel(
+        path=path,
+        name=path.resolve().name,
+        architecture_name=checkpoint.model_type,
+        architecture=architecture,
+        config=config,
+        source=source,
+        tensors=tuple(TensorInfo(t.name, t.shape, t.type_name, t.nbytes) for t in checkpoint.tensors.values()),
+        file_bytes=checkpoint.nbytes,
+        read_tokenizer=lambda: text.tokenizer(config.vocab_size),
+        read_template=text.chat_template,
+    )
