@@ -120,6 +120,31 @@ void test_codes(const std::vector<TargetEntry>& targets) {
   }
 }
 
+// avx2 and avxvnni sum integers in other instructions and do all else alike: the same packing, the same bits.
+void test_twins(const std::vector<TargetEntry>& targets) {
+  const auto find = [&](const char* name) {
+    return std::find_if(targets.begin(), targets.end(), [&](const TargetEntry& t) { return std::strcmp(t.name, name) == 0; });
+  };
+  const auto one = find("avx2"), other = find("avxvnni");
+  if (one == targets.end() || other == targets.end()) return;
+  TestRandom random(6);
+  for (int number = 0; number < 40; ++number) {
+    KernelShape shape;
+    shape.bits = 1 + number % 8;
+    shape.columns = 32 * (1 + random.below(18));
+    shape.rows = 1 + random.below(70);
+    shape.tokens = 1 + random.below(9);
+    shape.kind = shape.bits == 4 && random.below(2) ? CodeKind::codebook
+                 : shape.bits == 2 && random.below(2) ? CodeKind::ternary
+                                                      : CodeKind::affine;
+    shape.group_size = shape.kind == CodeKind::ternary ? shape.columns : kGroupSizes[random.below(5)];
+    const KernelCase test(random, shape, make_activations(random, shape));
+    const PackedMatrix a = pack(*one, test.source()), b = pack(*other, test.source());
+    FormRows forms(*one->kernels, a.form(), test.x, shape.columns);
+    check(multiply(a, forms, false) == multiply(b, forms, false), "avxvnni: %s: differs from avx2", shape.describe().c_str());
+  }
+}
+
 // Bias and the values before are added to the product, and only the tiles and tokens that were asked for are written.
 void test_parts(const TargetEntry& target) {
   TestRandom random(2);
@@ -235,6 +260,7 @@ int main() {
   const std::vector<TargetEntry> targets = runnable_kernels();
   test_lowbit(targets);
   test_codes(targets);
+  test_twins(targets);
   for (const TargetEntry& target : targets) {
     test_tables(target);
     test_parts(target);

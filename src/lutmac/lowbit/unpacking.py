@@ -25,7 +25,7 @@ from lutmac.lowbit.matrix import (
     TwoLevel,
     plain_codes,
 )
-from lutmac.lowbit.packed import ALIGNMENT, Bytes, PackedDense, PackedKind, PackedLowBit
+from lutmac.lowbit.packed import ALIGNMENT, Bytes, PackedDense, PackedKind, PackedLowBit, packing_of
 
 TILE_ROWS: Final = {"avx512": 64, "avx2": 32, "neon": 16, "portable": 16}
 _TYPES: Final = {"f16": "<f2", "f32": "<f4", "bf16": "<u2", "e8m0": "u1", "e4m3": "u1"}
@@ -36,6 +36,7 @@ def unpack(kind: PackedKind, parts: Sequence[Bytes], *, target: str) -> AnyMatri
 
     Raises ValueError where they are shorter than the description wants.
     """
+    target = packing_of(target)
     rows = TILE_ROWS[target]
     if isinstance(kind, PackedDense):
         return DenseMatrix(_params(parts[0], _TYPES[kind.floats], kind.rows, kind.columns, rows))
