@@ -1,7 +1,7 @@
 """Builds and runs the native test programs: kernels, operations, programs, sampler, threads.
 
 As they are, under sanitizers, and for aarch64 under emulation, which tests the ISA target ``neon`` on any machine.
-Under the address sanitizer ``avxvnni`` is encoded for AVX-512, so that it is tested on processors that lack AVX-VNNI, too.
+Under the address sanitizer ``avxvnni`` is encoded for AVX-512, to be tested on processors that lack AVX-VNNI, too.
 """
 
 from __future__ import annotations
