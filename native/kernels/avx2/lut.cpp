@@ -1,8 +1,11 @@
 // AVX2: byte shuffles of two 128-bit parts. Compiled twice: as avx2, and as avxvnni for processors with AVX-VNNI, whose dot
 // products take one instruction. Both have one packing, called avx2, and give the same bits.
 //
-// Instructions that avxvnni saves, for 32 bytes of weights and one token: 2 of 9 where planes lie in a quad or a triple (3 to 7
-// bits), 2 of 6 at 8 bits, 4 of 15 with a codebook; none at 1 and 2 bits, whose sums are words of a row each.
+// Instructions for 32 bytes of weights and one token, after the load: 9 for four planes (and, shift, and, 2 shuffles, 2
+// vpmaddubsw, 2 vpaddw), 9 for two, 11 for one: 64 weights of 4 bits, 128 of 2, 256 of 1. avxvnni saves 2 for four planes, 2 of 6
+// at 8 bits and 4 of 19 with a codebook, none for one or two planes, whose sums are words of a row each. Intel's cores of this
+// kind start 3 vector instructions per cycle, of them one shuffle: 3, 3 and 3.7 cycles, or at 3 GHz 64, 128 and 210 GMAC/s, and
+// 80 at 3 bits, which are two planes and one. Cores that start four, as AMD's of late, do a third more and clock higher.
 //
 // 8-bit codes: [tile][2 k][32 rows][2 bytes], signed (code - 128); widened to 16 bits and multiplied with the
 // activations' integers by vpmaddwd.
@@ -21,6 +24,9 @@ struct Simd {
   static constexpr int kLanes = 8;
   // 8 tokens x 1 sub-tile = 8 sums, 2 vectors of indices, 2 tables and 2 constants in 16 registers.
   static constexpr int kSubTiles = 1;
+  // 8 rows x 32 k of three planes in a dword would take 43 instructions with one token, 24 with each of many; a pair and a
+  // single take 29 and 20.
+  static constexpr bool kTriples = false;
   static constexpr int kIntegerStep = 2;
   static constexpr int kIntegerXor = 0x80;
 

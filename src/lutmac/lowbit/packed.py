@@ -13,7 +13,7 @@ from lutmac import _native
 
 ALIGNMENT: Final = 64  # bytes: of every part's place, and of its length
 # Counted up when a target's packing changes, so that bytes of the old one are not taken for the new.
-_REVISIONS: Final = {"avx512": 1, "avx2": 1, "neon": 1, "portable": 1}
+_REVISIONS: Final = {"avx512": 1, "avx2": 2, "neon": 1, "portable": 1}
 # Targets that have the packing of another.
 _SHARED: Final = {"avxvnni": "avx2"}
 
@@ -34,7 +34,7 @@ def packing_of(target: str) -> str:
 
 
 def packing_name(target: str) -> str:
-    """What the packing of an ISA target is called in files: ``avx2/1``."""
+    """What the packing of an ISA target is called in files: ``avx2/2``."""
     packing = packing_of(target)
     return f"{packing}/{_REVISIONS[packing]}"
 
