@@ -11,6 +11,8 @@
 
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
+
+#include "vnni.h"
 #elif defined(__ARM_FEATURE_DOTPROD)
 #include <arm_neon.h>
 #endif
@@ -180,7 +182,7 @@ inline Words load_bytes(const int8_t* from) {
   return (Words)_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)from));
 }
 inline Ints dot_pairs(Words a, Words b, Ints sum) {
-  return sum + (Ints)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+  return (Ints)dot_words((__m256i)sum, (__m256i)a, (__m256i)b);
 }
 #else
 inline Words load_bytes(const int8_t* from) {

@@ -5,9 +5,9 @@
 //
 // A tile is 4 L rows, L the 32-bit lanes of a vector. A block is 32 k of a tile; it holds its planes in components:
 //   quad    planes 0-3 of 4 to 7 bits:     4 vectors per step; vector t, lane e is row t L + e, its bytes the planes
-//   triple  the last 3 planes of 3 and 7:  the same with 3 planes, and only 3 steps: byte 3 of step s is plane s of step 3
-//   pair    the last 2 planes of 2 and 6:  2 vectors per step; vector v, lane e, word h is row (2 v + h) L + e
-//   single  the last plane of 1 and 5:     1 vector per step; lane e, byte j is row j L + e
+//   triple  the last 3 planes of 3 and 7 (avx512): the same with 3 planes, and only 3 steps: byte 3 of step s is plane s of step 3
+//   pair    2 planes after the quads, if any: 2 vectors per step; vector v, lane e, word h is row (2 v + h) L + e
+//   single  the last plane of odd bits:    1 vector per step; lane e, byte j is row j L + e
 // each component as 4 steps of 8 k: the low nibble of a byte is the index into the table of the step's first LUT group,
 // the high nibble into that of its second. 8-bit codes lie as integers; see the target's file.
 #pragma once

@@ -15,9 +15,9 @@ struct BytewiseLayout {
   static constexpr int kTileRows = 4 * kLanes;
 
   static constexpr bool has_quad(int bits) { return bits >= 4; }
-  static constexpr bool has_triple(int bits) { return (bits & 3) == 3; }
-  static constexpr bool has_pair(int bits) { return (bits & 3) == 2; }
-  static constexpr bool has_single(int bits) { return (bits & 3) == 1; }
+  static constexpr bool has_triple(int bits) { return Simd::kTriples && (bits & 3) == 3; }
+  static constexpr bool has_pair(int bits) { return !has_triple(bits) && (bits & 2) != 0; }
+  static constexpr bool has_single(int bits) { return !has_triple(bits) && (bits & 1) != 0; }
   static int64_t block_bytes(int bits) { return int64_t{kTileRows} * 4 * bits; }
 
   using Codes = PlainCodes<kTileRows, Simd::kIntegerStep == 2>;
@@ -73,7 +73,9 @@ struct BytewiseLayout {
     if (has_pair(bits)) {
       for (int step = 0; step < 4; ++step) {
         std::memcpy(block + (step * 2 + t / 2) * kBytes + e * 4 + t % 2 * 2, &planes[step], 2);
+        planes[step] >>= 16;
       }
+      block += 8 * kBytes;
     }
     if (has_single(bits)) {
       for (int step = 0; step < 4; ++step) block[step * kBytes + e * 4 + t] = static_cast<uint8_t>(planes[step]);
@@ -112,6 +114,8 @@ struct BytewiseLayout {
         std::memcpy(&pair, in + (step * 2 + t / 2) * kBytes + e * 4 + t % 2 * 2, 2);
         planes[step] |= uint64_t{pair} << shift;
       }
+      in += 8 * kBytes;
+      shift += 16;
     }
     if (has_single(w.bits)) {
       for (int step = 0; step < 4; ++step) planes[step] |= uint64_t{in[step * kBytes + e * 4 + t]} << shift;

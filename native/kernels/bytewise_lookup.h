@@ -207,7 +207,7 @@ struct BytewiseLookup {
     const int64_t block_bytes = Layout::block_bytes(kBits);
     constexpr bool kQuad = Layout::has_quad(kBits), kTriple = Layout::has_triple(kBits);
     if (kBits <= 4 && run.blocks == 1) {
-      if constexpr (kBits >= 3) return add_quad<kTokens, kTriple, 0, true>(run, block_bytes, sums);
+      if constexpr (kQuad || kTriple) return add_quad<kTokens, kTriple, 0, true>(run, block_bytes, sums);
       if constexpr (kBits == 2) return add_pair<kTokens, 0, true>(run, block_bytes, sums);
       if constexpr (kBits == 1) return add_single<kTokens, 0, true>(run, block_bytes, sums);
     }
@@ -217,8 +217,11 @@ struct BytewiseLookup {
       run.codes += 16 * kBytes;
     }
     if constexpr (kTriple) add_quad<kTokens, true, kQuad ? 4 : 0, false>(run, block_bytes, sums);
-    if constexpr (Layout::has_pair(kBits)) add_pair<kTokens, kQuad ? 4 : 0, false>(run, block_bytes, sums);
-    if constexpr (Layout::has_single(kBits)) add_single<kTokens, kQuad ? 4 : 0, false>(run, block_bytes, sums);
+    if constexpr (Layout::has_pair(kBits)) {
+      add_pair<kTokens, kQuad ? 4 : 0, false>(run, block_bytes, sums);
+      run.codes += 8 * kBytes;
+    }
+    if constexpr (Layout::has_single(kBits)) add_single<kTokens, kBits - 1, false>(run, block_bytes, sums);
   }
 
   template <int kTokens>

@@ -90,12 +90,13 @@ struct BytewiseToken {
 
   [[gnu::always_inline]] static inline void add_block(const uint8_t* codes, const uint8_t* tables, int multiple, Sums& sums) {
     constexpr bool kQuad = Layout::has_quad(kBits);
+    constexpr bool kPair = Layout::has_pair(kBits);
     constexpr int kPlane = kQuad ? 4 : 0;
     if constexpr (kQuad) add_quad<false, 0>(codes, tables, multiple, sums);
     const uint8_t* rest = codes + (kQuad ? 16 * kBytes : 0);
     if constexpr (Layout::has_triple(kBits)) add_quad<true, kPlane>(rest, tables, multiple, sums);
-    if constexpr (Layout::has_pair(kBits)) add_pair<kPlane>(rest, tables, multiple, sums);
-    if constexpr (Layout::has_single(kBits)) add_single<kPlane>(rest, tables, multiple, sums);
+    if constexpr (kPair) add_pair<kPlane>(rest, tables, multiple, sums);
+    if constexpr (Layout::has_single(kBits)) add_single<kBits - 1>(rest + (kPair ? 8 * kBytes : 0), tables, multiple, sums);
   }
 
   // Groups of 32 and more. center: the mean code less the zero point.

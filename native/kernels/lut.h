@@ -187,6 +187,7 @@ struct Kernels {
 
 namespace portable { extern const Kernels kKernels; }
 namespace avx2 { extern const Kernels kKernels; }
+namespace avxvnni { extern const Kernels kKernels; }
 namespace avx512 { extern const Kernels kKernels; }
 namespace neon { extern const Kernels kKernels; }
 

@@ -148,6 +148,7 @@ inline constexpr int64_t page_bytes(CacheType type, int num_kv_heads, int head_d
 
 namespace portable { extern const Ops kOps; }
 namespace avx2 { extern const Ops kOps; }
+namespace avxvnni { extern const Ops kOps; }
 namespace avx512 { extern const Ops kOps; }
 namespace neon { extern const Ops kOps; }
 

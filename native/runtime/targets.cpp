@@ -2,7 +2,9 @@
 
 #include <stdexcept>
 
-#if defined(__aarch64__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
@@ -19,6 +21,16 @@ bool has_avx512() {
 }
 
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"); }
+
+// AVX-VNNI is bit 4 of EAX in leaf 7, subleaf 1; the check of GCC 12 does not know it.
+bool has_avxvnni() {
+#if defined(LUTMAC_AVXVNNI_AS_EVEX)
+  return has_avx512();
+#else
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return has_avx2() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1);
+#endif
+}
 #elif defined(__aarch64__)
 bool has_dot_products() { return getauxval(AT_HWCAP) & HWCAP_ASIMDDP; }
 #endif
@@ -31,6 +43,7 @@ const std::vector<TargetEntry>& targets() {
   static const std::vector<TargetEntry> all = {
 #if defined(__x86_64__)
       {Target::avx512, "avx512", &avx512::kKernels, &avx512::kOps, has_avx512},
+      {Target::avxvnni, "avxvnni", &avxvnni::kKernels, &avxvnni::kOps, has_avxvnni},
       {Target::avx2, "avx2", &avx2::kKernels, &avx2::kOps, has_avx2},
 #elif defined(__aarch64__)
       {Target::neon, "neon", &neon::kKernels, &neon::kOps, has_dot_products},

@@ -44,6 +44,8 @@ def test_mistakes_get_one_line(lutmac):
         (["smollm2", "--synthetic", "llama-2-7b"], "--synthetic"),
         ([], "--synthetic"),
         (["kernels", "--bits", "0"], "--bits"),
+        (["kernels", "--bits", "9"], "--bits 9"),
+        (["kernels", "--bits", "2,mxfp3"], "mxfp3"),
     ):
         result = lutmac("bench", *arguments)
         assert result.returncode == 2, arguments

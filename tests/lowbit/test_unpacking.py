@@ -7,7 +7,17 @@ import pytest
 
 from lutmac import _native
 from lutmac.lowbit.matrix import ByteFloats, DenseMatrix, LowBitMatrix, TwoLevel, plain_codes
-from lutmac.lowbit.packed import PackedLowBit, describe, fields, from_fields, map_matrix, parts
+from lutmac.lowbit.packed import (
+    PackedLowBit,
+    describe,
+    fields,
+    from_fields,
+    map_matrix,
+    packing_name,
+    packing_of,
+    packing_target,
+    parts,
+)
 from lutmac.lowbit.packing import pack
 from lutmac.lowbit.reference import dequantize
 from lutmac.lowbit.unpacking import unpack
@@ -86,6 +96,10 @@ def _aligned(part: np.ndarray) -> memoryview:
     start = -buffer.ctypes.data % 64
     buffer[start : start + len(part)] = part
     return buffer[start : start + len(part)].data
+
+
+def test_every_target_of_the_build_has_a_packing() -> None:
+    assert all(packing_target(packing_name(target)) == packing_of(target) for target in _native.built_targets())
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

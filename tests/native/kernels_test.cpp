@@ -51,9 +51,11 @@ void check_rows(const TargetEntry& target, const KernelCase& test, const PackedM
   }
 }
 
-void check_case(const TargetEntry& target, const KernelCase& test) {
+// with_exact: in exact mode, too, whose one loop serves all bits and forms.
+void check_case(const TargetEntry& target, const KernelCase& test, bool with_exact) {
   const PackedMatrix matrix = pack(target, test.source());
   for (const bool exact : {false, true}) {
+    if (exact && !with_exact) continue;
     const Form form = exact ? Form::plain : matrix.form();
     FormRows forms(*target.kernels, form, test.x, test.shape.columns);
     const std::vector<float> y = multiply(matrix, forms, exact);
@@ -63,25 +65,30 @@ void check_case(const TargetEntry& target, const KernelCase& test) {
   if (test.shape.tokens == 1) check_rows(target, test, matrix);
 }
 
+// Tokens go by 8, 4, 3, 2 and 1 (neon: 4, 2 and 1): all of these, and what comes after them. As many counts as the kinds of
+// parameter have no factor in common with, so that each count meets each kind.
+constexpr int kTokenCounts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 17};
+
 // All bits, groups and token counts, the kinds of scale and offset in turn.
 void test_lowbit(const std::vector<TargetEntry>& targets) {
   TestRandom random(1);
   int number = 0;
   for (int bits = 1; bits <= 8; ++bits) {
     for (const int64_t group_size : kGroupSizes) {
-      for (int tokens = 1; tokens <= 17; ++tokens, ++number) {
+      for (const int tokens : kTokenCounts) {
         KernelShape shape;
         shape.bits = bits;
         shape.columns = 32 * (1 + random.below(18));
         shape.group_size = group_size == 0 ? shape.columns : group_size;
-        shape.rows = 1 + random.below(tokens % 4 == 1 ? 150 : 40);
+        shape.rows = 1 + random.below(tokens == 1 || tokens == 5 ? 150 : 40);
         shape.tokens = tokens;
         shape.scale_kind = kKinds[number % 4];
         shape.offset_kind = kKinds[number / 4 % 5];
         const float zero_points[] = {0.0f, static_cast<float>(1 << (bits - 1)), 0.5f};
         shape.zero_point = zero_points[number % 3];
         const KernelCase test(random, shape, make_activations(random, shape));
-        for (const TargetEntry& target : targets) check_case(target, test);
+        for (const TargetEntry& target : targets) check_case(target, test, number % 5 == 0);
+        ++number;
       }
     }
   }
@@ -97,7 +104,7 @@ void test_codes(const std::vector<TargetEntry>& targets) {
     shape.columns = 32 * (1 + random.below(18));
     shape.group_size = kGroupSizes[number / 5 % 6];
     if (shape.group_size == 0 || books == 4) shape.group_size = shape.columns;
-    shape.rows = 1 + random.below(150);
+    shape.rows = 1 + random.below(number % 4 == 0 ? 150 : 40);
     shape.tokens = 1 + number / 30;
     shape.scale_kind = kKinds[number % 4];
     if (books == 4) {
@@ -109,7 +116,32 @@ void test_codes(const std::vector<TargetEntry>& targets) {
       shape.offset_kind = shape.second_book >= 0 ? kKinds[number / 4 % 4] : kKinds[number / 4 % 5];
     }
     const KernelCase test(random, shape, make_activations(random, shape));
-    for (const TargetEntry& target : targets) check_case(target, test);
+    for (const TargetEntry& target : targets) check_case(target, test, number % 3 == 0);
+  }
+}
+
+// avx2 and avxvnni sum integers in other instructions and do all else alike: the same packing, the same bits.
+void test_twins(const std::vector<TargetEntry>& targets) {
+  const auto find = [&](const char* name) {
+    return std::find_if(targets.begin(), targets.end(), [&](const TargetEntry& t) { return std::strcmp(t.name, name) == 0; });
+  };
+  const auto one = find("avx2"), other = find("avxvnni");
+  if (one == targets.end() || other == targets.end()) return;
+  TestRandom random(6);
+  for (int number = 0; number < 40; ++number) {
+    KernelShape shape;
+    shape.bits = 1 + number % 8;
+    shape.columns = 32 * (1 + random.below(18));
+    shape.rows = 1 + random.below(70);
+    shape.tokens = 1 + random.below(9);
+    shape.kind = shape.bits == 4 && random.below(2) ? CodeKind::codebook
+                 : shape.bits == 2 && random.below(2) ? CodeKind::ternary
+                                                      : CodeKind::affine;
+    shape.group_size = shape.kind == CodeKind::ternary ? shape.columns : kGroupSizes[random.below(5)];
+    const KernelCase test(random, shape, make_activations(random, shape));
+    const PackedMatrix a = pack(*one, test.source()), b = pack(*other, test.source());
+    FormRows forms(*one->kernels, a.form(), test.x, shape.columns);
+    check(multiply(a, forms, false) == multiply(b, forms, false), "avxvnni: %s: differs from avx2", shape.describe().c_str());
   }
 }
 
@@ -166,7 +198,7 @@ double add_dense(DenseType type, float value, std::vector<uint8_t>& bytes) {
 void test_dense(const TargetEntry& target) {
   TestRandom random(3);
   for (const DenseType type : {DenseType::f32, DenseType::f16, DenseType::bf16}) {
-    for (int tokens = 1; tokens <= 17; ++tokens) {
+    for (const int tokens : kTokenCounts) {
       const int64_t rows = 1 + random.below(100), columns = 32 * (1 + random.below(12));
       std::vector<uint8_t> bytes;
       std::vector<double> weights;
@@ -228,6 +260,7 @@ int main() {
   const std::vector<TargetEntry> targets = runnable_kernels();
   test_lowbit(targets);
   test_codes(targets);
+  test_twins(targets);
   for (const TargetEntry& target : targets) {
     test_tables(target);
     test_parts(target);

@@ -180,11 +180,12 @@ void test_attention_values(const TestTarget& target, CacheType type) {
     shape.num_heads = shape.num_kv_heads * groups[random.below(5)];
     shape.window = windows[random.below(7)];
     shape.softcap = random.below(3) == 0 ? 2.0f : 0.0f;
-    shape.context = 1 + random.below(round % 4 == 0 ? 1500 : 300);
+    // Many spans go with few heads: emulators and sanitizers run these too.
+    shape.context = 1 + random.below(round % 4 == 0 && shape.num_heads <= 4 ? 800 : 150);
     AttentionCase test(random, shape);
     const std::vector<float> out = test.run(target, {shape.context}, Splitting::off);
     double squares = 0.0;
-    constexpr int kTrials = 30;
+    constexpr int kTrials = 20;
     for (int trial = 0; trial < kTrials; ++trial) {
       const int token = trial == 0 ? shape.context - 1 : random.below(shape.context);
       const int head = random.below(shape.num_heads);
@@ -204,13 +205,13 @@ void test_attention_values(const TestTarget& target, CacheType type) {
 // The same bits however the tokens are cut into steps, and whether or not spans are tasks of their own.
 void test_attention_invariance(const TestTarget& target, CacheType type) {
   TestRandom random(4);
-  for (CaseShape shape : {CaseShape{9, 3, 64, 700, 0, 0.0f}, CaseShape{4, 1, 128, 530, 0, 2.0f},
-                                CaseShape{3, 3, 80, 600, 100, 0.0f}, CaseShape{8, 1, 256, 600, 300, 0.0f},
-                                CaseShape{6, 3, 100, 330, 3, 0.0f}}) {
+  for (CaseShape shape : {CaseShape{3, 1, 32, 530, 0, 0.0f}, CaseShape{2, 1, 128, 270, 0, 2.0f},
+                          CaseShape{2, 2, 80, 400, 100, 0.0f}, CaseShape{8, 1, 256, 100, 40, 0.0f},
+                          CaseShape{20, 1, 16, 200, 0, 0.0f}, CaseShape{6, 3, 100, 330, 3, 0.0f}}) {
     shape.cache_type = type;
     AttentionCase test(random, shape);
     const std::vector<float> whole = test.run(target, {shape.context}, Splitting::off);
-    for (const int chunk : {1, 2, 7, 33, 64, 256}) {
+    for (const int chunk : {1, 7, 33, 64}) {
       for (const Splitting splitting : {Splitting::off, Splitting::on}) {
         const std::vector<float> parts = test.run(target, {chunk}, splitting);
         check(std::memcmp(parts.data(), whole.data(), whole.size() * sizeof(float)) == 0,
@@ -225,13 +226,14 @@ void test_attention_invariance(const TestTarget& target, CacheType type) {
 void test_attention_batch(const TestTarget& target, CacheType type) {
   TestRandom random(5);
   std::vector<AttentionCase> cases;
-  for (const int context : {1, 700, 64, 300, 0, 1030})
-    cases.emplace_back(random, CaseShape{6, 2, 64, context, 0, 0.0f, type});
+  for (const int context : {1, 300, 64, 130, 0, 530})
+    cases.emplace_back(random, CaseShape{4, 2, 64, context, 0, 0.0f, type});
+  std::vector<std::vector<float>> alone;
+  for (AttentionCase& test : cases) alone.push_back(test.run(target, {test.shape.context}, Splitting::off));
   for (const Splitting splitting : {Splitting::off, Splitting::on}) {
     const std::vector<std::vector<float>> together = run_together(target, cases, splitting);
     for (size_t i = 0; i < cases.size(); ++i) {
-      const std::vector<float> alone = cases[i].run(target, {cases[i].shape.context}, Splitting::off);
-      check(alone == together[i], "%s: sequence %zu of a batch differs from the same alone", target.name, i);
+      check(alone[i] == together[i], "%s: sequence %zu of a batch differs from the same alone", target.name, i);
     }
   }
 }

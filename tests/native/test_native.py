@@ -1,6 +1,7 @@
 """Builds and runs the native test programs: kernels, operations, programs, sampler, threads.
 
 As they are, under sanitizers, and for aarch64 under emulation, which tests the ISA target ``neon`` on any machine.
+Under the address sanitizer ``avxvnni`` is encoded for AVX-512, to be tested on processors that lack AVX-VNNI, too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ class NativeBuild:
     folder: Path
     emulator: tuple[str, ...] = ()
     target: str = "portable"
-    slow: bool = False
 
 
 def configure_and_build(folder: Path, *options: str) -> None:
@@ -45,9 +45,11 @@ def native_build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp(request.param)
     if cross:
         configure_and_build(folder, "--toolchain", str(ROOT / "cmake" / "aarch64.cmake"))
-        return NativeBuild(folder, (EMULATOR, "-cpu", "max"), "neon", slow=True)
-    configure_and_build(folder, *([] if request.param == "release" else [f"-DLUTMAC_SANITIZE={request.param}"]))
-    return NativeBuild(folder, slow=request.param != "release")
+        return NativeBuild(folder, (EMULATOR, "-cpu", "max"), "neon")
+    options = [] if request.param == "release" else [f"-DLUTMAC_SANITIZE={request.param}"]
+    options += ["-DLUTMAC_AVXVNNI_AS_EVEX=ON"] if request.param == "address" else []
+    configure_and_build(folder, *options)
+    return NativeBuild(folder)
 
 
 @pytest.mark.slow
@@ -55,8 +57,6 @@ def native_build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 def test_native_program_passes(native_build: NativeBuild, program: list[str]) -> None:
     if native_build.emulator and program[0] == "threads_test":
         pytest.skip("the emulator aborts in a child that is forked from a process with threads")
-    if native_build.slow and program[0] == "ops_test":
-        pytest.skip("takes a quarter of an hour there; program_test runs the operations")
     command = [*native_build.emulator, str(native_build.folder / program[0]), *program[1:]]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr

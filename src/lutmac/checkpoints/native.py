@@ -2,7 +2,7 @@
 
 A directory of
 
-- ``model.safetensors``, whose ``__metadata__`` says ``format`` ("lutmac"), ``version``, ``packing`` ("avx2/1") and,
+- ``model.safetensors``, whose ``__metadata__`` says ``format`` ("lutmac"), ``version``, ``packing`` ("avx2/2") and,
   under ``tensors``, as JSON, what each tensor is. The bytes of a matrix ``x`` are ``x:codes``, ``x:scale`` and so on
   (see PackedLowBit), its input permutation ``x:order``; a vector is the float32 tensor ``x``, zeros after its width.
   Tensors' bytes begin at a multiple of 4,096 and have lengths that are multiples of 64.
@@ -63,8 +63,8 @@ def is_native(path: Path) -> bool:
 class NativeCheckpoint:
     """An open directory; raises CheckpointError or UnsupportedModelError, naming it, if it cannot be read.
 
-    path: as given. config: config.json. target: the ISA target whose packing it has. tensors: by Hugging Face's names.
-    nbytes: of the file of tensors.
+    path: as given. config: config.json. target: the ISA target after which its packing is called. tensors: by
+    Hugging Face's names. nbytes: of the file of tensors.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,11 +94,11 @@ class NativeCheckpoint:
             raise CheckpointError(f"{self.path}: {CONFIG_FILE} has no model_type")
         return value
 
-    def mapped(self, name: str) -> _native.Matrix:
-        """The matrix of that name over the file's own bytes, for the target of this checkpoint."""
+    def mapped(self, name: str, target: str) -> _native.Matrix:
+        """The matrix of that name over the file's own bytes, for a target that has the packing of this checkpoint."""
         kind = self._kind(name)
         with self._naming(name):
-            return map_matrix(kind, self._parts(name, kind), target=self.target)
+            return map_matrix(kind, self._parts(name, kind), target=target)
 
     def order(self, name: str) -> NDArray[np.int32] | None:
         """The matrix's input permutation, None where it has none. Raises CheckpointError where it is no permutation."""

@@ -53,7 +53,7 @@ Bits = Annotated[
     typer.Option(
         "--bits",
         metavar="N[,N...]",
-        help="Bits per weight, 1 to 8 (--synthetic and kernels), or ternary (--synthetic).",
+        help="Bits per weight, 1 to 8, or ternary; for kernels also iq4_nl, mxfp4, nvfp4 and nf4.",
     ),
 ]
 GroupSize = Annotated[
@@ -117,7 +117,7 @@ def bench(
         if synthetic is not None:
             report = _synthetic(synthetic, bits, group_size, layers, counts, plan, numbers, plot, bar)
         elif model == "kernels":
-            report = _kernels(options.parse_counts(bits, "--bits"), group_size, counts, repeat, plot, bar)
+            report = _kernels(bits, group_size, counts, repeat, plot, bar)
         else:
             from lutmac.cli.benchmark import run_benchmark  # noqa: PLC0415 - imports the engine
 
@@ -160,12 +160,12 @@ def _synthetic(
 
 
 def _kernels(
-    widths: list[int], group_size: int, counts: list[int] | None, repeat: int, plot: Path | None, bar: ProgressBar
+    bits: str, group_size: int, counts: list[int] | None, repeat: int, plot: Path | None, bar: ProgressBar
 ) -> _Report:
     from lutmac.cli.kernel_benchmark import KernelPlan, run_kernels  # noqa: PLC0415 - imports the engine
+    from lutmac.cli.kernel_codes import parse_codes  # noqa: PLC0415 - as above
 
-    options.check_widths(widths, group_size)
-    report = run_kernels(KernelPlan(tuple(widths), group_size, (1, 8, 128), repeat), counts, bar)
+    report = run_kernels(KernelPlan(parse_codes(bits, group_size), (1, 8, 128), repeat), counts, bar)
     if plot is not None:
         from lutmac.cli.plots import plot_roofline  # noqa: PLC0415 - an extra
 

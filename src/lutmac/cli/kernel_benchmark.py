@@ -11,6 +11,7 @@ from math import ceil
 import numpy as np
 
 from lutmac import _native
+from lutmac.cli.kernel_codes import KernelCodes
 from lutmac.cli.output import print_table
 from lutmac.lowbit.target import resolve_target
 
@@ -25,10 +26,9 @@ MEMORY_MEGABYTES, MEMORY_PASSES = 1024, 4
 
 @dataclass(frozen=True)
 class KernelPlan:
-    """What is measured. group_size 0: one scale per row."""
+    """What is measured."""
 
-    bits: tuple[int, ...]
-    group_size: int
+    codes: tuple[KernelCodes, ...]
     tokens: tuple[int, ...]
     repeat: int
 
@@ -43,7 +43,9 @@ class KernelRate:
 
     rows: int
     columns: int
-    bits: int
+    codes: str
+    bits: float
+    group_size: int
     tokens: int
     threads: int
     seconds: float
@@ -75,7 +77,9 @@ class KernelRate:
         """What the table shows of it."""
         return [
             f"{self.rows} x {self.columns}",
-            *(str(value) for value in (self.bits, self.tokens, self.threads)),
+            self.codes,
+            str(self.group_size or "row"),
+            *(str(value) for value in (self.tokens, self.threads)),
             f"{self.bytes_per_second / 1e9:.1f}",
             f"{self.macs_per_second / 1e9:.1f}",
             f"{self.bytes_per_second / self.memory_read:.0%}",
@@ -85,83 +89,78 @@ class KernelRate:
 
 @dataclass(frozen=True)
 class KernelReport:
-    """All rates of a run. memory_read: bytes per second by threads. peaks: MAC/s in cache by (bits, threads)."""
+    """All rates of a run. memory_read: bytes per second by threads. peaks: MAC/s in cache by (codes, threads)."""
 
     isa: str
     plan: KernelPlan
     memory_read: dict[int, float]
-    peaks: dict[tuple[int, int], float]
+    peaks: dict[tuple[str, int], float]
     rates: list[KernelRate]
 
     def as_dict(self) -> dict[str, object]:
         """What --json prints."""
         return {
             "isa": self.isa,
-            "group_size": self.plan.group_size,
             "memory_read_bytes_per_second": {str(count): rate for count, rate in self.memory_read.items()},
             "peaks": [
-                {"bits": bits, "threads": threads, "gmac_per_second": peak / 1e9}
-                for (bits, threads), peak in self.peaks.items()
+                {"codes": codes, "threads": threads, "gmac_per_second": peak / 1e9}
+                for (codes, threads), peak in self.peaks.items()
             ],
             "kernels": [rate.as_dict() for rate in self.rates],
         }
 
     def print(self) -> None:
         """The report as tables."""
-        groups = f"groups of {self.plan.group_size}" if self.plan.group_size else "one scale per row"
-        print(f"ISA target {self.isa}, {groups}")
+        print(f"ISA target {self.isa}")
         for count, rate in self.memory_read.items():
             print(f"memory read, {count} thread(s): {rate / 1e9:.1f} GB/s")
         print()
-        header = ["rows x columns", "bits", "tokens", "threads", "GB/s", "GMAC/s", "of memory", "of peak"]
+        header = ["rows x columns", "bits", "group", "tokens", "threads", "GB/s", "GMAC/s", "of memory", "of peak"]
         print_table(header, [rate.row() for rate in self.rates])
 
 
 def run_kernels(plan: KernelPlan, threads: list[int] | None, progress: Progress) -> KernelReport:
-    """Measures every shape, bit width, number of tokens and of threads."""
+    """Measures every shape, kind of codes, number of tokens and of threads."""
     counts = threads or [_native.default_threads()]
     target = resolve_target(None)
     memory_read = {count: _native.memory_read_rate(count, MEMORY_MEGABYTES, MEMORY_PASSES) for count in counts}
-    peaks: dict[tuple[int, int], float] = {}
+    peaks: dict[tuple[str, int], float] = {}
     rates: list[KernelRate] = []
-    total = len(plan.bits) * (len(SHAPES) + 1)
-    for index, bits in enumerate(plan.bits):
+    total = len(plan.codes) * (len(SHAPES) + 1)
+    for index, codes in enumerate(plan.codes):
         progress(index * (len(SHAPES) + 1), total, "measuring")
         for count in counts:
-            peaks[bits, count] = _peak(bits, plan, target, count)
+            peaks[codes.name, count] = _peak(codes, plan.repeat, target, count)
         for place, (rows, columns) in enumerate(SHAPES):
             progress(index * (len(SHAPES) + 1) + 1 + place, total, "measuring")
-            matrices = _matrices(rows, columns, bits, plan.group_size, target, max(counts), FROM_MEMORY_BYTES)
+            copies = ceil(FROM_MEMORY_BYTES / (rows * columns * codes.bits / 8))
+            matrices = codes.matrices(rows, columns, copies, target=target, threads=max(counts))
             for count in counts:
                 for tokens in plan.tokens:
                     seconds = _time(matrices, tokens, count, plan.repeat)
-                    nbytes = matrices[0].nbytes
-                    speed, peak = memory_read[count], peaks[bits, count]
-                    rates.append(KernelRate(rows, columns, bits, tokens, count, seconds, nbytes, speed, peak))
+                    rates.append(
+                        KernelRate(
+                            rows=rows,
+                            columns=columns,
+                            codes=codes.name,
+                            bits=codes.bits,
+                            group_size=codes.group_size,
+                            tokens=tokens,
+                            threads=count,
+                            seconds=seconds,
+                            nbytes=matrices[0].nbytes,
+                            memory_read=memory_read[count],
+                            peak_macs=peaks[codes.name, count],
+                        )
+                    )
     progress(total, total, "measuring")
     return KernelReport(target, plan, memory_read, peaks, rates)
 
 
-def _matrices(
-    rows: int, columns: int, bits: int, group_size: int, target: str, threads: int, nbytes: int
-) -> list[_native.Matrix]:
-    copies = max(1, ceil(nbytes / (rows * columns * bits / 8)))
-    packer = _native.Packer(target=target, threads=threads)
-    matrices = [
-        packer.add_random(
-            rows=rows, columns=columns, bits=bits, group_size=group_size or columns, scale_exponent=-8, seed=seed
-        )
-        for seed in range(copies)
-    ]
-    packer.finish()
-    return matrices
-
-
-def _peak(bits: int, plan: KernelPlan, target: str, threads: int) -> float:
+def _peak(codes: KernelCodes, repeat: int, target: str, threads: int) -> float:
     columns = 1024
-    rows = max(128, FROM_CACHE_BYTES * 8 // (columns * bits) // 128 * 128)
-    matrix = _matrices(rows, columns, bits, min(plan.group_size, columns), target, threads, 0)
-    seconds = _time(matrix, MANY_TOKENS, threads, 4 * plan.repeat)
+    rows = max(128, int(FROM_CACHE_BYTES * 8 / (columns * codes.bits)) // 128 * 128)
+    seconds = _time(codes.matrices(rows, columns, 1, target=target, threads=threads), MANY_TOKENS, threads, 4 * repeat)
     return rows * columns * MANY_TOKENS / seconds
 
 

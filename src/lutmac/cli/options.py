@@ -127,10 +127,10 @@ def parse_counts(text: str, option: str) -> list[int]:
     return counts
 
 
-def check_widths(bits: list[int], group_size: int) -> None:
+def check_width(bits: int, group_size: int) -> None:
     """Raises InvalidRequestError for bits or a group size that no kernel has."""
-    if max(bits) > 8:
-        raise InvalidRequestError(f"--bits {max(bits)} is more than 8")
+    if bits > 8:
+        raise InvalidRequestError(f"--bits {bits} is more than 8")
     if group_size and group_size != 16 and group_size % 32:
         raise InvalidRequestError(f"--group-size {group_size} is neither 16 nor a multiple of 32, nor 0 for a row")
 

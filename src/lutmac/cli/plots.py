@@ -27,12 +27,13 @@ def plot_roofline(report: KernelReport, folder: Path) -> Path:
     threads = max(report.memory_read)
     figure, axes = _new_figure("multiply-accumulates per byte of weights", "GMAC/s")
     rates = [rate for rate in report.rates if rate.threads == threads]
-    for index, bits in enumerate(report.plan.bits):
-        points = [rate for rate in rates if rate.bits == bits]
+    for index, name in enumerate(codes.name for codes in report.plan.codes):
+        points = [rate for rate in rates if rate.codes == name]
+        label = f"{name} bits" if name.isdecimal() else name
         x = [rate.rows * rate.columns * rate.tokens / rate.nbytes for rate in points]
         color = f"C{index}"
-        axes.scatter(x, [rate.macs_per_second / 1e9 for rate in points], s=18, color=color, label=f"{bits} bits")
-        peak, memory = report.peaks[bits, threads], report.memory_read[threads]
+        axes.scatter(x, [rate.macs_per_second / 1e9 for rate in points], s=18, color=color, label=label)
+        peak, memory = report.peaks[name, threads], report.memory_read[threads]
         knee = peak / memory
         line = [min(x) / 1.5, knee, max(*x, knee) * 1.5]
         axes.plot(line, [min(at * memory, peak) / 1e9 for at in line], color=color, linewidth=0.8)

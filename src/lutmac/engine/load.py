@@ -59,10 +59,10 @@ def load(
 
     threads: default, one per physical core that the process may use, or what `lutmac tune` found. context: positions of
     one sequence; default, what the model was trained for, at most 8192. precision: "exact" computes products in float
-    on the dequantised weights. isa: an ISA target to force ("avx512", "avx2", "portable"). max_batch_tokens: tokens
-    that run together in one step. kv_cache: what keys and values are kept as; "int8" takes 0.52 times the memory and
-    the reading of "f16". kv_cache_memory: bytes for keys and values of all sequences together; default, room for eight
-    of full length, but at most half of the memory that is free.
+    on the dequantised weights. isa: an ISA target to force ("avx512", "avxvnni", "avx2", "portable"). max_batch_tokens:
+    tokens that run together in one step. kv_cache: what keys and values are kept as; "int8" takes 0.52 times the memory
+    and the reading of "f16". kv_cache_memory: bytes for keys and values of all sequences together; default, room for
+    eight of full length, but at most half of the memory that is free.
     progress: called with (bytes done, bytes in all, what).
 
     Raises CheckpointError, UnsupportedModelError, UnsupportedISAError or InvalidRequestError.

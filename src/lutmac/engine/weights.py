@@ -21,6 +21,7 @@ from lutmac.errors import CheckpointError
 from lutmac.graph.compile import Parameters
 from lutmac.graph.ir import Form, Vector, Weight
 from lutmac.lowbit.matrix import AnyMatrix, LowBitMatrix
+from lutmac.lowbit.packed import packing_of
 from lutmac.lowbit.packing import Packer
 from lutmac.lowbit.rows import rows_of
 
@@ -188,8 +189,8 @@ class NativeSource:
 
     def mapped(self, name: str, target: str) -> _native.Matrix | None:
         """The matrix over the file's bytes, where they are in the target's packing."""
-        if self._checkpoint.target == target:
-            return self._checkpoint.mapped(name)
+        if self._checkpoint.target == packing_of(target):
+            return self._checkpoint.mapped(name, target)
         if not self._told:
             _log.warning(
                 "%s is packed for %s and is packed anew for %s; `lutmac convert` makes one that need not be",

@@ -25,7 +25,7 @@ from lutmac.lowbit.matrix import (
     TwoLevel,
     plain_codes,
 )
-from lutmac.lowbit.packed import ALIGNMENT, Bytes, PackedDense, PackedKind, PackedLowBit
+from lutmac.lowbit.packed import ALIGNMENT, Bytes, PackedDense, PackedKind, PackedLowBit, packing_of
 
 TILE_ROWS: Final = {"avx512": 64, "avx2": 32, "neon": 16, "portable": 16}
 _TYPES: Final = {"f16": "<f2", "f32": "<f4", "bf16": "<u2", "e8m0": "u1", "e4m3": "u1"}
@@ -36,6 +36,7 @@ def unpack(kind: PackedKind, parts: Sequence[Bytes], *, target: str) -> AnyMatri
 
     Raises ValueError where they are shorter than the description wants.
     """
+    target = packing_of(target)
     rows = TILE_ROWS[target]
     if isinstance(kind, PackedDense):
         return DenseMatrix(_params(parts[0], _TYPES[kind.floats], kind.rows, kind.columns, rows))
@@ -110,16 +111,20 @@ def _bytewise_planes(kind: PackedLowBit, packed: Bytes, tile_rows: int) -> Array
             for p in range(4):
                 places[:, p, step] = (step * 4 + part) * vector + lane * 4 + p
         start, plane = 16 * vector, 4
-    if bits & 3 == 3:  # a triple: the last step's bytes are the fourth of the others
+    if (
+        bits & 3 == 3 and tile_rows == TILE_ROWS["avx512"]
+    ):  # a triple: the last step's bytes are the fourth of the others
         for p in range(3):
             for step in range(3):
                 places[:, plane + p, step] = start + (step * 4 + part) * vector + lane * 4 + p
             places[:, plane + p, 3] = start + (p * 4 + part) * vector + lane * 4 + 3
-    elif bits & 3 == 2:  # a pair
+        return _gathered(kind, packed, tile_rows, places.reshape(tile_rows, -1))
+    if bits & 2:  # a pair
         for step in range(4):
             for p in range(2):
                 places[:, plane + p, step] = start + (step * 2 + part // 2) * vector + lane * 4 + part % 2 * 2 + p
-    elif bits & 3 == 1:
+        start, plane = start + 8 * vector, plane + 2
+    if bits & 1:  # a single
         for step in range(4):
             places[:, plane, step] = start + step * vector + lane * 4 + part
     return _gathered(kind, packed, tile_rows, places.reshape(tile_rows, -1))
