@@ -47,16 +47,20 @@ async def answer(app: Application, call: Call) -> Answer:
     """What the application answers, when all of it is there."""
     status, headers, body = 0, {}, bytearray()
     async with aclosing(messages(app, call.scope(), call.body)) as sent:
-        async for message in sent:
-            if message["type"] == "http.response.start":
-                status, headers = message["status"], _decoded(message["headers"])
-            else:
-                body += message.get("body", b"")
+        async for several in sent:
+            for message in several:
+                if message["type"] == "http.response.start":
+                    status, headers = message["status"], _decoded(message["headers"])
+                else:
+                    body += message.get("body", b"")
     return Answer(status, headers, bytes(body))
 
 
-async def messages(app: Application, scope: Scope, body: bytes) -> AsyncGenerator[Message, None]:
-    """What the application sends, as it sends it. Closing the generator is the client's going away."""
+async def messages(app: Application, scope: Scope, body: bytes) -> AsyncGenerator[list[Message], None]:
+    """What the application sends, as it sends it: all that there is at the time in one list.
+
+    Closing the generator is the client's going away.
+    """
     queue: asyncio.Queue[Message | None] = asyncio.Queue(_AHEAD)
     unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -74,7 +78,12 @@ async def messages(app: Application, scope: Scope, body: bytes) -> AsyncGenerato
     work = asyncio.create_task(run())
     try:
         while (message := await queue.get()) is not None:
-            yield message
+            found = [message]
+            while not queue.empty() and (message := queue.get_nowait()) is not None:
+                found.append(message)
+            yield found
+            if message is None:
+                break
         await work
     finally:
         if not work.done():
