@@ -15,12 +15,14 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from processes import named
 from ray.cluster_utils import Cluster
 
 import lutmac
 from serving import Served
 
 pytestmark = pytest.mark.slow
+REPLICA = b"ray::ServeReplica:lutmac"
 KEY = "a-key-of-this-test"
 ENDLESS = {"prompt": "Once upon a time", "max_tokens": 3000, "ignore_eos": True, "temperature": 0}
 
@@ -37,18 +39,6 @@ def wait_until(condition: Callable[[], Any], seconds: float = 90) -> None:
     while not condition():
         assert time.monotonic() < end, "it never came to be"
         time.sleep(0.2)
-
-
-def replica_processes() -> list[int]:
-    """Ids of the processes in which replicas run."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if entry.read_bytes().startswith(b"ray::ServeReplica:lutmac"):
-                found.append(int(entry.parent.name))
-        except OSError:
-            continue  # it has just ended
-    return found
 
 
 def stream(server: Served, seconds: float = 60) -> list[str]:
@@ -129,7 +119,7 @@ def test_replicas_are_one_server_to_clients(serve_replicas: Any, smollm2_path: P
     assert (record["model"], record["completion_tokens"], record["finish_reason"]) == ("smollm2", 12, "length")
     assert 0 < record["first_token_seconds"] <= record["seconds"]
     assert server.stop(60) == 0
-    wait_until(lambda: not replica_processes())
+    wait_until(lambda: not named(REPLICA))
 
 
 def test_replicas_come_and_go_with_the_load(serve_replicas: Any) -> None:
@@ -155,7 +145,7 @@ def test_a_killed_replica_ends_its_streams_with_an_event_and_nothing_else(serve_
         silent = [submit(pool, complete, server, **{**ENDLESS, "max_tokens": 300}) for _ in range(4)]
         wait_until(lambda: sorted(figures(server, "lutmac_requests_running").values()) == [4, 4])
         time.sleep(2)
-        os.kill(replica_processes()[0], signal.SIGKILL)
+        os.kill(named(REPLICA)[0], signal.SIGKILL)
         assert complete(server).status_code == 200  # at once, by the other one
         ends = [code_of(reply.result()[-1]) for reply in streams]
         assert set(ends) == {None, "replica_lost"}

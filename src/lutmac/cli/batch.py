@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lutmac.cli import options
+from lutmac.cli import options, ray_options
 from lutmac.cli.output import ProgressBar
 from lutmac.cli.serve import Names, check_installed
 
 if TYPE_CHECKING:
     from lutmac.batch.local import LocalAnswerer
+    from lutmac.batch.output import Entry
+    from lutmac.batch.requests import BatchRequest
 
 Source = Annotated[Path, typer.Argument(metavar="IN.jsonl", help="Requests in OpenAI's batch format, one a line.")]
 Destination = Annotated[
@@ -36,6 +38,9 @@ def batch(
     context: options.Context = None,
     precision: options.PrecisionOption = options.Precision.default,
     kv_cache: options.KVCacheOption = options.KVCache.f16,
+    ray: ray_options.Ray = False,
+    ray_address: ray_options.Address = None,
+    replicas: ray_options.Replicas = None,
 ) -> None:
     """Answer a file of requests in OpenAI's batch format; run it again after a kill and it goes on.
 
@@ -45,14 +50,18 @@ def batch(
     """
     check_installed()
     from lutmac.batch.run import run_batch  # noqa: PLC0415 - and the engine with it
-    from lutmac.engine.resolve import resolve  # noqa: PLC0415
 
-    resolve(model)  # a mistake shows before a file is made
-    arguments = {"threads": threads, "context": context, "precision": precision.value, "kv_cache": kv_cache.value}
+    ray_options.ReplicaOptions(ray_address, replicas).check(ray=ray)
+    place = ray_options.place_of(model)  # a mistake shows before a file is made
+    names = tuple(name or ())
+    arguments = {"context": context, "precision": precision.value, "kv_cache": kv_cache.value}
     with ProgressBar() as bar:
 
-        def answer(requests: Iterator[Any]) -> Iterator[list[dict[str, Any]]]:
-            yield from _answer_here(model, tuple(name or ()), bar, arguments)(requests)
+        def answer(requests: Iterator[BatchRequest]) -> Iterator[list[Entry]]:
+            if ray:
+                yield from _answer_there(place, names, ray_address, replicas, threads, arguments, requests)
+            else:
+                yield from _answer_here(model, names, bar, {**arguments, "threads": threads})(requests)
 
         tally = run_batch(source, destination, answer, bar)
     earlier = f", {tally.earlier} earlier" if tally.earlier else ""
@@ -68,3 +77,24 @@ def _answer_here(
 
     loaded = lutmac.load(path_or_name, progress=bar, **arguments)
     return LocalAnswerer(loaded, names or default_names(loaded, path_or_name))
+
+
+def _answer_there(
+    place: str,
+    names: tuple[str, ...],
+    address: str | None,
+    replicas: int | None,
+    threads: int | None,
+    arguments: dict[str, Any],
+    requests: Iterator[BatchRequest],
+) -> Iterator[list[Entry]]:
+    from lutmac.cluster.connection import connected, share_out  # noqa: PLC0415
+    from lutmac.server.settings import Settings  # noqa: PLC0415
+
+    with connected(address):
+        from lutmac.cluster.batch import ClusterAnswerer  # noqa: PLC0415 - Ray takes seconds
+        from lutmac.cluster.replica import ReplicaSpec  # noqa: PLC0415
+
+        shares = share_out(replicas, threads)
+        spec = ReplicaSpec(place, shares.threads, arguments, Settings(names=names))
+        yield from ClusterAnswerer(spec, shares)(requests)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -42,11 +43,11 @@ class ReplicaOptions:
 
     address: str | None
     replicas: int | None
-    minimum: int | None
-    maximum: int | None
-    scale_at: float
-    up_after: float
-    down_after: float
+    minimum: int | None = None
+    maximum: int | None = None
+    scale_at: float = 8.0
+    up_after: float = 10.0
+    down_after: float = 300.0
 
     def check(self, *, ray: bool) -> None:
         """Raises InvalidRequestError where they contradict each other, or where Ray is wanted and missing."""
@@ -66,6 +67,14 @@ class ReplicaOptions:
         check_ray()
 
 
+def place_of(path_or_name: str) -> str:
+    """A model's path or name for replicas, which run in other directories. Raises CheckpointError if there is none."""
+    from lutmac.engine.resolve import resolve  # noqa: PLC0415
+
+    resolve(path_or_name)
+    return str(Path(path_or_name).absolute()) if Path(path_or_name).exists() else path_or_name
+
+
 @contextmanager
 def replicated(
     path_or_name: str, settings: Settings, options: ReplicaOptions, threads: int | None, arguments: dict[str, Any]
@@ -76,10 +85,8 @@ def replicated(
     comes up.
     """
     from lutmac.cluster.connection import connected, share_out  # noqa: PLC0415
-    from lutmac.engine.resolve import resolve  # noqa: PLC0415
 
-    path = resolve(path_or_name)
-    where = str(path.absolute()) if path_or_name == str(path) else path_or_name  # replicas run in other directories
+    where = place_of(path_or_name)
     with connected(options.address), ExitStack() as stack:
         from lutmac.cluster.deploy import Scaling, application_name, deployed  # noqa: PLC0415 - Ray takes seconds
         from lutmac.cluster.replica import ReplicaSpec  # noqa: PLC0415

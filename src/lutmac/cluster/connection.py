@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,3 +64,10 @@ def share_out(replicas: int | None, threads: int | None) -> Shares:
     cores = [count for count in cores if count] or [1]
     count = replicas or len(cores)
     return Shares(count, threads or max(1, min(*cores, sum(cores) // count)))
+
+
+def reason_of(text: str) -> str:
+    """Of what Ray says when something fails on a node, tracebacks and all, the line that says why."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["Ray does not say why"]
+    failures = [found[1] for line in lines if (found := re.match(r"(?:[\w.]+\.)?\w+Error: (.+)", line))]
+    return (failures or lines)[-1 if failures else 0]

@@ -15,7 +15,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from lutmac.cluster.connection import Shares
+from lutmac.cluster.connection import Shares, reason_of
 from lutmac.cluster.gateway import Front, Gateway
 from lutmac.cluster.replica import Replica, ReplicaSpec
 from lutmac.engine.load import MAX_SEQUENCES
@@ -99,11 +99,6 @@ def _run(name: str, spec: ReplicaSpec, shares: Shares, scaling: Scaling, setting
 
 
 def _reason(name: str, error: Exception) -> str:
-    """The last line of what a replica said as it failed."""
-    texts = [str(error)]
     status = serve.status().applications.get(name)
-    if status is not None:
-        texts += [found.message for found in status.deployments.values()]
-    lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
-    failures = [line for line in lines if re.match(r"[\w.]+Error: ", line)]
-    return failures[-1].partition(": ")[2] if failures else lines[0]
+    said = [found.message for found in status.deployments.values()] if status is not None else []
+    return reason_of("\n".join([str(error), *said]))
