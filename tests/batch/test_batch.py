@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from batches import COMMAND, completion, entries, run, write_lines
 
 import lutmac
+from batches import COMMAND, completion, entries, run, write_lines
 from tiny_llama import TinyLlama
 
 

@@ -16,7 +16,7 @@ STARTING_SECONDS = 180
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A head without cores, and two nodes with one each."""
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(2):
         found.add_node(num_cpus=1)
     found.wait_for_nodes()

@@ -56,7 +56,11 @@ def test_lines_are_answered_once_though_a_replica_and_then_the_command_are_kille
 
 
 def test_mistakes_are_one_line(
-    cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster,
+    smollm2_path: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = write_lines(tmp_path / "in.jsonl", [completion("a")])
     broken = tmp_path / "broken.gguf"
@@ -66,6 +70,8 @@ def test_mistakes_are_one_line(
         (("serve", "--ray", "--replicas", "2", "--max-replicas", "3"), "--replicas"),
         (("serve", "--ray", "--min-replicas", "3", "--max-replicas", "2"), "above"),
         (("serve", "no-such-model.gguf", "--ray"), "no such file"),
+        (("serve", broken, "--ray", "--port", "0"), "broken.gguf"),
+        (("batch", source, tmp_path / "out", "--model", broken, "--ray"), "broken.gguf"),
         (("batch", source, tmp_path / "out", "--replicas", "2"), "go with --ray"),
     ):
         assert run_command([*map(str, arguments)]) == 2
@@ -73,13 +79,17 @@ def test_mistakes_are_one_line(
         assert said in told
         assert told.count("\n") == 1
     for arguments in (
-        ("serve", broken, "--port", "0", "--log", "off"),
-        ("batch", source, tmp_path / "out.jsonl", "--model", broken),
+        ("serve", "--port", "0", "--log", "off", smollm2_path),
+        ("batch", source, tmp_path / "out.jsonl", "--model", smollm2_path),
     ):
-        command = [sys.executable, "-m", "lutmac.cli.main", *arguments, "--ray", "--ray-address", cluster.address]
+        # That the context is too long is found where the model is loaded.
+        place = ("--ray", "--ray-address", cluster.address, "--context", 10**6)
+        command = [sys.executable, "-m", "lutmac.cli.main", *arguments, *place]
         result = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120, check=False)
         assert result.returncode == 2
-        assert "broken.gguf" in result.stderr.splitlines()[-1]
+        last = result.stderr.splitlines()[-1]  # Ray's C++ may have had something to say before
+        assert last.startswith("lutmac: error: ")
+        assert "context is 1000000" in last
         assert "Traceback" not in result.stderr
     monkeypatch.setitem(sys.modules, "ray", None)
     for command in (("serve",), ("batch", source, tmp_path / "out")):

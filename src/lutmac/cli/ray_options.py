@@ -68,10 +68,15 @@ class ReplicaOptions:
 
 
 def place_of(path_or_name: str) -> str:
-    """A model's path or name for replicas, which run in other directories. Raises CheckpointError if there is none."""
+    """A model's path or name for replicas, which run in other directories.
+
+    Raises CheckpointError or UnsupportedModelError for one that is not there or cannot be read: before anything runs.
+    """
+    from lutmac.engine.opened import open_model  # noqa: PLC0415
     from lutmac.engine.resolve import resolve  # noqa: PLC0415
 
-    resolve(path_or_name)
+    with open_model(resolve(path_or_name)):
+        pass
     return str(Path(path_or_name).absolute()) if Path(path_or_name).exists() else path_or_name
 
 

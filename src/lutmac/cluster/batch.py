@@ -90,7 +90,8 @@ class BatchReplica:
 
 
 def _quiet() -> None:
-    """Ray Data's own bars and lines stay off the terminal."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    """Keeps Ray Data's own bars and lines off the terminal; its log file has them."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setLevel(logging.CRITICAL)
