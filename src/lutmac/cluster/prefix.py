@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 from zlib import crc32
 
-CHUNK: Final = 256  # characters: about the 64 tokens that a page of the cache holds
+CHUNK: Final = 256  # bytes of UTF-8: of English text about the 64 tokens that a page of the cache holds
 MAX_CHUNKS: Final = 256
 
 
@@ -24,7 +24,8 @@ def prefix_of(body: bytes) -> tuple[int, ...]:
         return ()
     numbers: list[int] = []
     number = 0
-    data = text[: CHUNK * MAX_CHUNKS].encode(errors="surrogatepass")
+    most = CHUNK * MAX_CHUNKS
+    data = text[:most].encode(errors="surrogatepass")[:most]
     for end in range(CHUNK, len(data) + 1, CHUNK):
         number = crc32(data[end - CHUNK : end], number)
         numbers.append(number << 8 | len(numbers) % 256)
