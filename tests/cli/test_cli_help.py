@@ -4,7 +4,19 @@ import sys
 
 import pytest
 
-COMMANDS = [["run"], ["chat"], ["info"], ["pull"], ["convert"], ["quantize"], ["bench"], ["eval"], ["eval", "ppl"]]
+COMMANDS = [
+    ["run"],
+    ["chat"],
+    ["serve"],
+    ["batch"],
+    ["info"],
+    ["pull"],
+    ["convert"],
+    ["quantize"],
+    ["bench"],
+    ["eval"],
+    ["eval", "ppl"],
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "server"))  # serving.py
 from serving import Served, start
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the page is tested with playwright: pip install it")

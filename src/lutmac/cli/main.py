@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
+from lutmac.cli.batch import batch
 from lutmac.cli.bench import bench
 from lutmac.cli.chat import chat
 from lutmac.cli.convert import convert
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(cls=RunCommand)(run)
-for command in (chat, serve, info, pull, convert, quantize, bench, tune):
+for command in (chat, serve, batch, info, pull, convert, quantize, bench, tune):
     app.command()(command)
 app.add_typer(eval_app, name="eval")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lutmac.cli import options
+from lutmac.cli import options, ray_options
 from lutmac.cli.output import ProgressBar
 from lutmac.errors import InvalidRequestError
 
@@ -76,12 +77,26 @@ def serve(
     allow_host: Hosts = None,
     drain: Drain = 30.0,
     log: LogOption = Log.text,
+    ray: ray_options.Ray = False,
+    ray_address: ray_options.Address = None,
+    replicas: ray_options.Replicas = None,
+    min_replicas: ray_options.MinReplicas = None,
+    max_replicas: ray_options.MaxReplicas = None,
+    scale_at: ray_options.ScaleAt = 8.0,
+    scale_up_after: ray_options.ScaleUpAfter = 10.0,
+    scale_down_after: ray_options.ScaleDownAfter = 300.0,
 ) -> None:
     """Serve a model to OpenAI's and Anthropic's clients, and a page to talk to it.
+
+    With --ray, replicas of it on the nodes of a Ray cluster.
 
     Example: lutmac serve smollm2 --port 8080
     """
     check_installed()
+    replica_options = ray_options.ReplicaOptions(
+        ray_address, replicas, min_replicas, max_replicas, scale_at, scale_up_after, scale_down_after
+    )
+    replica_options.check(ray=ray)
     from lutmac.server.auth import read_keys  # noqa: PLC0415 - and all of FastAPI with it
     from lutmac.server.logs import LogFormat, set_up_logging  # noqa: PLC0415
     from lutmac.server.run import listen, url_of  # noqa: PLC0415
@@ -106,14 +121,18 @@ def serve(
     memory = None if kv_cache_memory is None else options.parse_bytes(kv_cache_memory, "--kv-cache-memory")
     listener = listen(settings)  # before the model is loaded: a mistake shows at once
     set_up_logging(LogFormat(log.value))
-    app, settings = _load(
-        model, settings, threads=threads, context=context, precision=precision.value, kv_cache=kv_cache.value,
-        kv_cache_memory=memory,
-    )  # fmt: skip
-    print(f"lutmac serves {settings.names[0]} at {url_of(listener)} (stop it with Ctrl-C)", file=sys.stderr, flush=True)
-    if not settings.api_keys and not settings.is_local:
-        print(f"lutmac: warning: anybody who reaches {host} can use it", file=sys.stderr, flush=True)
-    run_server(app, settings, listener)
+    arguments = {"context": context, "precision": precision.value, "kv_cache": kv_cache.value}
+    arguments["kv_cache_memory"] = memory
+    with ExitStack() as stack:
+        if ray:
+            app = stack.enter_context(ray_options.replicated(model, settings, replica_options, threads, arguments))
+        else:
+            app, settings = _load(model, settings, threads=threads, **arguments)
+        served = settings.names[0] if settings.names else model
+        print(f"lutmac serves {served} at {url_of(listener)} (stop it with Ctrl-C)", file=sys.stderr, flush=True)
+        if not settings.api_keys and not settings.is_local:
+            print(f"lutmac: warning: anybody who reaches {host} can use it", file=sys.stderr, flush=True)
+        run_server(app, settings, listener)
 
 
 def check_installed() -> None:

@@ -16,8 +16,8 @@ from lutmac.server import chat, completions, embeddings, health, messages, model
 from lutmac.server.backend import Backend
 from lutmac.server.documents import document
 from lutmac.server.errors import of_status, of_validation
-from lutmac.server.exchange import Exchange
-from lutmac.server.metrics import Metrics
+from lutmac.server.exchange import Exchange, Served
+from lutmac.server.metrics import EngineCollector, Metrics
 from lutmac.server.settings import Settings
 
 _MODULES = (chat, completions, responses, embeddings, models, messages, tokens, health, page)
@@ -25,25 +25,40 @@ _MODULES = (chat, completions, responses, embeddings, models, messages, tokens, 
 
 def create_app(model: Model, settings: Settings) -> FastAPI:
     """An ASGI application that serves the model. settings: with at least one name for it."""
-    app = FastAPI(
-        title="lutmac", version=lutmac.__version__, docs_url=None, redoc_url=None, redirect_slashes=False,
-        exception_handlers={HTTPException: _refuse_status, RequestValidationError: _refuse_request},
-    )  # fmt: skip
+    app = _endpoints()
     model.worker.max_waiting = settings.limits.queue
-    metrics = Metrics(model.worker.stats)
-    app.state.backend = Backend(model, settings, metrics)
-    for module in _MODULES:
-        app.include_router(module.router)
-    app.openapi = lambda: document(app, lutmac.__version__)  # type: ignore[method-assign]
-    app.add_middleware(Exchange, backend=app.state.backend, paths=frozenset(document(app, lutmac.__version__)["paths"]))
-    if settings.origins:  # outside of everything, so that refusals can be read as well
+    metrics = Metrics(EngineCollector(model.worker.stats))
+    enclose(app, Backend(model, settings, metrics), endpoint_paths(app))
+    return app
+
+
+def enclose(app: FastAPI, backend: Served, paths: frozenset[str]) -> None:
+    """Puts around an application what every request passes: see `Exchange`. backend: also its ``state.backend``."""
+    app.state.backend = backend
+    app.add_middleware(Exchange, backend=backend, paths=paths)
+    if backend.settings.origins:  # outside of everything, so that refusals can be read as well
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=list(settings.origins),
+            allow_origins=list(backend.settings.origins),
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
             expose_headers=["x-request-id", "retry-after"],
         )
+
+
+def endpoint_paths(app: FastAPI | None = None) -> frozenset[str]:
+    """The paths of the endpoints, as the OpenAPI document has them. app: whose; default, any server's."""
+    return frozenset(document(app or _endpoints(), lutmac.__version__)["paths"])
+
+
+def _endpoints() -> FastAPI:
+    app = FastAPI(
+        title="lutmac", version=lutmac.__version__, docs_url=None, redoc_url=None, redirect_slashes=False,
+        exception_handlers={HTTPException: _refuse_status, RequestValidationError: _refuse_request},
+    )  # fmt: skip
+    for module in _MODULES:
+        app.include_router(module.router)
+    app.openapi = lambda: document(app, lutmac.__version__)  # type: ignore[method-assign]
     return app
 
 

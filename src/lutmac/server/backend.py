@@ -46,6 +46,10 @@ class Backend:
         """What the model is listed as."""
         return self.settings.names[0]
 
+    def close(self, drain_seconds: float) -> None:
+        """Waits so long for what runs, then ends the rest. Blocks."""
+        self.model.worker.close(drain_seconds)
+
     def check_model(self, name: str | None) -> None:
         """Raises ApiError (404) unless the name is one of this model's; a client may leave it out."""
         if name is not None and name not in self.settings.names:

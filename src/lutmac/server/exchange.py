@@ -10,15 +10,16 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from starlette.responses import JSONResponse
 
 from lutmac.server.auth import ApiKeys, check_host
-from lutmac.server.backend import Backend
 from lutmac.server.errors import RETRY_SECONDS, ApiError, as_api_error
 from lutmac.server.logs import RequestRecord, log_request, logger
+from lutmac.server.metrics import Metrics
+from lutmac.server.settings import Settings
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -33,6 +34,23 @@ CLIENT_CLOSED_REQUEST: Final = 499  # what nginx logs where the client did not w
 _RESPONSE_SECURITY: Final = [(b"x-content-type-options", b"nosniff")]
 
 
+class Served(Protocol):
+    """What stands behind the endpoints. draining: whether nothing new is taken any more."""
+
+    draining: bool
+
+    @property
+    def settings(self) -> Settings:
+        """Limits, keys and patience."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Where requests are counted."""
+
+    def close(self, drain_seconds: float) -> None:
+        """Waits so long for what runs, then ends the rest. Blocks."""
+
+
 class _ClientGoneError(Exception):
     """The client has closed the connection, or does not read what it is sent."""
 
@@ -40,7 +58,7 @@ class _ClientGoneError(Exception):
 class Exchange:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: Application, backend: Backend, paths: frozenset[str]) -> None:
+    def __init__(self, app: Application, backend: Served, paths: frozenset[str]) -> None:
         """paths: the endpoints, which metrics tell apart."""
         self._app = app
         self._backend = backend

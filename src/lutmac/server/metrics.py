@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -25,8 +25,8 @@ _DURATION = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 class Metrics:
     """Counters and histograms of the requests, beside what the engine says of itself."""
 
-    def __init__(self, stats: Callable[[], EngineStats]) -> None:
-        """stats: called whenever somebody reads the metrics."""
+    def __init__(self, engines: Collector) -> None:
+        """engines: asked whenever somebody reads the metrics."""
         self._registry = CollectorRegistry()
         self._requests = Counter("lutmac_requests", "Requests answered.", ["path", "status"], registry=self._registry)
         self._seconds = Histogram(
@@ -41,7 +41,7 @@ class Metrics:
             "lutmac_time_between_tokens_seconds", "From one token of a reply to the next.",
             buckets=_BETWEEN_TOKENS, registry=self._registry,
         )  # fmt: skip
-        self._registry.register(_EngineCollector(stats))
+        self._registry.register(engines)
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
@@ -55,14 +55,22 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class _EngineCollector(Collector):
+class EngineCollector(Collector):
     """Asks the engine when Prometheus asks."""
 
     def __init__(self, stats: Callable[[], EngineStats]) -> None:
+        """stats: the engine's figures of the moment."""
         self._stats = stats
 
     def collect(self) -> Iterator[Metric]:
-        stats = self._stats()
+        """The figures, by Prometheus's names."""
+        return engine_metrics({(): self._stats()}, ())
+
+
+def engine_metrics(found: Mapping[tuple[str, ...], EngineStats], labels: tuple[str, ...]) -> Iterator[Metric]:
+    """Figures of engines by Prometheus's names. found: by the values of the labels, which tell engines apart."""
+    families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+    for values, stats in found.items():
         used = stats.pages_total - stats.pages_free
         for name, text, value in (
             ("lutmac_requests_running", "Replies in progress.", stats.running),
@@ -72,11 +80,12 @@ class _EngineCollector(Collector):
             ("lutmac_kv_pages", "Pages of the key-value cache.", stats.pages_total),
             ("lutmac_kv_pages_used", "Of these, pages that replies in progress hold.", used),
         ):
-            yield GaugeMetricFamily(name, text, value=value)
+            families.setdefault(name, GaugeMetricFamily(name, text, labels=labels)).add_metric(values, value)
         for name, text, value in (
             ("lutmac_prompt_tokens", "Tokens of prompts.", stats.prompt_tokens),
             ("lutmac_generated_tokens", "Tokens generated.", stats.generated_tokens),
             ("lutmac_prefix_hit_tokens", "Tokens of prompts found in the cache.", stats.prefix_hit_tokens),
             ("lutmac_preemptions", "Replies that gave up their pages for a while.", stats.preemptions),
         ):
-            yield CounterMetricFamily(name, text, value=value)
+            families.setdefault(name, CounterMetricFamily(name, text, labels=labels)).add_metric(values, value)
+    yield from families.values()

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lutmac.errors import InvalidRequestError
-from lutmac.server.backend import Backend
+from lutmac.server.exchange import Served
 from lutmac.server.logs import logger
 from lutmac.server.settings import Settings, Timeouts
 
@@ -27,7 +27,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
         """app: what create_app made."""
-        self._backend: Backend = app.state.backend
+        self._backend: Served = app.state.backend
         self._drain = settings.timeouts.drain
         super().__init__(
             uvicorn.Config(
@@ -47,7 +47,7 @@ class Server(uvicorn.Server):
         """Ends: at once for what is idle, within the drain time for what runs."""
         self._backend.draining = True
         logger.info("stopping", extra={"fields": {"drain_seconds": self._drain}})
-        closing = asyncio.create_task(asyncio.to_thread(self._backend.model.worker.close, self._drain))
+        closing = asyncio.create_task(asyncio.to_thread(self._backend.close, self._drain))
         await super().shutdown(sockets)
         await closing
         logger.info("stopped")

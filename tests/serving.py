@@ -31,7 +31,8 @@ class Served:
         return self.process.wait(patience)
 
 
-def start(*arguments: object, environment: dict[str, str] | None = None) -> Served:
+def start(*arguments: object, environment: dict[str, str] | None = None, patience: float = 60) -> Served:
+    """Starts a server on a free port; patience: seconds within which it has to listen."""
     command = [sys.executable, "-m", "lutmac.cli.main", "serve", *map(str, arguments), "--port", "0", "--log", "json"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})})
     served = Served(process)
@@ -47,7 +48,7 @@ def start(*arguments: object, environment: dict[str, str] | None = None) -> Serv
 
     Thread(target=read, daemon=True).start()
     try:
-        served.url = found.get(timeout=60)
+        served.url = found.get(timeout=patience)
     except Empty:
         process.kill()
     assert served.url, "".join(served.lines)

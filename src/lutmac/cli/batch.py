@@ -1,0 +1,100 @@
+"""`lutmac batch`: a file of requests, answered without a server."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lutmac.cli import options, ray_options
+from lutmac.cli.output import ProgressBar
+from lutmac.cli.serve import Names, check_installed
+
+if TYPE_CHECKING:
+    from lutmac.batch.local import LocalAnswerer
+    from lutmac.batch.output import Entry
+    from lutmac.batch.requests import BatchRequest
+
+Source = Annotated[Path, typer.Argument(metavar="IN.jsonl", help="Requests in OpenAI's batch format, one a line.")]
+Destination = Annotated[
+    Path, typer.Argument(metavar="OUT.jsonl", help="Where replies are appended; what it answers is not run again.")
+]
+BatchModel = Annotated[
+    str,
+    typer.Option("--model", "-m", metavar="MODEL", help="A GGUF file, a Hugging Face directory, or a name of `pull`."),
+]
+
+
+def batch(
+    source: Source,
+    destination: Destination,
+    *,
+    model: BatchModel = options.DEFAULT_MODEL,
+    name: Names = None,
+    threads: options.Threads = None,
+    context: options.Context = None,
+    precision: options.PrecisionOption = options.Precision.default,
+    kv_cache: options.KVCacheOption = options.KVCache.f16,
+    ray: ray_options.Ray = False,
+    ray_address: ray_options.Address = None,
+    replicas: ray_options.Replicas = None,
+) -> None:
+    """Answer a file of requests in OpenAI's batch format; run it again after a kill and it goes on.
+
+    Each line of OUT.jsonl answers one of IN.jsonl, in no particular order, and is on the disk before it counts.
+
+    Example: lutmac batch requests.jsonl replies.jsonl --model smollm2
+    """
+    check_installed()
+    from lutmac.batch.run import run_batch  # noqa: PLC0415 - and the engine with it
+
+    ray_options.ReplicaOptions(ray_address, replicas).check(ray=ray)
+    place = ray_options.place_of(model)  # a mistake shows before a file is made
+    names = tuple(name or ())
+    arguments = {"context": context, "precision": precision.value, "kv_cache": kv_cache.value}
+    with ProgressBar() as bar:
+
+        def answer(requests: Iterator[BatchRequest]) -> Iterator[list[Entry]]:
+            if ray:
+                yield from _answer_there(place, names, ray_address, replicas, threads, arguments, requests)
+            else:
+                yield from _answer_here(model, names, bar, {**arguments, "threads": threads})(requests)
+
+        tally = run_batch(source, destination, answer, bar)
+    earlier = f", {tally.earlier} earlier" if tally.earlier else ""
+    print(f"{destination}: {tally.answered} answered, {tally.refused} refused{earlier}", file=sys.stderr)
+
+
+def _answer_here(
+    path_or_name: str, names: tuple[str, ...], bar: ProgressBar, arguments: dict[str, Any]
+) -> LocalAnswerer:
+    import lutmac  # noqa: PLC0415
+    from lutmac.batch.local import LocalAnswerer  # noqa: PLC0415
+    from lutmac.server.app import default_names  # noqa: PLC0415
+
+    loaded = lutmac.load(path_or_name, progress=bar, **arguments)
+    return LocalAnswerer(loaded, names or default_names(loaded, path_or_name))
+
+
+def _answer_there(
+    place: str,
+    names: tuple[str, ...],
+    address: str | None,
+    replicas: int | None,
+    threads: int | None,
+    arguments: dict[str, Any],
+    requests: Iterator[BatchRequest],
+) -> Iterator[list[Entry]]:
+    from lutmac.cluster.connection import connected, share_out  # noqa: PLC0415
+    from lutmac.server.settings import Settings  # noqa: PLC0415
+
+    with connected(address):
+        from lutmac.cluster.batch import ClusterAnswerer  # noqa: PLC0415 - Ray takes seconds
+        from lutmac.cluster.replica import ReplicaSpec  # noqa: PLC0415
+
+        shares = share_out(replicas, threads)
+        spec = ReplicaSpec(place, shares.threads, arguments, Settings(names=names))
+        yield from ClusterAnswerer(spec, shares)(requests)

@@ -1,0 +1,1 @@
+"""Beyond one machine: replicas of a model on the nodes of a Ray cluster."""
