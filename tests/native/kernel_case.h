@@ -21,70 +21,10 @@
 #include <vector>
 
 #include "check.h"
+#include "kernel_param.h"
 #include "runtime/packed_matrix.h"
 
 inline constexpr double kBookError = 1e-6 + 0.5 / (127 * 256);
-
-inline double half_value(uint16_t half) {
-  const int exponent = half >> 10 & 31, mantissa = half & 1023;
-  const double magnitude = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
-  return half & 0x8000 ? -magnitude : magnitude;
-}
-
-// A scale or offset in one of the kinds in memory, and the values [rows, groups] that it stands for.
-class KernelParam {
- public:
-  KernelParam(TestRandom& random, lutmac::ParamKind kind, int64_t rows, int64_t groups, bool with_sign)
-      : kind_(kind), values_(static_cast<size_t>(rows * groups)) {
-    using lutmac::ParamKind;
-    if (kind == ParamKind::none) return;
-    if (kind == ParamKind::f16) {
-      for (double& value : values_) value = half_value(add_half(random, half_, with_sign));
-    } else if (kind == ParamKind::f32) {
-      for (double& value : values_) value = add_float(random, single_, with_sign);
-    } else {
-      const int64_t supers = (groups + kGroupsPerSuper - 1) / kGroupsPerSuper;
-      for (int64_t at = 0; at < rows * groups; ++at) {
-        if (at % groups % kGroupsPerSuper == 0) {
-          super_ = kind == ParamKind::two_level_f16 ? half_value(add_half(random, half_, false))
-                                                    : add_float(random, single_, false);
-        }
-        small_.push_back(static_cast<int8_t>(with_sign ? random.below(255) - 127 : random.below(128)));
-        values_[at] = small_.back() * super_;
-      }
-      check(static_cast<int64_t>(half_.size() + single_.size()) == rows * supers, "a super-scale per super group");
-    }
-  }
-
-  double value(int64_t at) const { return values_[at]; }
-  lutmac::ParamArray array() const {
-    const void* large = half_.empty() ? static_cast<const void*>(single_.data()) : half_.data();
-    if (small_.empty()) return {kind_, nullptr, kind_ == lutmac::ParamKind::none ? nullptr : large, nullptr, 0};
-    return {kind_, nullptr, small_.data(), large, kGroupsPerSuper};
-  }
-
- private:
-  static constexpr int kGroupsPerSuper = 8;
-
-  // 2^-9 to 2^-1, so that all kinds meet the same activations at the same size.
-  static uint16_t add_half(TestRandom& random, std::vector<uint16_t>& to, bool with_sign) {
-    const int sign = with_sign ? random.below(2) << 15 : 0;
-    to.push_back(static_cast<uint16_t>(sign | (6 + random.below(8)) << 10 | random.below(1024)));
-    return to.back();
-  }
-  static float add_float(TestRandom& random, std::vector<float>& to, bool with_sign) {
-    const float value = std::ldexp(1.5f + 0.5f * random.signed_unit(), -random.below(8) - 2);
-    to.push_back(with_sign && random.below(2) ? -value : value);
-    return to.back();
-  }
-
-  lutmac::ParamKind kind_;
-  std::vector<double> values_;
-  std::vector<uint16_t> half_;
-  std::vector<float> single_;
-  std::vector<int8_t> small_;
-  double super_ = 0.0;
-};
 
 // A codebook that integers of 8 bits state, one that takes wide ones, and one whose largest value is small.
 inline constexpr float kBooks[3][16] = {

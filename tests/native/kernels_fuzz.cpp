@@ -32,8 +32,8 @@ enum class Mix { plain, zeros, spread, huge, denormal, not_finite, count };
 Mix mix_of(uint64_t seed) { return static_cast<Mix>(seed % static_cast<uint64_t>(Mix::count)); }
 
 KernelShape random_shape(TestRandom& random, uint64_t seed) {
-  constexpr ParamKind kKinds[] = {ParamKind::f16, ParamKind::f32, ParamKind::two_level_f16, ParamKind::two_level_f32,
-                                  ParamKind::none};
+  constexpr ParamKind kKinds[] = {ParamKind::f16,  ParamKind::f32,  ParamKind::two_level_f16, ParamKind::two_level_f32,
+                                  ParamKind::bf16, ParamKind::e8m0, ParamKind::e4m3,          ParamKind::none};
   constexpr int64_t kGroupSizes[] = {16, 32, 64, 96, 128, 256, 0};
   KernelShape shape;
   shape.bits = 1 + static_cast<int>(seed / static_cast<uint64_t>(Mix::count) % 8);
@@ -42,8 +42,8 @@ KernelShape random_shape(TestRandom& random, uint64_t seed) {
   shape.tokens = 1 + random.below(20);
   shape.group_size = kGroupSizes[random.below(7)];
   if (shape.group_size == 0) shape.group_size = shape.columns;
-  shape.scale_kind = kKinds[random.below(4)];
-  shape.offset_kind = kKinds[random.below(5)];
+  shape.scale_kind = kKinds[random.below(7)];
+  shape.offset_kind = kKinds[random.below(8)];
   shape.zero_point = static_cast<float>(random.below(2 << shape.bits)) * 0.5f;
   if (shape.bits == 4 && random.below(2)) {
     shape.kind = CodeKind::codebook;

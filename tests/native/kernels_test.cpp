@@ -9,8 +9,8 @@ namespace {
 
 constexpr double kUnit = 0x1p-24;
 constexpr int64_t kGroupSizes[] = {16, 32, 64, 128, 256, 0};  // 0: one group per row
-constexpr ParamKind kKinds[] = {ParamKind::f16, ParamKind::f32, ParamKind::two_level_f16, ParamKind::two_level_f32,
-                                ParamKind::none};
+constexpr ParamKind kKinds[] = {ParamKind::f16,  ParamKind::f32,  ParamKind::two_level_f16, ParamKind::two_level_f32,
+                                ParamKind::bf16, ParamKind::e8m0, ParamKind::e4m3,          ParamKind::none};
 
 void check_product(const TargetEntry& target, const KernelCase& test, const std::vector<float>& y, bool exact) {
   for (int token = 0; token < test.shape.tokens; ++token) {
@@ -82,8 +82,8 @@ void test_lowbit(const std::vector<TargetEntry>& targets) {
         shape.group_size = group_size == 0 ? shape.columns : group_size;
         shape.rows = 1 + random.below(tokens == 1 || tokens == 5 ? 150 : 40);
         shape.tokens = tokens;
-        shape.scale_kind = kKinds[number % 4];
-        shape.offset_kind = kKinds[number / 4 % 5];
+        shape.scale_kind = kKinds[number % 7];
+        shape.offset_kind = kKinds[number / 7 % 8];
         const float zero_points[] = {0.0f, static_cast<float>(1 << (bits - 1)), 0.5f};
         shape.zero_point = zero_points[number % 3];
         const KernelCase test(random, shape, make_activations(random, shape));
@@ -106,14 +106,14 @@ void test_codes(const std::vector<TargetEntry>& targets) {
     if (shape.group_size == 0 || books == 4) shape.group_size = shape.columns;
     shape.rows = 1 + random.below(number % 4 == 0 ? 150 : 40);
     shape.tokens = 1 + number / 30;
-    shape.scale_kind = kKinds[number % 4];
+    shape.scale_kind = kKinds[number % 7];
     if (books == 4) {
       shape.bits = 2;
       shape.zero_point = 1.0f;
     } else {
       shape.book = books % 2;
       shape.second_book = books < 2 ? -1 : 4 - books;
-      shape.offset_kind = shape.second_book >= 0 ? kKinds[number / 4 % 4] : kKinds[number / 4 % 5];
+      shape.offset_kind = shape.second_book >= 0 ? kKinds[number / 7 % 7] : kKinds[number / 7 % 8];
     }
     const KernelCase test(random, shape, make_activations(random, shape));
     for (const TargetEntry& target : targets) check_case(target, test, number % 3 == 0);
@@ -138,6 +138,7 @@ void test_twins(const std::vector<TargetEntry>& targets) {
                  : shape.bits == 2 && random.below(2) ? CodeKind::ternary
                                                       : CodeKind::affine;
     shape.group_size = shape.kind == CodeKind::ternary ? shape.columns : kGroupSizes[random.below(5)];
+    shape.zero_point = shape.kind == CodeKind::ternary ? 1.0f : 0.0f;
     const KernelCase test(random, shape, make_activations(random, shape));
     const PackedMatrix a = pack(*one, test.source()), b = pack(*other, test.source());
     FormRows forms(*one->kernels, a.form(), test.x, shape.columns);
