@@ -14,6 +14,7 @@ import pytest
 from safetensors import safe_open
 
 import lutmac
+from lutmac import _native
 from lutmac.checkpoints.gguf import open_gguf
 from lutmac.checkpoints.gguf_writer import GGUFEntry, GGUFWriter
 from lutmac.checkpoints.native import NativeCheckpoint
@@ -71,6 +72,14 @@ def test_another_targets_packing_is_packed_anew_and_said(
     assert np.array_equal(found, logits(HUGGING_FACE / name))
     said = [record.getMessage() for record in caplog.records if "packed anew" in record.getMessage()]
     assert len(said) == (0 if lutmac.load(path, threads=1).info().isa == "portable" else 1)
+
+
+@pytest.mark.skipif("avxvnni" not in _native.available_targets(), reason="this CPU has no AVX-VNNI")
+def test_avx2_and_avxvnni_share_a_packing(tiny: TinyLlama, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for isa, other in (("avx2", "avxvnni"), ("avxvnni", "avx2")):
+        path = lutmac.convert(tiny.path, tmp_path / isa, isa=isa, threads=1).path
+        assert np.array_equal(logits(path, isa=other), logits(tiny.path, isa=isa))
+    assert not caplog.records
 
 
 def test_converting_again_changes_the_packing(converted: Path, tiny: TinyLlama, tmp_path: Path) -> None:
