@@ -70,6 +70,14 @@ def test_files_that_are_no_model(lutmac, command, tmp_path, text):
         assert_one_line(lutmac(*arguments), str(path))
 
 
+def test_one_file_of_a_directory(lutmac, tmp_path):
+    """Of a Hugging Face model: it is loaded by its directory."""
+    for name in ("model-00001-of-00002.safetensors", "config.json"):
+        path = tmp_path / name
+        path.write_text("{}")
+        assert_one_line(lutmac("info", path), str(path), f"give its directory, {tmp_path}\n")
+
+
 def test_a_name_that_nobody_knows(lutmac):
     assert_one_line(lutmac("run", "no-such-model", "Hello"), "no-such-model")
 

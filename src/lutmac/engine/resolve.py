@@ -11,6 +11,7 @@ DEFAULT_MODEL = "smollm2"
 ALIASES = {DEFAULT_MODEL: "SmolLM2-135M-Instruct.Q4_1.gguf"}  # name -> file in the cache
 HUB_PREFIX = "hf:"
 LAST_FILE = "config.json"  # of a directory on the hub: pulled last, so that it is there when all others are
+FILES_OF_A_DIRECTORY = (".safetensors", ".json")  # what a model that is named by its directory has in it
 
 
 def cache_directory() -> Path:
@@ -45,6 +46,8 @@ def resolve(path_or_name: str | os.PathLike[str]) -> Path:
     """
     path = Path(path_or_name)
     name = os.fspath(path_or_name)
+    if path.suffix in FILES_OF_A_DIRECTORY and path.is_file():
+        raise CheckpointError(f"{name}: is one file of a model; give its directory, {path.parent}")
     if path.exists():
         return path
     if name in ALIASES:
