@@ -47,6 +47,9 @@ MaxBody = Annotated[int, typer.Option("--max-body", min=1024, help="Bytes of a r
 KVMemory = Annotated[
     str | None, typer.Option("--kv-cache-memory", metavar="BYTES", help="For keys and values, as in 4G.")
 ]
+StoredResponses = Annotated[
+    str, typer.Option(metavar="BYTES", help="For responses to go on from (/v1/responses), kept for an hour; 0: none.")
+]
 Origins = Annotated[
     list[str] | None, typer.Option("--allow-origin", help="Other web origin that may call this server; repeatable.")
 ]
@@ -69,6 +72,7 @@ def serve(
     max_tokens: MaxTokens = None,
     max_body: MaxBody = 4 << 20,
     kv_cache_memory: KVMemory = None,
+    stored_responses: StoredResponses = "64M",
     threads: options.Threads = None,
     context: options.Context = None,
     precision: options.PrecisionOption = options.Precision.default,
@@ -110,7 +114,12 @@ def serve(
         hosts=tuple(allow_host or ()),
         origins=tuple(allow_origin or ()),
         names=tuple(name or ()),
-        limits=Limits(body_bytes=max_body, max_tokens=max_tokens, queue=max_queue),
+        limits=Limits(
+            body_bytes=max_body,
+            max_tokens=max_tokens,
+            queue=max_queue,
+            stored_bytes=options.parse_bytes(stored_responses, "--stored-responses"),
+        ),
         timeouts=Timeouts(drain=drain),
     )
     if not (settings.is_local or settings.api_keys or no_api_key):
