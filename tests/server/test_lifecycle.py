@@ -96,6 +96,20 @@ def test_streams_that_do_not_finish_in_time_are_told(serve_real: Any) -> None:
     assert server.process.wait(20) == 0
 
 
+def test_a_client_that_never_reads_is_dropped_and_its_slot_is_free(serve_real: Any) -> None:
+    server = serve_real("--send-timeout", 1)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        place = urlsplit(server.url)
+        connection.connect((place.hostname, place.port))
+        connection.sendall(post({**ENDLESS, "stream": True, "logprobs": 5}))
+        wait_until(lambda: figure(server, "lutmac_requests_running") == 1)
+        wait_until(lambda: figure(server, "lutmac_requests_running") == 0)
+        with server.client() as http:
+            assert http.post("/v1/completions", json={"prompt": "a", "max_tokens": 2}).status_code == 200
+    wait_until(lambda: any('"client_gone"' in line for line in server.lines))
+
+
 def test_slow_senders_do_not_hold_the_server_up(served: Served) -> None:
     with closing(connect(served)) as slow_head, closing(connect(served)) as slow_body:
         slow_head.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: loc")

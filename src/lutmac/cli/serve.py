@@ -56,6 +56,9 @@ Origins = Annotated[
 Hosts = Annotated[
     list[str] | None, typer.Option("--allow-host", help="Name of this server, where it has no key; repeatable.")
 ]
+SendTimeout = Annotated[
+    float, typer.Option(min=1, help="Seconds for a client to take what it is sent; one that does not is dropped.")
+]
 Drain = Annotated[float, typer.Option("--drain", min=0, help="Seconds that replies may go on after SIGTERM.")]
 LogOption = Annotated[Log, typer.Option("--log", help="text, json or off; a line for each request, without its text.")]
 
@@ -79,6 +82,7 @@ def serve(
     kv_cache: options.KVCacheOption = options.KVCache.f16,
     allow_origin: Origins = None,
     allow_host: Hosts = None,
+    send_timeout: SendTimeout = 60.0,
     drain: Drain = 30.0,
     log: LogOption = Log.text,
     ray: ray_options.Ray = False,
@@ -120,7 +124,7 @@ def serve(
             queue=max_queue,
             stored_bytes=options.parse_bytes(stored_responses, "--stored-responses"),
         ),
-        timeouts=Timeouts(drain=drain),
+        timeouts=Timeouts(send=send_timeout, drain=drain),
     )
     if not (settings.is_local or settings.api_keys or no_api_key):
         raise InvalidRequestError(
