@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from serving import Served
 
 from lutmac.cli.main import run_command
+from serving import Served
 
 ENDLESS = {"prompt": "a", "max_tokens": 100_000, "ignore_eos": True, "temperature": 0}
 

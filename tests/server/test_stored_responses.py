@@ -8,11 +8,11 @@ from typing import Any
 
 import openai
 import pytest
-from serving import Served
 
 from lutmac.server.errors import ApiError
 from lutmac.server.response_store import ResponseStore
 from lutmac.server.schemas.responses import InputItem, Response
+from serving import Served
 
 OPTIONS: Any = {"model": "smollm2", "temperature": 0, "max_output_tokens": 16}
 
