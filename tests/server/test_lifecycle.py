@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from serving import Served
 
 from lutmac.cli.main import run_command
+from serving import Served
 
 ENDLESS = {"prompt": "a", "max_tokens": 100_000, "ignore_eos": True, "temperature": 0}
 
@@ -94,6 +94,20 @@ def test_streams_that_do_not_finish_in_time_are_told(serve_real: Any) -> None:
         last = [line for line in lines if line][-1]
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "shutting_down"
     assert server.process.wait(20) == 0
+
+
+def test_a_client_that_never_reads_is_dropped_and_its_slot_is_free(serve_real: Any) -> None:
+    server = serve_real("--send-timeout", 1)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        place = urlsplit(server.url)
+        connection.connect((place.hostname, place.port))
+        connection.sendall(post({**ENDLESS, "stream": True, "logprobs": 5}))
+        wait_until(lambda: figure(server, "lutmac_requests_running") == 1)
+        wait_until(lambda: figure(server, "lutmac_requests_running") == 0)
+        with server.client() as http:
+            assert http.post("/v1/completions", json={"prompt": "a", "max_tokens": 2}).status_code == 200
+    wait_until(lambda: any('"client_gone"' in line for line in server.lines))
 
 
 def test_slow_senders_do_not_hold_the_server_up(served: Served) -> None:

@@ -159,15 +159,28 @@ def test_a_streamed_tool_call(client: openai.OpenAI) -> None:
 
 
 def test_a_format_beside_tools(client: openai.OpenAI) -> None:
-    """A reply that has to be a call is one; where none may be made, the format holds."""
+    """A reply that has to be a call is one; where none may be made, the format holds; else it is one of the two."""
     options: Any = {"tools": [TIME], "response_format": {"type": "json_object"}, "max_tokens": 60}
     called = ask(client, tool_choice="required", **options).choices[0].message
     assert called.tool_calls[0].function.name == "get_time"
     said = ask(client, tool_choice="none", **options).choices[0].message
     assert said.tool_calls is None
     assert said.content.startswith("{")
-    with pytest.raises(openai.BadRequestError, match="tool_choice"):
-        ask(client, tool_choice="auto", **options)
+    either = ask(client, tool_choice="auto", logit_bias=_unwanted(client, "{", '{"'), **options).choices[0]
+    assert either.message.tool_calls[0].function.name == "get_time"
+    assert either.finish_reason == "tool_calls"
+    options["response_format"] = json_schema({"enum": ["yes", "no"]})
+    either = ask(client, tool_choice="auto", logit_bias=_unwanted(client, "<", "</"), **options).choices[0]
+    assert either.message.tool_calls is None
+    assert json.loads(either.message.content) in ("yes", "no")
+
+
+def _unwanted(client: openai.OpenAI, *beginnings: str) -> dict[str, int]:
+    return {str(_token_id(client, text)): -100 for text in beginnings}
+
+
+def json_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "it", "schema": schema}}
 
 
 def test_completions(client: openai.OpenAI) -> None:

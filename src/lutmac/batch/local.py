@@ -43,7 +43,7 @@ class LocalAnswerer:
 
 def batch_app(model: Model, names: tuple[str, ...]) -> Application:
     """The server's application with a queue that takes whatever a batch brings."""
-    limits = replace(Limits(), queue=1 << 30)
+    limits = replace(Limits(), queue=1 << 30, stored_bytes=0)
     return create_app(model, Settings(names=names, limits=limits))
 
 

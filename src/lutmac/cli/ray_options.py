@@ -99,7 +99,8 @@ def replicated(
         shares = share_out(options.maximum or options.replicas, threads)
         least = options.minimum or (1 if options.maximum else shares.replicas)
         scaling = Scaling(least, shares.replicas, options.scale_at, options.up_after, options.down_after)
-        inner = replace(settings, api_keys=(), hosts=(), origins=())
+        limits = replace(settings.limits, stored_bytes=0)  # another replica could not go on from a response
+        inner = replace(settings, api_keys=(), hosts=(), origins=(), limits=limits)
         spec = ReplicaSpec(where, shares.threads, arguments, inner)
         with spinner("starting replicas"):
             app = stack.enter_context(deployed(application_name(path_or_name), spec, shares, scaling, settings))

@@ -47,11 +47,17 @@ MaxBody = Annotated[int, typer.Option("--max-body", min=1024, help="Bytes of a r
 KVMemory = Annotated[
     str | None, typer.Option("--kv-cache-memory", metavar="BYTES", help="For keys and values, as in 4G.")
 ]
+StoredResponses = Annotated[
+    str, typer.Option(metavar="BYTES", help="For responses to go on from (/v1/responses), kept for an hour; 0: none.")
+]
 Origins = Annotated[
     list[str] | None, typer.Option("--allow-origin", help="Other web origin that may call this server; repeatable.")
 ]
 Hosts = Annotated[
     list[str] | None, typer.Option("--allow-host", help="Name of this server, where it has no key; repeatable.")
+]
+SendTimeout = Annotated[
+    float, typer.Option(min=1, help="Seconds for a client to take what it is sent; one that does not is dropped.")
 ]
 Drain = Annotated[float, typer.Option("--drain", min=0, help="Seconds that replies may go on after SIGTERM.")]
 LogOption = Annotated[Log, typer.Option("--log", help="text, json or off; a line for each request, without its text.")]
@@ -69,12 +75,14 @@ def serve(
     max_tokens: MaxTokens = None,
     max_body: MaxBody = 4 << 20,
     kv_cache_memory: KVMemory = None,
+    stored_responses: StoredResponses = "64M",
     threads: options.Threads = None,
     context: options.Context = None,
     precision: options.PrecisionOption = options.Precision.default,
     kv_cache: options.KVCacheOption = options.KVCache.f16,
     allow_origin: Origins = None,
     allow_host: Hosts = None,
+    send_timeout: SendTimeout = 60.0,
     drain: Drain = 30.0,
     log: LogOption = Log.text,
     ray: ray_options.Ray = False,
@@ -110,8 +118,13 @@ def serve(
         hosts=tuple(allow_host or ()),
         origins=tuple(allow_origin or ()),
         names=tuple(name or ()),
-        limits=Limits(body_bytes=max_body, max_tokens=max_tokens, queue=max_queue),
-        timeouts=Timeouts(drain=drain),
+        limits=Limits(
+            body_bytes=max_body,
+            max_tokens=max_tokens,
+            queue=max_queue,
+            stored_bytes=options.parse_bytes(stored_responses, "--stored-responses"),
+        ),
+        timeouts=Timeouts(send=send_timeout, drain=drain),
     )
     if not (settings.is_local or settings.api_keys or no_api_key):
         raise InvalidRequestError(

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import weakref
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.engine.grammar import Grammar
+from lutmac.engine.grammar import JSON_LAYOUT, Grammar
 from lutmac.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
 
     from lutmac.text.tokenizer import Tokenizer
-
-# JSON on one line, a blank at most behind commas and colons: a small model goes on with white space wherever it may,
-# and lines and indentation are a third of the tokens. A schema that says otherwise (in "x-guidance") has its way.
-_JSON_LAYOUT: JsonCompileOptions = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?"}
 
 _vocabularies: weakref.WeakKeyDictionary[Tokenizer, Any] = weakref.WeakKeyDictionary()
 _lock = Lock()
@@ -69,7 +65,7 @@ def compile_grammar(grammar: Grammar, tokenizer: Tokenizer) -> GrammarConstraint
             vocabulary = _vocabularies[tokenizer] = _vocabulary(tokenizer)
     match grammar.kind:
         case "json_schema":
-            text = LLMatcher.grammar_from_json_schema(grammar.text, defaults=_JSON_LAYOUT)
+            text = LLMatcher.grammar_from_json_schema(grammar.text, defaults=cast("JsonCompileOptions", JSON_LAYOUT))
         case "regex":
             text = LLMatcher.grammar_from_regex(grammar.text)
         case "lark":

@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from lutmac.errors import InvalidRequestError
 
 MAX_GRAMMAR_BYTES = 1 << 20
+# JSON on one line, a blank at most behind commas and colons: a small model goes on with white space wherever it may,
+# and lines and indentation are a third of the tokens. A schema that says otherwise (in "x-guidance") has its way.
+JSON_LAYOUT: Final[Mapping[str, Any]] = {
+    "whitespace_flexible": False,
+    "item_separator": ", ?",
+    "key_separator": ": ?",
+}
 
 
 @dataclass(frozen=True)
@@ -61,3 +68,9 @@ class Grammar:
     def lark(cls, text: str) -> Grammar:
         """A context-free grammar in Lark's notation; its start rule is ``start``."""
         return cls("lark", text)
+
+    def lark_term(self) -> str:
+        """A JSON schema as a term of a rule in Lark's notation. Raises InvalidRequestError for other grammars."""
+        if self.kind != "json_schema":
+            raise InvalidRequestError(f"a {self.kind} grammar is no part of another, only a JSON schema is")
+        return "%json " + json.dumps({"x-guidance": JSON_LAYOUT, **json.loads(self.text)})

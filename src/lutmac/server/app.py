@@ -40,7 +40,7 @@ def enclose(app: FastAPI, backend: Served, paths: frozenset[str]) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(backend.settings.origins),
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
             expose_headers=["x-request-id", "retry-after"],
         )

@@ -15,6 +15,7 @@ from lutmac.engine.results import Chunk
 from lutmac.server.errors import ApiError
 from lutmac.server.logs import RequestRecord
 from lutmac.server.metrics import Metrics
+from lutmac.server.response_store import ResponseStore
 from lutmac.server.settings import Settings
 from lutmac.text.chat import encode_chat
 
@@ -33,13 +34,22 @@ class Job:
 
 @dataclass
 class Backend:
-    """A model that is being served. draining: whether the server has been told to stop, and takes nothing new."""
+    """A model that is being served.
+
+    draining: whether the server has been told to stop, and takes nothing new. responses: those that can be gone on
+    from.
+    """
 
     model: Model
     settings: Settings
     metrics: Metrics
     draining: bool = False
     started: int = field(default_factory=lambda: int(time()))
+    responses: ResponseStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Makes the store."""
+        self.responses = ResponseStore(self.settings.limits.stored_bytes, self.settings.timeouts.stored)
 
     @property
     def name(self) -> str:

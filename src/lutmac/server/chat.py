@@ -20,6 +20,7 @@ from lutmac.server.documents import backend_of, record_of, streaming_responses
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import bounded, engine_options
 from lutmac.server.logprobs import token_logprobs
+from lutmac.server.reply_format import format_grammar
 from lutmac.server.schemas import chat as schema
 from lutmac.server.schemas.common import FunctionDefinition, PromptTokensDetails, TokenLogprob, Usage
 from lutmac.server.streaming import DONE, EventStream, data_event
@@ -55,14 +56,10 @@ def failure_event(error: ApiError) -> bytes:
 
 def grammar_of(format: schema.ResponseFormat | None) -> Grammar | None:
     """What a reply has to fit. Raises ApiError (400) for a format without its schema, or what the grammar raises."""
-    if format is None or format.type == "text":
+    if format is None:
         return None
-    if format.type == "json_object":
-        return Grammar.json_object()
-    if format.json_schema is None:
-        raise ApiError(400, "Missing required parameter: 'response_format.json_schema'.",
-                       code="missing_required_parameter", param="response_format.json_schema")  # fmt: skip
-    return Grammar.json_schema(format.json_schema.schema_)
+    given = format.json_schema.schema_ if format.json_schema is not None else None
+    return format_grammar(format.type, given, "response_format.json_schema")
 
 
 def tool_of(function: FunctionDefinition) -> Tool:

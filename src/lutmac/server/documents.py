@@ -15,7 +15,7 @@ _MEANINGS = {
     400: "The request is wrong: the message says what.",
     401: "The API key is missing or wrong.",
     403: "The server is not known by that name.",
-    404: "There is no such model.",
+    404: "There is no such model or response.",
     408: "The body took too long.",
     413: "The body is too large.",
     415: "The body is not JSON.",

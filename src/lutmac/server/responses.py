@@ -1,26 +1,28 @@
-"""/v1/responses: OpenAI's newer interface. Nothing is stored: each request brings the whole conversation."""
+"""/v1/responses: OpenAI's newer interface. A response may be read again, and gone on from, for a while."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from time import time
-from typing import Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response as HttpResponse
 
-from lutmac.engine.grammar import Grammar
 from lutmac.server.backend import Backend
 from lutmac.server.chat import choose_tools
-from lutmac.server.documents import backend_of, record_of, streaming_responses
+from lutmac.server.documents import backend_of, error_responses, record_of, streaming_responses
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import engine_options
+from lutmac.server.reply_format import format_grammar
 from lutmac.server.response_events import ResponseWriter
+from lutmac.server.response_input import input_items, item_messages, output_items
+from lutmac.server.response_store import ResponseStore
 from lutmac.server.schemas import responses as schema
-from lutmac.server.schemas.chat import CalledFunction, ChatMessage, ToolCall
+from lutmac.server.schemas.chat import ChatMessage
 from lutmac.server.schemas.common import JsonObject, SamplingOptions
+from lutmac.server.schemas.responses import InputItem
 from lutmac.server.streaming import EventStream
 from lutmac.server.tools import Tool
 from lutmac.server.turn import Turn, TurnEvent, run_turn
@@ -35,19 +37,36 @@ async def responses(asked: schema.ResponseRequest, request: Request) -> HttpResp
     backend, record = backend_of(request), record_of(request)
     backend.check_model(asked.model)
     _check(asked)
-    turn = _turn(asked, backend)
+    before = backend.responses.items(asked.previous_response_id) if asked.previous_response_id is not None else []
+    given = input_items(asked.input)
+    turn = _turn(asked, item_messages(asked.instructions, before, given), backend)
     writer = ResponseWriter(_empty(asked, backend), backend.model.tokenizer)
-    events = run_turn(backend, turn, record)
+    written = _write(writer, run_turn(backend, turn, record), backend.responses, [*before, *given])
     if asked.stream:
-        stream = _stream(writer, events)
-        return EventStream(stream, record, failure=writer.failure, silence=backend.settings.timeouts.comment)
-    async with aclosing(events):
-        async for event in events:
-            writer.add(event)
+        return EventStream(written, record, failure=writer.failure, silence=backend.settings.timeouts.comment)
+    async with aclosing(written):
+        async for _ in written:
+            pass
     return HttpResponse(writer.response.model_dump_json(), media_type="application/json")
 
 
-async def _stream(writer: ResponseWriter, events: AsyncGenerator[TurnEvent, None]) -> AsyncGenerator[bytes, None]:
+@router.get("/v1/responses/{response_id}", response_model=schema.Response, responses=error_responses())
+async def stored_response(response_id: str, request: Request) -> HttpResponse:
+    """A response that was given before."""
+    return HttpResponse(backend_of(request).responses.response(response_id), media_type="application/json")
+
+
+@router.delete("/v1/responses/{response_id}", responses=error_responses())
+async def delete_response(response_id: str, request: Request) -> schema.DeletedResponse:
+    """Forgets a response. Those that went on from it keep what they need of it."""
+    backend_of(request).responses.delete(response_id)
+    return schema.DeletedResponse(id=response_id)
+
+
+async def _write(
+    writer: ResponseWriter, events: AsyncGenerator[TurnEvent, None], store: ResponseStore, asked: list[InputItem]
+) -> AsyncGenerator[bytes, None]:
+    """The events of a response. Stores it, if it is to be, before a client can know of its end."""
     begun = False
     async with aclosing(events):
         async for event in events:
@@ -55,21 +74,20 @@ async def _stream(writer: ResponseWriter, events: AsyncGenerator[TurnEvent, None
                 begun = True
                 for said in writer.begin():
                     yield said
-            for said in writer.add(event):
+            news = writer.add(event)
+            if event.completion is not None and writer.response.store:
+                store.put(writer.response, [*asked, *output_items(writer.response.output)])
+            for said in news:
                 yield said
 
 
 def _check(asked: schema.ResponseRequest) -> None:
-    for param, wrong in (
-        ("previous_response_id", asked.previous_response_id is not None),
-        ("conversation", asked.conversation is not None),
-        ("background", bool(asked.background)),
-    ):
+    for param, wrong in (("conversation", asked.conversation is not None), ("background", bool(asked.background))):
         if wrong:
-            raise ApiError(400, f"{param} is not supported: this server stores no responses", param=param)
+            raise ApiError(400, f"{param} is not supported: go on with previous_response_id", param=param)
 
 
-def _turn(asked: schema.ResponseRequest, backend: Backend) -> Turn:
+def _turn(asked: schema.ResponseRequest, messages: list[ChatMessage], backend: Backend) -> Turn:
     sampling = SamplingOptions(temperature=asked.temperature, top_p=asked.top_p)
     options = engine_options(sampling, backend.settings.limits, max_tokens=asked.max_output_tokens)
     if asked.top_logprobs is not None or LOGPROBS in (asked.include or ()):
@@ -79,60 +97,15 @@ def _turn(asked: schema.ResponseRequest, backend: Backend) -> Turn:
     empty: JsonObject = {"type": "object", "properties": {}}
     given = [Tool(tool.name, tool.description, tool.parameters or empty) for tool in asked.tools or []]
     tools, forced = choose_tools(given, choice, named)
+    form = asked.text.format if asked.text else None
     return Turn(
-        messages=_messages(asked),
+        messages=messages,
         options=options,
         tools=tools,
         forced=forced,
         parallel=asked.parallel_tool_calls is not False,
-        grammar=_grammar(asked.text.format if asked.text else None),
+        grammar=format_grammar(form.type, form.schema_, "text.format.schema") if form is not None else None,
     )
-
-
-def _grammar(format: schema.TextFormat | None) -> Grammar | None:
-    if format is None or format.type == "text":
-        return None
-    if format.type == "json_object":
-        return Grammar.json_object()
-    if format.schema_ is None:
-        raise ApiError(400, "Missing required parameter: 'text.format.schema'.",
-                       code="missing_required_parameter", param="text.format.schema")  # fmt: skip
-    return Grammar.json_schema(format.schema_)
-
-
-def _messages(asked: schema.ResponseRequest) -> list[ChatMessage]:
-    """The input as a conversation; calls that follow one another are one message."""
-    messages = [ChatMessage(role="system", content=asked.instructions)] if asked.instructions else []
-    if isinstance(asked.input, str):
-        return [*messages, ChatMessage(role="user", content=asked.input)]
-    for place, item in enumerate(asked.input):
-        where = f"input[{place}]"
-        if item.type == "function_call":
-            call = _call(item, where)
-            last = messages[-1] if messages else None
-            if last is not None and last.role == "assistant":
-                messages[-1] = last.model_copy(update={"tool_calls": [*(last.tool_calls or []), call]})
-            else:
-                messages.append(ChatMessage(role="assistant", tool_calls=[call]))
-        elif item.type == "function_call_output":
-            output = _required(item.output, f"{where}.output")
-            messages.append(ChatMessage(role="tool", content=output, tool_call_id=item.call_id))
-        elif item.type != "reasoning":
-            role, content = _required(item.role, f"{where}.role"), _required(item.content, f"{where}.content")
-            messages.append(ChatMessage(role=role, content=content))
-    return messages
-
-
-def _call(item: schema.InputItem, where: str) -> ToolCall:
-    name, arguments = _required(item.name, f"{where}.name"), _required(item.arguments, f"{where}.arguments")
-    id = _required(item.call_id, f"{where}.call_id")
-    return ToolCall(id=id, function=CalledFunction(name=name, arguments=arguments))
-
-
-def _required(value: Any, param: str) -> Any:
-    if value is None:
-        raise ApiError(400, f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param)
-    return value
 
 
 def _empty(asked: schema.ResponseRequest, backend: Backend) -> schema.Response:
@@ -149,6 +122,8 @@ def _empty(asked: schema.ResponseRequest, backend: Backend) -> schema.Response:
         model=backend.name,
         output=[],
         parallel_tool_calls=asked.parallel_tool_calls is not False,
+        previous_response_id=asked.previous_response_id,
+        store=backend.responses.enabled and asked.store is not False,
         temperature=asked.temperature,
         text={"format": format.model_dump(by_alias=True, exclude_none=True) if format else {"type": "text"}},
         tool_choice=choice.model_dump() if isinstance(choice, schema.FunctionChoice) else choice or "auto",

@@ -16,7 +16,7 @@ class Limits:
     the context. n: replies to one prompt. prompts: of one request for completions. inputs: texts of one request for
     embeddings, together at most embedding_tokens. stops: stop strings, each of at most stop_characters. biases: tokens
     in logit_bias. tools: functions that one request offers. queue: replies that may wait beyond those that run; a
-    request for more is 429.
+    request for more is 429. stored_bytes: of responses that clients may go on from; the oldest give way, 0 keeps none.
     """
 
     body_bytes: int = 4 * MEBIBYTE
@@ -30,6 +30,7 @@ class Limits:
     biases: int = 1024
     tools: int = 128
     queue: int = 64
+    stored_bytes: int = 64 * MEBIBYTE
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Timeouts:
     headers: from a connection's start to the end of a request's head. body: for all of a body. send: for a client to
     take what is sent to it, after which it counts as gone. drain: for replies that run when the server is told to
     stop. keep_alive: between two requests of a connection. comment: a stream that is silent for that long gets a line
-    that clients skip, so that nothing between takes it for dead.
+    that clients skip, so that nothing between takes it for dead. stored: for which a response can be gone on from.
     """
 
     headers: float = 20.0
@@ -48,6 +49,7 @@ class Timeouts:
     drain: float = 30.0
     keep_alive: int = 15
     comment: float = 15.0
+    stored: float = 3600.0
 
 
 @dataclass(frozen=True)

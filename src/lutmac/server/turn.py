@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from lutmac.engine.grammar import Grammar
 from lutmac.engine.results import Chunk, Completion, TokenLogprob
 from lutmac.server.backend import Backend, Job
-from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_at_most
 from lutmac.server.logs import RequestRecord
 from lutmac.server.prompts import template_messages, with_instructions
+from lutmac.server.reply_format import call_or_text
 from lutmac.server.schemas.chat import ChatMessage
 from lutmac.server.tools import Tool, ToolCall, ToolCallParser, ToolFormat, find_format
 
@@ -27,7 +27,7 @@ class Turn:
 
     options: for the engine. n: replies. tools: those offered. forced: of these, the ones of which the reply has to
     call one; none where it need not. parallel: whether it may make several calls. grammar: what the text of the reply
-    has to fit, unless it is a call. template_arguments: more variables for the chat template.
+    has to fit, unless it is a call: a JSON schema. template_arguments: more variables for the chat template.
     """
 
     messages: Sequence[ChatMessage]
@@ -72,7 +72,7 @@ async def run_turn(backend: Backend, turn: Turn, record: RequestRecord) -> Async
     check_at_most(turn.n, backend.settings.limits.n, "n", "replies")
     check_at_most(len(turn.tools), backend.settings.limits.tools, "tools", "tools")
     format = find_format(backend.model.chat_template.source)
-    jobs = _jobs(turn, await encode_turn(backend, turn), format)
+    jobs = _jobs(turn, await encode_turn(backend, turn), _grammar(turn, format, backend.model.tokenizer))
     readers = [_Reader(index, len(jobs[0].prompt), turn, format, backend.model.tokenizer) for index in range(turn.n)]
     async with aclosing(backend.stream(jobs, record)) as chunks:
         async for index, chunk in chunks:
@@ -82,14 +82,16 @@ async def run_turn(backend: Backend, turn: Turn, record: RequestRecord) -> Async
             yield event
 
 
-def _jobs(turn: Turn, prompt: list[int], format: ToolFormat) -> list[Job]:
+def _grammar(turn: Turn, format: ToolFormat, tokenizer: Tokenizer) -> Grammar | None:
+    if turn.forced:
+        return Grammar.json_schema(format.schema(list(turn.forced)))
+    if turn.tools and turn.grammar is not None:
+        return call_or_text(format, turn.tools, turn.grammar, tokenizer)
+    return turn.grammar
+
+
+def _jobs(turn: Turn, prompt: list[int], grammar: Grammar | None) -> list[Job]:
     options = dict(turn.options)
-    grammar = Grammar.json_schema(format.schema(list(turn.forced))) if turn.forced else turn.grammar
-    if turn.tools and not turn.forced and turn.grammar is not None:
-        raise ApiError(
-            400, "response_format goes with tools only where tool_choice says whether one is called: "
-            "'none', 'required' or a function", param="response_format",
-        )  # fmt: skip
     if grammar is not None:
         options["grammar"] = grammar
     return [Job(prompt, numbered(options, place)) for place in range(turn.n)]

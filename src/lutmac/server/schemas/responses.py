@@ -89,13 +89,13 @@ class ResponseRequest(Request):
     tool_choice: Literal["none", "auto", "required"] | FunctionChoice | None = None
     parallel_tool_calls: StrictBool | None = None
     previous_response_id: str | None = None
+    store: StrictBool | None = None
     conversation: str | JsonObject | None = None
     background: StrictBool | None = None
 
     stream_options: ResponseStreamOptions | None = None
     max_tool_calls: PositiveInteger | None = None
     metadata: JsonObject | None = None
-    store: StrictBool | None = None
     reasoning: JsonObject | None = None
     truncation: Literal["auto", "disabled"] | None = None
     service_tier: ServiceTier | None = None
@@ -186,9 +186,9 @@ class Response(Reply):
     model: str
     output: list[OutputMessage | OutputCall]
     parallel_tool_calls: bool
-    previous_response_id: None = None
+    previous_response_id: str | None = None
     reasoning: JsonObject = Field(default_factory=dict)
-    store: bool = False
+    store: bool
     temperature: float | None
     text: JsonObject
     tool_choice: str | JsonObject
@@ -197,3 +197,11 @@ class Response(Reply):
     truncation: Literal["disabled"] = "disabled"
     usage: Annotated[ResponseUsage | None, Field(exclude_if=is_none)] = None
     user: str | None = None
+
+
+class DeletedResponse(Reply):
+    """A response that is no longer stored."""
+
+    id: str
+    object: Literal["response"] = "response"
+    deleted: Literal[True] = True

@@ -1,0 +1,64 @@
+"""A conversation as /v1/responses has it, item by item, and the messages that it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lutmac.server.errors import ApiError
+from lutmac.server.schemas.chat import CalledFunction, ChatMessage, ToolCall
+from lutmac.server.schemas.responses import InputItem, OutputCall, OutputMessage
+
+
+def input_items(given: str | Sequence[InputItem]) -> list[InputItem]:
+    """A request's input; plain text is a user's message."""
+    return [InputItem(role="user", content=given)] if isinstance(given, str) else list(given)
+
+
+def output_items(output: Sequence[OutputMessage | OutputCall]) -> list[InputItem]:
+    """A response's output, as a later request would bring it."""
+    return [
+        InputItem(type="function_call", call_id=item.call_id, name=item.name, arguments=item.arguments)
+        if isinstance(item, OutputCall)
+        else InputItem(role="assistant", content="".join(part.text for part in item.content))
+        for item in output
+    ]
+
+
+def item_messages(
+    instructions: str | None, before: Sequence[InputItem], asked: Sequence[InputItem]
+) -> list[ChatMessage]:
+    """The conversation; calls that follow one another are one message.
+
+    before: what came in earlier requests, which have been checked. asked: what comes in this one. Raises ApiError
+    (400) for an item that lacks something.
+    """
+    messages = [ChatMessage(role="system", content=instructions)] if instructions else []
+    for place, item in enumerate([*before, *asked], -len(before)):
+        where = f"input[{place}]"
+        if item.type == "function_call":
+            call = _call(item, where)
+            last = messages[-1] if messages else None
+            if last is not None and last.role == "assistant":
+                messages[-1] = last.model_copy(update={"tool_calls": [*(last.tool_calls or []), call]})
+            else:
+                messages.append(ChatMessage(role="assistant", tool_calls=[call]))
+        elif item.type == "function_call_output":
+            output = _required(item.output, f"{where}.output")
+            messages.append(ChatMessage(role="tool", content=output, tool_call_id=item.call_id))
+        elif item.type != "reasoning":
+            role, content = _required(item.role, f"{where}.role"), _required(item.content, f"{where}.content")
+            messages.append(ChatMessage(role=role, content=content))
+    return messages
+
+
+def _call(item: InputItem, where: str) -> ToolCall:
+    name, arguments = _required(item.name, f"{where}.name"), _required(item.arguments, f"{where}.arguments")
+    id = _required(item.call_id, f"{where}.call_id")
+    return ToolCall(id=id, function=CalledFunction(name=name, arguments=arguments))
+
+
+def _required(value: Any, param: str) -> Any:
+    if value is None:
+        raise ApiError(400, f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param)
+    return value

@@ -1,0 +1,115 @@
+"""Responses that clients may read again or go on from: in memory, for a while, and never more than so many bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from lutmac.server.errors import ApiError
+from lutmac.server.schemas.responses import InputItem, Response
+
+_ITEMS: Final = TypeAdapter(list[InputItem])
+_OVERHEAD_BYTES: Final = 1024  # of an entry, beside its texts
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A response and the conversation up to its end, as JSON: objects would take many times what they are counted as.
+
+    end: when it is forgotten, in seconds of the monotonic clock.
+    """
+
+    response: bytes
+    items: bytes
+    end: float
+
+    @property
+    def size(self) -> int:
+        return len(self.response) + len(self.items) + _OVERHEAD_BYTES
+
+
+class ResponseStore:
+    """The latest responses by their ids. For one event loop."""
+
+    def __init__(self, most_bytes: int, lifetime: float) -> None:
+        """most_bytes: of all together; the oldest give way, and 0 keeps none. lifetime: of each, in seconds."""
+        self._most_bytes = most_bytes
+        self._lifetime = lifetime
+        self._entries: dict[str, _Entry] = {}  # in the order of their ends
+        self._size = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._entries)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is kept."""
+        return self._most_bytes > 0
+
+    def put(self, response: Response, items: Sequence[InputItem]) -> None:
+        """Keeps a response, unless it alone is too large. items: the conversation up to its end, instructions apart."""
+        body, conversation = response.model_dump_json().encode(), _ITEMS.dump_json(list(items), exclude_none=True)
+        entry = _Entry(body, conversation, monotonic() + self._lifetime)
+        if entry.size > self._most_bytes:
+            return
+        self._entries[response.id] = entry
+        self._size += entry.size
+        while self._size > self._most_bytes:
+            self._remove(next(iter(self._entries)))
+        self._schedule()
+
+    def response(self, id: str) -> bytes:
+        """A response, as JSON. Raises ApiError (404)."""
+        return self._find(id).response
+
+    def items(self, id: str) -> list[InputItem]:
+        """The conversation up to a response's end. Raises ApiError (400), since a request's body names the id."""
+        try:
+            return _ITEMS.validate_json(self._find(id).items)
+        except ApiError as error:
+            raise ApiError(
+                400, error.message, code="previous_response_not_found", param="previous_response_id"
+            ) from None
+
+    def delete(self, id: str) -> None:
+        """Forgets a response. Raises ApiError (404)."""
+        self._find(id)
+        self._remove(id)
+
+    def _find(self, id: str) -> _Entry:
+        self._expire()
+        entry = self._entries.get(id)
+        if entry is None:
+            why = (
+                f"responses are kept for {self._lifetime:g} seconds, while there is room, unless store is false"
+                if self.enabled
+                else "this server keeps none"
+            )
+            raise ApiError(404, f"Response with id {id[:100]!r} not found: {why}", code="response_not_found")
+        return entry
+
+    def _remove(self, id: str) -> None:
+        self._size -= self._entries.pop(id).size
+
+    def _expire(self) -> None:
+        now = monotonic()
+        while self._entries and next(iter(self._entries.values())).end <= now:
+            self._remove(next(iter(self._entries)))
+
+    def _schedule(self) -> None:
+        """Sees to it that the oldest is forgotten when its time comes, even if nobody asks for anything then."""
+        if self._timer is None and self._entries:
+            left = next(iter(self._entries.values())).end - monotonic()
+            self._timer = asyncio.get_running_loop().call_later(left, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._expire()
+        self._schedule()
