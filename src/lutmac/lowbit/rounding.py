@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.lowbit.formats import SHRINKS, Codes, Floats, Format, Levels, fit
+from lutmac.lowbit.fitting import fit
+from lutmac.lowbit.formats import Codes, Floats, Format, Levels
 from lutmac.lowbit.matrix import LowBitMatrix, plain_codes
 
 Moments = NDArray[np.float32]  # [K, K]: the mean of x x^T over the inputs of a product
@@ -20,14 +21,15 @@ def round_to_nearest(
     format: Format,
     group_size: int,
     importance: Floats | None = None,
-    shrinks: tuple[float, ...] = SHRINKS,
+    *,
+    quick: bool = False,
 ) -> LowBitMatrix:
-    """Every weight of w [M, K] to the nearest level of its group; importance (of columns) and shrinks: see fit."""
+    """Every weight of w [M, K] to the nearest level of its group; importance (of columns) and quick: see fit."""
     rows, columns = w.shape
     codes, fitted = np.empty((rows, columns), np.uint8), []
     for start in range(0, columns, group_size):
         group = slice(start, min(start + group_size, columns))
-        levels = fit(format, w[:, group], None if importance is None else importance[group], shrinks)
+        levels = fit(format, w[:, group], None if importance is None else importance[group], quick=quick)
         codes[:, group] = format.codes(w[:, group], levels)
         fitted.append(levels)
     return assemble(codes, fitted, format, group_size)
