@@ -1,13 +1,13 @@
 """The levels of a group fitted to its weights: those with the least squared error that a search finds.
 
-The widest levels cover all weights of a group; narrower ones clip a few and are finer for the others. Of the parts of the
-widest that are tried, the best is moved a little, and then, its codes kept, scale and offset are solved for by least
-squares, which may change codes, twice over. Errors of a column are weighted by its ``importance``.
+The widest levels cover all weights of a group; narrower ones clip a few and are finer for the others. Of the parts of
+the widest that are tried, the best is moved a little, and then, its codes kept, scale and offset are solved for by
+least squares, which may change codes, twice over. Errors of a column are weighted by its ``importance``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import numpy as np
@@ -21,14 +21,30 @@ _SOLUTIONS: Final = 2
 _LARGEST_HALF: Final = 65504.0
 
 
-def fit(format: Format, w: Floats, importance: Floats | None = None, *, quick: bool = False) -> Levels:
-    """The levels of one group, weights [M, n], as float16 keeps them; importance: [n].
+def as_halves(levels: Levels) -> Levels:
+    """Scales and offsets rounded to float16, in which they are kept."""
 
-    quick: a search of a few levels, where errors are only to be compared.
+    def rounded(values: Floats) -> Floats:
+        return np.clip(values, -_LARGEST_HALF, _LARGEST_HALF).astype(np.float16).astype(np.float32)
+
+    return Levels(rounded(levels.scale), None if levels.offset is None else rounded(levels.offset))
+
+
+def fit(
+    format: Format,
+    w: Floats,
+    importance: Floats | None = None,
+    *,
+    quick: bool = False,
+    stored: Callable[[Levels], Levels] = as_halves,
+) -> Levels:
+    """The levels of one group, weights [M, n], as they are kept; importance: [n].
+
+    quick: a search of a few levels, where errors are only to be compared. stored: the nearest levels that can be kept.
     """
     widest = format.widest(w)
     shrinks = QUICK_SHRINKS if quick else SHRINKS
-    search = _Search(format, w, importance, as_halves(widest))
+    search = _Search(format, w, importance, stored, stored(widest))
     search.look_at(format.shrunk(widest, by) for by in shrinks)
     if not quick:
         search.look_at(format.moved(search.best))
@@ -60,26 +76,24 @@ def solve(format: Format, w: Floats, levels: Levels, importance: Floats | None =
     return Levels(scale.astype(np.float32), offset.astype(np.float32))
 
 
-def as_halves(levels: Levels) -> Levels:
-    """Scales and offsets rounded to float16, in which they are kept."""
-
-    def rounded(values: Floats) -> Floats:
-        return np.clip(values, -_LARGEST_HALF, _LARGEST_HALF).astype(np.float16).astype(np.float32)
-
-    return Levels(rounded(levels.scale), None if levels.offset is None else rounded(levels.offset))
-
-
 class _Search:
     """The best levels so far, row by row."""
 
-    def __init__(self, format: Format, w: Floats, importance: Floats | None, levels: Levels) -> None:
-        self._format, self._w, self._importance = format, w, importance
+    def __init__(
+        self,
+        format: Format,
+        w: Floats,
+        importance: Floats | None,
+        stored: Callable[[Levels], Levels],
+        levels: Levels,
+    ) -> None:
+        self._format, self._w, self._importance, self._stored = format, w, importance, stored
         self.best, self._error = levels, self._error_of(levels)
 
     def look_at(self, candidates: Iterable[Levels]) -> None:
         """Takes from each what is better."""
         for candidate in candidates:
-            levels = as_halves(candidate)
+            levels = self._stored(candidate)
             error = self._error_of(levels)
             better = error < self._error
             self._error = np.where(better, error, self._error)

@@ -71,9 +71,10 @@ def _inverse(scale: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class AsymmetricIntegers:
-    """``scale * code + offset``."""
+    """``scale * code + offset``. negative_offset: the offset is at most 0, so that 0 is within reach."""
 
     bits: int
+    negative_offset: bool = False
     zero_point = 0.0
     codebooks = None
     ternary = False
@@ -81,6 +82,8 @@ class AsymmetricIntegers:
     def widest(self, w: Floats) -> Levels:
         """From the smallest weight to the largest."""
         low, high = w.min(axis=1), w.max(axis=1)
+        if self.negative_offset:
+            low, high = np.minimum(low, 0), np.maximum(high, 0)
         return Levels((high - low) / np.float32(2**self.bits - 1), low)
 
     def shrunk(self, levels: Levels, by: float) -> Levels:
