@@ -10,13 +10,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.checkpoints.gguf import open_gguf
 from lutmac.checkpoints.gguf_blocks import BLOCK_TYPES
 from lutmac.checkpoints.gguf_encoding import FILE_TYPES, block_bytes, encode, find_type
 from lutmac.checkpoints.gguf_types import TENSOR_TYPES
 from lutmac.checkpoints.gguf_writer import GGUFEntry, GGUFWriter
-from lutmac.engine.convert import gguf_metadata
 from lutmac.engine.opened import OpenedModel
+from lutmac.engine.quantization.gguf_contents import gguf_contents
 from lutmac.engine.quantization.settings import END_GROUP_SIZE, QuantizationSettings
 from lutmac.errors import InvalidRequestError
 from lutmac.lowbit.matrix import LowBitMatrix, TwoLevel
@@ -28,11 +27,10 @@ _NUMBERS: Final = {kind.name: number for number, kind in TENSOR_TYPES.items()}
 
 
 def check_output(opened: OpenedModel, settings: QuantizationSettings) -> None:
-    """Raises InvalidRequestError where GGUF cannot hold what the settings ask for, or the source lacks its metadata."""
-    if opened.path.is_dir():
-        raise InvalidRequestError(
-            f"{opened.path}: GGUF can be written from a GGUF file only: what it says of the model is copied"
-        )
+    """Raises InvalidRequestError where GGUF cannot hold what the settings ask for.
+
+    And UnsupportedModelError where it cannot describe the model.
+    """
     if settings.average_bits is not None or settings.method in ("afpq", "mofq"):
         raise InvalidRequestError("GGUF can be written by rtn, gptq, awq and ternary at one number of bits")
     ends = [find_type(bits, END_GROUP_SIZE, offset=False) for bits in (settings.embedding_bits, settings.head_bits)]
@@ -47,6 +45,7 @@ def check_output(opened: OpenedModel, settings: QuantizationSettings) -> None:
             "1 bit in groups of 128, ternary weights in rows, K-quants by their type, and embedding and head of 4, 5 "
             "or 8 bits"
         )
+    gguf_contents(opened)
 
 
 def write_gguf(
@@ -62,20 +61,25 @@ def write_gguf(
     kinds = {name: _type_of(opened, name, read()) for name, read in matrices.items()}
     shapes = {name: _shape(opened, name) for name in (*matrices, *vectors)}
     sizes = {name: block_bytes(kinds[name], *shapes[name]) for name in matrices}
-    entries = [
-        GGUFEntry(opened.source.file_name(name), shapes[name], _NUMBERS[kinds[name]], sizes[name]) for name in matrices
+    contents = gguf_contents(opened)
+    entries = [GGUFEntry(contents.name(name), shapes[name], _NUMBERS[kinds[name]], sizes[name]) for name in matrices]
+    entries += [GGUFEntry(contents.name(name), shapes[name], F32, 4 * shapes[name][0]) for name in vectors]
+    entries += [
+        GGUFEntry(contents.name(name), values.shape, F32, values.nbytes) for name, values in contents.added.items()
     ]
-    entries += [GGUFEntry(opened.source.file_name(name), shapes[name], F32, 4 * shapes[name][0]) for name in vectors]
-    with open_gguf(opened.path) as file:
-        metadata = gguf_metadata(file)
     common = max(kinds.values(), key=lambda kind: sum(other == kind for other in kinds.values()))
-    metadata |= {"general.file_type": FILE_TYPES[common], "general.quantization_version": QUANTIZATION_VERSION}
+    metadata = contents.metadata | {
+        "general.file_type": FILE_TYPES[common],
+        "general.quantization_version": QUANTIZATION_VERSION,
+    }
     partial = destination.with_name(f"{destination.name}.partial")
     with GGUFWriter(partial, metadata, entries) as writer:
         for name, read in matrices.items():
-            writer.add(encode(kinds[name], read()))
-        for read_vector in vectors.values():
-            writer.add(read_vector().astype("<f4"))
+            writer.add(encode(kinds[name], contents.matrix(name, read())))
+        for name, read_vector in vectors.items():
+            writer.add(contents.vector(name, read_vector()).astype("<f4"))
+        for values in contents.added.values():
+            writer.add(values.astype("<f4"))
     with partial.open("rb") as written:
         os.fsync(written.fileno())
     os.replace(partial, destination)
