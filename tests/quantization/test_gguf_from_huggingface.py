@@ -40,6 +40,7 @@ REFUSED = {
     "gemma2-no-caps": "GGUF's gemma2 cannot say that attention_scale is",
     "gemma3-270m": "GGUF's gemma3 cannot say that windows is",
     "bitnet-1bitllm": "a directory of 'bitnet'",
+    "bitnet-1bitllm-3b": "a directory of 'bitnet'",
 }
 WRITTEN = [name for name, case in CASES.items() if case.config["model_type"] in (*ARCHITECTURES, "gemma3_text")]
 
