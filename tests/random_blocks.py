@@ -11,7 +11,8 @@ Array = np.ndarray
 SUPER_SCALES = {
     "Q2_K": (80, 82), "Q3_K": (108,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,), "TQ1_0": (52,), "TQ2_0": (64,),
     "Q1_0": (0,), "Q2_0": (0,), "IQ1_S": (0,), "IQ2_XXS": (0,), "IQ2_XS": (0,), "IQ2_S": (0,), "IQ3_XXS": (0,),
-    "IQ3_S": (0,), "IQ4_NL": (0,), "IQ4_XS": (0,),
+    "IQ3_S": (0,), "IQ4_NL": (0,), "IQ4_XS": (0,), "Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,),
+    "Q5_1": (0, 2), "Q8_0": (0,),
 }  # fmt: skip
 # Minimums are subtracted: so many times the scale, weights are around zero.
 MINIMUMS = {"Q2_K": 1.5, "Q4_K": 7.5, "Q5_K": 15.5}

@@ -167,6 +167,8 @@ def test_bits_go_where_they_are_worth_most() -> None:
         (QuantizationSettings(bits=1, group_size=128, symmetric=True), {"Q1_0"}),
         (QuantizationSettings(group_size=None, method="ternary"), {"TQ2_0"}),
         (QuantizationSettings(bits=4, group_size=32, method="gptq", **SHORT), {"Q4_1"}),
+        *((QuantizationSettings(tensor_type=kind), {kind}) for kind in ("Q2_K", "Q6_K")),
+        (QuantizationSettings(tensor_type="Q3_K", method="gptq", **SHORT), {"Q3_K"}),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, set) else "",
 )  # fmt: skip
@@ -195,6 +197,8 @@ def test_gguf_holds_the_same_to_the_bit(
         ({"group_size": 48}, "group size is 48"),
         ({"method": "magic"}, "method is 'magic'"),
         ({"average_bits": 3.0, "method": "afpq"}, "average bits go with"),
+        ({"tensor_type": "Q4_K", "method": "awq"}, "Q4_K is made by rtn and gptq"),
+        ({"tensor_type": "Q8_K"}, "type is 'Q8_K'"),
     ],
 )
 def test_what_cannot_be_is_said(tiny: TinyLlama, tmp_path: Path, options: dict[str, object], message: str) -> None:
@@ -206,8 +210,6 @@ def test_what_cannot_be_is_said(tiny: TinyLlama, tmp_path: Path, options: dict[s
 def test_gguf_says_what_it_can_hold(tiny: TinyLlama, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match="GGUF can hold"):
         lutmac.quantize_model(tiny.path, tmp_path / "out", QuantizationSettings(bits=3), output="gguf")
-    with pytest.raises(InvalidRequestError, match="from a GGUF file only"):
-        lutmac.quantize_model(HUGGING_FACE / "bf16", tmp_path / "out", output="gguf")
 
 
 def test_a_text_too_short_to_calibrate_on_is_refused(tiny: TinyLlama, tmp_path: Path) -> None:

@@ -29,6 +29,16 @@ class MethodName(StrEnum):
     mofq = "mofq"
 
 
+class TypeName(StrEnum):
+    """K-quants, by GGUF's names."""
+
+    Q2_K = "Q2_K"
+    Q3_K = "Q3_K"
+    Q4_K = "Q4_K"
+    Q5_K = "Q5_K"
+    Q6_K = "Q6_K"
+
+
 class OutputFormat(StrEnum):
     """What is written."""
 
@@ -48,6 +58,9 @@ def quantize(
     symmetric: Annotated[
         bool, typer.Option("--symmetric/--asymmetric", help="Levels around zero, or anywhere (an offset per group).")
     ] = False,
+    tensor_type: Annotated[
+        TypeName | None, typer.Option("--type", help="A K-quant of GGUF, in place of bits, group size and symmetry.")
+    ] = None,
     calibration: Annotated[
         Path | None, typer.Option("--calibration", metavar="FILE", help="Text to fit gptq, awq and mofq to.")
     ] = None,
@@ -84,6 +97,7 @@ def quantize(
         average_bits=average_bits,
         embedding_bits=embedding_bits,
         head_bits=head_bits,
+        tensor_type=None if tensor_type is None else tensor_type.value,
         sequences=sequences,
     )
     with ProgressBar(shown=not as_json) as bar:

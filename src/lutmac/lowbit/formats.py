@@ -1,8 +1,7 @@
-"""Number formats of weights: how the levels of a group are fitted to it, and weights rounded to them.
+"""Number formats of weights: which levels a group can have, and weights rounded to them.
 
-A format works on columns of a matrix, [M, n] for M rows, with one scale (and one offset) for each row. Levels are
-fitted by search: the widest ones cover all weights of a group, narrower ones clip a few and are finer for the others;
-those with the least squared error are taken, the square of each column times its ``importance``.
+A format works on columns of a matrix, [M, n] for M rows, with one scale (and one offset) for each row. What a code
+stands for is linear in the two, which is what lutmac.lowbit.fitting builds on.
 """
 
 from __future__ import annotations
@@ -16,10 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint8]
 
-# Levels that are tried, as parts of the widest.
-SHRINKS: Final = tuple(1.0 - 0.035 * step for step in range(1, 18))
 _TINY: Final = np.float32(1e-30)
-_LARGEST_HALF: Final = 65504.0
 
 # Magnitudes of floats by bits, the largest last: sign and E2M0 (3 bits; 0, 1, 2, 4), E2M1 (4 bits, OCP's FP4).
 MAGNITUDES: Final = {3: (0.0, 1.0, 2.0, 4.0), 4: (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)}
@@ -27,7 +23,7 @@ MAGNITUDES: Final = {3: (0.0, 1.0, 2.0, 4.0), 4: (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 
 
 @dataclass(frozen=True)
 class Levels:
-    """A fitted group: scale and offset of each row, as float16 keeps them. offset: None where the format has none."""
+    """Scale and offset of a group, for each row [M]. offset: None where the format has none."""
 
     scale: Floats
     offset: Floats | None = None
@@ -58,48 +54,14 @@ class Format(Protocol):
     def shrunk(self, levels: Levels, by: float) -> Levels:
         """Levels that reach a part of what these do."""
 
+    def moved(self, levels: Levels) -> list[Levels]:
+        """Levels beside these that ``shrunk`` does not come by: one end kept, the other moved."""
+
     def codes(self, w: Floats, levels: Levels) -> Codes:
         """The nearest codes [M, n]."""
 
     def values(self, codes: Codes, levels: Levels) -> Floats:
         """What codes stand for [M, n]."""
-
-
-def fit(format: Format, w: Floats, importance: Floats | None = None, shrinks: tuple[float, ...] = SHRINKS) -> Levels:
-    """The levels of one group, weights [M, n], that make the least squared error; importance: [n].
-
-    shrinks: the parts of the widest levels that are tried besides them.
-    """
-    widest = format.widest(w)
-    best = as_halves(widest)
-    if not shrinks:
-        return best
-    best_error = _error(format, w, best, importance)
-    for by in shrinks:
-        levels = as_halves(format.shrunk(widest, by))
-        error = _error(format, w, levels, importance)
-        better = error < best_error
-        best_error = np.where(better, error, best_error)
-        offset = None
-        if levels.offset is not None and best.offset is not None:
-            offset = np.where(better, levels.offset, best.offset)
-        best = Levels(np.where(better, levels.scale, best.scale), offset)
-    return best
-
-
-def as_halves(levels: Levels) -> Levels:
-    """Scales and offsets rounded to float16, in which they are kept."""
-
-    def rounded(values: Floats) -> Floats:
-        return np.clip(values, -_LARGEST_HALF, _LARGEST_HALF).astype(np.float16).astype(np.float32)
-
-    return Levels(rounded(levels.scale), None if levels.offset is None else rounded(levels.offset))
-
-
-def _error(format: Format, w: Floats, levels: Levels, importance: Floats | None) -> Floats:
-    squares = np.square(format.values(format.codes(w, levels), levels) - w)
-    found: Floats = squares.sum(axis=1) if importance is None else squares @ importance
-    return found
 
 
 def _inverse(scale: Floats) -> Floats:
@@ -109,9 +71,10 @@ def _inverse(scale: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class AsymmetricIntegers:
-    """``scale * code + offset``."""
+    """``scale * code + offset``. negative_offset: the offset is at most 0, so that 0 is within reach."""
 
     bits: int
+    negative_offset: bool = False
     zero_point = 0.0
     codebooks = None
     ternary = False
@@ -119,6 +82,8 @@ class AsymmetricIntegers:
     def widest(self, w: Floats) -> Levels:
         """From the smallest weight to the largest."""
         low, high = w.min(axis=1), w.max(axis=1)
+        if self.negative_offset:
+            low, high = np.minimum(low, 0), np.maximum(high, 0)
         return Levels((high - low) / np.float32(2**self.bits - 1), low)
 
     def shrunk(self, levels: Levels, by: float) -> Levels:
@@ -127,6 +92,12 @@ class AsymmetricIntegers:
         scale = levels.scale * np.float32(by)
         span = levels.scale * np.float32(2**self.bits - 1)
         return Levels(scale, levels.offset + span * np.float32((1 - by) / 2))
+
+    def moved(self, levels: Levels) -> list[Levels]:
+        """All levels up or down by parts of a step."""
+        assert levels.offset is not None
+        steps = (np.float32(part) for part in (-0.375, -0.25, -0.125, 0.125, 0.25, 0.375))
+        return [Levels(levels.scale, levels.offset + levels.scale * step) for step in steps]
 
     def codes(self, w: Floats, levels: Levels) -> Codes:
         """Rounded and clipped."""
@@ -166,6 +137,10 @@ class SymmetricIntegers:
     def shrunk(self, levels: Levels, by: float) -> Levels:
         """A smaller scale."""
         return Levels(levels.scale * np.float32(by))
+
+    def moved(self, levels: Levels) -> list[Levels]:
+        """None: there is only a scale."""
+        return []
 
     def codes(self, w: Floats, levels: Levels) -> Codes:
         """Rounded and clipped."""
@@ -211,6 +186,15 @@ class SmallFloats:
         part = np.float32(by)
         return Levels(levels.scale * part, None if levels.offset is None else levels.offset * part)
 
+    def moved(self, levels: Levels) -> list[Levels]:
+        """One sign's scale alone."""
+        if levels.offset is None:
+            return []
+        parts = [np.float32(part) for part in (0.7, 0.8, 0.9, 1.1)]
+        return [Levels(levels.scale * part, levels.offset) for part in parts] + [
+            Levels(levels.scale, levels.offset * part) for part in parts
+        ]
+
     def codes(self, w: Floats, levels: Levels) -> Codes:
         """The nearest magnitude of the weight's sign."""
         magnitudes = np.array(MAGNITUDES[self.float_bits], np.float32)
@@ -252,6 +236,10 @@ class Ternary:
     def shrunk(self, levels: Levels, by: float) -> Levels:
         """A smaller scale."""
         return Levels(levels.scale * np.float32(by))
+
+    def moved(self, levels: Levels) -> list[Levels]:
+        """None: there is only a scale."""
+        return []
 
     def codes(self, w: Floats, levels: Levels) -> Codes:
         """Rounded and clipped, plus one."""

@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.lowbit.formats import SHRINKS, Codes, Floats, Format, Levels, fit
-from lutmac.lowbit.matrix import LowBitMatrix, plain_codes
+from lutmac.lowbit.fitting import as_halves, fit
+from lutmac.lowbit.formats import Codes, Floats, Format, Levels
+from lutmac.lowbit.matrix import LowBitMatrix, Parameter, plain_codes
 
 Moments = NDArray[np.float32]  # [K, K]: the mean of x x^T over the inputs of a product
 DAMPING: Final = 0.01  # of the mean of the diagonal, added to it: GPTQ's own choice
 _COLUMNS_AT_ONCE: Final = 128
+
+
+class Scales(Protocol):
+    """How the scales and offsets of a matrix are kept."""
+
+    def stored(self, group: int) -> Callable[[Levels], Levels]:
+        """From levels to those nearest to them that the group can have."""
+
+    def parameters(self, fitted: list[Levels]) -> tuple[Parameter, Parameter | None]:
+        """Scale and offset of the matrix, from the levels of its groups."""
+
+
+class HalfScales:
+    """Each one a float16."""
+
+    def stored(self, group: int) -> Callable[[Levels], Levels]:
+        """See Scales."""
+        return as_halves
+
+    def parameters(self, fitted: list[Levels]) -> tuple[Parameter, Parameter | None]:
+        """See Scales."""
+        scale = np.stack([levels.scale for levels in fitted], axis=1).astype(np.float16)
+        offsets = [levels.offset for levels in fitted if levels.offset is not None]
+        return scale, np.stack(offsets, axis=1).astype(np.float16) if offsets else None
+
+
+HALVES: Final = HalfScales()
 
 
 def round_to_nearest(
@@ -20,20 +49,23 @@ def round_to_nearest(
     format: Format,
     group_size: int,
     importance: Floats | None = None,
-    shrinks: tuple[float, ...] = SHRINKS,
+    *,
+    quick: bool = False,
+    scales: Scales = HALVES,
 ) -> LowBitMatrix:
-    """Every weight of w [M, K] to the nearest level of its group; importance (of columns) and shrinks: see fit."""
+    """Every weight of w [M, K] to the nearest level of its group; importance (of columns) and quick: see fit."""
     rows, columns = w.shape
     codes, fitted = np.empty((rows, columns), np.uint8), []
     for start in range(0, columns, group_size):
         group = slice(start, min(start + group_size, columns))
-        levels = fit(format, w[:, group], None if importance is None else importance[group], shrinks)
+        part = None if importance is None else importance[group]
+        levels = fit(format, w[:, group], part, quick=quick, stored=scales.stored(start // group_size))
         codes[:, group] = format.codes(w[:, group], levels)
         fitted.append(levels)
-    return assemble(codes, fitted, format, group_size)
+    return assemble(codes, fitted, format, group_size, scales)
 
 
-def gptq(w: Floats, format: Format, group_size: int, moments: Moments) -> LowBitMatrix:
+def gptq(w: Floats, format: Format, group_size: int, moments: Moments, *, scales: Scales = HALVES) -> LowBitMatrix:
     """GPTQ (Frantar et al., 2023): a column's rounding error is made good by the columns still to come.
 
     moments: of the product's inputs. Groups come in the order of their inputs' power, and columns within a group too
@@ -58,7 +90,8 @@ def gptq(w: Floats, format: Format, group_size: int, moments: Moments) -> LowBit
                     left[end:] -= inverse[start:column, end:].T @ errors[: column - start]
                     inverse[start:column, end:] = 0
                 last = column + min(group_size, columns - group * group_size)
-                fitted[group] = fit(format, left[column:last].T, power[order[column:last]].astype(np.float32))
+                importance = power[order[column:last]].astype(np.float32)
+                fitted[group] = fit(format, left[column:last].T, importance, stored=scales.stored(group))
             levels = fitted[group]
             codes[column] = format.codes(left[column, :, None], levels)[:, 0]
             rounded = format.values(codes[column, :, None], levels)[:, 0]
@@ -67,7 +100,7 @@ def gptq(w: Floats, format: Format, group_size: int, moments: Moments) -> LowBit
             errors[column - start] = error
         left[end:] -= inverse[start:end, end:].T @ errors
     back = np.argsort(order)
-    return assemble(np.ascontiguousarray(codes[back].T), fitted, format, group_size)
+    return assemble(np.ascontiguousarray(codes[back].T), fitted, format, group_size, scales)
 
 
 def _order(power: NDArray[np.float64], group_size: int) -> NDArray[np.intp]:
@@ -91,11 +124,13 @@ def _upper_inverse(moments: Moments, order: NDArray[np.intp]) -> Floats:
     return upper
 
 
-def assemble(codes: Codes, fitted: list[Levels], format: Format, group_size: int) -> LowBitMatrix:
+def assemble(
+    codes: Codes, fitted: list[Levels], format: Format, group_size: int, scales: Scales = HALVES
+) -> LowBitMatrix:
     """The low-bit matrix of these codes [M, K] and of the levels of each group."""
     rows, columns = codes.shape
     first, second = format.codebooks or (None, None)
-    offsets = [levels.offset for levels in fitted if levels.offset is not None]
+    scale, offset = scales.parameters(fitted)
     return LowBitMatrix(
         rows=rows,
         columns=columns,
@@ -103,9 +138,9 @@ def assemble(codes: Codes, fitted: list[Levels], format: Format, group_size: int
         group_size=group_size,
         source=codes,
         layout=plain_codes(),
-        scale=np.stack([levels.scale for levels in fitted], axis=1).astype(np.float16),
+        scale=scale,
         zero_point=format.zero_point,
-        offset=np.stack(offsets, axis=1).astype(np.float16) if offsets else None,
+        offset=offset,
         codebook=first,
         second_codebook=second,
         ternary=format.ternary,

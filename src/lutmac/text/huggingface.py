@@ -27,7 +27,7 @@ class TextFiles:
 
     def __init__(self, directory: Path, config: Mapping[str, Any], generation_config: Mapping[str, Any]) -> None:
         """config, generation_config: the directory's, for the ids that they name."""
-        self._directory = directory
+        self.directory = directory
         self._configs = (generation_config, config)
         self._settings = read_optional_json(directory / "tokenizer_config.json")
         self._special = read_optional_json(directory / "special_tokens_map.json")
@@ -38,40 +38,40 @@ class TextFiles:
         Raises CheckpointError where there is none or it contradicts itself, UnsupportedModelError where it needs what
         lutmac lacks.
         """
-        if (self._directory / TOKENIZER_JSON).is_file():
+        if (self.directory / TOKENIZER_JSON).is_file():
             return self._from_json(vocab_size)
-        if (self._directory / SENTENCEPIECE_MODEL).is_file():
+        if (self.directory / SENTENCEPIECE_MODEL).is_file():
             return self._from_sentencepiece(vocab_size)
         raise CheckpointError(
-            f"{self._directory}: has no tokenizer: neither {TOKENIZER_JSON} nor {SENTENCEPIECE_MODEL} is there"
+            f"{self.directory}: has no tokenizer: neither {TOKENIZER_JSON} nor {SENTENCEPIECE_MODEL} is there"
         )
 
     def chat_template(self) -> str | None:
         """The source of the chat template, None where there is none; of several the one called "default"."""
-        folder = self._directory / TEMPLATE_FOLDER
-        for path in (self._directory / TEMPLATE_FILE, folder / "default.jinja"):
+        folder = self.directory / TEMPLATE_FOLDER
+        for path in (self.directory / TEMPLATE_FILE, folder / "default.jinja"):
             if path.is_file():
                 return _read_text(path)
         found = self._settings.get("chat_template")
         if found is None:
-            found = read_optional_json(self._directory / "chat_template.json").get("chat_template")
+            found = read_optional_json(self.directory / "chat_template.json").get("chat_template")
         if found is None and folder.is_dir():
             found = [{"name": path.stem, "template": _read_text(path)} for path in sorted(folder.glob("*.jinja"))]
         if isinstance(found, list):
             found = _pick_template(found)
         if found is not None and not isinstance(found, str):
-            raise CheckpointError(f"{self._directory}: chat_template is {shown(found)}, expected a string")
+            raise CheckpointError(f"{self.directory}: chat_template is {shown(found)}, expected a string")
         return found
 
     def _from_json(self, vocab_size: int) -> Tokenizer:
         from lutmac.text.tokenizer_json import TokenizerJson, strips_right  # noqa: PLC0415 (only what is needed)
 
-        file = TokenizerJson(read_json_object(self._directory / TOKENIZER_JSON))
+        file = TokenizerJson(read_json_object(self.directory / TOKENIZER_JSON))
         tokens = _tokens_by_id(vocab_size, file.ids.items(), ((token.text, token.id) for token in file.added))
         types = np.fromiter(file.types(tokens), np.int8, vocab_size)
         vocabulary = self._vocabulary(tokens, types, file.before[0] if file.before else None)
         if len(file.before) > 1 or len(file.after) > 1:
-            raise UnsupportedModelError(f"{self._directory}: {TOKENIZER_JSON} puts several tokens around a text")
+            raise UnsupportedModelError(f"{self.directory}: {TOKENIZER_JSON} puts several tokens around a text")
         return Tokenizer(
             vocabulary,
             file.encoder(vocabulary),
@@ -86,7 +86,7 @@ class TextFiles:
     def _from_sentencepiece(self, vocab_size: int) -> Tokenizer:
         from lutmac.text.sentencepiece_model import SentencePieceEncoder, SentencePieceModel  # noqa: PLC0415 (as above)
 
-        model = SentencePieceModel(_read_bytes(self._directory / SENTENCEPIECE_MODEL))
+        model = SentencePieceModel(_read_bytes(self.directory / SENTENCEPIECE_MODEL))
         added = list(self._added_tokens())
         tokens = _tokens_by_id(
             vocab_size, zip(model.tokens, range(len(model.tokens)), strict=True), ((text, id) for text, id, _ in added)
@@ -110,11 +110,11 @@ class TextFiles:
         """Tokens that were added to a SentencePiece model: text, id, whether it is a control token."""
         for key, entry in (self._settings.get("added_tokens_decoder") or {}).items():
             if not key.isdecimal() or not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
-                raise CheckpointError(f"{self._directory}: added_tokens_decoder[{shown(key)}] is {shown(entry)}")
+                raise CheckpointError(f"{self.directory}: added_tokens_decoder[{shown(key)}] is {shown(entry)}")
             yield entry["content"], int(key), bool(entry.get("special"))
-        for text, id in read_optional_json(self._directory / "added_tokens.json").items():
+        for text, id in read_optional_json(self.directory / "added_tokens.json").items():
             if type(id) is not int or id < 0:
-                raise CheckpointError(f"{self._directory}: added_tokens.json: the id of {shown(text)} is {shown(id)}")
+                raise CheckpointError(f"{self.directory}: added_tokens.json: the id of {shown(text)} is {shown(id)}")
             yield text, id, True
 
     def _vocabulary(self, tokens: list[str], types: np.ndarray[Any, Any], bos_id: int | None) -> Vocabulary:

@@ -16,7 +16,11 @@ _PROTO: Any = sentencepiece_model_pb2  # its classes are made at run time, unsee
 
 
 class SentencePieceModel:
-    """The contents of a tokenizer.model. tokens, types: its pieces. adds_prefix: a space goes before every text."""
+    """The contents of a tokenizer.model. tokens, types, scores: its pieces.
+
+    adds_prefix: a space goes before every text. merges_pairs: pieces are merged in the order of their scores (BPE), not
+    chosen by their probability.
+    """
 
     def __init__(self, serialized: bytes) -> None:
         """Raises CheckpointError for bytes that are no such model."""
@@ -29,6 +33,8 @@ class SentencePieceModel:
             raise CheckpointError("tokenizer.model is no SentencePiece model: it has no pieces")
         self.tokens: list[str] = [piece.piece for piece in model.pieces]
         self.types: list[int] = [piece.type for piece in model.pieces]
+        self.scores: list[float] = [piece.score for piece in model.pieces]
+        self.merges_pairs = model.trainer_spec.model_type == _PROTO.TrainerSpec.BPE
         self.adds_prefix = bool(model.normalizer_spec.add_dummy_prefix)
         model.normalizer_spec.add_dummy_prefix = False  # the caller knows where a text begins
         self._processor = SentencePieceProcessor()

@@ -31,9 +31,9 @@ class Tokenizer:
     Control tokens such as `<|im_end|>` are recognised only where the caller says that a text may hold them; a user's
     text never turns into one. Tokens that the vocabulary calls user-defined are recognised everywhere.
 
-    Attributes: `vocab_size`; `bos_id` and `eos_id`, None where the vocabulary has none; `end_of_generation`, the ids
-    that end a reply; `add_bos` and `add_eos`, whether a text begins or ends with them; `add_space_prefix`, whether a
-    text is encoded with a space before it.
+    Attributes: `vocabulary`; `vocab_size`; `bos_id` and `eos_id`, None where the vocabulary has none;
+    `end_of_generation`, the ids that end a reply; `add_bos` and `add_eos`, whether a text begins or ends with them;
+    `add_space_prefix`, whether a text is encoded with a space before it.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Tokenizer:
         The space before a text comes, with `space_prefix_once`, only at its very beginning, otherwise after every
         special token too; with `space_prefix_if_missing` only where there is none.
         """
-        self._vocabulary = vocabulary
+        self.vocabulary = vocabulary
         self._encoder = encoder
         self.vocab_size = len(vocabulary.tokens)
         self.bos_id = vocabulary.bos_id
@@ -162,11 +162,11 @@ class Tokenizer:
         """The token as the vocabulary writes it. Raises InvalidRequestError for an id outside the vocabulary."""
         if not 0 <= id < self.vocab_size:
             raise InvalidRequestError(f"token id {id} is not in the vocabulary of {self.vocab_size}")
-        return self._vocabulary.tokens[id]
+        return self.vocabulary.tokens[id]
 
     def token_id(self, text: str) -> int | None:
         """The id of the token that the vocabulary writes so, or None."""
-        return self._vocabulary.ids.get(text)
+        return self.vocabulary.ids.get(text)
 
     def split_special(self, text: str) -> list[str | int]:
         """The text cut at the control and user-defined tokens in it: texts between them, and ids."""
@@ -186,7 +186,7 @@ class Tokenizer:
         return frozenset(self._by_text(self._special))
 
     def _by_text(self, ids: Iterable[int]) -> dict[str, int]:
-        return {self._vocabulary.tokens[id]: id for id in ids}
+        return {self.vocabulary.tokens[id]: id for id in ids}
 
     def _joined(self, parts: Iterable[str | int]) -> list[str | int]:
         """The parts with neighbouring texts joined, and cut again at the tokens that any text may hold."""

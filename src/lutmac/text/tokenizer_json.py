@@ -47,6 +47,7 @@ class TokenizerJson:
     """What stands in a tokenizer.json, checked as far as it is used. Raises CheckpointError where it is malformed.
 
     ids: the model's tokens. added: those beside it. before, after: ids that go around a text. prefix: see SpacePrefix.
+    byte_level: a character of a token stands for a byte.
     """
 
     def __init__(self, document: Json) -> None:
@@ -66,7 +67,7 @@ class TokenizerJson:
         self.added = [_added_token(entry) for entry in document.get("added_tokens") or ()]
         self.before, self.after = _framing(document.get("post_processor"))
         steps = [*_steps(document.get("pre_tokenizer")), *_steps(document.get("decoder"))]
-        self._byte_level = any(step.get("type") == "ByteLevel" for step in steps)
+        self.byte_level = any(step.get("type") == "ByteLevel" for step in steps)
         self.prefix = self._take_prefix()
 
     def types(self, tokens: Iterable[str]) -> Iterator[TokenType]:
@@ -91,7 +92,13 @@ class TokenizerJson:
             tokenizer = HuggingFaceTokenizer.from_str(json.dumps(document))
         except Exception as error:  # tokenizers raises bare Exception
             raise CheckpointError(f"tokenizer.json cannot be used: {' '.join(str(error).split())}") from error
-        return JsonEncoder(tokenizer, vocabulary, byte_level=self._byte_level)
+        return JsonEncoder(tokenizer, vocabulary, byte_level=self.byte_level)
+
+    @property
+    def merges(self) -> list[str] | None:
+        """The pairs that are merged, first ones first, with a space between; None where the model has none."""
+        pairs = self._model.get("merges")
+        return None if pairs is None else [pair if isinstance(pair, str) else " ".join(pair) for pair in pairs]
 
     def _model_ids(self, kind: str) -> dict[str, int]:
         vocabulary = self._model.get("vocab")

@@ -37,7 +37,7 @@ class Sensitivities:
         group_size = self.settings.group_size or w.shape[1]
         found = []
         for bits in BIT_CHOICES:
-            rounded = round_to_nearest(w, self.settings.format(bits), group_size, shrinks=(0.85, 0.7))
+            rounded = round_to_nearest(w, self.settings.format(bits), group_size, quick=True)
             found.append(output_error(dequantize(rounded) - w, moments) / power)
         self.losses[name], self.sizes[name] = tuple(found), w.size
 

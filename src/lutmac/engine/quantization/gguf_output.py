@@ -4,113 +4,48 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.checkpoints.gguf import open_gguf
+from lutmac.checkpoints.gguf_blocks import BLOCK_TYPES
+from lutmac.checkpoints.gguf_encoding import FILE_TYPES, block_bytes, encode, find_type
+from lutmac.checkpoints.gguf_types import TENSOR_TYPES
 from lutmac.checkpoints.gguf_writer import GGUFEntry, GGUFWriter
-from lutmac.engine.convert import gguf_metadata
 from lutmac.engine.opened import OpenedModel
+from lutmac.engine.quantization.gguf_contents import gguf_contents
 from lutmac.engine.quantization.settings import END_GROUP_SIZE, QuantizationSettings
 from lutmac.errors import InvalidRequestError
-from lutmac.lowbit.matrix import LowBitMatrix
+from lutmac.lowbit.matrix import LowBitMatrix, TwoLevel
+from lutmac.lowbit.two_level import K_QUANTS
 
-Array = NDArray[Any]
 F32: Final = 0
 QUANTIZATION_VERSION: Final = 2  # of the block layouts, as GGUF counts them
-
-
-@dataclass(frozen=True)
-class BlockType:
-    """A tensor type. number: as ggml numbers it. file_type: what a file of it says in general.file_type.
-
-    encode: scale, offset and codes [blocks, block_weights] to blocks of bytes.
-    """
-
-    name: str
-    number: int
-    file_type: int
-    block_weights: int
-    encode: Callable[[Array, Array | None, Array], Array]
-
-
-def _bytes(*parts: Array) -> Array:
-    """Parts [blocks, n] of any type side by side, as bytes."""
-    return np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in parts], axis=1)
-
-
-def _halves(scale: Array) -> Array:
-    return scale.astype("<f2").reshape(-1, 1)
-
-
-def _nibbles(codes: Array) -> Array:
-    return np.asarray(codes[:, :16] & 15 | codes[:, 16:] << 4, np.uint8)
-
-
-def _fifth_bits(codes: Array) -> Array:
-    return np.packbits(codes >> 4, axis=1, bitorder="little")
-
-
-def _signs(codes: Array) -> Array:
-    return np.packbits(codes, axis=1, bitorder="little")
-
-
-def _pairs(codes: Array) -> Array:
-    fields = codes.reshape(len(codes), -1, 4)
-    return np.asarray(fields[:, :, 0] | fields[:, :, 1] << 2 | fields[:, :, 2] << 4 | fields[:, :, 3] << 6, np.uint8)
-
-
-def _q4_1(scale: Array, offset: Array | None, codes: Array) -> Array:
-    assert offset is not None
-    return _bytes(_halves(scale), _halves(offset), _nibbles(codes))
-
-
-def _q5_1(scale: Array, offset: Array | None, codes: Array) -> Array:
-    assert offset is not None
-    return _bytes(_halves(scale), _halves(offset), _fifth_bits(codes), _nibbles(codes & 15))
-
-
-def _tq2_0(scale: Array, offset: Array | None, codes: Array) -> Array:
-    fields = codes.reshape(-1, 2, 4, 32)  # two runs of 128; a byte holds one weight of each 32 of them
-    packed = sum(fields[:, :, n] << 2 * n for n in range(4))
-    return _bytes(np.asarray(packed, np.uint8).reshape(-1, 64), _halves(scale))
-
-
-# By bits, group size (0: rows) and whether there is an offset.
-_TYPES: Final = {
-    (4, 32, False): BlockType("Q4_0", 2, 2, 32, lambda s, _, q: _bytes(_halves(s), _nibbles(q))),
-    (4, 32, True): BlockType("Q4_1", 3, 3, 32, _q4_1),
-    (5, 32, False): BlockType("Q5_0", 6, 8, 32, lambda s, _, q: _bytes(_halves(s), _fifth_bits(q), _nibbles(q & 15))),
-    (5, 32, True): BlockType("Q5_1", 7, 9, 32, _q5_1),
-    (8, 32, False): BlockType("Q8_0", 8, 7, 32, lambda s, _, q: _bytes(_halves(s), q ^ 0x80)),
-    # A sign is d or -d, half of the scale. 2 bits are (code - 1) d, with us (code - 2) times a scale of either sign; a
-    # number for such files is not known.
-    (1, 128, False): BlockType("Q1_0", 41, 40, 128, lambda s, _, q: _bytes(_halves(s / 2), _signs(q))),
-    (2, 64, False): BlockType("Q2_0", 42, 1024, 64, lambda s, _, q: _bytes(_halves(-s), _pairs(3 - q))),
-    (2, 0, False): BlockType("TQ2_0", 35, 37, 256, _tq2_0),
-}
+_NUMBERS: Final = {kind.name: number for number, kind in TENSOR_TYPES.items()}
 
 
 def check_output(opened: OpenedModel, settings: QuantizationSettings) -> None:
-    """Raises InvalidRequestError where GGUF cannot hold what the settings ask for, or the source lacks its metadata."""
-    if opened.path.is_dir():
-        raise InvalidRequestError(
-            f"{opened.path}: GGUF can be written from a GGUF file only: what it says of the model is copied"
-        )
+    """Raises InvalidRequestError where GGUF cannot hold what the settings ask for.
+
+    And UnsupportedModelError where it cannot describe the model.
+    """
     if settings.average_bits is not None or settings.method in ("afpq", "mofq"):
         raise InvalidRequestError("GGUF can be written by rtn, gptq, awq and ternary at one number of bits")
-    bits = 2 if settings.method == "ternary" else settings.bits
-    kind = bits, settings.group_size or 0, settings.method != "ternary" and not settings.symmetric
-    ends = [(count, END_GROUP_SIZE, False) for count in (settings.embedding_bits, settings.head_bits)]
-    if kind not in _TYPES or (kind[1] == 0) != (settings.method == "ternary") or not all(end in _TYPES for end in ends):
+    ends = [find_type(bits, END_GROUP_SIZE, offset=False) for bits in (settings.embedding_bits, settings.head_bits)]
+    if settings.method == "ternary":
+        layers = settings.group_size is None
+    else:
+        offset = not settings.symmetric
+        layers = bool(settings.tensor_type or find_type(settings.bits, settings.group_size or 0, offset=offset))
+    if not layers or None in ends:
         raise InvalidRequestError(
             "GGUF can hold 4 and 5 bits, and symmetric 8 bits, in groups of 32, symmetric 2 bits in groups of 64, "
-            "1 bit in groups of 128, ternary weights in rows, and embedding and head of 4, 5 or 8 bits"
+            "1 bit in groups of 128, ternary weights in rows, K-quants by their type, and embedding and head of 4, 5 "
+            "or 8 bits"
         )
+    gguf_contents(opened)
 
 
 def write_gguf(
@@ -125,41 +60,45 @@ def write_gguf(
     """
     kinds = {name: _type_of(opened, name, read()) for name, read in matrices.items()}
     shapes = {name: _shape(opened, name) for name in (*matrices, *vectors)}
-    sizes = {name: _bytes_of(kinds[name], shapes[name]) for name in matrices}
-    entries = [
-        GGUFEntry(opened.source.file_name(name), shapes[name], kinds[name].number, sizes[name]) for name in matrices
+    sizes = {name: block_bytes(kinds[name], *shapes[name]) for name in matrices}
+    contents = gguf_contents(opened)
+    entries = [GGUFEntry(contents.name(name), shapes[name], _NUMBERS[kinds[name]], sizes[name]) for name in matrices]
+    entries += [GGUFEntry(contents.name(name), shapes[name], F32, 4 * shapes[name][0]) for name in vectors]
+    entries += [
+        GGUFEntry(contents.name(name), values.shape, F32, values.nbytes) for name, values in contents.added.items()
     ]
-    entries += [GGUFEntry(opened.source.file_name(name), shapes[name], F32, 4 * shapes[name][0]) for name in vectors]
-    with open_gguf(opened.path) as file:
-        metadata = gguf_metadata(file)
-    common = max(kinds.values(), key=lambda kind: sum(other is kind for other in kinds.values()))
-    metadata |= {"general.file_type": common.file_type, "general.quantization_version": QUANTIZATION_VERSION}
+    common = max(kinds.values(), key=lambda kind: sum(other == kind for other in kinds.values()))
+    metadata = contents.metadata | {
+        "general.file_type": FILE_TYPES[common],
+        "general.quantization_version": QUANTIZATION_VERSION,
+    }
     partial = destination.with_name(f"{destination.name}.partial")
     with GGUFWriter(partial, metadata, entries) as writer:
         for name, read in matrices.items():
-            writer.add(encode(kinds[name], read()))
-        for read_vector in vectors.values():
-            writer.add(read_vector().astype("<f4"))
+            writer.add(encode(kinds[name], contents.matrix(name, read())))
+        for name, read_vector in vectors.items():
+            writer.add(contents.vector(name, read_vector()).astype("<f4"))
+        for values in contents.added.values():
+            writer.add(values.astype("<f4"))
     with partial.open("rb") as written:
         os.fsync(written.fileno())
     os.replace(partial, destination)
     return sizes
 
 
-def encode(kind: BlockType, matrix: LowBitMatrix) -> Array:
-    """The matrix as blocks of that type, [blocks, bytes]."""
-    per_group = matrix.columns // kind.block_weights if matrix.ternary else 1
-    scale = np.repeat(np.asarray(matrix.scale), per_group, axis=1).reshape(-1)
-    offset = None if matrix.offset is None else np.asarray(matrix.offset).reshape(-1)
-    return kind.encode(scale, offset, matrix.source.reshape(-1, kind.block_weights))
-
-
-def _type_of(opened: OpenedModel, name: str, matrix: LowBitMatrix) -> BlockType:
-    kind = _TYPES[matrix.bits, 0 if matrix.ternary else matrix.group_size, matrix.offset is not None]
-    if matrix.columns % kind.block_weights:
-        raise InvalidRequestError(
-            f"{opened.path}: {name} has rows of {matrix.columns}, and {kind.name} blocks of {kind.block_weights}"
+def _type_of(opened: OpenedModel, name: str, matrix: LowBitMatrix) -> str:
+    if matrix.ternary:
+        kind: str | None = "TQ2_0"
+    elif isinstance(matrix.scale, TwoLevel):
+        kind = next(
+            kind for kind, own in K_QUANTS.items() if (own.bits, own.group_size) == (matrix.bits, matrix.group_size)
         )
+    else:
+        kind = find_type(matrix.bits, matrix.group_size, offset=matrix.offset is not None)
+    assert kind is not None
+    width = BLOCK_TYPES[kind].layout.block_weights
+    if matrix.columns % width:
+        raise InvalidRequestError(f"{opened.path}: {name} has rows of {matrix.columns}, and {kind} blocks of {width}")
     return kind
 
 
@@ -167,9 +106,3 @@ def _shape(opened: OpenedModel, name: str) -> tuple[int, ...]:
     entry = opened.source.find(name)
     assert entry is not None
     return tuple(entry.shape)
-
-
-def _bytes_of(kind: BlockType, shape: tuple[int, ...]) -> int:
-    blocks = shape[0] * shape[1] // kind.block_weights
-    one = kind.encode(np.zeros(1), np.zeros(1), np.zeros((1, kind.block_weights), np.uint8))
-    return blocks * int(one.shape[1])

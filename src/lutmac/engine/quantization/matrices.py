@@ -14,7 +14,8 @@ from lutmac.engine.weights import read_piece, stored_name
 from lutmac.lowbit.formats import Format, SmallFloats, SymmetricIntegers
 from lutmac.lowbit.matrix import LowBitMatrix
 from lutmac.lowbit.reference import dequantize
-from lutmac.lowbit.rounding import Moments, gptq, output_error, round_to_nearest
+from lutmac.lowbit.rounding import HALVES, Moments, gptq, output_error, round_to_nearest
+from lutmac.lowbit.two_level import two_level_scales
 
 
 @dataclass
@@ -52,6 +53,8 @@ class Weights:
 
 def quantize_matrix(w: Floats, bits: int, settings: QuantizationSettings, moments: Moments | None) -> LowBitMatrix:
     """A matrix of the layers by the settings' method. moments: of its inputs, for methods that are calibrated."""
+    if settings.tensor_type is not None:
+        return _of_type(w, settings, moments)
     group_size = settings.group_size or w.shape[1]
     format = settings.format(bits)
     if settings.method == "mofq":
@@ -60,6 +63,17 @@ def quantize_matrix(w: Floats, bits: int, settings: QuantizationSettings, moment
         return gptq(w, format, group_size, moments)
     importance = None if moments is None or settings.method != "awq" else np.ascontiguousarray(np.diagonal(moments))
     return round_to_nearest(w, format, group_size, importance)
+
+
+def _of_type(w: Floats, settings: QuantizationSettings, moments: Moments | None) -> LowBitMatrix:
+    """A K-quant, or what stands in for it."""
+    kind, own = settings.k_quant(w.shape[1]), settings.for_columns(w.shape[1])
+    format = kind.format if kind else own.format(own.bits)
+    group_size = own.group_size or w.shape[1]
+    if moments is None or settings.method == "rtn":
+        return round_to_nearest(w, format, group_size, scales=two_level_scales(kind, w) if kind else HALVES)
+    importance = np.ascontiguousarray(np.diagonal(moments))
+    return gptq(w, format, group_size, moments, scales=two_level_scales(kind, w, importance) if kind else HALVES)
 
 
 def _better_of(w: Floats, formats: tuple[Format, ...], group_size: int, moments: Moments | None) -> LowBitMatrix:

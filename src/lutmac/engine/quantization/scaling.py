@@ -33,7 +33,7 @@ def find_scales(matrices: Sequence[Floats], format: Format, group_size: int | No
         importance = np.diagonal(moments) / np.square(s)
         error = 0.0
         for w in matrices:
-            rounded = round_to_nearest(w * s, format, group_size or w.shape[1], importance, shrinks=(0.85, 0.7))
+            rounded = round_to_nearest(w * s, format, group_size or w.shape[1], importance, quick=True)
             error += output_error(dequantize(rounded) / s - w, moments)
         if error < best_error:
             best, best_error = s, error

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.errors import InvalidRequestError
-from lutmac.lowbit.matrix import LowBitMatrix, plain_codes
+from lutmac.lowbit.matrix import LowBitMatrix, Parameter, TwoLevel, plain_codes
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -66,16 +66,16 @@ class QuantizationState:
             return dict(found)
 
     def save_matrix(self, name: str, matrix: LowBitMatrix, figures: Mapping[str, float]) -> None:
-        """A quantised matrix with float16 scales, and what is to be reported of it."""
+        """A quantised matrix with scales of float16, or under one, and what is to be reported of it."""
         arrays: Arrays = {
             "codes": matrix.source,
-            "scale": np.asarray(matrix.scale),
+            **_arrays("scale", matrix.scale),
             "format": np.array([matrix.bits, matrix.group_size, matrix.zero_point, matrix.ternary], np.float64),
             **{f"figure:{key}": np.array(value) for key, value in figures.items()},
         }
-        for key, value in (
-            ("offset", matrix.offset), ("codebook", matrix.codebook), ("second", matrix.second_codebook),
-        ):  # fmt: skip
+        if matrix.offset is not None:
+            arrays |= _arrays("offset", matrix.offset)
+        for key, value in (("codebook", matrix.codebook), ("second", matrix.second_codebook)):
             if value is not None:
                 arrays[key] = np.asarray(value)
         self.save(name, arrays)
@@ -94,9 +94,9 @@ class QuantizationState:
             group_size=int(group_size),
             source=found["codes"],
             layout=plain_codes(),
-            scale=found["scale"],
+            scale=_parameter("scale", found),
             zero_point=zero_point,
-            offset=found.get("offset"),
+            offset=_parameter("offset", found) if "offset" in found else None,
             codebook=books[0],
             second_codebook=books[1],
             ternary=bool(ternary),
@@ -109,3 +109,18 @@ class QuantizationState:
 
     def _place(self, name: str) -> Path:
         return self.path / f"{quote(name, safe='')}.npz"
+
+
+def _arrays(name: str, parameter: Parameter) -> Arrays:
+    """A scale or an offset as arrays."""
+    if isinstance(parameter, TwoLevel):
+        per_super = np.array(parameter.groups_per_super)
+        return {name: parameter.values, f"{name}:super": parameter.super_scale, f"{name}:groups": per_super}
+    return {name: np.asarray(parameter)}
+
+
+def _parameter(name: str, found: Arrays) -> Parameter:
+    """A scale or an offset from its arrays."""
+    if f"{name}:super" not in found:
+        return found[name]
+    return TwoLevel(found[name], found[f"{name}:super"], int(found[f"{name}:groups"]))

@@ -1,0 +1,99 @@
+"""What a GGUF file says besides its matrices: copied from the GGUF source, or made from a Hugging Face directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutmac.bounded_json import read_json_object, read_optional_json
+from lutmac.checkpoints.gguf import open_gguf
+from lutmac.checkpoints.huggingface import CONFIG_FILE, GENERATION_CONFIG_FILE
+from lutmac.checkpoints.native import is_native
+from lutmac.engine.convert import gguf_metadata
+from lutmac.engine.opened import OpenedModel
+from lutmac.errors import InvalidRequestError
+from lutmac.lowbit.matrix import LowBitMatrix, Parameter, TwoLevel
+from lutmac.models.gguf_names import ROPE_FACTORS
+from lutmac.models.gguf_writing import GGUFModel, gguf_model
+from lutmac.text.gguf_writing import gguf_tokenizer
+from lutmac.text.huggingface import TextFiles
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Metadata and names. matrix, vector: what becomes of a tensor by its Hugging Face name. added: further vectors."""
+
+    metadata: dict[str, Any]
+    name: Callable[[str], str]
+    matrix: Callable[[str, LowBitMatrix], LowBitMatrix]
+    vector: Callable[[str, Floats], Floats]
+    added: dict[str, Floats]
+
+
+def gguf_contents(opened: OpenedModel) -> Contents:
+    """Raises UnsupportedModelError for what GGUF cannot say, InvalidRequestError for the native format."""
+    if not opened.path.is_dir():
+        with open_gguf(opened.path) as file:
+            metadata = gguf_metadata(file)
+        return Contents(metadata, opened.source.file_name, lambda _, matrix: matrix, lambda _, values: values, {})
+    if is_native(opened.path):
+        raise InvalidRequestError(
+            f"{opened.path}: GGUF is written from GGUF files and Hugging Face directories; use what this was made of"
+        )
+    model = gguf_model(
+        opened.architecture.name, opened.config, biases=any(t.name.endswith(".bias") for t in opened.tensors)
+    )
+    files = TextFiles(
+        opened.path,
+        read_json_object(opened.path / CONFIG_FILE),
+        read_optional_json(opened.path / GENERATION_CONFIG_FILE),
+    )
+    metadata = {
+        "general.architecture": model.architecture.name,
+        "general.name": opened.name,
+        **model.metadata,
+        **gguf_tokenizer(files, opened.read_tokenizer()),
+    }
+    added = {} if model.rope_factors is None else {ROPE_FACTORS: np.array(model.rope_factors, np.float32)}
+    name = model.architecture.gguf_tensor_name
+    return Contents(metadata, name, partial(_matrix, model), partial(_vector, model), added)
+
+
+def _matrix(model: GGUFModel, name: str, matrix: LowBitMatrix) -> LowBitMatrix:
+    if not _is_rotated(model, name):
+        return matrix
+    order = _neighbours(matrix.rows, model.head_dim)
+    return replace(
+        matrix,
+        source=matrix.source[order],
+        scale=_rows(matrix.scale, order),
+        offset=None if matrix.offset is None else _rows(matrix.offset, order),
+    )
+
+
+def _vector(model: GGUFModel, name: str, values: Floats) -> Floats:
+    if _is_rotated(model, name):
+        return values[_neighbours(len(values), model.head_dim)]
+    return values + np.float32(model.norm_weight_bias) if name.endswith("norm.weight") else values
+
+
+def _is_rotated(model: GGUFModel, name: str) -> bool:
+    return model.neighbours and name.rpartition(".")[0].endswith(("q_proj", "k_proj"))
+
+
+def _neighbours(rows: int, head_dim: int) -> NDArray[np.intp]:
+    """Rows of heads whose first half is rotated with the second, in the order of neighbours that are."""
+    return np.arange(rows).reshape(-1, 2, head_dim // 2).swapaxes(1, 2).reshape(-1)
+
+
+def _rows(parameter: Parameter, order: NDArray[np.intp]) -> Parameter:
+    if isinstance(parameter, TwoLevel):
+        return replace(parameter, values=parameter.values[order], super_scale=parameter.super_scale[order])
+    return np.asarray(parameter)[order]

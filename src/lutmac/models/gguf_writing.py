@@ -1,0 +1,143 @@
+"""A decoder's configuration as a GGUF file's metadata, and how its tensors differ there (docs/gguf.md in ggml).
+
+What GGUF cannot say is found by reading the metadata back: where that makes another model, there is an error that names
+the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+import numpy as np
+
+from lutmac.errors import UnsupportedModelError
+from lutmac.models import Architecture, ModelConfig, find_architecture
+from lutmac.models.config import DecoderConfig
+from lutmac.models.rope import RopeConfig, RopeScaling
+
+# By the names of our architectures. Others have files of one tensor for several, or metadata of their own.
+ARCHITECTURES: Final = {
+    "llama": "llama",
+    "mistral": "llama",
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+    "gemma2": "gemma2",
+    "gemma3": "gemma3",
+}
+BIASED: Final = ("llama", "qwen2")  # other files of GGUF's have no biases
+
+
+@dataclass(frozen=True)
+class GGUFModel:
+    """What a GGUF file says of a model.
+
+    metadata: without tokenizer. architecture: what reads it. neighbours: rows of q and k come in the order of a rope
+    that pairs neighbours. norm_weight_bias: what is added to norms' weights. rope_factors: a tensor or None.
+    """
+
+    metadata: dict[str, Any]
+    architecture: Architecture
+    head_dim: int
+    neighbours: bool
+    norm_weight_bias: float
+    rope_factors: tuple[float, ...] | None
+
+
+def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
+    """Of a model from a Hugging Face directory; own: its architecture's name. biases: some product has one.
+
+    Raises UnsupportedModelError, naming what GGUF has no word for.
+    """
+    if own not in ARCHITECTURES or type(config) is not DecoderConfig:
+        known = ", ".join(ARCHITECTURES)
+        raise UnsupportedModelError(f"GGUF cannot be written from a directory of {own!r}; it can from {known}")
+    name = ARCHITECTURES[own]
+    if biases and name not in BIASED:
+        raise UnsupportedModelError(f"GGUF's {name} has no biases, and this model has")
+    architecture = find_architecture(name)
+    metadata = {f"{name}.{key}": value for key, value in _metadata(config).items()}
+    read = architecture.read_gguf_config({**metadata, "general.architecture": name})
+    assert isinstance(read, DecoderConfig)
+    scaling = config.rope.scaling
+    factors = _factors(config.rope) if scaling.kind == "llama3" else None
+    expected = replace(config, norm_weight_bias=0.0, rope=_as_read(config.rope, read.rope), windows=_shown(config))
+    for field in fields(DecoderConfig):
+        wanted, found = getattr(expected, field.name), getattr(replace(read, windows=_shown(read)), field.name)
+        if wanted != found and field.name != "attention_scale":
+            raise UnsupportedModelError(f"GGUF's {name} cannot say that {field.name} is {wanted!s:.80}")
+    if _attention_scale(config) != _attention_scale(read):
+        raise UnsupportedModelError(f"GGUF's {name} cannot say that attention_scale is {config.attention_scale}")
+    neighbours = read.rope.style == "interleaved" and config.rope.style == "half_split"
+    if neighbours and config.rope.rotary_dim != config.head_dim:
+        raise UnsupportedModelError(f"GGUF's {name} cannot rotate a part of a head alone")
+    rounded = {key: float(np.float32(value)) if isinstance(value, float) else value for key, value in metadata.items()}
+    return GGUFModel(rounded, architecture, config.head_dim, neighbours, config.norm_weight_bias, factors)
+
+
+def _metadata(config: DecoderConfig) -> dict[str, Any]:
+    """Keys without the architecture's prefix."""
+    found: dict[str, Any] = {
+        "context_length": config.max_position_embeddings,
+        "embedding_length": config.hidden_size,
+        "feed_forward_length": config.intermediate_size,
+        "block_count": config.num_hidden_layers,
+        "attention.head_count": config.num_attention_heads,
+        "attention.head_count_kv": config.num_key_value_heads,
+        "attention.key_length": config.head_dim,
+        "attention.value_length": config.head_dim,
+        "attention.layer_norm_rms_epsilon": config.rms_norm_eps,
+        "rope.dimension_count": config.rope.rotary_dim,
+        "rope.freq_base": config.rope.theta,
+        "vocab_size": config.vocab_size,
+        **_scaling(config.rope.scaling),
+    }
+    if any(config.windows):
+        found["attention.sliding_window"] = max(config.windows)
+    if config.local_rope is not None:
+        found["rope.freq_base_swa"] = config.local_rope.theta
+    if config.attention_softcap:
+        found["attn_logit_softcapping"] = config.attention_softcap
+    if config.logits_softcap:
+        found["final_logit_softcapping"] = config.logits_softcap
+    return found
+
+
+def _scaling(scaling: RopeScaling) -> Mapping[str, Any]:
+    if scaling.kind in ("none", "llama3"):  # the latter is a tensor of factors
+        return {}
+    found: dict[str, Any] = {"rope.scaling.type": scaling.kind, "rope.scaling.factor": scaling.factor}
+    if scaling.kind == "yarn":
+        recommended = RopeScaling("yarn", scaling.factor).attention_scale()
+        found["rope.scaling.original_context_length"] = scaling.original_context
+        if scaling.attention_scale() != recommended:
+            found["rope.scaling.attn_factor"] = scaling.attention_scale() / recommended
+        found["rope.scaling.yarn_beta_fast"] = scaling.beta_fast
+        found["rope.scaling.yarn_beta_slow"] = scaling.beta_slow
+    return found
+
+
+def _as_read(rope: RopeConfig, read: RopeConfig) -> RopeConfig:
+    """A rope as reading should find it: llama3's scaling in a tensor, factors that multiply to the same spelled out."""
+    scaling = rope.scaling
+    if scaling.kind == "llama3" or scaling.factor in (0.0, 1.0):
+        scaling = RopeScaling()
+    elif scaling.kind == "yarn":
+        scaling = replace(scaling, attention_factor=scaling.attention_scale())
+    return replace(rope, style=read.style, scaling=scaling)
+
+
+def _factors(rope: RopeConfig) -> tuple[float, ...]:
+    """What the plain frequencies are divided by."""
+    scaled = rope.rope(0).inverse_frequency
+    return tuple(rope.theta ** (-2 * i / rope.rotary_dim) / value for i, value in enumerate(scaled))
+
+
+def _shown(config: DecoderConfig) -> tuple[int, ...]:
+    """Windows, where a layer has one."""
+    return config.windows if any(config.windows) else ()
+
+
+def _attention_scale(config: DecoderConfig) -> float:
+    return config.head_dim**-0.5 if config.attention_scale is None else config.attention_scale

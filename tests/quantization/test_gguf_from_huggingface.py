@@ -1,0 +1,126 @@
+"""GGUF files made of Hugging Face directories give the logits and the tokens of the same in the native format."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+import sentencepiece
+
+import lutmac
+from lutmac import QuantizationSettings
+from lutmac.engine.opened import open_model
+from lutmac.errors import InvalidRequestError, UnsupportedModelError
+from lutmac.models.gguf_writing import ARCHITECTURES
+from lutmac.text.gguf_writing import PROBE
+
+MODELS = Path(__file__).parents[1] / "models" / "architectures"
+sys.path.insert(0, str(MODELS))
+
+from cases import CASES, TOKENS  # noqa: E402
+from random_weights import random_weights, write_checkpoint  # noqa: E402
+
+SHAPES = json.loads((MODELS / "shapes.json").read_text())
+EIGHT_BITS = QuantizationSettings(bits=8, group_size=32, symmetric=True)
+# What GGUF has no word for, or files of such an architecture never have.
+REFUSED = {
+    "llama-yarn-tuned": "GGUF's llama cannot say that rope is",
+    "llama-longrope": "GGUF's llama cannot say that rope is",
+    "falcon3-1.58bit": "GGUF's llama cannot say that round_activations is True",
+    "mistral": "GGUF's llama cannot say that windows is",
+    "qwen2-window": "GGUF's qwen2 cannot say that windows is",
+    "qwen3-biases": "GGUF's qwen3 has no biases",
+    "gemma2-27b": "GGUF's gemma2 cannot say that attention_scale is",
+    "gemma2-tight": "GGUF's gemma2 cannot say that attention_scale is",
+    "gemma2-no-caps": "GGUF's gemma2 cannot say that attention_scale is",
+    "gemma3-270m": "GGUF's gemma3 cannot say that windows is",
+    "bitnet-1bitllm": "a directory of 'bitnet'",
+    "bitnet-1bitllm-3b": "a directory of 'bitnet'",
+}
+WRITTEN = [name for name, case in CASES.items() if case.config["model_type"] in (*ARCHITECTURES, "gemma3_text")]
+
+
+def make(directory: Path, name: str) -> Path:
+    config = CASES[name].config
+    write_checkpoint(directory, config, random_weights(config, SHAPES[name]))
+    return directory
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_logits_are_those_of_the_native_format(name: str, tmp_path: Path) -> None:
+    """Rows of q and k may lie in another order, and then sums of products of heads have another."""
+    source = make(tmp_path / "source", name)
+    if name in REFUSED:
+        with pytest.raises(UnsupportedModelError, match=REFUSED[name]):
+            lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
+        return
+    native = lutmac.quantize_model(source, tmp_path / "native", EIGHT_BITS, threads=1)
+    made = lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
+    expected, found = (
+        lutmac.load(path, precision="exact", threads=1, context=CASES[name].context).logits(
+            TOKENS[: CASES[name].tokens]
+        )
+        for path in (native.path, made.path)
+    )
+    assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if name not in WRITTEN][::6])
+def test_other_architectures_are_refused_by_name(name: str, tmp_path: Path) -> None:
+    source = make(tmp_path / "source", name)
+    with pytest.raises(UnsupportedModelError, match=f"a directory of '{CASES[name].config['model_type']}'"):
+        lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf")
+
+
+def test_the_native_format_is_no_source(tmp_path: Path) -> None:
+    made = lutmac.convert(make(tmp_path / "source", WRITTEN[0]), tmp_path / "native")
+    with pytest.raises(InvalidRequestError, match="use what this was made of"):
+        lutmac.quantize_model(made.path, tmp_path / "out.gguf", EIGHT_BITS, output="gguf")
+
+
+def test_gguf_reads_what_was_written(tmp_path: Path) -> None:
+    """By the `gguf` package: names, shapes, types, and the keys that every reader wants."""
+    source = make(tmp_path / "source", WRITTEN[0])
+    made = lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
+    reader = gguf.GGUFReader(made.path)
+    assert {tensor.tensor_type.name for tensor in reader.tensors if tensor.name.endswith("q.weight")} == {"Q8_0"}
+    fields = {name: field.contents() for name, field in reader.fields.items()}
+    assert fields["general.architecture"] == "llama"
+    assert fields["llama.embedding_length"] == CASES[WRITTEN[0]].config["hidden_size"]
+    assert fields["tokenizer.ggml.model"] == "gpt2"
+    assert len(fields["tokenizer.ggml.tokens"]) == CASES[WRITTEN[0]].config["vocab_size"]
+
+
+@pytest.mark.parametrize("dummy_prefix", [True, False])
+def test_sentencepiece_is_written_with_its_scores(tmp_path: Path, dummy_prefix: bool) -> None:
+    source = make(tmp_path / "source", WRITTEN[0])
+    (source / "tokenizer.json").unlink()
+    trained = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the cat sat on the mat with the other cats, then that one"] * 20),
+        model_writer=trained,
+        vocab_size=CASES[WRITTEN[0]].config["vocab_size"],
+        model_type="bpe",
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        add_dummy_prefix=dummy_prefix,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+    )
+    (source / "tokenizer.model").write_bytes(trained.getvalue())
+    settings = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "tokenizer_class": "LlamaTokenizer"}
+    (source / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": "{{ messages }}"}))
+    made = lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
+    with open_model(source) as expected, open_model(made.path) as found:
+        ours, theirs = found.read_tokenizer(), expected.read_tokenizer()
+        for text in ("the other mat", "\u00e9\u4e2d 12", PROBE):
+            assert ours.encode(text) == theirs.encode(text)
+            assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text))
+        assert (ours.bos_id, ours.eos_id) == (theirs.bos_id, theirs.eos_id) == (1, 2)
+        assert found.read_template() == "{{ messages }}"
