@@ -32,7 +32,7 @@ RUNNING = 16  # replies that the engine runs at once
 WAITING = 16
 CACHE = "64M"  # less than all ask for, so that replies give way to each other; used in full before long
 PROMPTS = [f"Letter {number}. Dear friend, since you asked about the number {number}, I" for number in range(24)]
-WARM_SHARE = 0.25  # of the time, after which memory has to be flat
+WARM_SHARE, WARM_SECONDS = 0.25, 60  # of the time, and at least so long; after that memory has to be flat
 MAX_GROWTH = 1.05
 MAX_SLOWDOWN = 1.25
 
@@ -151,6 +151,14 @@ async def alone(soak: Soak) -> float:
     return statistics.median(rates)
 
 
+async def fill(soak: Soak) -> None:
+    """Uses every page of the cache and as many threads as a load does: what is touched once stays in memory."""
+    long = {"max_tokens": 192, "ignore_eos": True, "temperature": 0.0}
+    replies = await asyncio.gather(*(complete(soak.url, {"prompt": text, **long}) for text in PROMPTS[:RUNNING]))
+    if any(reply.status != 200 or reply.error for reply in replies):
+        soak.wrong.append("not every reply came before the load")
+
+
 async def idle(soak: Soak, seconds: float = 30.0) -> None:
     """Waits until nothing runs any more: whoever went away has to be noticed."""
     end = time.monotonic() + seconds
@@ -164,7 +172,8 @@ async def idle(soak: Soak, seconds: float = 30.0) -> None:
 
 async def run(soak: Soak, pid: int, seconds: float) -> list[str]:
     """The whole test; the report's lines."""
-    await alone(soak)  # which also brings the caches to their size
+    await alone(soak)
+    await fill(soak)
     before, memory = await alone(soak), list[int]()
     soak.end = time.monotonic() + seconds
     draws = [random.Random(place) for place in range(2 * (RUNNING + WAITING))]
@@ -176,7 +185,7 @@ async def run(soak: Soak, pid: int, seconds: float) -> list[str]:
     )
     await idle(soak)
     after = await alone(soak)
-    warm = memory[int(len(memory) * WARM_SHARE)]
+    warm = memory[min(len(memory) - 1, max(int(len(memory) * WARM_SHARE), WARM_SECONDS))]
     if max(memory) > MAX_GROWTH * warm:
         soak.wrong.append(f"memory grew from {warm} to {max(memory)} MiB")
     if after * MAX_SLOWDOWN < before:
