@@ -32,7 +32,9 @@ RUNNING = 16  # replies that the engine runs at once
 WAITING = 16
 CACHE = "64M"  # less than all ask for, so that replies give way to each other; used in full before long
 PROMPTS = [f"Letter {number}. Dear friend, since you asked about the number {number}, I" for number in range(24)]
-WARM_SHARE, WARM_SECONDS = 0.25, 60  # of the time, and at least so long; after that memory has to be flat
+# Of the time, and at least so long; after that memory has to be flat. Until Python's first full collection, requests'
+# garbage in cycles piles up: some 26 MiB.
+WARM_SHARE, WARM_SECONDS = 0.25, 60
 MAX_GROWTH = 1.05
 MAX_SLOWDOWN = 1.25
 
