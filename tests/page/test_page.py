@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from serving import Served, start
 
 playwright = pytest.importorskip("playwright.sync_api")

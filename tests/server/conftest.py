@@ -9,8 +9,8 @@ import anthropic
 import httpx
 import openai
 import pytest
-from serving import Served, start
 
+from serving import Served, start
 from tiny_llama import TinyLlama
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import Served
 
 from lutmac.server import page
+from serving import Served
 
 CHAT = "/v1/chat/completions"
 HI = [{"role": "user", "content": "Hi!"}]
