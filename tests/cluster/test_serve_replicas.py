@@ -158,7 +158,7 @@ def test_work_ends_when_the_client_is_gone(serve_replicas: Any) -> None:
     server = serve_replicas("--replicas", 1)
     with server.client() as http, http.stream("POST", "/v1/completions", json={**ENDLESS, "stream": True}) as reply:
         next(reply.iter_lines())
-        assert sum(figures(server, "lutmac_requests_running").values()) == 1
+        wait_until(lambda: sum(figures(server, "lutmac_requests_running").values()) == 1, 10)
     wait_until(lambda: sum(figures(server, "lutmac_requests_running").values()) == 0, 10)
 
 
