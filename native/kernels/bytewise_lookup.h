@@ -41,7 +41,7 @@ struct BytewiseLookup {
   };
 
   // Vector v of a step: 4 bytes of each of kLanes rows. Step 3 of a triple lies in the spare bytes of its steps 0-2.
-  template <bool kTriple, bool kAhead, int kVectors>
+  template <bool kTriple, int kVectors>
   static Indices<kVectors> indices(const uint8_t* codes, int step, int step_vectors) {
     Indices<kVectors> result;
 #pragma GCC unroll 8
@@ -54,7 +54,7 @@ struct BytewiseLookup {
       } else {
         const uint8_t* at = codes + (step * step_vectors + v) * kBytes;
         bytes = Simd::load(at);
-        if (kAhead) Simd::prefetch(at + kPrefetch);
+        Simd::prefetch(at + kPrefetch);
       }
       result.low[v] = Simd::low_nibbles(bytes);
       result.high[v] = Simd::high_nibbles(bytes);
@@ -79,7 +79,7 @@ struct BytewiseLookup {
         const uint8_t* at = tables;
 #pragma GCC unroll 4
         for (int step = kFirst; step < kFirst + kSteps; ++step, at += 32) {
-          const auto index = indices<kTriple, true, kTogether>(codes, step, 4);
+          const auto index = indices<kTriple, kTogether>(codes, step, 4);
 #pragma GCC unroll 8
           for (int n = 0; n < kTokens; ++n) {
             const Int first = Simd::table(at + n * run.stride), second = Simd::table(at + n * run.stride + 16);
@@ -129,7 +129,7 @@ struct BytewiseLookup {
         const uint8_t* at = tables;
 #pragma GCC unroll 4
         for (int step = kFirst; step < kFirst + kSteps; ++step, at += 32) {
-          const auto index = indices<false, true, kTogether>(codes, step, 2);
+          const auto index = indices<false, kTogether>(codes, step, 2);
 #pragma GCC unroll 8
           for (int n = 0; n < kTokens; ++n) {
             const Int first = Simd::table(at + n * run.stride), second = Simd::table(at + n * run.stride + 16);
@@ -168,7 +168,7 @@ struct BytewiseLookup {
       const uint8_t* at = tables;
 #pragma GCC unroll 4
       for (int step = kFirst; step < kFirst + kSteps; ++step, at += 32) {
-        const auto index = indices<false, true, 1>(codes, step, 1);
+        const auto index = indices<false, 1>(codes, step, 1);
 #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
           const Int first = Simd::lookup(Simd::table(at + n * run.stride), index.low[0]);

@@ -34,7 +34,7 @@ struct BytewiseToken {
     for (int t = 0; t < 4; ++t) acc[t] = Simd::zero();
 #pragma GCC unroll 4
     for (int step = 0; step < 4; ++step) {
-      const auto index = Lookup::template indices<kTriple, true, 4>(codes, step, 4);
+      const auto index = Lookup::template indices<kTriple, 4>(codes, step, 4);
       const Int first = Simd::table(tables + step * 32), second = Simd::table(tables + step * 32 + 16);
 #pragma GCC unroll 4
       for (int t = 0; t < 4; ++t) {
@@ -52,7 +52,7 @@ struct BytewiseToken {
     Int acc[2] = {Simd::zero(), Simd::zero()};
 #pragma GCC unroll 4
     for (int step = 0; step < 4; ++step) {
-      const auto index = Lookup::template indices<false, true, 2>(codes, step, 2);
+      const auto index = Lookup::template indices<false, 2>(codes, step, 2);
       const Int first = Simd::table(tables + step * 32), second = Simd::table(tables + step * 32 + 16);
 #pragma GCC unroll 2
       for (int v = 0; v < 2; ++v) {
@@ -74,7 +74,7 @@ struct BytewiseToken {
     Int all = Simd::zero(), odd = Simd::zero();
 #pragma GCC unroll 4
     for (int step = 0; step < 4; ++step) {
-      const auto index = Lookup::template indices<false, true, 1>(codes, step, 1);
+      const auto index = Lookup::template indices<false, 1>(codes, step, 1);
       const Int first = Simd::lookup(Simd::table(tables + step * 32), index.low[0]);
       const Int second = Simd::lookup(Simd::table(tables + step * 32 + 16), index.high[0]);
       all = Simd::add16(Simd::add16(all, first), second);

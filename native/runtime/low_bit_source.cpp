@@ -1,7 +1,6 @@
 #include "runtime/low_bit_source.h"
 
 #include <cmath>
-#include <stdexcept>
 #include <type_traits>
 
 #include "runtime/require.h"

@@ -9,6 +9,8 @@
 // and fetch it from the maker's cache.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <span>
