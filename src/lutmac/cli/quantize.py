@@ -46,37 +46,52 @@ class OutputFormat(StrEnum):
     gguf = "gguf"
 
 
+Destination = Annotated[Path, typer.Argument(metavar="DST", help="What to write; it must not exist.")]
+Bits = Annotated[int, typer.Option("--bits", "-b", min=1, help="Bits of the weights in the layers.")]
+GroupSize = Annotated[
+    int, typer.Option("--group-size", "-g", min=0, help="Weights that share a scale; 0: one scale per row.")
+]
+Method = Annotated[MethodName, typer.Option("--method", "-m", help="How weights are rounded.")]
+Symmetric = Annotated[
+    bool, typer.Option("--symmetric/--asymmetric", help="Levels around zero, or anywhere (an offset per group).")
+]
+TensorType = Annotated[
+    TypeName | None, typer.Option("--type", help="A K-quant of GGUF, in place of bits, group size and symmetry.")
+]
+Calibration = Annotated[
+    Path | None, typer.Option("--calibration", metavar="FILE", help="Text to fit gptq, awq and mofq to.")
+]
+Evaluation = Annotated[
+    Path | None,
+    typer.Option("--evaluation", metavar="FILE", help="Text for perplexity; default: the calibration's rest."),
+]
+AverageBits = Annotated[
+    float | None, typer.Option("--average-bits", help="Bits per weight, scales included, spread by need.")
+]
+EmbeddingBits = Annotated[int, typer.Option("--embedding-bits", min=1, help="Bits of the embedding.")]
+HeadBits = Annotated[int, typer.Option("--head-bits", min=1, help="Bits of the head.")]
+Sequences = Annotated[int, typer.Option("--sequences", min=1, help="Sequences of 512 tokens to calibrate on.")]
+Output = Annotated[
+    OutputFormat, typer.Option("--format", help="native: a directory; gguf: a file that others read too.")
+]
+
+
 def quantize(
     source: options.Model,
-    destination: Annotated[Path, typer.Argument(metavar="DST", help="What to write; it must not exist.")],
+    destination: Destination,
     *,
-    bits: Annotated[int, typer.Option("--bits", "-b", min=1, help="Bits of the weights in the layers.")] = 4,
-    group_size: Annotated[
-        int, typer.Option("--group-size", "-g", min=0, help="Weights that share a scale; 0: one scale per row.")
-    ] = 128,
-    method: Annotated[MethodName, typer.Option("--method", "-m", help="How weights are rounded.")] = MethodName.rtn,
-    symmetric: Annotated[
-        bool, typer.Option("--symmetric/--asymmetric", help="Levels around zero, or anywhere (an offset per group).")
-    ] = False,
-    tensor_type: Annotated[
-        TypeName | None, typer.Option("--type", help="A K-quant of GGUF, in place of bits, group size and symmetry.")
-    ] = None,
-    calibration: Annotated[
-        Path | None, typer.Option("--calibration", metavar="FILE", help="Text to fit gptq, awq and mofq to.")
-    ] = None,
-    evaluation: Annotated[
-        Path | None,
-        typer.Option("--evaluation", metavar="FILE", help="Text for perplexity; default: the calibration's rest."),
-    ] = None,
-    average_bits: Annotated[
-        float | None, typer.Option("--average-bits", help="Bits per weight, scales included, spread by need.")
-    ] = None,
-    embedding_bits: Annotated[int, typer.Option("--embedding-bits", min=1, help="Bits of the embedding.")] = 8,
-    head_bits: Annotated[int, typer.Option("--head-bits", min=1, help="Bits of the head.")] = 8,
-    sequences: Annotated[int, typer.Option("--sequences", min=1, help="Sequences of 512 tokens to calibrate on.")] = 32,
-    output: Annotated[
-        OutputFormat, typer.Option("--format", help="native: a directory; gguf: a file that others read too.")
-    ] = OutputFormat.native,
+    bits: Bits = 4,
+    group_size: GroupSize = 128,
+    method: Method = MethodName.rtn,
+    symmetric: Symmetric = False,
+    tensor_type: TensorType = None,
+    calibration: Calibration = None,
+    evaluation: Evaluation = None,
+    average_bits: AverageBits = None,
+    embedding_bits: EmbeddingBits = 8,
+    head_bits: HeadBits = 8,
+    sequences: Sequences = 32,
+    output: Output = OutputFormat.native,
     threads: options.Threads = None,
     as_json: options.AsJson = False,
 ) -> None:

@@ -101,16 +101,14 @@ def serve(
     Example: lutmac serve smollm2 --port 8080
     """
     check_installed()
-    replica_options = ray_options.ReplicaOptions(
+    replicas_wanted = ray_options.ReplicaOptions(
         ray_address, replicas, min_replicas, max_replicas, scale_at, scale_up_after, scale_down_after
     )
-    replica_options.check(ray=ray)
+    replicas_wanted.check(ray=ray)
     from lutmac.server.auth import read_keys  # noqa: PLC0415 - and all of FastAPI with it
-    from lutmac.server.logs import LogFormat, set_up_logging  # noqa: PLC0415
-    from lutmac.server.run import listen, url_of  # noqa: PLC0415
-    from lutmac.server.run import serve as run_server  # noqa: PLC0415
     from lutmac.server.settings import Limits, Settings, Timeouts  # noqa: PLC0415
 
+    stored_bytes = options.parse_bytes(stored_responses, "--stored-responses")
     settings = Settings(
         host=host,
         port=port,
@@ -118,33 +116,56 @@ def serve(
         hosts=tuple(allow_host or ()),
         origins=tuple(allow_origin or ()),
         names=tuple(name or ()),
-        limits=Limits(
-            body_bytes=max_body,
-            max_tokens=max_tokens,
-            queue=max_queue,
-            stored_bytes=options.parse_bytes(stored_responses, "--stored-responses"),
-        ),
+        limits=Limits(body_bytes=max_body, max_tokens=max_tokens, queue=max_queue, stored_bytes=stored_bytes),
         timeouts=Timeouts(send=send_timeout, drain=drain),
     )
+    memory = None if kv_cache_memory is None else options.parse_bytes(kv_cache_memory, "--kv-cache-memory")
+    arguments = {
+        "context": context,
+        "precision": precision.value,
+        "kv_cache": kv_cache.value,
+        "kv_cache_memory": memory,
+    }
+    _check_reach(settings, no_api_key=no_api_key)
+    _run(model, settings, log, replicas_wanted if ray else None, threads, arguments)
+
+
+def _check_reach(settings: Settings, *, no_api_key: bool) -> None:
+    """Raises InvalidRequestError where strangers could use the model and nobody said that they may."""
     if not (settings.is_local or settings.api_keys or no_api_key):
         raise InvalidRequestError(
-            f"whoever reaches {host} could use the model: name API keys with --api-key-file FILE or $LUTMAC_API_KEY, "
-            "or say --no-api-key"
+            f"whoever reaches {settings.host} could use the model: name API keys with --api-key-file FILE or "
+            "$LUTMAC_API_KEY, or say --no-api-key"
         )
-    memory = None if kv_cache_memory is None else options.parse_bytes(kv_cache_memory, "--kv-cache-memory")
+
+
+def _run(
+    model: str,
+    settings: Settings,
+    log: Log,
+    replicas: ray_options.ReplicaOptions | None,
+    threads: int | None,
+    arguments: dict[str, Any],
+) -> None:
+    """Serves until somebody ends it.
+
+    replicas: None for the model in this process. arguments: more for ``lutmac.load``.
+    """
+    from lutmac.server.logs import LogFormat, set_up_logging  # noqa: PLC0415
+    from lutmac.server.run import listen, url_of  # noqa: PLC0415
+    from lutmac.server.run import serve as run_server  # noqa: PLC0415
+
     listener = listen(settings)  # before the model is loaded: a mistake shows at once
     set_up_logging(LogFormat(log.value))
-    arguments = {"context": context, "precision": precision.value, "kv_cache": kv_cache.value}
-    arguments["kv_cache_memory"] = memory
     with ExitStack() as stack:
-        if ray:
-            app = stack.enter_context(ray_options.replicated(model, settings, replica_options, threads, arguments))
+        if replicas is not None:
+            app = stack.enter_context(ray_options.replicated(model, settings, replicas, threads, arguments))
         else:
             app, settings = _load(model, settings, threads=threads, **arguments)
         served = settings.names[0] if settings.names else model
         print(f"lutmac serves {served} at {url_of(listener)} (stop it with Ctrl-C)", file=sys.stderr, flush=True)
         if not settings.api_keys and not settings.is_local:
-            print(f"lutmac: warning: anybody who reaches {host} can use it", file=sys.stderr, flush=True)
+            print(f"lutmac: warning: anybody who reaches {settings.host} can use it", file=sys.stderr, flush=True)
         run_server(app, settings, listener)
 
 
