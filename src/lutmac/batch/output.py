@@ -8,14 +8,12 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from lutmac.batch.requests import Refusal
+from lutmac.batch.requests import ID_PREFIX, Refusal
 from lutmac.errors import InvalidRequestError
 
 Entry = dict[str, Any]
-ID_PREFIX = "batch_req_"
 
 
 def response_entry(id: str, custom_id: str, status: int, request_id: str, body: Any) -> Entry:
@@ -54,16 +52,6 @@ class BatchOutput:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        """The output itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Closes the file."""
-        self.close()
 
     def append(self, entries: Iterable[Entry]) -> list[Entry]:
         """Writes those that are not there yet, and returns them once they are on the disk.

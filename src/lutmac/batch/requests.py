@@ -16,6 +16,7 @@ from lutmac.bounded_json import parse_json
 from lutmac.errors import CheckpointError, InvalidRequestError
 
 ENDPOINTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/messages")
+ID_PREFIX: Final = "batch_req_"
 _ID_DIGITS: Final = 24
 
 
@@ -112,4 +113,4 @@ def _call(fields: dict[str, Any], number: int) -> tuple[str, dict[str, Any]]:
 
 def _digest(*parts: str) -> str:
     """An id for an output line that is the same whenever the batch is run again."""
-    return "batch_req_" + sha256(json.dumps(parts).encode()).hexdigest()[:_ID_DIGITS]
+    return ID_PREFIX + sha256(json.dumps(parts).encode()).hexdigest()[:_ID_DIGITS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -41,7 +42,7 @@ def run_batch(source: Path, destination: Path, answer: Answer, progress: Progres
     if destination.exists() and source.exists() and destination.samefile(source):
         raise InvalidRequestError(f"{source}: the replies cannot go into the file of the requests")
     tally = Tally(total=count_lines(source))
-    with BatchOutput(destination) as output:
+    with closing(BatchOutput(destination)) as output:
         report = _Report(output, tally, progress)
         pending = _pending(source, output, report)
         first = next(pending, None)  # who answers loads a model: not for nothing
