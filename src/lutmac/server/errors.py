@@ -107,6 +107,11 @@ def of_status(status: int, path: str, method: str) -> ApiError:
     return ApiError(status, HTTPStatus(status).phrase)
 
 
+def missing_parameter(param: str) -> ApiError:
+    """What to raise where a request lacks something. param: where."""
+    return ApiError(400, f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param)
+
+
 def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     """The first thing that pydantic found wrong, as OpenAI would say it: always 400."""
     first = min(errors, key=_preference)
@@ -114,8 +119,9 @@ def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     if kind == "json_invalid":
         return ApiError(400, "the body is not valid JSON", code="invalid_json")
     if kind == "missing":
-        message = f"Missing required parameter: '{place}'." if place else "the body is missing"
-        return ApiError(400, message, code="missing_required_parameter", param=place)
+        if place:
+            return missing_parameter(place)
+        return ApiError(400, "the body is missing", code="missing_required_parameter", param=place)
     if kind == "extra_forbidden":
         return ApiError(400, f"Unknown parameter: '{place}'.", code="unknown_parameter", param=place)
     if kind == "value_error":

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from lutmac.engine.grammar import Grammar
-from lutmac.server.errors import ApiError
+from lutmac.server.errors import missing_parameter
 from lutmac.server.tools import Tool, ToolFormat
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def format_grammar(
     if type == "json_object":
         return Grammar.json_object()
     if schema is None:
-        raise ApiError(400, f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param)
+        raise missing_parameter(param)
     return Grammar.json_schema(schema)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lutmac.server.errors import ApiError
+from lutmac.server.errors import missing_parameter
 from lutmac.server.schemas.chat import CalledFunction, ChatMessage, ToolCall
 from lutmac.server.schemas.responses import InputItem, OutputCall, OutputMessage
 
@@ -60,5 +60,5 @@ def _call(item: InputItem, where: str) -> ToolCall:
 
 def _required(value: Any, param: str) -> Any:
     if value is None:
-        raise ApiError(400, f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param)
+        raise missing_parameter(param)
     return value
