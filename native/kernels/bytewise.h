@@ -48,13 +48,14 @@ struct Bytewise : BytewiseChunks<Simd> {
     const bool halves = w.group_size < 32, offset = w.offset_kind != ParamKind::none;
     const int steps = halves ? 2 : 4;
     const int64_t group_steps = w.group_size / 8, all_steps = w.columns / 8;
-    for (int64_t step = 0, group = -1; step < all_steps;) {
-      if (step / group_steps != group) Chunks::load_params(w, tile, ++group, kTokens == 1, state.scale, state.offset);
+    for (int64_t step = 0, group = -1, group_end = 0; step < all_steps;) {
+      if (step == group_end) {
+        Chunks::load_params(w, tile, ++group, state.scale, state.offset);
+        group_end = step + group_steps < all_steps ? step + group_steps : all_steps;
+      }
       Chunk chunk{step / 4, 1, static_cast<int>(step % 4), steps};
       if (!halves && kBits != 8) {
-        int64_t end = (group + 1) * group_steps < all_steps ? (group + 1) * group_steps : all_steps;
-        const int64_t unit_end = (step / kUnitSteps + 1) * kUnitSteps;
-        end = unit_end < end ? unit_end : end;
+        const int64_t unit_end = (step / kUnitSteps + 1) * kUnitSteps, end = unit_end < group_end ? unit_end : group_end;
         chunk.blocks = static_cast<int>((end - step) / 4);
       }
       const uint8_t* at = codes + chunk.block * Layout::block_bytes(kBits);
@@ -81,8 +82,11 @@ struct Bytewise : BytewiseChunks<Simd> {
     const bool offset = !w.has_second && w.offset_kind != ParamKind::none;
     const int steps = w.group_size < 32 ? 2 : 4;
     const int64_t group_steps = w.group_size / 8, all_steps = w.columns / 8;
-    for (int64_t step = 0, group = -1; step < all_steps; step += steps) {
-      if (step / group_steps != group) Chunks::load_params(w, tile, ++group, kTokens == 1, state.scale, state.offset);
+    for (int64_t step = 0, group = -1, group_end = 0; step < all_steps; step += steps) {
+      if (step == group_end) {
+        Chunks::load_params(w, tile, ++group, state.scale, state.offset);
+        group_end = step + group_steps;
+      }
       const Chunk chunk{step / 4, 1, static_cast<int>(step % 4), steps};
       for (int i = 0; i < count; ++i) {
         const typename Simd::BookWeights weights(passes[i].values);

@@ -154,23 +154,21 @@ struct BytewiseChunks {
                                      x + chunk.block * 64 + first * 2, stride, count, sums, state.integers);
   }
 
-  // Scales and offsets for the common kinds, in registers. One token reads each parameter once: `ahead` fetches early.
-  static void load_params(const LowBit& w, int64_t tile, int64_t group, bool ahead, float* scale, float* offset) {
+  // Scales and offsets; the common kinds in registers, and fetched ahead.
+  static void load_params(const LowBit& w, int64_t tile, int64_t group, float* scale, float* offset) {
     if (w.factor != 1.0f || w.scale_kind != ParamKind::f16 ||
         (w.offset_kind != ParamKind::f16 && w.offset_kind != ParamKind::none)) {
       load_group(w, kTileRows, tile, group, w.zero_point, scale, offset);
       return;
     }
     const int64_t at = (tile * w.groups + group) * kTileRows;
-    load_halves(reinterpret_cast<const uint16_t*>(w.scale) + at, ahead, scale);
-    if (w.offset_kind != ParamKind::none) load_halves(reinterpret_cast<const uint16_t*>(w.offset) + at, ahead, offset);
+    load_halves(reinterpret_cast<const uint16_t*>(w.scale) + at, scale);
+    if (w.offset_kind != ParamKind::none) load_halves(reinterpret_cast<const uint16_t*>(w.offset) + at, offset);
   }
 
-  static void load_halves(const uint16_t* halves, bool ahead, float* out) {
-    if (ahead) {
-      for (int64_t byte = kParamPrefetch; byte < kParamPrefetch + kTileRows * 2; byte += 64) {
-        Simd::prefetch(reinterpret_cast<const uint8_t*>(halves) + byte);
-      }
+  static void load_halves(const uint16_t* halves, float* out) {
+    for (int64_t byte = kParamPrefetch; byte < kParamPrefetch + kTileRows * 2; byte += 64) {
+      Simd::prefetch(reinterpret_cast<const uint8_t*>(halves) + byte);
     }
     for (int t = 0; t < kTileRows; t += kLanes) Simd::store_float(out + t, Simd::load_half(halves + t));
   }

@@ -115,7 +115,7 @@ struct BytewiseToken {
     for (Float& value : total) value = Simd::set_float(0.0f);
     for (int64_t block = 0, group = -1, group_end = 0; block < blocks;) {
       if (block == group_end) {
-        BytewiseChunks<Simd>::load_params(w, tile, ++group, true, scale, offset);
+        BytewiseChunks<Simd>::load_params(w, tile, ++group, scale, offset);
         group_end = (group + 1) * group_blocks < blocks ? (group + 1) * group_blocks : blocks;
       }
       const int64_t unit_end = (block / kUnitBlocks + 1) * kUnitBlocks, end = unit_end < group_end ? unit_end : group_end;

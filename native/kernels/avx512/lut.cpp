@@ -70,6 +70,9 @@ struct Simd {
   static Float multiply_float(Float a, Float b) { return _mm512_mul_ps(a, b); }
   static Float multiply_add(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
 
+  struct [[gnu::packed, gnu::may_alias]] Word {
+    int32_t value;
+  };
   static Int set_word(const uint8_t* p) {
     int32_t word;
     std::memcpy(&word, p, 4);
@@ -124,6 +127,15 @@ struct Simd {
     }
   };
 
+  // sum += weights * integers, 4 to a lane. Opaque to the compiler: GCC 12 would copy every sum in every round.
+  static void add_bytes(Int& sum, Int weights, Int integers) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(integers));
+  }
+  // The same 4 integers for every lane.
+  static void add_bytes(Int& sum, Int weights, const uint8_t* integers) {
+    asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(weights), "m"(*reinterpret_cast<const Word*>(integers)));
+  }
+
   // sums[n, row] = sum of weight * integer over `count` activations, whose own sum is activations[n]. vpdpbusd wants
   // unsigned weights; what the 128 in them adds is taken off at the start.
   template <int kTokens, typename Weights>
@@ -152,11 +164,16 @@ struct Simd {
           #pragma GCC unroll 8
           for (int unit = 0; unit < kUnits; ++unit) {
             const uint8_t* at = x + n * stride + (step * kUnits + unit) * 8;
-            const Int upper = set_word(at), lower = set_word(at + 4);
-            #pragma GCC unroll 8
-            for (int t = 0; t < kTogether; ++t) {
-              high[n][t] = _mm512_dpbusd_epi32(high[n][t], weights[t][unit], upper);
-              low[n][t] = _mm512_dpbusd_epi32(low[n][t], weights[t][unit], lower);
+            if constexpr (kTogether == 1) {
+              add_bytes(high[n][0], weights[0][unit], at);
+              add_bytes(low[n][0], weights[0][unit], at + 4);
+            } else {
+              const Int upper = set_word(at), lower = set_word(at + 4);
+              #pragma GCC unroll 8
+              for (int t = 0; t < kTogether; ++t) {
+                add_bytes(high[n][t], weights[t][unit], upper);
+                add_bytes(low[n][t], weights[t][unit], lower);
+              }
             }
           }
         }
