@@ -18,6 +18,8 @@ struct BytewiseChunks {
   // How far ahead of the loads parameters are fetched: 8 groups of f16 on avx512, 16 on avx2.
   static constexpr int kParamPrefetch = 1024;
 
+  static constexpr int32_t kOne = 1;
+
   // A float of each token, in its form or elsewhere.
   struct PerToken {
     const float* first;
@@ -105,26 +107,24 @@ struct BytewiseChunks {
     const int64_t sums_at = whole ? TableForm::sum32_offset(columns) + block * 4
                                   : TableForm::sum16_offset(columns) + (block * 2 + chunk.first_step / 2) * 4;
     const float* sums = reinterpret_cast<const float*>(x + sums_at);
-    int32_t multiples[4 * kTokens];
-    if (chunk.blocks == 1) {
+    const uint8_t* tables = x + block * 128 + chunk.first_step * 32;
+    const uint8_t* multiples = x + TableForm::multiple_offset(columns) + block * 4;
+    const int32_t bias = chunk.steps * 2 * 128 * ((1 << kBits) - 1);
+    LookupRun run{codes, tables, stride, chunk.blocks, multiples, stride, bias};
+    if (chunk.blocks == 1) {  // its own step is the unit
+      run.multiples = reinterpret_cast<const uint8_t*>(&kOne);
+      run.multiple_stride = 0;
       state.unit = {reinterpret_cast<const float*>(x + TableForm::scale_offset(columns)) + block, stride};
       state.activations = {sums, stride};
-      for (int n = 0; n < kTokens; ++n) multiples[n] = 1;
     } else {
       state.unit = {reinterpret_cast<const float*>(x + TableForm::unit_offset(columns)) + block / 4, stride};
       state.activations = {state.sums, 4};
-      const uint8_t* multiple = x + TableForm::multiple_offset(columns) + block * 4;
-      for (int n = 0; n < kTokens; ++n, multiple += stride, sums += stride / 4) {
+      for (int n = 0; n < kTokens; ++n, sums += stride / 4) {
         float together = sums[0];
         for (int b = 1; b < chunk.blocks; ++b) together += sums[b];
         state.sums[n] = together;
-        for (int b = 0; b < chunk.blocks; ++b) {
-          multiples[b * kTokens + n] = reinterpret_cast<const int32_t*>(multiple)[b];
-        }
       }
     }
-    const LookupRun run{codes,     x + block * 128 + chunk.first_step * 32,         stride, chunk.blocks,
-                        multiples, chunk.steps * 2 * 128 * ((1 << kBits) - 1)};
     if (whole) {
       BytewiseLookup<Simd, 0, 4>::template look_up<kBits, kTokens>(run, state.integers);
     } else if (chunk.first_step == 0) {

@@ -17,8 +17,13 @@ struct LookupRun {
   const uint8_t* tables;     // of the first step and the first token
   int64_t stride;            // bytes from a token's tables to the next token's
   int blocks;
-  const int32_t* multiples;  // [block][kTokens]; of a lone block they are 1
+  const uint8_t* multiples;  // s32 [block] of the first token
+  int64_t multiple_stride;   // bytes to the next token's
   int32_t bias;              // of the tables in a block's sum: 128 per lookup and plane weight
+
+  int32_t multiple(int block, int token) const {
+    return reinterpret_cast<const int32_t*>(multiples + token * multiple_stride)[block];
+  }
 };
 
 // sums: [token][tile row]. Each component adds its planes to them; its own sums fill the registers, so the functions are
@@ -68,8 +73,7 @@ struct BytewiseLookup {
     constexpr int kTogether = kTokens == 1 ? 4 : Simd::kSubTiles;
     for (int t0 = 0; t0 < 4; t0 += kTogether) {
       const uint8_t *codes = run.codes + t0 * kBytes, *tables = run.tables;
-      const int32_t* multiples = run.multiples;
-      for (int block = 0; block < run.blocks; ++block, codes += block_bytes, tables += 128, multiples += kTokens) {
+      for (int block = 0; block < run.blocks; ++block, codes += block_bytes, tables += 128) {
         Int acc[kTokens][kTogether];
 #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
@@ -100,7 +104,7 @@ struct BytewiseLookup {
               Simd::store_int(out + t * kLanes, Simd::quad_total(acc[n][t], -run.bias));
             }
           } else {
-            const Int multiple = Simd::quad_multiple(multiples[n] << kPlane);
+            const Int multiple = Simd::quad_multiple(run.multiple(block, n) << kPlane);
 #pragma GCC unroll 8
             for (int t = 0; t < kTogether; ++t) {
               int32_t* sum = out + t * kLanes;
@@ -118,8 +122,7 @@ struct BytewiseLookup {
     constexpr int kTogether = kTokens == 1 ? 2 : Simd::kSubTiles;
     for (int v0 = 0; v0 < 2; v0 += kTogether) {
       const uint8_t *codes = run.codes + v0 * kBytes, *tables = run.tables;
-      const int32_t* multiples = run.multiples;
-      for (int block = 0; block < run.blocks; ++block, codes += block_bytes, tables += 128, multiples += kTokens) {
+      for (int block = 0; block < run.blocks; ++block, codes += block_bytes, tables += 128) {
         Int acc[kTokens][kTogether];
 #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
@@ -143,7 +146,7 @@ struct BytewiseLookup {
         keep_in_memory();
 #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
-          const int32_t multiple = kAlone ? 1 : multiples[n] << kPlane;
+          const int32_t multiple = kAlone ? 1 : run.multiple(block, n) << kPlane;
           const Int even = Simd::set32(multiple), odd = Simd::set32(multiple << 16);
 #pragma GCC unroll 8
           for (int v = 0; v < kTogether; ++v) {
@@ -160,8 +163,7 @@ struct BytewiseLookup {
   template <int kTokens, int kPlane, bool kAlone>
   [[gnu::noinline]] static void add_single(const LookupRun& run, int64_t block_bytes, int32_t* sums) {
     const uint8_t *codes = run.codes, *tables = run.tables;
-    const int32_t* multiples = run.multiples;
-    for (int block = 0; block < run.blocks; ++block, codes += block_bytes, tables += 128, multiples += kTokens) {
+    for (int block = 0; block < run.blocks; ++block, codes += block_bytes, tables += 128) {
       Int all[kTokens], odd[kTokens];
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) all[n] = odd[n] = Simd::zero();
@@ -181,7 +183,7 @@ struct BytewiseLookup {
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
         const Int even = Simd::subtract16(all[n], Simd::to_upper_bytes(odd[n]));
-        const int32_t multiple = kAlone ? 1 : multiples[n] << kPlane;
+        const int32_t multiple = kAlone ? 1 : run.multiple(block, n) << kPlane;
         const Int lower = Simd::set32(multiple), upper = Simd::set32(multiple << 16);
         int32_t* out = sums + n * kTileRows;
         add_words<kAlone>(out, even, lower, run.bias);
@@ -228,7 +230,7 @@ struct BytewiseLookup {
   static void take_off_bias(const LookupRun& run, int32_t* sums) {
     for (int n = 0; n < kTokens; ++n) {
       int32_t together = 0;
-      for (int block = 0; block < run.blocks; ++block) together += run.multiples[block * kTokens + n];
+      for (int block = 0; block < run.blocks; ++block) together += run.multiple(block, n);
       const Int start = Simd::set32(-together * run.bias);
       for (int r = 0; r < kTileRows; r += kLanes) Simd::store_int(sums + n * kTileRows + r, start);
     }
