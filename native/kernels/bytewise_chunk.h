@@ -119,11 +119,7 @@ struct BytewiseChunks {
     } else {
       state.unit = {reinterpret_cast<const float*>(x + TableForm::unit_offset(columns)) + block / 4, stride};
       state.activations = {state.sums, 4};
-      for (int n = 0; n < kTokens; ++n, sums += stride / 4) {
-        float together = sums[0];
-        for (int b = 1; b < chunk.blocks; ++b) together += sums[b];
-        state.sums[n] = together;
-      }
+      for (int n = 0; n < kTokens; ++n, sums += stride / 4) state.sums[n] = sum_first(sums, chunk.blocks);
     }
     if (whole) {
       BytewiseLookup<Simd, 0, 4>::template look_up<kBits, kTokens>(run, state.integers);

@@ -11,6 +11,17 @@
 
 namespace lutmac::LUTMAC_TARGET {
 
+// Sum of the first 1 to 4 values, in their order. A loop the compiler would vectorise, which costs ten times as much.
+template <typename Value>
+[[gnu::always_inline]] inline Value sum_first(const Value* values, int count) {
+  static_assert(kTableUnit == 128, "a run has at most 4 blocks");
+  Value sum = values[0];
+  if (count > 1) sum += values[1];
+  if (count > 2) sum += values[2];
+  if (count > 3) sum += values[3];
+  return sum;
+}
+
 // Consecutive blocks whose table steps are multiples of one unit.
 struct LookupRun {
   const uint8_t* codes;      // of the first step
@@ -21,8 +32,8 @@ struct LookupRun {
   int64_t multiple_stride;   // bytes to the next token's
   int32_t bias;              // of the tables in a block's sum: 128 per lookup and plane weight
 
-  int32_t multiple(int block, int token) const {
-    return reinterpret_cast<const int32_t*>(multiples + token * multiple_stride)[block];
+  const int32_t* multiples_of(int token) const {
+    return reinterpret_cast<const int32_t*>(multiples + token * multiple_stride);
   }
 };
 
@@ -104,7 +115,7 @@ struct BytewiseLookup {
               Simd::store_int(out + t * kLanes, Simd::quad_total(acc[n][t], -run.bias));
             }
           } else {
-            const Int multiple = Simd::quad_multiple(run.multiple(block, n) << kPlane);
+            const Int multiple = Simd::quad_multiple(run.multiples_of(n)[block] << kPlane);
 #pragma GCC unroll 8
             for (int t = 0; t < kTogether; ++t) {
               int32_t* sum = out + t * kLanes;
@@ -146,7 +157,7 @@ struct BytewiseLookup {
         keep_in_memory();
 #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
-          const int32_t multiple = kAlone ? 1 : run.multiple(block, n) << kPlane;
+          const int32_t multiple = kAlone ? 1 : run.multiples_of(n)[block] << kPlane;
           const Int even = Simd::set32(multiple), odd = Simd::set32(multiple << 16);
 #pragma GCC unroll 8
           for (int v = 0; v < kTogether; ++v) {
@@ -183,7 +194,7 @@ struct BytewiseLookup {
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
         const Int even = Simd::subtract16(all[n], Simd::to_upper_bytes(odd[n]));
-        const int32_t multiple = kAlone ? 1 : run.multiple(block, n) << kPlane;
+        const int32_t multiple = kAlone ? 1 : run.multiples_of(n)[block] << kPlane;
         const Int lower = Simd::set32(multiple), upper = Simd::set32(multiple << 16);
         int32_t* out = sums + n * kTileRows;
         add_words<kAlone>(out, even, lower, run.bias);
@@ -229,9 +240,7 @@ struct BytewiseLookup {
   template <int kTokens>
   static void take_off_bias(const LookupRun& run, int32_t* sums) {
     for (int n = 0; n < kTokens; ++n) {
-      int32_t together = 0;
-      for (int block = 0; block < run.blocks; ++block) together += run.multiple(block, n);
-      const Int start = Simd::set32(-together * run.bias);
+      const Int start = Simd::set32(-run.bias * sum_first(run.multiples_of(n), run.blocks));
       for (int r = 0; r < kTileRows; r += kLanes) Simd::store_int(sums + n * kTileRows + r, start);
     }
   }

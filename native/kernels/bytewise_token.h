@@ -120,19 +120,17 @@ struct BytewiseToken {
       }
       const int64_t unit_end = (block / kUnitBlocks + 1) * kUnitBlocks, end = unit_end < group_end ? unit_end : group_end;
       Sums sums;
-      float activations = block_sums[block], unit = half_steps[block];
-      if (end - block == 1) {
+      const int count = static_cast<int>(end - block);
+      const float activations = sum_first(block_sums + block, count);
+      float unit = half_steps[block];
+      if (count == 1) {
         for (Int& sum : sums.rows) sum = Simd::set32(-kBias);
         add_block(codes, x + block * 128, 1, sums);
         codes += Layout::block_bytes(kBits);
       } else {
-        int together = multiples[block];
-        for (int64_t b = block + 1; b < end; ++b) {
-          activations += block_sums[b];
-          together += multiples[b];
-        }
         unit = units[block / kUnitBlocks];
-        for (Int& sum : sums.rows) sum = Simd::set32(-kBias * together);
+        const int bias = kBias * sum_first(multiples + block, count);
+        for (Int& sum : sums.rows) sum = Simd::set32(-bias);
         for (int64_t b = block; b < end; ++b, codes += Layout::block_bytes(kBits)) {
           add_block(codes, x + b * 128, multiples[b], sums);
         }
