@@ -41,7 +41,7 @@ struct Bytewise : BytewiseChunks<Simd> {
   template <int kBits, int kTokens>
   static void product(const LowBit& w, const MatmulArgs& args, int64_t tile, int64_t token) {
     State<kTokens> state;
-    for (float& value : state.total) value = 0.0f;
+    Chunks::clear_totals(state);
     const uint8_t* codes = w.codes + tile * Layout::packed_tile_bytes(CodeKind::affine, kBits, w.columns);
     const uint8_t* x = args.x + token * args.x_stride;
     const float center = center_of(kBits) - w.zero_point;
@@ -76,7 +76,7 @@ struct Bytewise : BytewiseChunks<Simd> {
     int count = book_passes(w.codebook, false, passes);
     if (w.has_second) count += book_passes(w.second, true, passes + count);
     State<kTokens> state;
-    for (float& value : state.total) value = 0.0f;
+    Chunks::clear_totals(state);
     const uint8_t* codes = w.codes + tile * Layout::packed_tile_bytes(CodeKind::codebook, 4, w.columns);
     const uint8_t* x = args.x + token * args.x_stride;
     const bool offset = !w.has_second && w.offset_kind != ParamKind::none;

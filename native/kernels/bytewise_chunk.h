@@ -49,6 +49,13 @@ struct BytewiseChunks {
     int blocks, first_step, steps;
   };
 
+  // Unrolled, since the compiler would make a loop `rep stos`, which is slow to start.
+  template <int kTokens>
+  static void clear_totals(State<kTokens>& state) {
+#pragma GCC unroll 32
+    for (int i = 0; i < kTokens * kTileRows; i += kLanes) Simd::store_float(state.total + i, Simd::set_float(0.0f));
+  }
+
   // Adds a chunk to the totals; center: the mean code less the zero point.
   template <int kTokens, bool kOffset>
   [[gnu::noinline]] static void flush(State<kTokens>& state, float center) {
