@@ -140,6 +140,8 @@ def main() -> None:
     entries: list[dict[str, Any]] = []
     try:
         check_installed()
+        if options.folder:
+            options.folder.mkdir(parents=True, exist_ok=True)
         for row in (row for row in ROWS if row.name in wanted):
             with tempfile.TemporaryDirectory(dir=options.folder) as folder:
                 entries += compare(row, options, Path(folder))

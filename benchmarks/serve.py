@@ -79,13 +79,11 @@ async def round_of(url: str, clients: int, requests: int, tokens: int, longest: 
 def commands(options: argparse.Namespace) -> dict[str, tuple[list[str], str]]:
     """Name, command and address of the servers."""
     port, threads = options.port, str(options.threads)
-    servers = {
-        "lutmac": (
-            [sys.executable, "-m", "lutmac.cli.main", "serve", options.model, "--port", str(port),
-             "--threads", threads, "--log", "off"],
-            f"http://127.0.0.1:{port}",
-        )
-    }  # fmt: skip
+    own = [sys.executable, "-m", "lutmac.cli.main", "serve", options.model, "--threads", threads, "--log", "off"]
+    servers = {"lutmac": ([*own, "--port", str(port)], f"http://127.0.0.1:{port}")}
+    if options.ray:
+        replica = ["--ray", "--replicas", "1", "--port", str(port + 2)]
+        servers["lutmac --ray"] = ([*own, *replica], f"http://127.0.0.1:{port + 2}")
     if options.peer_python:
         servers["llama.cpp"] = (
             [options.peer_python, "-m", "llama_cpp.server", "--model", options.model, "--port", str(port + 1),
@@ -148,6 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a GGUF file")
     parser.add_argument("--peer-python", help="an interpreter that has llama-cpp-python[server]")
+    parser.add_argument("--ray", action="store_true", help="also `lutmac serve --ray` with one replica")
     parser.add_argument("--clients", default="1,8", help="how many at once")
     parser.add_argument("--requests", type=int, default=3, help="of each client, one after the other")
     parser.add_argument("--tokens", type=int, default=64, help="of a reply")
@@ -159,7 +158,7 @@ def main() -> None:
         default=240.0,
         help="of all rounds at most; what runs then has failed",
     )
-    parser.add_argument("--port", type=int, default=8310, help="and the next one, for the peer")
+    parser.add_argument("--port", type=int, default=8310, help="and the next two, for the others")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     options = parser.parse_args()
     found = measure(options)
