@@ -11,7 +11,7 @@
 
 namespace lutmac::LUTMAC_TARGET {
 
-// Sum of the first 1 to 4 values, in their order. A loop the compiler would vectorise, which costs ten times as much.
+// Sum of the first 1 to 4 values, in their order. A loop the compiler would make ready for many more, which takes longer.
 template <typename Value>
 [[gnu::always_inline]] inline Value sum_first(const Value* values, int count) {
   static_assert(kTableUnit == 128, "a run has at most 4 blocks");
