@@ -119,13 +119,8 @@ def serve(
         limits=Limits(body_bytes=max_body, max_tokens=max_tokens, queue=max_queue, stored_bytes=stored_bytes),
         timeouts=Timeouts(send=send_timeout, drain=drain),
     )
-    memory = None if kv_cache_memory is None else options.parse_bytes(kv_cache_memory, "--kv-cache-memory")
-    arguments = {
-        "context": context,
-        "precision": precision.value,
-        "kv_cache": kv_cache.value,
-        "kv_cache_memory": memory,
-    }
+    limit = None if kv_cache_memory is None else options.parse_bytes(kv_cache_memory, "--kv-cache-memory")
+    arguments = {"context": context, "precision": precision.value, "kv_cache": kv_cache.value, "kv_cache_memory": limit}
     _check_reach(settings, no_api_key=no_api_key)
     _run(model, settings, log, replicas_wanted if ray else None, threads, arguments)
 
