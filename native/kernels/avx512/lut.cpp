@@ -70,14 +70,11 @@ struct Simd {
   static Float multiply_float(Float a, Float b) { return _mm512_mul_ps(a, b); }
   static Float multiply_add(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
 
+  // 4 bytes, wherever they lie and whatever they are.
   struct [[gnu::packed, gnu::may_alias]] Word {
     int32_t value;
   };
-  static Int set_word(const uint8_t* p) {
-    int32_t word;
-    std::memcpy(&word, p, 4);
-    return _mm512_set1_epi32(word);
-  }
+  static Int set_word(const uint8_t* p) { return _mm512_set1_epi32(reinterpret_cast<const Word*>(p)->value); }
 
   // The three trits of every byte as a number from -13 to 13, in magnitude and sign, and the index of the other two.
   struct Trits {
