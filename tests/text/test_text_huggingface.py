@@ -110,6 +110,24 @@ def test_a_sentencepiece_model_is_encoded_as_the_library_does(tmp_path: Path) ->
     assert 325 in tokenizer.encode("a <x> b")
 
 
+def test_an_end_text_that_a_merge_makes_is_ordinary(tmp_path: Path) -> None:
+    """As in Qwen's directories."""
+    document = json.loads(byte_level().to_str())
+    document["pre_tokenizer"]["use_regex"] = False
+    vocabulary = document["model"]["vocab"]
+    for text in ("</", "</s", "</s>"):
+        vocabulary[text] = len(vocabulary)
+    document["model"]["merges"] += [["<", "/"], ["</", "s"], ["</s", ">"], ["o", "</s>"]]  # the last makes no token
+    document["added_tokens"] = [{"id": len(vocabulary), "content": "<|im_end|>", "special": True}]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document))
+    tokenizer = read(tmp_path, 300)
+    tag, end = tokenizer.token_id("</s>"), tokenizer.token_id("<|im_end|>")
+    assert tag is not None
+    assert tokenizer.encode("</s>") == [tag]
+    assert tokenizer.decode([tag]) == "</s>"
+    assert tokenizer.end_of_generation == {end}
+
+
 @pytest.mark.parametrize(
     ("files", "source"),
     [
@@ -142,6 +160,7 @@ def test_chat_templates_in_all_their_places(files: dict[str, str], source: str |
             "a token 387420489, the model's vocabulary ends",
         ),
         ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "b"]]}}, r"tokenizer\.json cannot be used"),
+        ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a"]]}}, r"merge 0 is \['a'\], not two tokens"),
         ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "added_tokens": [{}]}, "has no id or no content"),
     ],
 )

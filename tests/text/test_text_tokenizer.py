@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from tokenizers import Tokenizer as HuggingFaceTokenizer
-from vocabularies import CONTROL, USER_DEFINED, Metadata, any_text, prose, texts
+from tokenizers.models import BPE
+from vocabularies import CONTROL, USER_DEFINED, Metadata, any_text, merged_tag_metadata, prose, texts
 
 from lutmac.errors import CheckpointError, InvalidRequestError
 from lutmac.text import Tokenizer
+from lutmac.text.bpe import failures_of_tokenizers
 
 GOLDENS = json.loads((Path(__file__).parent / "data" / "smollm2_ids.json").read_text())
 WIKITEXT = Path(__file__).parents[3] / "shared" / "data" / "wikitext-2" / "test.txt"
@@ -163,13 +165,50 @@ def test_tokens_that_end_a_reply_are_known_by_key_and_by_name(bpe_metadata: Meta
     assert tokenizer.end_of_generation == {7, 8, tokenizer.token_id("<|im_end|>")}
 
 
-def test_an_end_token_is_control_whatever_the_file_calls_it(bpe_metadata: Metadata) -> None:
+def test_text_that_looks_like_an_end_is_text_where_the_file_says_so(bpe_metadata: Metadata) -> None:
     all_normal = [1] * len(bpe_metadata["tokenizer.ggml.tokens"])
-    tokenizer = Tokenizer.from_gguf({**bpe_metadata, "tokenizer.ggml.token_type": all_normal})
+    no_ends = {**bpe_metadata, "tokenizer.ggml.token_type": all_normal, "tokenizer.ggml.eos_token_id": 7}
+    tokenizer = Tokenizer.from_gguf(no_ends)
     end = tokenizer.token_id("<|im_end|>")
     assert end is not None
-    assert tokenizer.is_special(end)
-    assert end not in tokenizer.encode("<|im_end|>")
+    assert not tokenizer.is_special(end)
+    assert tokenizer.end_of_generation == {7}
+
+
+def test_a_file_without_types_has_its_control_tokens_told_by_role_and_text(bpe_metadata: Metadata) -> None:
+    untyped = {key: value for key, value in bpe_metadata.items() if key != "tokenizer.ggml.token_type"}
+    tokenizer = Tokenizer.from_gguf({**untyped, "tokenizer.ggml.merges": [*untyped["tokenizer.ggml.merges"], "< s>"]})
+    special = {tokenizer.token_text(id) for id in range(tokenizer.vocab_size) if tokenizer.is_special(id)}
+    assert special == {"<|im_end|>", "<s>"}  # the second is BOS
+
+
+@pytest.mark.parametrize("extra", [("ordinary",), ()], ids=["case 01", "case 02: longer than every other token"])
+def test_an_end_text_that_a_merge_makes_is_ordinary(extra: tuple[str, ...]) -> None:
+    tokenizer = Tokenizer.from_gguf(merged_tag_metadata(*extra))
+    tag = tokenizer.token_id("</s>")
+    assert tag == 258
+    assert tokenizer.decode([tag]) == "</s>"
+    assert tag not in tokenizer.end_of_generation
+    assert tokenizer.encode("</s>") == [256, 115, 62]  # the pre-tokenizer cuts it before merges see it
+    assert tokenizer.add_bos is False
+
+
+@pytest.mark.parametrize(
+    "merge",
+    ["o r", "f o", "< /s>", "</s ></s></s></s></s>"],
+    ids=["no product", "no product, first of a chain", "a part that is no token", "longer than any token"],
+)
+def test_merges_that_make_no_token_are_left_out(merge: str) -> None:
+    metadata = merged_tag_metadata()
+    with_it = {**metadata, "tokenizer.ggml.merges": [merge, *metadata["tokenizer.ggml.merges"]]}
+    text = "for </s> ordinary </ s"
+    assert Tokenizer.from_gguf(with_it).encode(text) == Tokenizer.from_gguf(metadata).encode(text)
+
+
+def test_a_panic_of_the_library_is_one_clear_error() -> None:
+    with pytest.raises(CheckpointError, match="merges: ") as caught, failures_of_tokenizers("merges"):
+        BPE({"a": 0, "b": 1}, [("a", "b")])  # makes a token longer than every other one
+    assert "\n" not in str(caught.value)
 
 
 def test_harmonys_end_of_message_does_not_end_the_reply(bpe_metadata: Metadata) -> None:
@@ -179,3 +218,4 @@ def test_harmonys_end_of_message_does_not_end_the_reply(bpe_metadata: Metadata) 
     tokenizer = Tokenizer.from_gguf(changed)
     ends = {tokenizer.token_text(id) for id in tokenizer.end_of_generation}
     assert ends == {"<|im_end|>", "<|return|>", "<|call|>"}
+    assert tokenizer.is_special(tokenizer.vocab_size - 3)  # no user's text becomes it

@@ -9,6 +9,9 @@ from typing import Any
 import sentencepiece
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as HuggingFaceTokenizer
+from tokenizers.pre_tokenizers import ByteLevel
+
+from lutmac.text.bpe import bytes_of_characters
 
 Metadata = Mapping[str, Any]
 
@@ -47,6 +50,26 @@ def byte_level_metadata(trained: HuggingFaceTokenizer) -> dict[str, Any]:
         "tokenizer.ggml.bos_token_id": len(tokens) + 2,
         "tokenizer.ggml.eos_token_id": len(tokens) + 1,
     }
+
+
+def merged_tag_metadata(*extra: str) -> dict[str, Any]:
+    """A vocabulary in which a merge makes the ordinary token `</s>`, as in Qwen's; `extra`: more ordinary tokens."""
+    words = [*sorted(ByteLevel.alphabet(), key=_byte_of), "</", "</s", "</s>", *extra]
+    control = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "qwen2",
+        "tokenizer.ggml.tokens": [*words, *control],
+        "tokenizer.ggml.token_type": [1] * len(words) + [3] * len(control),
+        "tokenizer.ggml.merges": ["< /", "</ s", "</s >"],
+        "tokenizer.ggml.bos_token_id": len(words),
+        "tokenizer.ggml.eos_token_id": len(words) + 2,
+        "tokenizer.ggml.add_bos_token": False,
+    }
+
+
+def _byte_of(character: str) -> int:
+    return bytes_of_characters(character)[0]
 
 
 def sentencepiece_metadata(trained: sentencepiece.SentencePieceProcessor) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as Chain
 
-from lutmac.errors import CheckpointError
+from lutmac.errors import CheckpointError, LutmacError
 from lutmac.text.pretokenizers import PreTokenizer
 from lutmac.text.vocabulary import TokenType, Vocabulary, strings
 
@@ -41,20 +41,17 @@ class ByteLevelBPE:
     def __init__(self, vocabulary: Vocabulary, merges: Sequence[str], pre: PreTokenizer) -> None:
         """`merges` are pairs joined by a space, the first to be merged first.
 
-        Raises CheckpointError for a merge of tokens that the vocabulary lacks.
+        Merges of what is no token, or to what is none, are left out. Raises CheckpointError for a merge that is no
+        pair, and where none of them is of tokens.
         """
         self._vocabulary = vocabulary
         # Control tokens are left out, so that no text can ever come out as one.
         words = dict(vocabulary.ids)
         for id in vocabulary.of_type(TokenType.CONTROL, TokenType.UNKNOWN):
             words.pop(vocabulary.tokens[id], None)
-        try:
-            with _garbage_collection_paused():
-                model = BPE(words, _pairs(merges), ignore_merges=pre.ignore_merges)
+        with _garbage_collection_paused(), failures_of_tokenizers("tokenizer.ggml.merges cannot be used"):
+            model = BPE(words, _usable(words, _pairs(merges)), ignore_merges=pre.ignore_merges)
             self._tokenizer = HuggingFaceTokenizer(model)
-        except Exception as error:  # tokenizers raises bare Exception
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"tokenizer.ggml.merges does not fit tokenizer.ggml.tokens: {reason}") from error
         steps: list[Split | ByteLevel] = [Split(Regex(pattern), "isolated") for pattern in pre.patterns]
         steps.append(ByteLevel(add_prefix_space=False, use_regex=False))
         if unknown := "".join(character for character in _CHARACTERS if character not in words):
@@ -100,6 +97,27 @@ def _pairs(merges: Sequence[str]) -> list[tuple[str, str]]:
             raise CheckpointError(f"tokenizer.ggml.merges[{rank}] is {merge!r}, not two tokens and a space between")
         pairs.append((merge[:space], merge[space + 1 :]))
     return pairs
+
+
+def _usable(words: Container[str], pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The pairs of words that make a word. `tokenizers` refuses the others, or panics."""
+    found = [(left, right) for left, right in pairs if left + right in words and left in words and right in words]
+    if not found and pairs and not any(left in words and right in words for left, right in pairs):
+        raise CheckpointError(f"tokenizer.ggml.merges does not fit tokenizer.ggml.tokens: {pairs[0]!r} are no tokens")
+    return found
+
+
+@contextmanager
+def failures_of_tokenizers(what: str) -> Iterator[None]:
+    """Turn whatever `tokenizers` raises into a CheckpointError of one line that begins with `what`."""
+    try:
+        yield
+    except LutmacError:
+        raise
+    except BaseException as error:  # bare Exception; and its PanicException, which cannot be imported, is none
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise CheckpointError(f"{what}: {' '.join(str(error).split())}") from error
 
 
 @contextmanager

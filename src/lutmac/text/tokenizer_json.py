@@ -16,7 +16,7 @@ from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from lutmac.bounded_json import shown
 from lutmac.errors import CheckpointError, UnsupportedModelError
-from lutmac.text.bpe import bytes_of_characters
+from lutmac.text.bpe import bytes_of_characters, failures_of_tokenizers
 from lutmac.text.spm import BYTE_PIECES, SPACE
 from lutmac.text.vocabulary import TokenType, Vocabulary
 
@@ -88,10 +88,8 @@ class TokenizerJson:
         self._hide(hidden - {self._model.get("unk_token")})
         kept = {key: self._document.get(key) for key in ("version", "normalizer", "pre_tokenizer")}
         document = {**kept, "model": self._model, "added_tokens": [], "post_processor": None, "decoder": None}
-        try:
+        with failures_of_tokenizers("tokenizer.json cannot be used"):
             tokenizer = HuggingFaceTokenizer.from_str(json.dumps(document))
-        except Exception as error:  # tokenizers raises bare Exception
-            raise CheckpointError(f"tokenizer.json cannot be used: {' '.join(str(error).split())}") from error
         return JsonEncoder(tokenizer, vocabulary, byte_level=self.byte_level)
 
     @property
@@ -118,12 +116,21 @@ class TokenizerJson:
                 if entry[0] in texts and place != self._model.get("unk_id"):
                     entry[0] = f"\ufdd0{place}"  # a noncharacter, which no text holds
             return
-        if texts.isdisjoint(self._model["vocab"]):
-            return
         for text in texts:
             self._model["vocab"].pop(text, None)
-        pairs = (tuple(m.split(" ", 1)) if isinstance(m, str) else tuple(m) for m in self._model["merges"])
-        self._model["merges"] = [list(pair) for pair in pairs if texts.isdisjoint((*pair, "".join(pair)))]
+        self._model["merges"] = list(self._merges_without(texts))
+
+    def _merges_without(self, texts: set[str]) -> Iterator[list[str]]:
+        """The merges but for those of or to these texts, and those that make no token: `tokenizers` panics at some."""
+        vocabulary = self._model["vocab"]
+        for rank, merge in enumerate(self._model.get("merges") or ()):
+            pair = merge.split(" ", 1) if isinstance(merge, str) else merge
+            if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+                raise CheckpointError(f"tokenizer.json: merge {rank} is {shown(merge)}, not two tokens")
+            left, right = pair
+            useless = left in vocabulary and right in vocabulary and left + right not in vocabulary
+            if not useless and left not in texts and right not in texts:
+                yield pair
 
     def _take_prefix(self) -> SpacePrefix:
         """Finds who puts a space before a text, and keeps them from doing it."""

@@ -7,7 +7,7 @@ Keys and token types: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -19,7 +19,8 @@ from lutmac.errors import CheckpointError
 
 _PREFIX = "tokenizer.ggml."
 
-# Converters do not always say which tokens end a reply, so these texts count as well, as they do in llama.cpp.
+# Converters do not always say which tokens end a reply, so control tokens with these texts do so as well, as in
+# llama.cpp. Elsewhere the texts are ordinary: Qwen's </s> is made by a merge, Gemma's is the HTML tag.
 _END_TEXTS = (
     "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>",
     "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>",
@@ -34,7 +35,7 @@ _FILL_END_TEXTS: Mapping[str, tuple[str, ...]] = {
     "fim_sep": ("<|file_sep|>",),
 }
 
-# The other fill-in-the-middle marks: control tokens, whatever type the file gives them.
+# The other fill-in-the-middle marks.
 _FILL_TEXTS = (
     "<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>", "<|code_prefix|>",
     "<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>", "<|code_suffix|>",
@@ -57,8 +58,7 @@ class TokenType(IntEnum):
 class Vocabulary:
     """Tokens by id, and the roles some of them play.
 
-    `types[i]` is the `TokenType` of token i; tokens that end a generation or mark a fill are CONTROL even where the
-    file calls them something else. `ids` is the inverse of `tokens`.
+    `types[i]` is the `TokenType` of token i, as the file has it. `ids` is the inverse of `tokens`.
     """
 
     tokens: list[str]
@@ -80,17 +80,18 @@ class Vocabulary:
         tokens = strings(metadata, "tokens")
         if not tokens:
             raise CheckpointError(f"the file has no tokenizer: {_PREFIX}tokens is empty")
-        types = _token_types(metadata, len(tokens))
-
         bos, eos, eot, eom, unknown = (
             _role(metadata, key, len(tokens), default)
             for key, default in (("bos", bos_id), ("eos", eos_id), ("eot", None), ("eom", None), ("unknown", None))
         )
         ends = {id for id in (eos, eot, eom) if id is not None}
-        fill_ends = _fill_ends(metadata, dict(zip(tokens, range(len(tokens)), strict=True)))
-        return cls.from_tokens(
-            tokens, types, bos_id=bos, eos_id=eos, unknown_id=unknown, ends=ends, fill_ends=fill_ends
-        )
+        fills = {name: _role(metadata, name, len(tokens)) for name in _FILL_END_TEXTS}
+        if _PREFIX + "token_type" in metadata:
+            types = _token_types(metadata, len(tokens))
+        else:
+            named = ends | {id for id in (bos, *fills.values()) if id is not None}
+            types = _guessed_types(tokens, named, metadata.get(_PREFIX + "merges", ()))
+        return cls.from_tokens(tokens, types, bos_id=bos, eos_id=eos, unknown_id=unknown, ends=ends, fill_ends=fills)
 
     @classmethod
     def from_tokens(
@@ -102,20 +103,22 @@ class Vocabulary:
         eos_id: int | None,
         unknown_id: int | None,
         ends: Set[int],
-        fill_ends: Set[int] | None = None,
+        fill_ends: Mapping[str, int | None] | None = None,
     ) -> Vocabulary:
-        """A vocabulary of these tokens; `ends` and the tokens whose texts say so end a generation.
+        """A vocabulary of these tokens; `ends` and the control tokens whose texts say so end a generation.
 
-        `fill_ends`: those of them that mark a fill; None looks for their texts too.
+        `fill_ends`: the tokens that mark a fill and end a generation, by role; the texts of control tokens tell the
+        roles that it leaves open.
         """
         ids = dict(zip(tokens, range(len(tokens)), strict=True))
-        by_text = _find(ids, _END_TEXTS) | (_fill_ends({}, ids) if fill_ends is None else fill_ends)
-        types = types.copy()
-        types[[*by_text, *_find(ids, _FILL_TEXTS)]] = TokenType.CONTROL
-        ends = ends | by_text
-        for id in _not_an_end_here(ids, ends):
-            ends = ends - {id}
-            types[id] = TokenType.NORMAL if tokens[id] == "</s>" else TokenType.USER_DEFINED
+        texts, found = list(_END_TEXTS), set(ends)
+        for role, names in _FILL_END_TEXTS.items():
+            named = (fill_ends or {}).get(role)
+            if named is None:
+                texts += names
+            else:
+                found.add(named)
+        found |= {id for id in _find(ids, texts) if types[id] == TokenType.CONTROL}
         return cls(
             tokens=tokens,
             ids=ids,
@@ -123,7 +126,7 @@ class Vocabulary:
             bos_id=bos_id,
             eos_id=eos_id,
             unknown_id=unknown_id,
-            end_of_generation=frozenset(ends),
+            end_of_generation=frozenset(found - _not_an_end_here(ids, found)),
         )
 
     def of_type(self, *types: TokenType) -> list[int]:
@@ -175,32 +178,34 @@ def _role(metadata: Mapping[str, Any], name: str, size: int, default: int | None
 
 
 def _token_types(metadata: Mapping[str, Any], size: int) -> NDArray[np.int8]:
-    if _PREFIX + "token_type" not in metadata:
-        return np.full(size, TokenType.NORMAL, dtype=np.int8)
     types = numbers(metadata, "token_type", size)
     known = (types >= TokenType.NORMAL) & (types <= TokenType.BYTE)
     return np.where(known, types, TokenType.UNUSED).astype(np.int8)
 
 
-def _find(ids: Mapping[str, int], texts: Sequence[str]) -> set[int]:
+def _guessed_types(tokens: Sequence[str], named: Set[int], merges: Sequence[str]) -> NDArray[np.int8]:
+    """The types of a file that has none: control tokens are those with a role, and those that are called like one.
+
+    A token that a merge makes is text.
+    """
+    ids = dict(zip(tokens, range(len(tokens)), strict=True))
+    texts = {*_END_TEXTS, *_FILL_TEXTS, *(text for texts in _FILL_END_TEXTS.values() for text in texts)}
+    texts -= {merge.replace(" ", "") for merge in merges}
+    types = np.full(len(tokens), TokenType.NORMAL, dtype=np.int8)
+    types[[*named, *_find(ids, texts)]] = TokenType.CONTROL
+    return types
+
+
+def _find(ids: Mapping[str, int], texts: Iterable[str]) -> set[int]:
     return {ids[text] for text in texts if text in ids}
 
 
-def _fill_ends(metadata: Mapping[str, Any], ids: Mapping[str, int]) -> set[int]:
-    found: set[int] = set()
-    for name, texts in _FILL_END_TEXTS.items():
-        named = _role(metadata, name, len(ids))
-        found |= {named} if named is not None else _find(ids, texts)
-    return found
+def _not_an_end_here(ids: Mapping[str, int], ends: Set[int]) -> set[int]:
+    """End texts that mean something else in some vocabularies, recognised by the ends that stand beside them."""
 
+    def is_end(text: str) -> bool:
+        return ids.get(text) in ends
 
-def _not_an_end_here(ids: Mapping[str, int], ends: Set[int]) -> Set[int]:
-    """End texts that mean something else in some vocabularies, recognised by the tokens that stand beside them."""
-    present = {text for text in ("<|return|>", "<|call|>", "<|calls|>", "<|flush|>", "<|tool_response>") if text in ids}
-    exceptions: set[int] = set()
-    calls = present & {"<|call|>", "<|calls|>"}
-    if calls and present & {"<|return|>", "<|flush|>"}:  # in these, <|end|> only closes one message of a reply
-        exceptions |= _find(ids, ("<|end|>",))
-    if "<|tool_response>" in present:  # here </s> is the HTML tag for struck-out text
-        exceptions |= _find(ids, ("</s>",))
-    return exceptions & ends
+    if (is_end("<|call|>") or is_end("<|calls|>")) and (is_end("<|return|>") or is_end("<|flush|>")):
+        return _find(ids, ("<|end|>",))  # in these it only closes one message of a reply
+    return set()
