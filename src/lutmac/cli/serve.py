@@ -56,6 +56,9 @@ Origins = Annotated[
 Hosts = Annotated[
     list[str] | None, typer.Option("--allow-host", help="Name of this server, where it has no key; repeatable.")
 ]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse names, fields and schema keywords that the server does not know.")
+]
 SendTimeout = Annotated[
     float, typer.Option(min=1, help="Seconds for a client to take what it is sent; one that does not is dropped.")
 ]
@@ -82,6 +85,7 @@ def serve(
     kv_cache: options.KVCacheOption = options.KVCache.f16,
     allow_origin: Origins = None,
     allow_host: Hosts = None,
+    strict: Strict = False,
     send_timeout: SendTimeout = 60.0,
     drain: Drain = 30.0,
     log: LogOption = Log.text,
@@ -116,6 +120,7 @@ def serve(
         hosts=tuple(allow_host or ()),
         origins=tuple(allow_origin or ()),
         names=tuple(name or ()),
+        strict=strict,
         limits=Limits(body_bytes=max_body, max_tokens=max_tokens, queue=max_queue, stored_bytes=stored_bytes),
         timeouts=Timeouts(send=send_timeout, drain=drain),
     )

@@ -16,7 +16,7 @@ from lutmac.server import chat, completions, embeddings, health, messages, model
 from lutmac.server.backend import Backend
 from lutmac.server.documents import document
 from lutmac.server.errors import of_status, of_validation
-from lutmac.server.exchange import Exchange, Served
+from lutmac.server.exchange import SCHEMA_HEADER, Exchange, Served
 from lutmac.server.metrics import EngineCollector, Metrics
 from lutmac.server.settings import Settings
 
@@ -42,7 +42,7 @@ def enclose(app: FastAPI, backend: Served, paths: frozenset[str]) -> None:
             allow_origins=list(backend.settings.origins),
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
-            expose_headers=["x-request-id", "retry-after"],
+            expose_headers=["x-request-id", "retry-after", SCHEMA_HEADER.decode()],
         )
 
 

@@ -15,6 +15,7 @@ from lutmac.engine.results import Chunk
 from lutmac.server.errors import ApiError
 from lutmac.server.logs import RequestRecord
 from lutmac.server.metrics import Metrics
+from lutmac.server.omissions import Omissions
 from lutmac.server.response_store import ResponseStore
 from lutmac.server.settings import Settings
 from lutmac.text.chat import encode_chat
@@ -37,7 +38,7 @@ class Backend:
     """A model that is being served.
 
     draining: whether the server has been told to stop, and takes nothing new. responses: those that can be gone on
-    from.
+    from. omissions: what becomes of what requests have and this server lacks.
     """
 
     model: Model
@@ -46,9 +47,11 @@ class Backend:
     draining: bool = False
     started: int = field(default_factory=lambda: int(time()))
     responses: ResponseStore = field(init=False)
+    omissions: Omissions = field(init=False)
 
     def __post_init__(self) -> None:
-        """Makes the store."""
+        """Makes the store, and the register of what is left out."""
+        self.omissions = Omissions(strict=self.settings.strict)
         self.responses = ResponseStore(self.settings.limits.stored_bytes, self.settings.timeouts.stored)
 
     @property

@@ -20,6 +20,7 @@ from lutmac.server.documents import backend_of, record_of, streaming_responses
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import bounded, engine_options
 from lutmac.server.logprobs import token_logprobs
+from lutmac.server.logs import RequestRecord
 from lutmac.server.reply_format import format_grammar
 from lutmac.server.schemas import chat as schema
 from lutmac.server.schemas.common import FunctionDefinition, PromptTokensDetails, TokenLogprob, Usage
@@ -36,7 +37,7 @@ async def chat_completions(asked: schema.ChatRequest, request: Request) -> Respo
     backend, record = backend_of(request), record_of(request)
     backend.check_model(asked.model)
     _check(asked)
-    turn = _turn(asked, backend)
+    turn = await _turn(asked, backend, record)
     reply = _Reply(backend, bool(asked.logprobs), turn.n)
     events = run_turn(backend, turn, record)
     if asked.stream:
@@ -54,12 +55,12 @@ def failure_event(error: ApiError) -> bytes:
     return b"data: " + json.dumps(error.openai()).encode() + b"\n\n"
 
 
-def grammar_of(format: schema.ResponseFormat | None) -> Grammar | None:
-    """What a reply has to fit. Raises ApiError (400) for a format without its schema, or what the grammar raises."""
+async def grammar_of(format: schema.ResponseFormat | None, backend: Backend, record: RequestRecord) -> Grammar | None:
+    """What a reply has to fit. Raises what `format_grammar` raises."""
     if format is None:
         return None
     given = format.json_schema.schema_ if format.json_schema is not None else None
-    return format_grammar(format.type, given, "response_format.json_schema")
+    return await format_grammar(format.type, given, "response_format.json_schema", backend, record)
 
 
 def tool_of(function: FunctionDefinition) -> Tool:
@@ -103,7 +104,7 @@ def _check(asked: schema.ChatRequest) -> None:
         raise ApiError(400, "stream_options is only for requests that stream", param="stream_options")
 
 
-def _turn(asked: schema.ChatRequest, backend: Backend) -> Turn:
+async def _turn(asked: schema.ChatRequest, backend: Backend, record: RequestRecord) -> Turn:
     limits = backend.settings.limits
     most = bounded(asked.max_tokens, asked.max_completion_tokens)
     options = engine_options(asked, limits, max_tokens=most)
@@ -119,7 +120,7 @@ def _turn(asked: schema.ChatRequest, backend: Backend) -> Turn:
         tools=tools,
         forced=forced,
         parallel=asked.parallel_tool_calls is not False,
-        grammar=grammar_of(asked.response_format),
+        grammar=await grammar_of(asked.response_format, backend, record),
         template_arguments=asked.chat_template_kwargs or {},
     )
 

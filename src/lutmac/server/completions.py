@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from lutmac.engine import results
+from lutmac.engine.grammar import Grammar
 from lutmac.server.backend import Backend, Job
 from lutmac.server.chat import failure_event, grammar_of
 from lutmac.server.documents import backend_of, record_of, streaming_responses
@@ -35,8 +36,9 @@ async def completions(asked: schema.CompletionRequest, request: Request) -> Resp
     backend.check_model(asked.model)
     n = _check(asked, backend)
     prompts = await encode_prompts(backend, asked.prompt, "prompt", backend.settings.limits.prompts)
+    grammar = await grammar_of(asked.response_format, backend, record)
     reply = _Reply(backend, asked, prompts, n)
-    events = backend.stream(reply.jobs(), record)
+    events = backend.stream(reply.jobs(grammar), record)
     if asked.stream:
         usage = bool(asked.stream_options and asked.stream_options.include_usage)
         stream = _stream(reply, events, with_usage=usage)
@@ -106,14 +108,13 @@ class _Reply:
         self._created = int(time())
         self.choices = [_Choice() for _ in range(n * len(prompts))]
 
-    def jobs(self) -> list[Job]:
-        """What the engine is to do."""
+    def jobs(self, grammar: Grammar | None) -> list[Job]:
+        """What the engine is to do. grammar: what the texts have to fit."""
         asked = self._asked
         most = DEFAULT_MAX_TOKENS if asked.max_tokens is None else asked.max_tokens
         options = engine_options(asked, self._backend.settings.limits, max_tokens=most)
         if asked.logprobs is not None:
             options["logprobs"] = asked.logprobs
-        grammar = grammar_of(asked.response_format)
         if grammar is not None:
             options["grammar"] = grammar
         return [Job(prompt, numbered(options, place)) for prompt in self._prompts for place in range(self._n)]

@@ -31,6 +31,7 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # The page, whether the server lives, and what it offers: they hold nothing that a key protects.
 _OPEN_PATHS: Final = re.compile(r"/|/static/.*|/health(/.*)?|/openapi\.json|/favicon\.ico")
 CLIENT_CLOSED_REQUEST: Final = 499  # what nginx logs where the client did not wait for the answer
+SCHEMA_HEADER: Final = b"x-schema-left-out"  # parts of the request's JSON schemas that do not bind
 _RESPONSE_SECURITY: Final = [(b"x-content-type-options", b"nosniff")]
 
 
@@ -165,8 +166,10 @@ class _Answer:
             self.started = True
             self._record.status = message["status"]
             name = self._record.request_id.encode()
-            ids = [(b"x-request-id", name), (b"request-id", name)]  # OpenAI's name for it and Anthropic's
-            message["headers"] = [*message.get("headers", []), *ids, *_RESPONSE_SECURITY]
+            said = [(b"x-request-id", name), (b"request-id", name)]  # OpenAI's name for it and Anthropic's
+            if self._record.schema_left_out:
+                said.append((SCHEMA_HEADER, ", ".join(self._record.schema_left_out).encode()))
+            message["headers"] = [*message.get("headers", []), *said, *_RESPONSE_SECURITY]
         try:
             async with asyncio.timeout(self._patience):
                 await self._send(message)

@@ -24,7 +24,10 @@ class LogFormat(StrEnum):
 
 @dataclass
 class RequestRecord:
-    """What is known of a request. Times in seconds since it came in; None is what did not happen."""
+    """What is known of a request. Times in seconds since it came in; None is what did not happen.
+
+    schema_left_out: parts of JSON schemas that do not bind the reply.
+    """
 
     request_id: str
     method: str
@@ -37,6 +40,7 @@ class RequestRecord:
     first_token_seconds: float | None = None
     finish_reason: str | None = None
     error: str | None = None
+    schema_left_out: list[str] = field(default_factory=list)
     seconds: float = 0.0
     began: float = field(default_factory=perf_counter, repr=False)
 
@@ -47,7 +51,7 @@ class RequestRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """What is worth a line."""
-        found = {name: value for name, value in vars(self).items() if value is not None and name != "began"}
+        found = {name: value for name, value in vars(self).items() if value not in (None, []) and name != "began"}
         return {name: round(value, 4) if isinstance(value, float) else value for name, value in found.items()}
 
 

@@ -12,13 +12,16 @@ from uuid import uuid4
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from lutmac.engine.grammar import Grammar
 from lutmac.engine.results import Completion
 from lutmac.server.backend import Backend
 from lutmac.server.chat import choose_tools
 from lutmac.server.documents import backend_of, error_responses, record_of, streaming_responses
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_stops, engine_options
+from lutmac.server.logs import RequestRecord
 from lutmac.server.message_input import chat_messages
+from lutmac.server.reply_format import format_grammar
 from lutmac.server.schemas import messages as schema
 from lutmac.server.schemas.common import SamplingOptions
 from lutmac.server.streaming import EventStream, named_event
@@ -37,7 +40,7 @@ async def messages(asked: schema.MessagesRequest, request: Request) -> Response:
     sampling = SamplingOptions(temperature=asked.temperature, top_p=asked.top_p, top_k=asked.top_k, stop=stops or None)
     options = engine_options(sampling, backend.settings.limits, max_tokens=asked.max_tokens)
     reply = _Reply(backend, stops)
-    events = run_turn(backend, _turn(asked, options), record)
+    events = run_turn(backend, _turn(asked, options, await _grammar(asked, backend, record)), record)
     if asked.stream:
         stream = _stream(reply, events)
         return EventStream(stream, record, failure=_failure, silence=backend.settings.timeouts.comment)
@@ -55,7 +58,18 @@ async def count_tokens(asked: schema.CountRequest, request: Request) -> schema.C
     return schema.CountReply(input_tokens=len(await encode_turn(backend, _turn(asked, {}))))
 
 
-def _turn(asked: schema.CountRequest, options: dict[str, Any]) -> Turn:
+async def _grammar(asked: schema.MessagesRequest, backend: Backend, record: RequestRecord) -> Grammar | None:
+    """What the text of the reply has to fit. Raises what `format_grammar` raises."""
+    if asked.output_config is not None and asked.output_config.format is not None:
+        form, param = asked.output_config.format, "output_config.format.schema"
+    elif asked.output_format is not None:
+        form, param = asked.output_format, "output_format.schema"
+    else:
+        return None
+    return await format_grammar(form.type, form.schema_, param, backend, record)
+
+
+def _turn(asked: schema.CountRequest, options: dict[str, Any], grammar: Grammar | None = None) -> Turn:
     choice = asked.tool_choice or schema.MessagesToolChoice(type="auto")
     given = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(asked.tools or [])]
     if choice.type == "tool" and choice.name is None:
@@ -68,6 +82,7 @@ def _turn(asked: schema.CountRequest, options: dict[str, Any]) -> Turn:
         tools=tools,
         forced=forced,
         parallel=not choice.disable_parallel_tool_use,
+        grammar=grammar,
     )
 
 

@@ -7,28 +7,41 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from lutmac.engine.grammar import Grammar
-from lutmac.server.errors import missing_parameter
+from lutmac.engine.schema_support import binding_schema, unsupported
+from lutmac.server.backend import Backend, in_thread
+from lutmac.server.errors import ApiError, missing_parameter
+from lutmac.server.logs import RequestRecord
 from lutmac.server.tools import Tool, ToolFormat
 
 if TYPE_CHECKING:
     from lutmac.text.tokenizer import Tokenizer
 
 
-def format_grammar(
-    type: Literal["text", "json_object", "json_schema"], schema: Mapping[str, Any] | None, param: str
+async def format_grammar(
+    type: Literal["text", "json_object", "json_schema"],
+    schema: Mapping[str, Any] | None,
+    param: str,
+    backend: Backend,
+    record: RequestRecord,
 ) -> Grammar | None:
     """The grammar of a form; None where all text fits.
 
-    schema: for "json_schema". param: where it is in the request. Raises ApiError (400) where it is missing, and what
-    the grammar raises.
+    schema: for "json_schema", and where the client wishes for "json_object". param: where it is in the request. record:
+    gets what of the schema is left out. Raises ApiError (400) where the schema is missing or no grammar can be made of
+    it, and what the grammar raises.
     """
     if type == "text":
         return None
-    if type == "json_object":
-        return Grammar.json_object()
     if schema is None:
+        if type == "json_object":
+            return Grammar.json_object()
         raise missing_parameter(param)
-    return Grammar.json_schema(schema)
+    binding = binding_schema(schema)
+    backend.omissions.leave_out_of_schema(binding.left_out, param, record)
+    reason = await in_thread(unsupported, binding.schema)
+    if reason is not None:
+        raise ApiError(400, f"no grammar can be made of the schema: {reason}", code="invalid_schema", param=param)
+    return Grammar.json_schema(binding.schema)
 
 
 def call_or_text(format: ToolFormat, tools: Sequence[Tool], text: Grammar, tokenizer: Tokenizer) -> Grammar:

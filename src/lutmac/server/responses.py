@@ -15,6 +15,7 @@ from lutmac.server.chat import choose_tools
 from lutmac.server.documents import backend_of, error_responses, record_of, streaming_responses
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import engine_options
+from lutmac.server.logs import RequestRecord
 from lutmac.server.reply_format import format_grammar
 from lutmac.server.response_events import ResponseWriter
 from lutmac.server.response_input import input_items, item_messages, output_items
@@ -39,7 +40,7 @@ async def responses(asked: schema.ResponseRequest, request: Request) -> HttpResp
     _check(asked)
     before = backend.responses.items(asked.previous_response_id) if asked.previous_response_id is not None else []
     given = input_items(asked.input)
-    turn = _turn(asked, item_messages(asked.instructions, before, given), backend)
+    turn = await _turn(asked, item_messages(asked.instructions, before, given), backend, record)
     writer = ResponseWriter(_empty(asked, backend), backend.model.tokenizer)
     written = _write(writer, run_turn(backend, turn, record), backend.responses, [*before, *given])
     if asked.stream:
@@ -87,7 +88,9 @@ def _check(asked: schema.ResponseRequest) -> None:
             raise ApiError(400, f"{param} is not supported: go on with previous_response_id", param=param)
 
 
-def _turn(asked: schema.ResponseRequest, messages: list[ChatMessage], backend: Backend) -> Turn:
+async def _turn(
+    asked: schema.ResponseRequest, messages: list[ChatMessage], backend: Backend, record: RequestRecord
+) -> Turn:
     sampling = SamplingOptions(temperature=asked.temperature, top_p=asked.top_p)
     options = engine_options(sampling, backend.settings.limits, max_tokens=asked.max_output_tokens)
     if asked.top_logprobs is not None or LOGPROBS in (asked.include or ()):
@@ -98,13 +101,16 @@ def _turn(asked: schema.ResponseRequest, messages: list[ChatMessage], backend: B
     given = [Tool(tool.name, tool.description, tool.parameters or empty) for tool in asked.tools or []]
     tools, forced = choose_tools(given, choice, named)
     form = asked.text.format if asked.text else None
+    grammar = None
+    if form is not None:
+        grammar = await format_grammar(form.type, form.schema_, "text.format.schema", backend, record)
     return Turn(
         messages=messages,
         options=options,
         tools=tools,
         forced=forced,
         parallel=asked.parallel_tool_calls is not False,
-        grammar=format_grammar(form.type, form.schema_, "text.format.schema") if form is not None else None,
+        grammar=grammar,
     )
 
 

@@ -58,7 +58,8 @@ class Settings:
 
     host, port: port 0 takes any free one. api_keys: any of them opens the door; none leaves it open. hosts: names
     beside localhost and addresses under which a server without keys may be spoken to. origins: web pages of other
-    origins that may call it (CORS). names: what clients may call the model, the first is what it is listed as.
+    origins that may call it (CORS). names: what clients may call the model, the first is what it is listed as. strict:
+    requests with names that the server does not know are refused; otherwise these are left out.
     """
 
     host: str = "127.0.0.1"
@@ -67,6 +68,7 @@ class Settings:
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    strict: bool = False
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
 

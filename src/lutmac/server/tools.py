@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 from uuid import uuid4
 
+from lutmac.engine.schema_support import binding_arguments
+
 _DECODER: Final = json.JSONDecoder()
 _BARE_STARTS: Final = ("<|python_tag|>", "```json", "```\n{")
 _NAMED_ARGUMENTS: Final = re.compile(r"\s*([A-Za-z0-9_.:/-]+)\s*(?:\[ARGS\])?\s*(?=\{)")  # Mistral's newer way
@@ -71,7 +73,10 @@ class ToolFormat:
         calls = [
             {
                 "type": "object",
-                "properties": {"name": {"const": tool.name}, self.arguments_key: tool.parameters},
+                "properties": {
+                    "name": {"const": tool.name},
+                    self.arguments_key: binding_arguments(tool.parameters).schema,
+                },
                 "required": ["name", self.arguments_key],
                 "additionalProperties": False,
             }

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lutmac.engine.grammar import Grammar
 from lutmac.engine.results import Chunk, Completion, TokenLogprob
-from lutmac.server.backend import Backend, Job
+from lutmac.engine.schema_support import binding_schema
+from lutmac.server.backend import Backend, Job, in_thread
 from lutmac.server.limits import check_at_most
 from lutmac.server.logs import RequestRecord
 from lutmac.server.prompts import template_messages, with_instructions
@@ -72,7 +73,11 @@ async def run_turn(backend: Backend, turn: Turn, record: RequestRecord) -> Async
     check_at_most(turn.n, backend.settings.limits.n, "n", "replies")
     check_at_most(len(turn.tools), backend.settings.limits.tools, "tools", "tools")
     format = find_format(backend.model.chat_template.source)
-    jobs = _jobs(turn, await encode_turn(backend, turn), _grammar(turn, format, backend.model.tokenizer))
+    for tool in turn.tools:
+        left_out = binding_schema(tool.parameters).left_out
+        backend.omissions.leave_out_of_schema(left_out, f"tools ({tool.name})", record)
+    grammar = await in_thread(_grammar, turn, format, backend.model.tokenizer)
+    jobs = _jobs(turn, await encode_turn(backend, turn), grammar)
     readers = [_Reader(index, len(jobs[0].prompt), turn, format, backend.model.tokenizer) for index in range(turn.n)]
     async with aclosing(backend.stream(jobs, record)) as chunks:
         async for index, chunk in chunks:

@@ -52,6 +52,20 @@ class MessagesToolChoice(Lenient):
     disable_parallel_tool_use: StrictBool | None = None
 
 
+class OutputFormat(Lenient):
+    """The form of the reply: JSON of a schema."""
+
+    type: Literal["json_schema"]
+    schema_: Annotated[JsonObject | None, Field(alias="schema")] = None
+
+
+class OutputConfig(Lenient):
+    """How the reply is to be written. effort: how much the model is to think, where it can be told."""
+
+    format: OutputFormat | None = None
+    effort: str | None = None
+
+
 class CountRequest(Lenient):
     """A conversation whose tokens are to be counted."""
 
@@ -63,7 +77,7 @@ class CountRequest(Lenient):
 
 
 class MessagesRequest(CountRequest):
-    """A conversation to go on with."""
+    """A conversation to go on with. output_format: the name of output_config.format in Anthropic's beta."""
 
     max_tokens: PositiveInteger
     stream: StrictBool | None = None
@@ -71,6 +85,8 @@ class MessagesRequest(CountRequest):
     top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
     top_k: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] | None = None
     stop_sequences: list[str] | None = None
+    output_config: OutputConfig | None = None
+    output_format: OutputFormat | None = None
 
 
 class CountReply(Reply):
