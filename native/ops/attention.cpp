@@ -3,7 +3,7 @@
 
 #include "ops/attention_tile.h"
 #include "ops/byte_pages.h"
-#include "ops/half_pages.h"
+#include "ops/float_pages.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
@@ -66,10 +66,10 @@ void attention(const AttentionArgs& args, int task) {
     span = plan.first_span + task % plan.spans;
     task /= plan.spans;
   }
-  if (args.cache_type == CacheType::int8) {
-    run_tile<BytePages>(args, plan, task, span);
-  } else {
-    run_tile<HalfPages>(args, plan, task, span);
+  switch (args.cache_type) {
+    case CacheType::f16: return run_tile<FloatPages<uint16_t>>(args, plan, task, span);
+    case CacheType::f32: return run_tile<FloatPages<float>>(args, plan, task, span);
+    case CacheType::int8: return run_tile<BytePages>(args, plan, task, span);
   }
 }
 

@@ -31,7 +31,7 @@ inline void merge_span(SoftmaxState& total, float* total_row, SoftmaxState span,
     store(total_row + i, multiply_add(load(total_row + i), broadcast(before), load(span_row + i) * now));
 }
 
-// Pages: HalfPages or BytePages, by what the cache holds.
+// Pages: FloatPages or BytePages, by what the cache holds.
 template <class Pages>
 class AttentionTile {
  public:

@@ -27,9 +27,9 @@ struct Batch {
   const int32_t* output_rows = nullptr;     // [num_output_rows] rows that want logits or final hidden states
 };
 
-// What keys and values are kept as. int8: codes -127..127 under an f16 scale for each position, kv head and block of
+// What keys and values are kept as. f32: as they are, the reference. int8: codes -127..127 under an f16 scale for each position, kv head and block of
 // kKeyBlock or kValueBlock dimensions.
-enum class CacheType { f16, int8 };
+enum class CacheType { f16, f32, int8 };
 
 // Keys and values of one layer: `base + page * page_stride` for a page id out of the group's block table; the first
 // page_bytes of it are the layer's. The order within is known only to page.h.
@@ -132,6 +132,7 @@ inline constexpr int padded_head_dim(int head_dim) { return (head_dim + 15) / 16
 // Bytes of kPageTokens positions of one kv head, each `width` wide: codes, and behind them their scales.
 inline constexpr int64_t head_page_bytes(CacheType type, int width, int block) {
   if (type == CacheType::f16) return int64_t{2} * kPageTokens * width;
+  if (type == CacheType::f32) return int64_t{4} * kPageTokens * width;
   return int64_t{kPageTokens} * (width + 2 * ((width + block - 1) / block));
 }
 inline constexpr int64_t key_page_bytes(CacheType type, int head_dim) {

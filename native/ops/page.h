@@ -1,8 +1,8 @@
 // The order within a page of one layer's keys and values: for each kv head its keys, then its values.
 //
-// f16. Keys: [head_dim][64 positions], so that the lanes of a vector are positions and scores need no sum over lanes.
+// f16 and f32. Keys: [head_dim][64 positions], so that the lanes of a vector are positions and scores need no sum over lanes.
 // Values: [64 positions][width], so that the lanes are outputs; width is head_dim padded with zeros to whole vectors.
-// Either way a product with a page is a row of floats times a matrix of f16 whose rows lie next to each other.
+// Either way a product with a page is a row of floats times a matrix whose rows lie next to each other.
 //
 // int8. The same with two rows interleaved, since instructions that multiply integers add the products of neighbours.
 // Keys: [head_dim / 2][64 positions][2], values: [32 pairs of positions][width][2]; behind either their scales,

@@ -20,18 +20,21 @@ struct StoreBlock {
   const float* values = nullptr;  // the same
 };
 
-inline void store_half_row(const float* x, int count, uint16_t* out) {
-  for (int i = 0; i < count; i += kLanes) store_half(out + i, load(x + i));
+inline void store_row(const float* x, int count, uint16_t* f16) {
+  for (int i = 0; i < count; i += kLanes) store_half(f16 + i, load(x + i));
 }
+inline void store_row(const float* x, int count, float* out) { __builtin_memcpy(out, x, sizeof(float) * count); }
 
-inline void store_halves(const StoreBlock& block) {
-  alignas(64) uint16_t rows[kStoreTokens][kMaxHeadDim];
-  auto* keys = reinterpret_cast<uint16_t*>(block.page.keys);
-  auto* values = reinterpret_cast<uint16_t*>(block.page.values);
+// Stored: uint16_t with f16's bits, or float.
+template <typename Stored>
+void store_floats(const StoreBlock& block) {
+  alignas(64) Stored rows[kStoreTokens][kMaxHeadDim];
+  auto* keys = reinterpret_cast<Stored*>(block.page.keys);
+  auto* values = reinterpret_cast<Stored*>(block.page.values);
   const int width = padded_head_dim(block.head_dim);
   for (int i = 0; i < block.count; ++i) {
-    store_half_row(block.keys + i * kMaxHeadDim, width, rows[i]);
-    store_half_row(block.values + i * kMaxHeadDim, width, values + (block.slot + i) * width);
+    store_row(block.keys + i * kMaxHeadDim, width, rows[i]);
+    store_row(block.values + i * kMaxHeadDim, width, values + (block.slot + i) * width);
   }
   for (int d = 0; d < block.head_dim; ++d)
     for (int i = 0; i < block.count; ++i) keys[d * kPageTokens + block.slot + i] = rows[i][d];

@@ -116,10 +116,10 @@ void rope_store(const RopeStoreArgs& args, int task) {
         .keys = keys[0],
         .values = values[0],
     };
-    if (args.cache_type == CacheType::int8) {
-      store_bytes(block);
-    } else {
-      store_halves(block);
+    switch (args.cache_type) {
+      case CacheType::f16: store_floats<uint16_t>(block); break;
+      case CacheType::f32: store_floats<float>(block); break;
+      case CacheType::int8: store_bytes(block); break;
     }
   }
 }

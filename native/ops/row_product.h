@@ -1,7 +1,7 @@
 // The product at the heart of attention: rows times a matrix that lies in the cache.
 //
-// Elements say what is multiplied: floats with f16 (HalfElements), or pairs of 16-bit integers with pairs of bytes
-// (ByteElements), whose sums of integers become floats at the end. Either way a column of the matrix is a lane.
+// Elements say what is multiplied: floats with f16 or f32 (FloatElements), or pairs of 16-bit integers with pairs of
+// bytes (ByteElements), whose sums of integers become floats at the end. Either way a column of the matrix is a lane.
 #pragma once
 
 #include "simd.h"
@@ -32,18 +32,22 @@ struct RowProduct {
   const Stored* next = nullptr;
 };
 
-struct HalfElements {
+inline Floats load_stored(const float* from) { return load(from); }
+inline Floats load_stored(const uint16_t* f16) { return load_half(f16); }
+
+template <typename StoredFloat>
+struct FloatElements {
   using Row = float;
-  using Stored = uint16_t;
+  using Stored = StoredFloat;
   using Column = Floats;
   using Sum = Floats;
   static constexpr int kDepth = 1;  // values of k that a step multiplies
 
-  static Column load_column(const Stored* from) { return load_half(from); }
+  static Column load_column(const Stored* from) { return load_stored(from); }
   static Column load_row(const Row* from) { return broadcast(*from); }
   static Sum multiply(Column row, Column column, Sum sum) { return multiply_add(row, column, sum); }
   static Sum begin(const float* out, bool add) { return add ? load(out) : Floats{}; }
-  static void finish(const RowProduct<HalfElements>&, int, int, float* out, Sum sum, bool) { store(out, sum); }
+  static void finish(const RowProduct<FloatElements>&, int, int, float* out, Sum sum, bool) { store(out, sum); }
 };
 
 struct ByteElements {

@@ -160,8 +160,9 @@ void logits(Program& program, std::shared_ptr<PackedMatrix> matrix, int64_t x, b
 
 CacheType parse_cache_type(const std::string& type) {
   if (type == "f16") return CacheType::f16;
+  if (type == "f32") return CacheType::f32;
   if (type == "int8") return CacheType::int8;
-  throw std::invalid_argument("cache type must be 'f16' or 'int8'");
+  throw std::invalid_argument("cache type must be 'f16', 'f32' or 'int8'");
 }
 
 void check_heads(int num_heads, int num_kv_heads, int head_dim) {

@@ -245,7 +245,7 @@ class Program:
         inverse_frequency: NDArray[Any],
         attention_factor: float,
     ) -> None:
-        """Rotates q and k and stores k and v. cache_type: "f16" or "int8"; style: "half_split" or "interleaved"."""
+        """Rotates q and k, stores k and v. cache_type: "f16", "f32" or "int8"; style: "half_split" or "interleaved"."""
 
     def attention(
         self,
@@ -318,7 +318,7 @@ class Cache:
     def nbytes(self) -> int: ...
 
 def page_bytes(*, cache_type: str, num_kv_heads: int, head_dim: int) -> int:
-    """Bytes of PAGE_TOKENS positions of one layer. cache_type: "f16" or "int8"."""
+    """Bytes of PAGE_TOKENS positions of one layer. cache_type: "f16", "f32" or "int8"."""
 
 class Sampler:
     """Draws token ids from logits. Same seed and same calls, same ids."""

@@ -16,6 +16,7 @@ SETTINGS = [
     {"precision": "default"},
     {"precision": "exact"},
     {"precision": "default", "kv_cache": "int8"},
+    {"precision": "exact", "kv_cache": "f32"},
 ]
 TEXTS = [[(7 * i + 13 * n) % 256 for i in range(length)] for n, length in enumerate((90, 1, 33, 64, 65, 7, 120))]
 

@@ -18,7 +18,7 @@ def budget(tiny: TinyLlama, tokens: int) -> int:
     return tokens * lutmac.load(tiny.path, threads=1).info().cache_bytes_per_position
 
 
-@pytest.fixture(params=["f16", "int8"])
+@pytest.fixture(params=["f16", "f32", "int8"])
 def model(tiny: TinyLlama, request: pytest.FixtureRequest) -> lutmac.Model:
     return lutmac.load(tiny.path, threads=1, kv_cache=request.param)
 

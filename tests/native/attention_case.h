@@ -35,6 +35,15 @@ struct CaseShape {
   lutmac::CacheType cache_type = lutmac::CacheType::f16;
 };
 
+inline const char* cache_name(lutmac::CacheType type) {
+  switch (type) {
+    case lutmac::CacheType::f16: return "f16";
+    case lutmac::CacheType::f32: return "f32";
+    case lutmac::CacheType::int8: return "int8";
+  }
+  return "";
+}
+
 // f16 as the cache rounds it, by way of double: nearest, ties to even.
 inline double round_to_half(float x) {
   if (x == 0.0f) return 0.0;
@@ -93,7 +102,7 @@ class AttentionCase {
   std::string describe() const {
     char text[128];
     std::snprintf(text, sizeof(text), "%s heads %d/%d dim %d context %d window %d softcap %g",
-                  shape.cache_type == lutmac::CacheType::int8 ? "int8" : "f16", shape.num_heads, shape.num_kv_heads,
+                  cache_name(shape.cache_type), shape.num_heads, shape.num_kv_heads,
                   shape.head_dim, shape.context, shape.window, static_cast<double>(shape.softcap));
     return text;
   }
@@ -172,8 +181,8 @@ class AttentionCase {
   std::vector<double> cached(const std::vector<float>& rows, int position, int kv_head, int block) const {
     const float* row = rows.data() + (int64_t{position} * shape.num_kv_heads + kv_head) * shape.head_dim;
     if (shape.cache_type == lutmac::CacheType::int8) return round_to_int8(row, shape.head_dim, block);
-    std::vector<double> out(shape.head_dim);
-    std::transform(row, row + shape.head_dim, out.begin(), round_to_half);
+    std::vector<double> out(row, row + shape.head_dim);
+    if (shape.cache_type == lutmac::CacheType::f16) std::transform(row, row + shape.head_dim, out.begin(), round_to_half);
     return out;
   }
 

@@ -127,6 +127,18 @@ void test_cache_rounding(const TestTarget& target) {
   check(std::isnan(test.run(target, {64}, Splitting::off)[300]), "%s: the cache hides a NaN", target.name);
 }
 
+// f32 keeps a value to the bit, whatever class of number it is.
+void test_f32_keeps_values(const TestTarget& target) {
+  TestRandom random(8);
+  AttentionCase test(random, {.head_dim = 100, .context = 70, .window = 1, .cache_type = CacheType::f32});
+  for (size_t i = 0; i < test.v.size(); ++i) test.v[i] = std::ldexp(test.v[i], static_cast<int>(i % 200) - 100);
+  const float special[] = {0.0f, 1e30f, -1e30f, 65520.0f, 0x1p-126f, 1.0f + 0x1p-23f};
+  std::copy(std::begin(special), std::end(special), test.v.begin());
+  check(test.run(target, {70}, Splitting::off) == test.v, "%s: an f32 cache changes values", target.name);
+  test.v[3] = NAN;
+  check(std::isnan(test.run(target, {70}, Splitting::off)[3]), "%s: an f32 cache hides a NaN", target.name);
+}
+
 // The same in int8: the nearest code, so at most half a scale from the value; a NaN takes its block with it.
 void test_int8_rounding(const TestTarget& target) {
   TestRandom random(7);
@@ -161,13 +173,13 @@ void test_int8_rounding(const TestTarget& target) {
 
 // Largest error that attention may make on what the cache holds, with |q| <= 3, |k| and |v| <= 1.
 //
-// f16: see above. int8: a query is off by 2^-16 of its block's largest value, so a score by d = 3 sqrt(head_dim) 2^-16 and
+// f16 and f32: see above. int8: a query is off by 2^-16 of its block's largest value, so a score by d = 3 sqrt(head_dim) 2^-16 and
 // a share by 2 d; a weight is off by 2^-16 of the largest on its page, so 64 of them by at most 2^-10 of that one. Both
 // sum up errors that are in truth of either sign: their root mean square is far smaller, and is tested too.
 double attention_tolerance(const CaseShape& shape) {
-  return shape.cache_type == CacheType::f16 ? 1e-5 : 6 * std::sqrt(shape.head_dim) * 0x1p-16 + 0x1p-10;
+  return shape.cache_type != CacheType::int8 ? 1e-5 : 6 * std::sqrt(shape.head_dim) * 0x1p-16 + 0x1p-10;
 }
-double attention_rms_tolerance(const CaseShape& shape) { return shape.cache_type == CacheType::f16 ? 2e-6 : 4e-5; }
+double attention_rms_tolerance(const CaseShape& shape) { return shape.cache_type != CacheType::int8 ? 2e-6 : 4e-5; }
 
 void test_attention_values(const TestTarget& target, CacheType type) {
   TestRandom random(3);
@@ -269,8 +281,9 @@ int main() {
     test_activations(target);
     test_rope(target);
     test_cache_rounding(target);
+    test_f32_keeps_values(target);
     test_int8_rounding(target);
-    for (const CacheType type : {CacheType::f16, CacheType::int8}) {
+    for (const CacheType type : {CacheType::f16, CacheType::f32, CacheType::int8}) {
       test_attention_values(target, type);
       test_attention_invariance(target, type);
       test_attention_batch(target, type);

@@ -27,6 +27,7 @@ class KVCache(StrEnum):
     """What keys and values are kept as."""
 
     f16 = "f16"
+    f32 = "f32"
     int8 = "int8"
 
 
@@ -49,7 +50,11 @@ PrecisionOption = Annotated[
     Precision, typer.Option("--precision", help="exact keeps activations in float32: slow, the reference.")
 ]
 KVCacheOption = Annotated[
-    KVCache, typer.Option("--kv-cache", help="int8 halves the memory of a long context and what a token reads of it.")
+    KVCache,
+    typer.Option(
+        "--kv-cache",
+        help="int8 halves the memory of a long context and what a token reads of it; f32 is the reference.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 System = Annotated[str | None, typer.Option("--system", "-s", help="System message in front of the conversation.")]

@@ -39,9 +39,9 @@ class ModelInfo:
 
     bits_per_weight: bytes of all tensors in the file over their elements. weight_bytes: packed matrices in memory.
     bytes_per_token: of these, what the products of one token read. cache_bytes: address space of the key-value cache;
-    memory is taken as it is used; cache_bytes_per_position of it stand for one token. kv_cache: "f16" or
-    "int8". context: positions that this model was loaded for, of trained_context; rope_scaling: how it reaches them,
-    which for "longrope" depends on context.
+    memory is taken as it is used; cache_bytes_per_position of it stand for one token. kv_cache: "f16", "f32" or "int8".
+    context: positions that this model was loaded for, of trained_context; rope_scaling: how it reaches them, which for
+    "longrope" depends on context.
     """
 
     path: str

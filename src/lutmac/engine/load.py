@@ -61,8 +61,9 @@ def load(
     one sequence; default, what the model was trained for, at most 8192. precision: "exact" computes products in float
     on the dequantised weights. isa: an ISA target to force ("avx512", "avxvnni", "avx2", "portable"). max_batch_tokens:
     tokens that run together in one step. kv_cache: what keys and values are kept as; "int8" takes 0.52 times the memory
-    and the reading of "f16". kv_cache_memory: bytes for keys and values of all sequences together; default, room for
-    eight of full length, but at most half of the memory that is free.
+    and the reading of "f16", "f32" twice as much (with precision "exact" it is the reference). kv_cache_memory: bytes
+    for keys and values of all sequences together; default, room for eight of full length, but at most half of the
+    memory that is free.
     progress: called with (bytes done, bytes in all, what).
 
     Raises CheckpointError, UnsupportedModelError, UnsupportedISAError or InvalidRequestError.
@@ -144,7 +145,7 @@ def _checked(
     if precision not in ("default", "exact"):
         raise InvalidRequestError(f"precision is {precision!r}, expected 'default' or 'exact'")
     if kv_cache not in get_args(CacheType):
-        raise InvalidRequestError(f"kv_cache is {kv_cache!r}, expected 'f16' or 'int8'")
+        raise InvalidRequestError(f"kv_cache is {kv_cache!r}, expected 'f16', 'f32' or 'int8'")
     for name, value, low, high in (
         ("threads", threads, 1, 1024),
         ("context", context, 2, 2**24),

@@ -31,7 +31,7 @@ from lutmac.graph.ir import (
     Vector,
 )
 
-CacheType = Literal["f16", "int8"]  # what keys and values are kept as
+CacheType = Literal["f16", "f32", "int8"]  # what keys and values are kept as
 
 
 @dataclass

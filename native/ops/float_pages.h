@@ -1,4 +1,4 @@
-// A tile's products with pages of f16 keys and values.
+// A tile's products with pages of f16 or f32 keys and values.
 #pragma once
 
 #include "ops/row_product.h"
@@ -6,23 +6,25 @@
 
 namespace lutmac::LUTMAC_TARGET {
 
-class HalfPages {
+// Stored: uint16_t with f16's bits, or float.
+template <typename Stored>
+class FloatPages {
  public:
-  explicit HalfPages(TileRows& rows) : rows_(rows) {}
+  explicit FloatPages(TileRows& rows) : rows_(rows) {}
 
   // Scores of tokens [begin, end) at positions [from, to) of a page, multiples of 16. next: what is read after it.
   void score(int page, int begin, int end, int from, int to, const uint8_t* next) {
     const HeadPage head = rows_.page(page);
     const int row = begin * rows_.heads;
-    const RowProduct<HalfElements> product = {
+    const RowProduct<FloatElements<Stored>> product = {
         .out = rows_.page_score(row, page),
         .out_stride = kSpanTokens,
         .a = rows_.q + row * rows_.width,
         .a_stride = rows_.width,
-        .b = reinterpret_cast<const uint16_t*>(head.keys),
+        .b = reinterpret_cast<const Stored*>(head.keys),
         .b_stride = kPageTokens,
         .count = rows_.head_dim,
-        .next = reinterpret_cast<const uint16_t*>(next),
+        .next = reinterpret_cast<const Stored*>(next),
     };
     multiply_rows(product, (end - begin) * rows_.heads, from, to, false);
   }
@@ -46,15 +48,15 @@ class HalfPages {
   void add_range(int page, int begin, int end, Range range, const uint8_t* next) {
     if (range.begin >= range.end) return;
     const int row = begin * rows_.heads;
-    const RowProduct<HalfElements> product = {
+    const RowProduct<FloatElements<Stored>> product = {
         .out = rows_.weighted + row * rows_.width,
         .out_stride = rows_.width,
         .a = rows_.page_score(row, page) + range.begin,
         .a_stride = kSpanTokens,
-        .b = reinterpret_cast<const uint16_t*>(rows_.page(page).values) + range.begin * rows_.width,
+        .b = reinterpret_cast<const Stored*>(rows_.page(page).values) + range.begin * rows_.width,
         .b_stride = rows_.width,
         .count = range.end - range.begin,
-        .next = reinterpret_cast<const uint16_t*>(next),
+        .next = reinterpret_cast<const Stored*>(next),
     };
     multiply_rows(product, (end - begin) * rows_.heads, 0, rows_.width, true);
   }
