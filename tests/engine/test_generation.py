@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 import lutmac
 from lutmac.engine.stop_strings import StopMatcher
 from lutmac.errors import ContextOverflowError, InvalidRequestError
-from tiny_llama import CONTEXT, END, IM_END, VOCAB
+from tiny_llama import CONTEXT, END, IM_END, IM_START, VOCAB
 
 PROMPT = "Once upon a time"
 
@@ -58,7 +59,7 @@ def test_a_stop_string_across_tokens_is_not_in_the_text(tiny_model: lutmac.Model
 
 @given(st.lists(st.text("ab", min_size=1, max_size=4), max_size=3), st.lists(st.text("ab", max_size=3), max_size=12))
 def test_stop_strings_cut_at_the_first_match_however_the_text_arrives(stops: list[str], pieces: list[str]) -> None:
-    matcher, text, seen, passed = StopMatcher(tuple(stops)), "".join(pieces), "", ""
+    matcher, text, seen, passed = StopMatcher(stops), "".join(pieces), "", ""
     for piece in pieces:
         if not matcher.matched:
             seen += piece
@@ -84,8 +85,41 @@ def test_a_wrong_prompt_is_an_error(tiny_model: lutmac.Model, prompt: object) ->
         tiny_model.stream(prompt)  # type: ignore[arg-type]
 
 
-def test_control_tokens_in_a_prompt_are_text(tiny_model: lutmac.Model) -> None:
-    assert tiny_model.generate("<|im_end|>", max_tokens=1).prompt_tokens == len("<|im_end|>")
+def test_control_tokens_in_a_raw_prompt_are_tokens_and_in_a_text_to_embed_are_text(tiny_model: lutmac.Model) -> None:
+    assert tiny_model.generate("a<|im_end|>b", max_tokens=1).prompt_tokens == 3
+    of_text = tiny_model.embed([list(b"a<|im_end|>b")])
+    assert np.array_equal(tiny_model.embed(["a<|im_end|>b"]), of_text)
+
+
+@pytest.mark.parametrize("stop", ["<|im_start|>", "<|im_start|>q", "b<|im_start|>"])
+@pytest.mark.parametrize("written", ["ab<|im_start|>q", [97, 98, IM_START, 113]], ids=["as text", "as a token"])
+def test_a_stop_string_matches_control_tokens(stop: str, written: str | list[int], tiny_model: lutmac.Model) -> None:
+    tokenizer = tiny_model.tokenizer
+    ids = list(written.encode()) if isinstance(written, str) else written
+    matcher, text = StopMatcher([stop, "never"], tokenizer.split_control), ""
+    for id in ids:
+        text += matcher.push(id if tokenizer.is_special(id) else tokenizer.decode([id]))
+    assert matcher.stop == stop
+    assert text == ("a" if stop.startswith("b") else "ab")
+
+
+def test_a_control_token_does_not_part_the_text_around_it(tiny_model: lutmac.Model) -> None:
+    matcher = StopMatcher(["<|im_start|><|im_start|>x", "bc"], tiny_model.tokenizer.split_control)
+    assert "".join(map(matcher.push, ["ab", *[IM_START] * 1000, "cd"])) == "a"
+    assert matcher.stop == "bc"
+
+
+def test_a_reply_ends_at_a_control_token_that_is_a_stop_string(tiny_model: lutmac.Model) -> None:
+    options = {"max_tokens": 40, "temperature": 0, "logit_bias": {IM_START: 1000.0}}
+    completion = tiny_model.generate(PROMPT, stop="<|im_start|>", **options)
+    assert (completion.text, completion.finish_reason, completion.stop_string) == ("", "stop", "<|im_start|>")
+    assert completion.token_ids == (IM_START,)
+
+
+def test_an_end_token_that_is_a_stop_string_is_told(tiny_model: lutmac.Model) -> None:
+    options = {"max_tokens": 40, "temperature": 0, "logit_bias": {IM_END: 1000.0}}
+    assert tiny_model.generate(PROMPT, stop=["x", "<|im_end|>"], **options).stop_string == "<|im_end|>"
+    assert tiny_model.generate(PROMPT, **options).stop_string is None
 
 
 def test_logits_are_those_that_generation_sees(tiny_model: lutmac.Model) -> None:

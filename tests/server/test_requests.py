@@ -183,12 +183,29 @@ def test_tokens_and_back(http: httpx.Client) -> None:
     found = http.post("/tokenize", json={"prompt": text, "return_token_strs": True}).json()
     assert found["count"] == len(found["tokens"]) == len(found["token_strs"])
     assert http.post("/detokenize", json={"tokens": found["tokens"]}).json() == {"prompt": text}
+    assert "<|im_end|>" in found["token_strs"]
+    asked = {"prompt": text, "parse_special": False, "return_token_strs": True}
+    assert "<|im_end|>" not in http.post("/tokenize", json=asked).json()["token_strs"]
     chat = http.post("/tokenize", json={"messages": HI}).json()
     assert (
         "<|im_start|>user\nHi!<|im_end|>" in http.post("/detokenize", json={"tokens": chat["tokens"]}).json()["prompt"]
     )
     assert http.post("/detokenize", json={"tokens": [10**9]}).status_code == 400
     assert http.post("/tokenize", json={}).status_code == 400
+
+
+def test_control_tokens_in_a_raw_prompt_are_tokens(http: httpx.Client) -> None:
+    prompt = "<|im_start|>user\nSay hi.<|im_end|>\n<|im_start|>assistant\n"
+    asked = {"prompt": prompt, "max_tokens": 3, "temperature": 0, "echo": True}
+    reply = http.post("/v1/completions", json=asked).json()
+    assert reply["usage"]["prompt_tokens"] == 12  # as plain text it would have 24
+    assert reply["choices"][0]["text"].startswith(prompt)
+
+
+def test_a_stop_string_may_be_a_control_tokens_text(http: httpx.Client) -> None:
+    asked = {"messages": HI, "max_tokens": 50, "stop_sequences": ["<|im_end|>"], "temperature": 0}
+    reply = http.post("/v1/messages", json=asked).json()
+    assert (reply["stop_reason"], reply["stop_sequence"]) == ("stop_sequence", "<|im_end|>")
 
 
 def test_embeddings_that_cannot_be(http: httpx.Client) -> None:

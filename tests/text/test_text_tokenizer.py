@@ -16,6 +16,7 @@ from vocabularies import CONTROL, USER_DEFINED, Metadata, any_text, merged_tag_m
 from lutmac.errors import CheckpointError, InvalidRequestError
 from lutmac.text import Tokenizer
 from lutmac.text.bpe import failures_of_tokenizers
+from lutmac.text.fill import FillMarks
 
 GOLDENS = json.loads((Path(__file__).parent / "data" / "smollm2_ids.json").read_text())
 WIKITEXT = Path(__file__).parents[3] / "shared" / "data" / "wikitext-2" / "test.txt"
@@ -104,6 +105,57 @@ def test_bos_and_eos_come_where_the_file_asks_for_them(bpe_metadata: Metadata) -
     assert ids[1:-1] == tokenizer.encode("fox", add_special=False)
     assert tokenizer.decode(ids) == "fox"
     assert tokenizer.encode("") == [tokenizer.bos_id, tokenizer.eos_id]
+
+
+def test_bos_is_not_put_before_a_prompt_that_begins_with_it(bpe_metadata: Metadata) -> None:
+    tokenizer = Tokenizer.from_gguf({**bpe_metadata, "tokenizer.ggml.add_bos_token": True})
+    bos, fox = tokenizer.bos_id, tokenizer.encode("fox", add_special=False)
+    assert tokenizer.encode("<s>fox", parse_special=True) == [bos, *fox]
+    assert tokenizer.encode("<s><s>fox", parse_special=True) == [bos, bos, *fox]
+    assert tokenizer.encode("<s>fox").count(bos) == 1  # a user's text, which is no BOS
+
+
+FILL = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
+
+
+def with_tokens(metadata: Metadata, texts: tuple[str, ...], type: int = 3) -> dict[str, object]:
+    tokens, types = metadata["tokenizer.ggml.tokens"], metadata["tokenizer.ggml.token_type"]
+    added = {"tokenizer.ggml.tokens": [*tokens, *texts], "tokenizer.ggml.token_type": [*types, *[type] * len(texts)]}
+    return {**metadata, **added}
+
+
+@pytest.mark.parametrize("type", [3, 4], ids=["control", "user-defined"])
+def test_a_prompt_to_fill_in_the_middle(bpe_metadata: Metadata, type: int) -> None:
+    marked = with_tokens(bpe_metadata, FILL, type)
+    tokenizer = Tokenizer.from_gguf({**marked, "tokenizer.ggml.add_bos_token": True})
+    pre, suf, mid = map(tokenizer.token_id, FILL)
+    front, behind = tokenizer.encode("fox", add_special=False), tokenizer.encode(" the dog<s>", add_special=False)
+    assert tokenizer.encode_fill("fox", " the dog<s>") == [tokenizer.bos_id, pre, *front, suf, *behind, mid]
+
+
+def test_the_files_own_keys_name_the_marks(bpe_metadata: Metadata) -> None:
+    named = {"fim_pre_token_id": 3, "suffix_token_id": 4, "fim_mid_token_id": 5, "fim_pad_token_id": 6}
+    keys = {f"tokenizer.ggml.{key}": id for key, id in named.items()}
+    tokenizer = Tokenizer.from_gguf({**with_tokens(bpe_metadata, (*FILL, "<|file_sep|>")), **keys})
+    separator = tokenizer.token_id("<|file_sep|>")
+    assert tokenizer.vocabulary.fill_marks == FillMarks(3, 4, 5, pad=6, separator=separator)
+    assert {6, separator} <= tokenizer.end_of_generation
+
+
+def test_a_vocabulary_without_marks_fills_nothing(bpe_metadata: Metadata) -> None:
+    ordinary = with_tokens(bpe_metadata, FILL, 1)
+    for metadata in (bpe_metadata, ordinary):
+        with pytest.raises(InvalidRequestError, match="cannot fill in the middle"):
+            Tokenizer.from_gguf(metadata).encode_fill("a", "b")
+
+
+def test_no_space_is_put_before_what_follows_the_middle(spm_metadata: Metadata) -> None:
+    tokenizer = Tokenizer.from_gguf(
+        with_tokens(spm_metadata, FILL) | {"tokenizer.ggml.scores": [*spm_metadata["tokenizer.ggml.scores"], 0, 0, 0]}
+    )
+    ids = tokenizer.encode_fill("the fox", "the dog")
+    suffix = ids[ids.index(tokenizer.token_id(FILL[1])) + 1 : -1]
+    assert b"".join(map(tokenizer.token_bytes, suffix)) == b"the dog"
 
 
 def test_a_token_knows_its_bytes(bpe: Tokenizer) -> None:

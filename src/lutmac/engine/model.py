@@ -47,14 +47,15 @@ class Model:
     def generate(self, prompt: Prompt, **options: Unpack[GenerationOptions]) -> Completion:
         """Continues a text (or token ids) and returns the whole continuation.
 
-        ``options`` are those of GenerationParams and SamplingParams. A text gets a BOS token where the model wants one,
-        and control tokens in it are plain text. Raises InvalidRequestError and ContextOverflowError.
+        ``options`` are those of GenerationParams and SamplingParams. The texts of control tokens in a text become these
+        tokens, and BOS comes first where the model wants it and the text has none. Raises InvalidRequestError and
+        ContextOverflowError.
         """
         return collect(self.stream(prompt, **options))
 
     def stream(self, prompt: Prompt, **options: Unpack[GenerationOptions]) -> Iterator[Chunk]:
         """As generate, but yields the text as it comes. Closing the iterator stops the generation."""
-        return self._stream(self._prompt_ids(prompt), options)
+        return self._stream(self._prompt_ids(prompt, parse_special=True), options)
 
     @overload
     def chat(
@@ -106,7 +107,8 @@ class Model:
             raise InvalidRequestError("expected a sequence of texts, not one text")
         if pooling not in get_args(Pooling):
             raise InvalidRequestError(f"pooling is {pooling!r}, expected 'mean' or 'last'")
-        return embed(self._engine, [self._prompt_ids(prompt) for prompt in inputs], pooling)
+        prompts = [self._prompt_ids(prompt, parse_special=False) for prompt in inputs]
+        return embed(self._engine, prompts, pooling)
 
     def perplexity(
         self, text: Prompt, *, ctx: int = 512, windows: int = 20, progress: Progress | None = None
@@ -178,10 +180,10 @@ class Model:
         sequence = new_sequence(self._engine, self.tokenizer, prompt, params)
         return stream_sequence(self._engine, self.tokenizer, sequence, params)
 
-    def _prompt_ids(self, prompt: Prompt) -> list[int]:
+    def _prompt_ids(self, prompt: Prompt, *, parse_special: bool) -> list[int]:
         if not isinstance(prompt, str):
             return self._checked_ids(prompt)
-        ids = self.tokenizer.encode(prompt)
+        ids = self.tokenizer.encode(prompt, parse_special=parse_special)
         if not ids:
             raise InvalidRequestError("the prompt is empty, and this model has no token to begin a text with")
         return ids

@@ -25,7 +25,9 @@ class Reply:
         self.read = sequence.prompt_length
         self.done = False
         self._sequence = sequence
-        self._matcher = StopMatcher(stops)
+        self._tokenizer = tokenizer
+        self._stops = stops
+        self._matcher = StopMatcher(stops, tokenizer.split_control)
         self._decoder = tokenizer.stream_decoder(prompt=sequence.tokens[: self.read].tolist())
         self._texts: list[str] = []
         self._shown = self.read
@@ -52,7 +54,15 @@ class Reply:
         """The text of the next unread token."""
         token = int(self._sequence.tokens[self.read])
         self.read += 1
-        return self._matcher.push(self._decoder.push(token))
+        text = self._decoder.push(token)
+        return self._matcher.push(token if self._tokenizer.is_special(token) else text)
+
+    @property
+    def _stop_string(self) -> str | None:
+        """The stop string that ended the reply; it may be the text of the end token."""
+        end = self._sequence.end_token
+        text = None if end is None or self._matcher.matched else self._tokenizer.token_text(end)
+        return text if text in self._stops else self._matcher.stop
 
     def _chunk(self, text: str, completion: Completion | None = None) -> Chunk:
         self._texts.append(text)
@@ -85,4 +95,6 @@ class Reply:
         assert sequence.sampler is not None
         seed = sequence.sampler.seed
         logprobs = self._logprobs(begin)
-        return Completion(text, self._ids(begin), reason, begin, seed, timings, sequence.reused, logprobs)
+        return Completion(
+            text, self._ids(begin), reason, begin, seed, timings, sequence.reused, logprobs, self._stop_string
+        )

@@ -51,7 +51,7 @@ class Completion:
 
     token_ids: all that were generated, those of a stop string included. seed: what to pass for the same text again.
     cached_tokens: tokens of the prompt whose keys and values were found in the cache. logprobs: one for each of
-    token_ids, where they were asked for.
+    token_ids, where they were asked for. stop_string: the one that ended it, None where something else did.
     """
 
     text: str
@@ -62,6 +62,7 @@ class Completion:
     timings: Timings
     cached_tokens: int = 0
     logprobs: tuple[TokenLogprob, ...] | None = None
+    stop_string: str | None = None
 
     def __str__(self) -> str:
         """The text."""

@@ -48,6 +48,7 @@ class Sequence:
         self.sink_from = 0
         self.wants_hidden = False
         self.finish_reason: str | None = None
+        self.end_token: int | None = None
         self.error: Exception | None = None
 
     @property
@@ -105,7 +106,7 @@ class Sequence:
 
     def _append(self, token: int, logits: NDArray[np.float32]) -> None:
         if token in self.stop_ids:
-            self.finish_reason = "stop"
+            self.finish_reason, self.end_token = "stop", token
             return
         if self.top_logprobs is not None:
             self.logprobs.append(token_logprob(logits, token, self.top_logprobs))

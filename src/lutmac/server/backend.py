@@ -71,9 +71,10 @@ class Backend:
                 code="model_not_found", param="model",
             )  # fmt: skip
 
-    async def encode(self, text: str, *, add_special: bool = True) -> list[int]:
-        """Token ids of a text; control tokens in it are plain text."""
-        return await in_thread(self.model.tokenizer.encode, text, add_special=add_special)
+    async def encode(self, text: str, *, parse_special: bool, add_special: bool = True) -> list[int]:
+        """Token ids of a text. parse_special: whether the texts of control tokens in it become these tokens."""
+        encode = self.model.tokenizer.encode
+        return await in_thread(encode, text, parse_special=parse_special, add_special=add_special)
 
     async def encode_chat(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] | None, extra: Mapping[str, Any]

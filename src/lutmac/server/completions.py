@@ -35,7 +35,8 @@ async def completions(asked: schema.CompletionRequest, request: Request) -> Resp
     backend, record = backend_of(request), record_of(request)
     backend.check_model(asked.model)
     n = _check(asked, backend)
-    prompts = await encode_prompts(backend, asked.prompt, "prompt", backend.settings.limits.prompts)
+    most = backend.settings.limits.prompts
+    prompts = await encode_prompts(backend, asked.prompt, "prompt", most, parse_special=True)
     grammar = await grammar_of(asked.response_format, backend, record)
     reply = _Reply(backend, asked, prompts, n)
     events = backend.stream(reply.jobs(grammar), record)
@@ -50,9 +51,17 @@ async def completions(asked: schema.CompletionRequest, request: Request) -> Resp
 
 
 async def encode_prompts(
-    backend: Backend, given: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]], param: str, most: int
+    backend: Backend,
+    given: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]],
+    param: str,
+    most: int,
+    *,
+    parse_special: bool,
 ) -> list[list[int]]:
-    """Token ids of a text, of several, or as they are. Raises ApiError (400)."""
+    """Token ids of a text, of several, or as they are. Raises ApiError (400).
+
+    parse_special: whether the texts of control tokens become these tokens.
+    """
     one = isinstance(given, str) or (len(given) > 0 and isinstance(given[0], int))
     texts: Sequence[str | Sequence[int]] = [given] if one else given  # type: ignore[list-item, assignment]
     if not texts:
@@ -61,7 +70,7 @@ async def encode_prompts(
     vocabulary = backend.model.info().vocab_size
     prompts = []
     for text in texts:
-        ids = await backend.encode(text) if isinstance(text, str) else list(text)
+        ids = await backend.encode(text, parse_special=parse_special) if isinstance(text, str) else list(text)
         if not ids:
             raise ApiError(400, f"{param} is empty, and this model has no token to begin a text with", param=param)
         if max(ids) >= vocabulary:
@@ -124,7 +133,7 @@ class _Reply:
         choice = self.choices[index]
         text = chunk.text
         if self._asked.echo and not choice.texts:
-            text = self._backend.model.tokenizer.decode(self._prompts[index // self._n]) + text
+            text = self._prompt_text(index // self._n) + text
         logprobs = None
         if self._asked.logprobs is not None:
             found = chunk.logprobs or ()
@@ -134,6 +143,11 @@ class _Reply:
         choice.texts.append(text)
         choice.completion = chunk.completion
         return schema.CompletionChoice(index=index, text=text, logprobs=logprobs, finish_reason=chunk.finish_reason)
+
+    def _prompt_text(self, place: int) -> str:
+        given = self._asked.prompt
+        text = given if isinstance(given, str) else given[place]
+        return text if isinstance(text, str) else self._backend.model.tokenizer.decode(self._prompts[place])
 
     def whole(self) -> schema.CompletionReply:
         """The answer, once all have ended."""

@@ -27,7 +27,7 @@ async def embeddings(asked: schema.EmbeddingRequest, request: Request) -> Respon
     backend, record = backend_of(request), record_of(request)
     backend.check_model(asked.model)
     limits = backend.settings.limits
-    inputs = await encode_prompts(backend, asked.input, "input", limits.inputs)
+    inputs = await encode_prompts(backend, asked.input, "input", limits.inputs, parse_special=False)
     tokens = sum(map(len, inputs))
     check_at_most(tokens, limits.embedding_tokens, "input", "tokens")
     for place, ids in enumerate(inputs):

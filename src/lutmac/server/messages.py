@@ -39,7 +39,7 @@ async def messages(asked: schema.MessagesRequest, request: Request) -> Response:
     stops = check_stops(asked.stop_sequences, backend.settings.limits, "stop_sequences")
     sampling = SamplingOptions(temperature=asked.temperature, top_p=asked.top_p, top_k=asked.top_k, stop=stops or None)
     options = engine_options(sampling, backend.settings.limits, max_tokens=asked.max_tokens)
-    reply = _Reply(backend, stops)
+    reply = _Reply(backend)
     events = run_turn(backend, _turn(asked, options, await _grammar(asked, backend, record)), record)
     if asked.stream:
         stream = _stream(reply, events)
@@ -97,7 +97,6 @@ class _Reply:
     """The reply as far as it has come. blocks: texts and calls in order."""
 
     backend: Backend
-    stops: list[str]
     id: str = field(default_factory=lambda: f"msg_{uuid4().hex}")
     blocks: list[schema.TextBlock | schema.ToolUseBlock] = field(default_factory=list)
     last: TurnEvent | None = None
@@ -141,12 +140,8 @@ class _Reply:
             return "tool_use", None
         if self.last.finish_reason == "length":
             return "max_tokens", None
-        if self.stops:  # the text ends before the stop string, the tokens behind it
-            text = self.backend.model.tokenizer.decode(self.last.completion.token_ids)
-            sequence = next((stop for stop in self.stops if stop in text), None)
-            if sequence is not None:
-                return "stop_sequence", sequence
-        return "end_turn", None
+        sequence = self.last.completion.stop_string
+        return ("end_turn" if sequence is None else "stop_sequence"), sequence
 
 
 def _usage(completion: Completion) -> schema.MessagesUsage:

@@ -26,7 +26,9 @@ async def tokenize(asked: schema.TokenizeRequest, request: Request) -> schema.To
         tools = tuple(tool_of(tool.function) for tool in asked.tools or [])
         ids = await encode_turn(backend, Turn(asked.messages, {}, tools=tools))
     else:
-        ids = await backend.encode(asked.prompt or "", add_special=asked.add_special_tokens)
+        ids = await backend.encode(
+            asked.prompt or "", parse_special=asked.parse_special, add_special=asked.add_special_tokens
+        )
     texts = [token_text(backend.model.tokenizer, id) for id in ids] if asked.return_token_strs else None
     return schema.TokenizeReply(tokens=ids, count=len(ids), max_model_len=backend.model.context, token_strs=texts)
 

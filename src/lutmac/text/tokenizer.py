@@ -107,9 +107,9 @@ class Tokenizer:
     def encode(self, text: str, *, parse_special: bool = False, add_special: bool = True) -> list[int]:
         """Token ids of a text.
 
-        `parse_special` recognises control tokens in it: for text that comes from a template, never from a user.
-        `add_special` adds BOS and EOS where the model wants them. Surrogates without a partner, which are no text,
-        are encoded as U+FFFD.
+        `parse_special` recognises control tokens in it: for a template's text and for a raw prompt, never for what a
+        user says in a chat. `add_special` adds BOS and EOS where the model wants them and the text does not begin or
+        end with them. Surrogates without a partner, which are no text, are encoded as U+FFFD.
         """
         return self.encode_segments([(text, parse_special)], add_special=add_special)
 
@@ -123,18 +123,27 @@ class Tokenizer:
         for text, parse_special in segments:
             valid = _valid(text)
             parts += self._in_templates.split(valid) if parse_special else [valid]
-        ids = [self.bos_id] if add_special and self.add_bos and self.bos_id is not None else []
-        at_boundary = self.add_space_prefix
-        for part in self._joined(parts):
-            if isinstance(part, int):
-                ids.append(part)
-            else:
-                has_space = self._space_prefix_if_missing and part[0] in " ▁"
-                ids += self._encoder.encode(" " + part if at_boundary and not has_space else part)
-            at_boundary = isinstance(part, int) and self.add_space_prefix and not self.space_prefix_once
-        if add_special and self.add_eos and self.eos_id is not None:
-            ids.append(self.eos_id)
-        return ids
+        ids = self._encode_parts(parts, at_boundary=True)
+        return self.with_special(ids) if add_special else ids
+
+    def with_special(self, ids: list[int]) -> list[int]:
+        """The ids with BOS before and EOS behind them, where the model wants these and they are not there."""
+        before = [self.bos_id] if self.add_bos and self.bos_id is not None and ids[:1] != [self.bos_id] else []
+        after = [self.eos_id] if self.add_eos and self.eos_id is not None and ids[-1:] != [self.eos_id] else []
+        return before + ids + after
+
+    def encode_fill(self, prefix: str, suffix: str) -> list[int]:
+        """Token ids of a prompt that asks for what stands between two texts; control tokens in them are plain text.
+
+        Raises InvalidRequestError where the vocabulary has no marks for filling in the middle.
+        """
+        marks = self.vocabulary.fill_marks
+        if marks is None:
+            raise InvalidRequestError("this model cannot fill in the middle: its vocabulary has no marks for it")
+        before = self.encode(prefix, add_special=False)
+        behind = self._encode_parts([_valid(suffix)], at_boundary=False)  # it goes on from what will be filled in
+        ids = [marks.prefix, *before, marks.suffix, *behind, marks.middle]
+        return [self.bos_id, *ids] if self.add_bos and self.bos_id is not None else ids
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """The text of token ids: of ids that came from `encode`, the text that was encoded.
@@ -172,6 +181,11 @@ class Tokenizer:
         """The text cut at the control and user-defined tokens in it: texts between them, and ids."""
         return self._in_templates.split(text)
 
+    def split_control(self, text: str) -> list[str | int]:
+        """The text cut at the control tokens in it: texts between them, and ids."""
+        parts = self._in_templates.split(text)
+        return [part if isinstance(part, str) or self.is_special(part) else self.token_text(part) for part in parts]
+
     def is_special(self, id: int) -> bool:
         """Whether the token is a control token, not text."""
         return id in self._special
@@ -184,6 +198,19 @@ class Tokenizer:
     def special_texts(self) -> frozenset[str]:
         """What the control tokens are called."""
         return frozenset(self._by_text(self._special))
+
+    def _encode_parts(self, parts: Iterable[str | int], *, at_boundary: bool) -> list[int]:
+        """The ids of texts and of tokens among them; at_boundary: whether the first text is the beginning of one."""
+        ids: list[int] = []
+        for part in self._joined(parts):
+            if isinstance(part, int):
+                ids.append(part)
+            else:
+                adds_space = at_boundary and self.add_space_prefix
+                has_space = self._space_prefix_if_missing and part[0] in " ▁"
+                ids += self._encoder.encode(" " + part if adds_space and not has_space else part)
+            at_boundary = isinstance(part, int) and not self.space_prefix_once
+        return ids
 
     def _by_text(self, ids: Iterable[int]) -> dict[str, int]:
         return {self.vocabulary.tokens[id]: id for id in ids}

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.errors import CheckpointError
+from lutmac.text import fill
 
 _PREFIX = "tokenizer.ggml."
 
@@ -25,21 +26,6 @@ _END_TEXTS = (
     "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>",
     "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>",
     "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>", "<｜end▁of▁sentence｜>", "[e~[",
-)  # fmt: skip
-
-# Fill-in-the-middle tokens that a model emits when it has run past its answer: the role that names one, and the texts
-# to look for where the file leaves it open.
-_FILL_END_TEXTS: Mapping[str, tuple[str, ...]] = {
-    "fim_pad": ("<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"),
-    "fim_rep": ("<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"),
-    "fim_sep": ("<|file_sep|>",),
-}
-
-# The other fill-in-the-middle marks.
-_FILL_TEXTS = (
-    "<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>", "<|code_prefix|>",
-    "<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>", "<|code_suffix|>",
-    "<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>", "<|code_middle|>",
 )  # fmt: skip
 
 
@@ -58,7 +44,8 @@ class TokenType(IntEnum):
 class Vocabulary:
     """Tokens by id, and the roles some of them play.
 
-    `types[i]` is the `TokenType` of token i, as the file has it. `ids` is the inverse of `tokens`.
+    `types[i]` is the `TokenType` of token i, as the file has it. `ids` is the inverse of `tokens`. `fill_marks`: those
+    for filling in the middle, None where there are none.
     """
 
     tokens: list[str]
@@ -68,6 +55,7 @@ class Vocabulary:
     eos_id: int | None
     unknown_id: int | None
     end_of_generation: frozenset[int]
+    fill_marks: fill.FillMarks | None
 
     @classmethod
     def from_gguf(
@@ -85,13 +73,13 @@ class Vocabulary:
             for key, default in (("bos", bos_id), ("eos", eos_id), ("eot", None), ("eom", None), ("unknown", None))
         )
         ends = {id for id in (eos, eot, eom) if id is not None}
-        fills = {name: _role(metadata, name, len(tokens)) for name in _FILL_END_TEXTS}
+        fills = {role: _fill_role(metadata, role, len(tokens)) for role in fill.TEXTS}
         if _PREFIX + "token_type" in metadata:
             types = _token_types(metadata, len(tokens))
         else:
             named = ends | {id for id in (bos, *fills.values()) if id is not None}
             types = _guessed_types(tokens, named, metadata.get(_PREFIX + "merges", ()))
-        return cls.from_tokens(tokens, types, bos_id=bos, eos_id=eos, unknown_id=unknown, ends=ends, fill_ends=fills)
+        return cls.from_tokens(tokens, types, bos_id=bos, eos_id=eos, unknown_id=unknown, ends=ends, fills=fills)
 
     @classmethod
     def from_tokens(
@@ -103,22 +91,18 @@ class Vocabulary:
         eos_id: int | None,
         unknown_id: int | None,
         ends: Set[int],
-        fill_ends: Mapping[str, int | None] | None = None,
+        fills: Mapping[str, int | None] | None = None,
     ) -> Vocabulary:
         """A vocabulary of these tokens; `ends` and the control tokens whose texts say so end a generation.
 
-        `fill_ends`: the tokens that mark a fill and end a generation, by role; the texts of control tokens tell the
-        roles that it leaves open.
+        `fills`: the marks for filling in the middle, by role; texts tell those that it leaves open.
         """
         ids = dict(zip(tokens, range(len(tokens)), strict=True))
-        texts, found = list(_END_TEXTS), set(ends)
-        for role, names in _FILL_END_TEXTS.items():
-            named = (fill_ends or {}).get(role)
-            if named is None:
-                texts += names
-            else:
-                found.add(named)
-        found |= {id for id in _find(ids, texts) if types[id] == TokenType.CONTROL}
+        named = fills or {}
+        marks = fill.find_roles(named, ids, lambda id: types[id] in (TokenType.CONTROL, TokenType.USER_DEFINED))
+        by_text = _find(ids, _END_TEXTS) | {id for id in map(marks.get, fill.ENDS) if id is not None}
+        ends = ends | {id for id in map(named.get, fill.ENDS) if id is not None}
+        ends = ends | {id for id in by_text if types[id] == TokenType.CONTROL}
         return cls(
             tokens=tokens,
             ids=ids,
@@ -126,7 +110,8 @@ class Vocabulary:
             bos_id=bos_id,
             eos_id=eos_id,
             unknown_id=unknown_id,
-            end_of_generation=frozenset(found - _not_an_end_here(ids, found)),
+            end_of_generation=frozenset(ends - _not_an_end_here(ids, ends)),
+            fill_marks=fill.FillMarks.of_roles(marks),
         )
 
     def of_type(self, *types: TokenType) -> list[int]:
@@ -189,7 +174,7 @@ def _guessed_types(tokens: Sequence[str], named: Set[int], merges: Sequence[str]
     A token that a merge makes is text.
     """
     ids = dict(zip(tokens, range(len(tokens)), strict=True))
-    texts = {*_END_TEXTS, *_FILL_TEXTS, *(text for texts in _FILL_END_TEXTS.values() for text in texts)}
+    texts = {*_END_TEXTS, *(text for texts in fill.TEXTS.values() for text in texts)}
     texts -= {merge.replace(" ", "") for merge in merges}
     types = np.full(len(tokens), TokenType.NORMAL, dtype=np.int8)
     types[[*named, *_find(ids, texts)]] = TokenType.CONTROL
@@ -198,6 +183,11 @@ def _guessed_types(tokens: Sequence[str], named: Set[int], merges: Sequence[str]
 
 def _find(ids: Mapping[str, int], texts: Iterable[str]) -> set[int]:
     return {ids[text] for text in texts if text in ids}
+
+
+def _fill_role(metadata: Mapping[str, Any], role: str, size: int) -> int | None:
+    found = _role(metadata, role, size)
+    return _role(metadata, fill.OLDER_KEYS[role], size) if found is None and role in fill.OLDER_KEYS else found
 
 
 def _not_an_end_here(ids: Mapping[str, int], ends: Set[int]) -> set[int]:

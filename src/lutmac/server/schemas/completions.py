@@ -67,13 +67,17 @@ class CompletionReply(Reply):
 
 
 class TokenizeRequest(Request):
-    """A text, or a conversation as the model's template writes it. add_special_tokens: such as BOS."""
+    """A text, or a conversation as the model's template writes it.
+
+    add_special_tokens: such as BOS. parse_special: the texts of control tokens in the prompt become these tokens.
+    """
 
     model: str | None = None
     prompt: str | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
     tools: list[Tool] | None = None
     add_special_tokens: StrictBool = True
+    parse_special: StrictBool = True
     return_token_strs: StrictBool | None = None
 
 
