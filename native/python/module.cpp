@@ -6,6 +6,7 @@
 
 #include "python/bindings.h"
 #include "runtime/cores.h"
+#include "runtime/last_resort.h"
 #include "runtime/memory.h"
 #include "runtime/memory_rate.h"
 #include "runtime/targets.h"
@@ -53,6 +54,13 @@ NB_MODULE(_native, module) {
       },
       nb::arg("threads"), nb::arg("megabytes"), nb::arg("passes"));
   module.def("resident_bytes", &resident_bytes);
+  module.def(
+      "end_after_signal",
+      [](const std::vector<int>& signals, int seconds) {
+        require(seconds >= 1, "seconds must be at least 1");
+        end_after_signal(signals.data(), static_cast<int>(signals.size()), static_cast<unsigned>(seconds));
+      },
+      nb::arg("signals"), nb::arg("seconds"));
   module.def("peak_resident_bytes", &peak_resident_bytes);
   bind_blocks(module);
   bind_matrix(module);

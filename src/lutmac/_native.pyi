@@ -28,6 +28,12 @@ def resident_bytes() -> int:
     """Resident set size of this process now; see peak_resident_bytes for its maximum."""
 
 def peak_resident_bytes() -> int: ...
+def end_after_signal(signals: list[int], seconds: int) -> None:
+    """From the next of the signals on, the process has so many seconds left, then it exits with status 1.
+
+    Also where no thread ever comes back to the interpreter. Their handlers of now still run; a signal that is given a
+    handler later is not watched any more. Uses SIGALRM: ``signal.alarm(0)`` calls it off.
+    """
 
 class BlockNumbers:
     """Numbers that each block of a row holds; see BitRun of lutmac.lowbit.matrix."""

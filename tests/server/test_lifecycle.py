@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -66,22 +68,52 @@ def test_requests_that_find_the_queue_full_are_told_when_to_come_back(serve: Any
     assert set(done) == {100}
 
 
-def test_running_streams_finish_and_nothing_new_starts_when_the_server_is_told_to_stop(serve: Any) -> None:
-    server = serve()
-    with server.client() as http:
-        body = {"prompt": "a", "max_tokens": 220, "ignore_eos": True, "stream": True}
+def test_running_streams_finish_and_nothing_new_starts_when_the_server_is_told_to_stop(serve_real: Any) -> None:
+    server = serve_real()
+    with server.client() as http, server.client() as other:
+        body = {"prompt": "a", "max_tokens": 150, "ignore_eos": True, "stream": True}
         with http.stream("POST", "/v1/completions", json=body) as reply:
             lines = reply.iter_lines()
             next(lines)
             began = time.monotonic()
             server.process.terminate()
+            wait_until(lambda: other.get("/health/ready").status_code == 503)
+            for refused in (other.get("/health/ready"), other.get("/v1/models"), httpx.get(f"{server.url}/v1/models")):
+                assert refused.status_code == 503
+                assert int(refused.headers["retry-after"]) >= 1
+            assert httpx.get(f"{server.url}/health/live").status_code == 200
             rest = [line for line in lines if line]
     assert rest[-1] == "data: [DONE]"
     assert json.loads(rest[-2].removeprefix("data: "))["choices"][0]["finish_reason"] == "length"
     assert server.process.wait(20) == 0
+    assert not any("Traceback" in line or "traceback" in line for line in server.lines)
     assert time.monotonic() - began < 10
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{server.url}/health")
+
+
+def test_the_process_ends_though_a_call_keeps_the_interpreter() -> None:
+    program = """
+import os, signal
+from lutmac import _native
+signal.signal(signal.SIGTERM, lambda *_: print("handled", flush=True))
+_native.end_after_signal([signal.SIGTERM], 1)
+os.kill(os.getpid(), signal.SIGTERM)
+print("going on", flush=True)
+sum(range(10**13))  # one call in C: no other thread and no handler in Python runs until it is done
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert done.stdout.split("\n")[:2] == ["handled", "going on"]
+    assert "did not end in time" in done.stderr
+
+
+def test_more_replies_than_the_queue_ever_holds_are_a_mistake(serve: Any) -> None:
+    server = serve("--max-queue", 2)
+    with server.client() as http:
+        reply = http.post("/v1/completions", json={"prompt": ["a"] * 10, "n": 2})
+    assert reply.status_code == 400
+    assert "at most 18" in reply.json()["error"]["message"]
 
 
 @pytest.mark.slow

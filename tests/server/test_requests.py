@@ -40,6 +40,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "max_tokens 0": {"messages": HI, "max_tokens": 0},
     "max_tokens beyond belief": {"messages": HI, "max_tokens": 10**40},
     "n too large": {"messages": HI, "n": 1000},
+    "n beyond all bounds": {"messages": HI, "n": 1_000_000_000},
+    "a penalty that no float holds": {"messages": HI, "repetition_penalty": 1e-46},
     "thousands of stop strings": {"messages": HI, "stop": [str(i) for i in range(5000)]},
     "an empty stop string": {"messages": HI, "stop": [""]},
     "a huge logit_bias": {"messages": HI, "logit_bias": {str(i): 1 for i in range(40000)}},

@@ -157,7 +157,8 @@ class Gateway:
         with suppress(TimeoutError):
             if not self._front.draining and await self._ask_all():
                 return JSONResponse({"status": "ok"})
-        raise ApiError(503, "the server is about to end" if self._front.draining else "no replica answers")
+        why = "the server is about to end" if self._front.draining else "no replica answers"
+        raise ApiError(503, why, retry_after=RETRY_SECONDS)
 
     async def _ask_all(self) -> bool:
         """Has all replicas give their figures; whether any did."""

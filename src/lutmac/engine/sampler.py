@@ -15,6 +15,7 @@ from lutmac import _native
 from lutmac.errors import InvalidRequestError
 
 MAX_SEED = 2**64 - 1
+MIN_REPETITION_PENALTY = 0.01  # far below anything of use; logits divided by much less are no float32 any more
 
 
 class Constraint(Protocol):
@@ -55,7 +56,7 @@ class SamplingParams:
         _integer_within("top_k", self.top_k, 0, 2**31 - 1)
         _within("top_p", self.top_p, 0.0, 1.0, above_low=True)
         _within("min_p", self.min_p, 0.0, 1.0)
-        _within("repetition_penalty", self.repetition_penalty, 0.0, 100.0, above_low=True)
+        _within("repetition_penalty", self.repetition_penalty, MIN_REPETITION_PENALTY, 100.0)
         _within("presence_penalty", self.presence_penalty, -100.0, 100.0)
         _within("frequency_penalty", self.frequency_penalty, -100.0, 100.0)
         if self.seed is not None:

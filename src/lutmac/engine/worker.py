@@ -45,6 +45,11 @@ class Worker:
         self._closing = False
         self._thread: Thread | None = None
 
+    @property
+    def max_places(self) -> int:
+        """How many replies may run and wait together."""
+        return self._engine.max_sequences + self.max_waiting
+
     def stream(self, prompt_ids: TokenSequence[int], params: GenerationParams) -> ChunkStream:
         """The reply to a prompt, for ``async for``. It takes its place in the queue at once.
 
@@ -56,9 +61,10 @@ class Worker:
         with self._changed:
             if self._closing:
                 raise EngineClosedError("the engine is shutting down")
-            limit = self._engine.max_sequences + self.max_waiting
-            if self._places >= limit:
-                raise QueueFullError(f"{self._places} replies are running or waiting already, the limit is {limit}")
+            if self._places >= self.max_places:
+                raise QueueFullError(
+                    f"{self._places} replies are running or waiting already, the limit is {self.max_places}"
+                )
             self._places += 1
         return ChunkStream(self, prompt, params)
 

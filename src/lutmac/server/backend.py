@@ -71,6 +71,12 @@ class Backend:
                 code="model_not_found", param="model",
             )  # fmt: skip
 
+    def check_replies(self, count: int, param: str) -> None:
+        """Raises ApiError (400) for more replies to one request than could ever run and wait."""
+        most = self.model.worker.max_places
+        if count > most:
+            raise ApiError(400, f"{count} replies are more than this server ever holds: at most {most}", param=param)
+
     async def encode(self, text: str, *, parse_special: bool, add_special: bool = True) -> list[int]:
         """Token ids of a text. parse_special: whether the texts of control tokens in it become these tokens."""
         encode = self.model.tokenizer.encode
@@ -89,6 +95,7 @@ class Backend:
 
     async def stream(self, jobs: Sequence[Job], record: RequestRecord) -> AsyncGenerator[tuple[int, Chunk], None]:
         """Runs the jobs at once; yields each chunk with its job's place. Closing the iterator stops them all."""
+        self.check_replies(len(jobs), "n")
         parsed = [(job.prompt, parse_options(job.options)) for job in jobs]
         record.model = self.name
         record.prompt_tokens = sum({id(job.prompt): len(job.prompt) for job in jobs}.values())

@@ -18,7 +18,7 @@ from lutmac.engine.results import Completion
 from lutmac.server.backend import Backend
 from lutmac.server.documents import backend_of, record_of, streaming_responses
 from lutmac.server.errors import ApiError
-from lutmac.server.limits import bounded, engine_options
+from lutmac.server.limits import bounded, check_at_most, engine_options
 from lutmac.server.logprobs import token_logprobs
 from lutmac.server.logs import RequestRecord
 from lutmac.server.reply_format import format_grammar
@@ -36,7 +36,7 @@ async def chat_completions(asked: schema.ChatRequest, request: Request) -> Respo
     """The next message of a conversation."""
     backend, record = backend_of(request), record_of(request)
     backend.check_model(asked.model)
-    _check(asked)
+    _check(asked, backend)
     turn = await _turn(asked, backend, record)
     reply = _Reply(backend, bool(asked.logprobs), turn.n)
     events = run_turn(backend, turn, record)
@@ -97,7 +97,8 @@ def usage_of(completions: list[Completion]) -> Usage:
     )
 
 
-def _check(asked: schema.ChatRequest) -> None:
+def _check(asked: schema.ChatRequest, backend: Backend) -> None:
+    check_at_most(asked.n or 1, backend.settings.limits.n, "n", "replies")
     if asked.top_logprobs and not asked.logprobs:
         raise ApiError(400, "top_logprobs needs logprobs to be true", param="top_logprobs")
     if asked.stream_options is not None and not asked.stream:

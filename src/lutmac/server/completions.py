@@ -35,6 +35,7 @@ async def completions(asked: schema.CompletionRequest, request: Request) -> Resp
     backend, record = backend_of(request), record_of(request)
     backend.check_model(asked.model)
     n = _check(asked, backend)
+    backend.check_replies(n * _prompt_count(asked.prompt), "n")
     most = backend.settings.limits.prompts
     prompts = await encode_prompts(backend, asked.prompt, "prompt", most, parse_special=True)
     grammar = await grammar_of(asked.response_format, backend, record)
@@ -77,6 +78,11 @@ async def encode_prompts(
             raise ApiError(400, f"token id {max(ids)} is not in the vocabulary of {vocabulary}", param=param)
         prompts.append(ids)
     return prompts
+
+
+def _prompt_count(given: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]]) -> int:
+    """How many texts are to be continued."""
+    return 1 if isinstance(given, str) or (given and isinstance(given[0], int)) else len(given)
 
 
 def _check(asked: schema.CompletionRequest, backend: Backend) -> int:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
 from lutmac.server.documents import backend_of, error_responses
-from lutmac.server.errors import ApiError
+from lutmac.server.errors import RETRY_SECONDS, ApiError
 from lutmac.server.schemas.common import Reply
 
 router = APIRouter(tags=["operation"])
@@ -25,7 +25,7 @@ class Health(Reply):
 async def ready(request: Request) -> Health:
     """200 while new requests are taken; 503 once the server has been told to stop."""
     if backend_of(request).draining:
-        raise ApiError(503, "the server is about to end")
+        raise ApiError(503, "the server is about to end", retry_after=RETRY_SECONDS)
     return Health()
 
 

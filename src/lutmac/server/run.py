@@ -6,20 +6,25 @@ import asyncio
 import signal
 import socket
 from asyncio import TimerHandle, Transport
+from threading import current_thread, main_thread
 from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from lutmac import _native
 from lutmac.errors import InvalidRequestError
 from lutmac.server.exchange import Served
 from lutmac.server.logs import logger
 from lutmac.server.settings import Settings, Timeouts
 
+LONGEST_DRAIN: Final = 1e9
+TICK_SECONDS: Final = 0.1
 MAX_HEAD_BYTES: Final = 64 << 10
 BACKLOG: Final = 1024
 LAST_WORDS_SECONDS: Final = 5  # after draining, for ended streams to say so
+LAST_RESORT_SECONDS: Final = 5  # after that, for what is stuck: then the process ends whatever it does
 
 
 class Server(uvicorn.Server):
@@ -39,15 +44,29 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=settings.timeouts.keep_alive,
-                timeout_graceful_shutdown=int(self._drain) + LAST_WORDS_SECONDS,
+                timeout_graceful_shutdown=LAST_WORDS_SECONDS,
             )
         )
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to listen. From here on, SIGTERM and SIGINT end the process even where the event loop is stuck."""
+        await super().startup(sockets)
+        if current_thread() is main_thread():
+            patience = int(min(self._drain, LONGEST_DRAIN)) + LAST_WORDS_SECONDS + LAST_RESORT_SECONDS
+            _native.end_after_signal([signal.SIGTERM, signal.SIGINT], patience)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Ends: at once for what is idle, within the drain time for what runs."""
+        """Ends: at once for what is idle, within the drain time for what runs; a second SIGINT waits for nothing.
+
+        While replies run the doors stay open, so that whoever asks is told that the server is about to end.
+        """
         self._backend.draining = True
         logger.info("stopping", extra={"fields": {"drain_seconds": self._drain}})
         closing = asyncio.create_task(asyncio.to_thread(self._backend.close, self._drain))
+        while not closing.done() and not self.force_exit:
+            await asyncio.wait({closing}, timeout=TICK_SECONDS)
+        if self.force_exit:
+            await asyncio.to_thread(self._backend.close, 0.0)
         await super().shutdown(sockets)
         await closing
         logger.info("stopped")
@@ -60,6 +79,8 @@ def listen(settings: Settings) -> socket.socket:
         family, _, _, _, address = found[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by connections. Event loops set it as well, but only where the socket says that it is of TCP.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel drops clients that stay away or never read; inherited
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * settings.timeouts.send))
         listener.bind(address)
@@ -83,7 +104,10 @@ def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
     """Serves until SIGTERM or SIGINT; the latter raises KeyboardInterrupt afterwards."""
     # uvicorn raises the signal again when all is done; for SIGTERM that would look like a death.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    Server(app, settings).run(sockets=[listener])
+    try:
+        Server(app, settings).run(sockets=[listener])
+    finally:
+        signal.alarm(0)  # it came to its end in time
 
 
 def _protocol(timeouts: Timeouts) -> type[HttpToolsProtocol]:

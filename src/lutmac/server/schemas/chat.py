@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from lutmac.server.schemas.common import (
+    MAX_INTEGER,
     FunctionDefinition,
     JsonObject,
     JsonSchemaFormat,
     PositiveInteger,
     Reply,
+    ReplyCount,
     Request,
     SamplingOptions,
     ServiceTier,
@@ -44,7 +46,7 @@ class ToolCall(Request):
     id: str
     type: Literal["function"] = "function"
     function: CalledFunction
-    index: Annotated[StrictInt | None, Field(exclude_if=is_none)] = None
+    index: Annotated[StrictInt | None, Field(ge=0, le=MAX_INTEGER, exclude_if=is_none)] = None
 
 
 class ChatMessage(BaseModel):
@@ -94,7 +96,7 @@ class ChatRequest(SamplingOptions):
     model: str | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
-    n: PositiveInteger | None = None
+    n: ReplyCount | None = None
     max_tokens: PositiveInteger | None = None
     max_completion_tokens: PositiveInteger | None = None
     logprobs: StrictBool | None = None

@@ -6,9 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt
 
+from lutmac.engine.sampler import MIN_REPETITION_PENALTY
+
 MAX_INTEGER = 2**31 - 1
 Number = StrictInt | StrictFloat
+MAX_REPLIES = 128  # OpenAI's bound of n; what a server takes is in its settings
 PositiveInteger = Annotated[StrictInt, Field(ge=1, le=MAX_INTEGER)]
+ReplyCount = Annotated[StrictInt, Field(ge=1, le=MAX_REPLIES)]
 JsonObject = dict[str, Any]
 
 
@@ -54,7 +58,7 @@ class SamplingOptions(Request):
     top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
     top_k: Annotated[StrictInt, Field(ge=-1, le=MAX_INTEGER)] | None = None
     min_p: Annotated[Number, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[Number, Field(gt=0, le=10)] | None = None
+    repetition_penalty: Annotated[Number, Field(ge=MIN_REPETITION_PENALTY, le=10)] | None = None
     presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
     logit_bias: dict[str, Annotated[Number, Field(ge=-100, le=100)]] | None = None

@@ -8,8 +8,9 @@ from pydantic import Field, StrictBool, StrictInt
 
 from lutmac.server.schemas.chat import ChatMessage, ResponseFormat, Tool
 from lutmac.server.schemas.common import (
-    PositiveInteger,
+    MAX_INTEGER,
     Reply,
+    ReplyCount,
     Request,
     SamplingOptions,
     StreamOptions,
@@ -17,7 +18,7 @@ from lutmac.server.schemas.common import (
     is_none,
 )
 
-TokenIds = list[Annotated[StrictInt, Field(ge=0)]]
+TokenIds = list[Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)]]
 
 
 class CompletionRequest(SamplingOptions):
@@ -27,9 +28,9 @@ class CompletionRequest(SamplingOptions):
     model: str | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
-    n: PositiveInteger | None = None
-    best_of: PositiveInteger | None = None
-    max_tokens: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] | None = None
+    n: ReplyCount | None = None
+    best_of: ReplyCount | None = None
+    max_tokens: Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)] | None = None
     logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
     echo: StrictBool | None = None
     suffix: str | None = None

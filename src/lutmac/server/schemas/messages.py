@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
-from lutmac.server.schemas.common import JsonObject, Number, PositiveInteger, Reply
+from lutmac.server.schemas.common import MAX_INTEGER, JsonObject, Number, PositiveInteger, Reply
 
 
 class Lenient(BaseModel):
@@ -83,7 +83,7 @@ class MessagesRequest(CountRequest):
     stream: StrictBool | None = None
     temperature: Annotated[Number, Field(ge=0, le=1)] | None = None
     top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
-    top_k: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] | None = None
+    top_k: Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)] | None = None
     stop_sequences: list[str] | None = None
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None
