@@ -62,7 +62,8 @@ def test_every_registered_architecture_reads_a_config(name: str) -> None:
         ("qwen2", {"use_sliding_window": True, "layer_types": ["x"] * 3, "sliding_window": 8}, LutmacError, "type 'x'"),
         ("gemma2", {"layer_types": ["full_attention"]}, CheckpointError, "layer_types is not a list of 3 types"),
         ("smollm3", {"no_rope_layers": [1]}, CheckpointError, "no_rope_layers is not a list of 3 numbers"),
-        ("gemma3", {"text_config": {}}, UnsupportedModelError, "vision tower"),
+        ("gemma3", {"use_bidirectional_attention": True}, UnsupportedModelError, "both directions"),
+        ("qwen2", {"is_causal": False}, UnsupportedModelError, "both directions"),
         ("gemma3", {"rope_parameters": {"full_attention": 3}}, CheckpointError, "rope_parameters has no object"),
         ("granite", {"logits_scaling": 0}, CheckpointError, "logits are divided by 0"),
         ("mixtral", {"num_experts_per_tok": 9}, CheckpointError, "a token goes to 9 of 8 experts"),
@@ -107,3 +108,51 @@ def test_windows_of_gguf_files() -> None:
     pattern = {"attention.sliding_window_pattern": [True, False, True, True, False, True, False]}
     assert windows("gemma3", **pattern) == (32, 0, 32, 32, 0, 32, 0)
     assert windows("gemma3", **{"attention.sliding_window_pattern": 3}) == (32, 32, 0, 32, 32, 0, 32)
+    assert windows("olmo2") == (32, 32, 32, 0, 32, 32, 32)
+    assert windows("olmo2", **pattern) == (32, 0, 32, 32, 0, 32, 0)
+    assert windows("olmo2", **{"attention.sliding_window": 0}) == ()
+
+
+def read_gguf(name: str, **changes: Any) -> DecoderConfig:
+    keys = {
+        "context_length": 512, "embedding_length": 64, "block_count": 3, "feed_forward_length": 96,
+        "attention.head_count": 4, "attention.layer_norm_rms_epsilon": 1e-6, "vocab_size": 320, "logit_scale": 1.0,
+        **changes,
+    }  # fmt: skip
+    config = find_architecture(name).read_gguf_config({f"{name}.{key}": value for key, value in keys.items()})
+    assert isinstance(config, DecoderConfig)
+    return config
+
+
+def test_what_llama_cpp_takes_for_keys_that_a_gguf_file_leaves_out() -> None:
+    """llama-model.cpp, and its models/*.cpp."""
+    gemma2 = read_gguf("gemma2")
+    assert (gemma2.attention_softcap, gemma2.logits_softcap, gemma2.windows) == (50.0, 30.0, (4096, 0, 4096))
+    assert read_gguf("llama", **{"rope.scaling.factor": 4.0}).rope.scaling.kind == "linear"
+    assert read_gguf("granite").no_rope_layers == ()
+    assert read_gguf("granite", **{"rope.scaling.finetuned": False}).no_rope_layers == (0, 1, 2)
+    experts = {"feed_forward_length": 64, "expert_count": 4, "expert_used_count": 2}
+    assert read_gguf("qwen3moe", **experts).moe_intermediate_size == 32  # type: ignore[attr-defined]
+
+
+def test_layers_that_guess_further_tokens_are_none_of_the_model() -> None:
+    assert read_gguf("qwen3", nextn_predict_layers=1).num_hidden_layers == 2
+    with pytest.raises(CheckpointError, match="nextn_predict_layers is 3 of 3 blocks"):
+        read_gguf("qwen3", nextn_predict_layers=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "message"),
+    [
+        ("qwen2", {"attention.causal": False}, r"both directions \(qwen2.attention.causal\)"),
+        ("qwen3", {"embedding_length_out": 128}, "qwen3.embedding_length_out 128 beside embedding_length 64"),
+        ("llama", {"rope.dimension_count": 16, "rope.dimension_count_swa": 8}, "llama.rope.dimension_count_swa 8"),
+        ("qwen3moe", {"expert_count": 8, "expert_used_count": 2, "expert_group_count": 2}, "experts in groups"),
+        ("phi3", {"rope.scaling.type": "longrope", "rope.scaling.factor": 2.0}, "rope.scaling.factor 2.0 of longrope"),
+    ],
+)
+def test_what_a_gguf_file_may_say_and_no_graph_has_is_refused_by_its_key(
+    name: str, keys: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UnsupportedModelError, match=message):
+        read_gguf(name, **keys)

@@ -27,7 +27,8 @@ SHAPES = json.loads((ROOT / "shapes.json").read_text())
 NAMES = (
     "llama", "llama-biases-tied", "llama-one-kv-head", "llama-linear", "llama-yarn", "llama-3.1", "smollm3", "qwen2",
     "qwen2-yarn", "qwen3", "gemma2", "gemma3", "phi3", "phi3-128k", "phi4-mini", "bitnet-1bitllm",
-    "olmo2", "granite", "mixtral", "qwen3-moe", "llama-heads-of-80", "qwen3-heads-of-40",
+    "olmo2", "olmo3", "granite", "mixtral", "qwen3-moe", "llama-heads-of-80", "qwen3-heads-of-40",
+    "gemma2-caps-not-said",
 )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ REFUSED = {
     "qwen3-biases": "GGUF's qwen3 has no biases",
     "gemma2-27b": "GGUF's gemma2 cannot say that attention_scale is",
     "gemma2-tight": "GGUF's gemma2 cannot say that attention_scale is",
-    "gemma2-no-caps": "GGUF's gemma2 cannot say that attention_scale is",
+    "gemma2-no-caps": "GGUF's gemma2 cannot say that attention_softcap is 0.0",
     "gemma3-270m": "GGUF's gemma3 cannot say that windows is",
     "bitnet-1bitllm": "a directory of 'bitnet'",
     "bitnet-1bitllm-3b": "a directory of 'bitnet'",

@@ -23,6 +23,7 @@ REGISTRY = {
     "mistral": "lutmac.models.mistral",
     "mixtral": "lutmac.models.mixtral",
     "olmo2": "lutmac.models.olmo2",
+    "olmo3": "lutmac.models.olmo2",
     "phi3": "lutmac.models.phi3",
     "qwen2": "lutmac.models.qwen2",
     "qwen3": "lutmac.models.qwen3",

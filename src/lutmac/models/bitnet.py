@@ -19,6 +19,18 @@ from lutmac.models.gguf_names import gguf_names
 
 GGUF_NAMES = {"self_attn.attn_sub_norm": "attn_sub_norm", "mlp.ffn_sub_norm": "ffn_sub_norm"}
 
+DEFAULTS = {
+    "vocab_size": 128256,
+    "hidden_size": 2560,
+    "intermediate_size": 6912,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 20,
+    "num_key_value_heads": 5,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 5e5,
+    "hidden_act": "relu2",
+}
+
 
 @dataclass(frozen=True)
 class BitNetConfig(DecoderConfig):
@@ -51,7 +63,7 @@ class BitNet(Decoder):
 def read_config(config: Mapping[str, Any]) -> BitNetConfig:
     """The keys of a config.json, in either form."""
     older = "input_bits" in config
-    decoder = BitNetConfig(**vars(read_decoder_config(config, theta=5e5, act="relu2")))
+    decoder = BitNetConfig(**vars(read_decoder_config({**DEFAULTS, **config})))
     if not older:
         return decoder
     return replace(decoder, round_activations=True, attention_norm="inner_attn_ln", mlp_norm="ffn_layernorm")

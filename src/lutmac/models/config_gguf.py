@@ -19,6 +19,7 @@ def read_gguf_decoder_config(metadata: Mapping[str, Any], architecture: str, sty
     neighbours. Raises CheckpointError for keys that are missing or malformed.
     """
     read = MetadataReader(metadata, architecture)
+    _refuse_other_models(read)
     hidden_size = read.integer("embedding_length")
     heads = read.same_for_all_layers("attention.head_count")
     if not read.has("attention.key_length") and hidden_size % heads:
@@ -36,7 +37,7 @@ def read_gguf_decoder_config(metadata: Mapping[str, Any], architecture: str, sty
         vocab_size=read.integer("vocab_size") if tokens is None else len(tokens),
         hidden_size=hidden_size,
         intermediate_size=read.same_for_all_layers("feed_forward_length"),
-        num_hidden_layers=read.integer("block_count"),
+        num_hidden_layers=_layers(read),
         num_attention_heads=heads,
         num_key_value_heads=read.same_for_all_layers("attention.head_count_kv", heads),
         head_dim=head_dim,
@@ -46,45 +47,84 @@ def read_gguf_decoder_config(metadata: Mapping[str, Any], architecture: str, sty
     )
 
 
+def _refuse_other_models(read: MetadataReader) -> None:
+    """Raises UnsupportedModelError, naming the key, for what a file may say of a family and no graph here does."""
+    if read.metadata.get(f"{read.prefix}.attention.causal", True) is False:
+        raise UnsupportedModelError(f"attention in both directions ({read.prefix}.attention.causal) is not supported")
+    for key, like in (
+        ("embedding_length_out", "embedding_length"),
+        ("attention.key_length_swa", "attention.key_length"),
+        ("attention.value_length_swa", "attention.value_length"),
+        ("rope.dimension_count_swa", "rope.dimension_count"),
+    ):
+        if read.has(key) and read.has(like) and read.integer(key) != read.integer(like):
+            raise UnsupportedModelError(
+                f"{read.prefix}.{key} {read.integer(key)} beside {like} {read.integer(like)} is not supported"
+            )
+    if read.integer("expert_group_count", 0, low=0) > 1:
+        raise UnsupportedModelError(f"experts in groups ({read.prefix}.expert_group_count) are not supported")
+
+
+def _layers(read: MetadataReader) -> int:
+    """The blocks of the model itself: the last ones of ``nextn_predict_layers`` guess further tokens, and are not read.
+
+    So llama.cpp has it (llama-model.cpp, ``n_layer``).
+    """
+    blocks, guessing = read.integer("block_count"), read.integer("nextn_predict_layers", 0, low=0)
+    if guessing >= blocks:
+        raise CheckpointError(f"metadata {read.prefix}.nextn_predict_layers is {guessing} of {blocks} blocks")
+    return blocks - guessing
+
+
 def scaling_from_gguf(read: MetadataReader, context: int) -> RopeScaling:
-    """The keys ``rope.scaling.*``, and ``rope.scale_linear`` of older files. Factors of longrope are tensors."""
-    kind = read.text("rope.scaling.type", "linear" if read.has("rope.scale_linear") else "none")
-    factor = read.number("rope.scaling.factor", read.number("rope.scale_linear", 1.0))
-    if kind == "longrope" or (kind == "none" and read.has("rope.scaling.attn_factor")):
-        original = read.integer("rope.scaling.original_context_length", context)
-        return RopeScaling("longrope", 1.0, original, read.number("rope.scaling.attn_factor", 1.0))
-    if kind == "none" or factor in (0.0, 1.0):
-        return RopeScaling()
+    """The keys ``rope.scaling.*``, and ``rope.scale_linear`` of older files. Factors of longrope are tensors.
+
+    As llama.cpp reads them (llama-model.cpp, llama-context.cpp): a factor without a type is linear, and attn_factor
+    multiplies whatever the type gives. Phi 3's longrope comes without a type: attn_factor and original context tell.
+    """
+    kind = read.text("rope.scaling.type", "linear")
+    factor = read.number("rope.scaling.factor", 0.0) or read.number("rope.scale_linear", 0.0) or 1.0
+    original = read.integer("rope.scaling.original_context_length", context)
+    attention = read.number("rope.scaling.attn_factor") if read.has("rope.scaling.attn_factor") else None
+    if kind == "longrope" or (not read.has("rope.scaling.type") and attention is not None and original < context):
+        if factor != 1.0:
+            raise UnsupportedModelError(f"{read.prefix}.rope.scaling.factor {factor} of longrope is not supported")
+        return RopeScaling("longrope", 1.0, original, 1.0 if attention is None else attention)
+    if kind == "none" or (kind in ("linear", "yarn") and factor == 1.0):
+        return RopeScaling(attention_factor=attention)
     if kind == "linear":
-        return RopeScaling("linear", factor)
+        return RopeScaling("linear", factor, attention_factor=attention)
     if kind == "yarn":
         recommended = RopeScaling("yarn", factor).attention_scale()
         return RopeScaling(
             "yarn",
             factor,
-            read.integer("rope.scaling.original_context_length", context),
-            read.number("rope.scaling.attn_factor", 1.0) * recommended,
+            original,
+            recommended if attention is None else attention * recommended,
             read.number("rope.scaling.yarn_beta_fast", 32.0),
             read.number("rope.scaling.yarn_beta_slow", 1.0),
         )
     raise UnsupportedModelError(f"rope scaling {kind!r} is not supported; supported: none, linear, yarn, longrope")
 
 
-def read_gguf_windows(read: MetadataReader, layers: int, windowed: Callable[[int], bool]) -> tuple[int, ...]:
+def read_gguf_windows(
+    read: MetadataReader, layers: int, windowed: Callable[[int], bool], *, default: int = 0
+) -> tuple[int, ...]:
     """``attention.sliding_window``, of the layers that ``sliding_window_pattern`` gives it to, or else the family.
 
-    The pattern has a truth for each layer, or is n: the n-th layer of each run of n is without. Empty where the file
-    has no window.
+    The pattern has a truth for each layer (and for those of nextn_predict_layers behind them), or is n: the n-th layer
+    of each run of n is without, or with 0 none is. Empty where the file has no window. default: of a file that does
+    not say.
     """
-    window = read.integer("attention.sliding_window", 0, low=0)
+    window = read.integer("attention.sliding_window", default, low=0)
     if not window:
         return ()
     pattern: Any = read.metadata.get(f"{read.prefix}.attention.sliding_window_pattern")
     if hasattr(pattern, "__len__"):
-        if len(pattern) != layers:
+        if len(pattern) not in (layers, read.integer("block_count")):
             raise CheckpointError(f"metadata {read.prefix}.attention.sliding_window_pattern is not for {layers} layers")
-        return tuple(window if slides else 0 for slides in pattern)
+        return tuple(window if slides else 0 for slides in pattern[:layers])
     if pattern is not None:
-        period = read.integer("attention.sliding_window_pattern")
-        return tuple(window if (layer + 1) % period else 0 for layer in range(layers))
+        period = read.integer("attention.sliding_window_pattern", low=0)
+        return tuple(window if period == 0 or (layer + 1) % period else 0 for layer in range(layers))
     return tuple(window if windowed(layer) else 0 for layer in range(layers))

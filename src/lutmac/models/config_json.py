@@ -22,11 +22,27 @@ ACTIVATIONS: dict[str, ActivationKind] = {
 Json = Mapping[str, Any]
 
 
-def read_decoder_config(config: Json, *, theta: float = 10000.0, act: str = "silu") -> DecoderConfig:
-    """The keys that all families have. theta, act: of configurations that do not say.
+# What transformers takes for keys that a config.json leaves out. Text models within others leave out most.
+LLAMA: Json = {
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "max_position_embeddings": 2048,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0,
+    "hidden_act": "silu",
+}
 
-    Raises CheckpointError for keys that are missing or malformed, UnsupportedModelError for what no operation has.
+
+def read_decoder_config(config: Json) -> DecoderConfig:
+    """The keys that all families have, of a config.json with the defaults of the family.
+
+    Raises CheckpointError for keys that are malformed, UnsupportedModelError for what no operation has.
     """
+    refuse_other_models(config)
+    config = {**LLAMA, **config}
     read = MetadataReader(config, "")
     hidden_size, heads = read.integer("hidden_size"), read.integer("num_attention_heads")
     head_dim = read.integer("head_dim", 0, low=0)
@@ -42,34 +58,51 @@ def read_decoder_config(config: Json, *, theta: float = 10000.0, act: str = "sil
         num_attention_heads=heads,
         num_key_value_heads=read.integer("num_key_value_heads", heads),
         head_dim=head_dim,
-        rms_norm_eps=read.number("rms_norm_eps", 1e-6),
-        max_position_embeddings=read.integer("max_position_embeddings", 2048),
-        rope=read_rope(config, head_dim, theta),
-        activation=read_activation(config, act),
+        rms_norm_eps=read.number("rms_norm_eps"),
+        max_position_embeddings=read.integer("max_position_embeddings"),
+        rope=read_rope(config, head_dim),
+        activation=read_activation(config),
         round_activations=isinstance(quantization, Mapping) and quantization.get("quant_method") == "bitnet",
     )
 
 
-def read_activation(config: Json, default: str, key: str = "hidden_act") -> ActivationKind:
+def refuse_other_models(config: Json) -> None:
+    """Raises UnsupportedModelError, naming the key, for what a configuration may ask of a family and no graph has."""
+    if config.get("is_causal") is False or config.get("use_bidirectional_attention"):
+        key = "is_causal" if config.get("is_causal") is False else "use_bidirectional_attention"
+        raise UnsupportedModelError(f"attention in both directions ({key}) is not supported")
+    ropes = config.get("rope_parameters")
+    if isinstance(ropes, Mapping) and ropes.get("llama_4_scaling_beta"):
+        raise UnsupportedModelError("queries scaled by position (llama_4_scaling_beta) are not supported")
+
+
+def read_activation(config: Json, key: str = "hidden_act") -> ActivationKind:
     """The activation of the MLP. Raises UnsupportedModelError for one that there is no operation for."""
-    name = MetadataReader(config, "").text(key, default)
+    name = MetadataReader(config, "").text(key)
     if name not in ACTIVATIONS:
         raise UnsupportedModelError(f"activation {name!r} is not supported; supported: {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]
 
 
-def read_rope(config: Json, head_dim: int, theta: float) -> RopeConfig:
+def read_rope(config: Json, head_dim: int) -> RopeConfig:
     """``rope_theta`` and ``rope_scaling``, or what transformers 5 calls ``rope_parameters``."""
     read = MetadataReader(config, "")
     values = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(values, Mapping):
         raise CheckpointError(f"rope_scaling is {values!r:.60}, expected an object")
+    of_types = [value for kind, value in values.items() if _of_layers(kind) and value is not None]
+    if of_types:
+        if any(value != of_types[0] for value in of_types):
+            raise UnsupportedModelError(
+                f"rope_parameters that differ between {', '.join(values)} are not supported here"
+            )
+        return read_rope({**config, "rope_parameters": of_types[0]}, head_dim)
     of_rope = MetadataReader(values, "")
     share = of_rope.number("partial_rotary_factor", read.number("partial_rotary_factor", 1.0))
     return RopeConfig(
         "half_split",
         int(head_dim * share),
-        of_rope.number("rope_theta", read.number("rope_theta", theta)),
+        of_rope.number("rope_theta", read.number("rope_theta", LLAMA["rope_theta"])),
         _scaling(values, read),
     )
 
@@ -77,6 +110,8 @@ def read_rope(config: Json, head_dim: int, theta: float) -> RopeConfig:
 def _scaling(values: Json, config: MetadataReader) -> RopeScaling:
     read = MetadataReader(values, "")
     kind = read.text("rope_type", read.text("type", "default"))
+    if kind in ("su", "yarn") and "short_factor" in values:  # Phi 3's first names of it
+        kind = "longrope"
     context = config.integer("max_position_embeddings", 2048)
     # Phi 3 has it outside, and then its ratio to the context is the factor.
     outside = config.integer("original_max_position_embeddings", 0, low=0)
@@ -84,6 +119,8 @@ def _scaling(values: Json, config: MetadataReader) -> RopeScaling:
     attention_factor = read.number("attention_factor") if values.get("attention_factor") is not None else None
     match kind:
         case "default" | "dynamic":  # dynamic changes only what lies beyond max_position_embeddings
+            return RopeScaling()
+        case "mrope" if "mrope_section" in values:  # Qwen's, of images: in text all three positions are the same
             return RopeScaling()
         case "linear":
             return RopeScaling("linear", _factor(read))
@@ -103,7 +140,7 @@ def _scaling(values: Json, config: MetadataReader) -> RopeScaling:
             if low >= high:
                 raise CheckpointError(f"rope's low_freq_factor {low} is not below its high_freq_factor {high}")
             return RopeScaling("llama3", _factor(read), original, beta_fast=high, beta_slow=low)
-        case "longrope" | "su":
+        case "longrope":
             factor = context / original if outside else _factor(read, context / original)
             short, long = (_numbers(values, key) for key in ("short_factor", "long_factor"))
             attention_factor = (
@@ -159,3 +196,30 @@ def read_windows(config: Json, layers: int, windowed: Callable[[int], bool]) -> 
         return ()
     sliding = [windowed(i) if types is None else types[i] == "sliding_attention" for i in range(layers)]
     return tuple(window if slides else 0 for slides in sliding) if any(sliding) else ()
+
+
+def read_ropes_by_type(config: Json, head_dim: int, local_theta: float) -> tuple[RopeConfig, RopeConfig]:
+    """The ropes of layers that see all positions and of windowed ones.
+
+    transformers 5 has an object for each in ``rope_parameters``, others may stand beside them. Before, ``rope_scaling``
+    and ``rope_theta`` were of the former alone, and ``rope_local_base_freq`` the theta of the latter.
+    local_theta: where the configuration has none. Raises CheckpointError where there are objects of other types.
+    """
+    ropes = config.get("rope_parameters")
+    nested = {key: value for key, value in ropes.items() if _of_layers(key)} if isinstance(ropes, Mapping) else {}
+    for kind, value in nested.items():
+        if value is not None and not isinstance(value, Mapping):
+            raise CheckpointError(f"rope_parameters has no object for {kind}: {value!r:.60}")
+    theta = config.get("rope_local_base_freq") or local_theta
+    plain = {**config, "rope_scaling": None, "rope_parameters": None}
+    if not nested:
+        return read_rope(config, head_dim), read_rope({**plain, "rope_theta": theta}, head_dim)
+    local = {"rope_theta": theta, **(nested.get("sliding_attention") or {})}
+    whole = nested.get("full_attention") or {}
+    return read_rope({**config, "rope_parameters": whole}, head_dim), read_rope(
+        {**plain, "rope_parameters": local}, head_dim
+    )
+
+
+def _of_layers(kind: str) -> bool:
+    return kind.endswith("_attention")

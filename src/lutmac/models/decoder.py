@@ -26,7 +26,7 @@ from lutmac.graph.ir import (
 from lutmac.models import WeightSource
 from lutmac.models.config import DecoderConfig
 from lutmac.models.gguf_names import ROPE_FACTORS, ROPE_FACTORS_LONG, ROPE_FACTORS_SHORT
-from lutmac.models.rope import RopeConfig
+from lutmac.models.rope import RopeConfig, RopeScaling
 
 
 class Decoder:
@@ -156,11 +156,15 @@ class Decoder:
         return out
 
     def _frequencies(self, rope: RopeConfig) -> Rope:
-        factors = self._values(ROPE_FACTORS, rope)
-        if rope.scaling.kind == "longrope" and not rope.scaling.short_factors:
-            short, long = self._values(ROPE_FACTORS_SHORT, rope) or (), self._values(ROPE_FACTORS_LONG, rope) or ()
-            rope = replace(rope, scaling=replace(rope.scaling, short_factors=short, long_factors=long))
-        return rope.rope(self.config.positions, factors)
+        factors, scaling = self._values(ROPE_FACTORS, rope), rope.scaling
+        short, long = self._values(ROPE_FACTORS_SHORT, rope), self._values(ROPE_FACTORS_LONG, rope)
+        if short is not None and long is not None:
+            original = scaling.original_context or self.config.max_position_embeddings
+            attention = 1.0 if scaling.attention_factor is None else scaling.attention_factor
+            scaling = RopeScaling("longrope", 1.0, original, attention, short_factors=short, long_factors=long)
+        elif scaling.kind == "longrope" and not scaling.short_factors:  # a GGUF file without the tensors
+            scaling = RopeScaling(attention_factor=scaling.attention_factor)
+        return replace(rope, scaling=scaling).rope(self.config.positions, factors)
 
     def _values(self, name: str, rope: RopeConfig) -> tuple[float, ...] | None:
         return self.weights.values(name, rope.rotary_dim // 2) if self.weights.has(name) else None

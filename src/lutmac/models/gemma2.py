@@ -24,6 +24,24 @@ GGUF_NAMES = {
     "post_feedforward_layernorm": "post_ffw_norm",
 }
 LAYERS_OF_27B = 46
+# Of checkpoints that do not say.
+WINDOW = 4096
+SOFTCAPS = {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
+
+
+SIZES_OF_2B = {
+    "vocab_size": 256000,
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "max_position_embeddings": 8192,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "sliding_window": WINDOW,
+}
+DEFAULTS = {**SIZES_OF_2B, **SOFTCAPS}
 
 
 class NormedTwice(Decoder):
@@ -60,21 +78,25 @@ def gguf_query_scalar(decoder: DecoderConfig, layers_of_27b: int) -> float:
 
 def read_config(config: Mapping[str, Any]) -> DecoderConfig:
     """The keys of a config.json. Norms' weights are stored less 1."""
+    config = {**DEFAULTS, **config}
     read = MetadataReader(config, "")
-    decoder = read_decoder_config({"head_dim": 256, "max_position_embeddings": 8192, **config})
-    windows = read_windows({"sliding_window": 4096, **config}, decoder.num_hidden_layers, lambda layer: layer % 2 == 0)
+    decoder = read_decoder_config(config)
+    windows = read_windows(config, decoder.num_hidden_layers, lambda layer: layer % 2 == 0)
     decoder = with_gemma_scales(decoder, read.number("query_pre_attn_scalar", 256.0), read)
-    activation = read_activation(config, "gelu_pytorch_tanh", "hidden_activation")
+    activation = read_activation(config, "hidden_activation")
     return replace(decoder, windows=windows, activation=activation, norm_weight_bias=1.0)
 
 
 def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
     """GGUF's keys; norms' weights are stored as they multiply."""
-    read = MetadataReader(metadata, "gemma2")
+    read = MetadataReader({**{f"gemma2.{key}": value for key, value in SOFTCAPS.items()}, **metadata}, "gemma2")
     decoder = read_gguf_decoder_config(metadata, "gemma2", "half_split")
-    windows = read_gguf_windows(read, decoder.num_hidden_layers, lambda layer: layer % 2 == 0)
+    windows = read_gguf_windows(read, decoder.num_hidden_layers, lambda layer: layer % 2 == 0, default=WINDOW)
     decoder = with_gemma_scales(decoder, gguf_query_scalar(decoder, LAYERS_OF_27B), read)
-    return replace(decoder, windows=windows, activation="gelu_tanh")
+    local = None
+    if read.has("rope.freq_base_swa"):
+        local = replace(decoder.rope, theta=read.number("rope.freq_base_swa"))
+    return replace(decoder, windows=windows, local_rope=local, activation="gelu_tanh")
 
 
 def build(config: DecoderConfig, weights: WeightSource) -> Graph:

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.graph.ir import Graph
 from lutmac.models import Architecture, WeightSource
 from lutmac.models.config import DecoderConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config, read_gguf_windows
-from lutmac.models.config_json import read_activation, read_decoder_config, read_rope, read_windows
-from lutmac.models.gemma2 import GGUF_NAMES, NormedTwice, gguf_query_scalar, with_gemma_scales
+from lutmac.models.config_json import read_activation, read_decoder_config, read_ropes_by_type, read_windows
+from lutmac.models.gemma2 import GGUF_NAMES, SIZES_OF_2B, NormedTwice, gguf_query_scalar, with_gemma_scales
 from lutmac.models.gguf_names import gguf_names
 from lutmac.models.metadata import MetadataReader
 from lutmac.models.qwen3 import GGUF_NAMES as NORMED_HEADS_NAMES
@@ -25,6 +24,7 @@ from lutmac.models.rope import RopeConfig
 LAYERS_OF_27B = 62
 PERIOD = 6  # the last layer of each period sees all positions
 LOCAL_THETA, GLOBAL_THETA = 10000.0, 1e6
+DEFAULTS = {**SIZES_OF_2B, "vocab_size": 262208, "max_position_embeddings": 131072, "rope_theta": GLOBAL_THETA}
 
 
 class Gemma3(NormedTwice, NormedHeads):
@@ -32,48 +32,20 @@ class Gemma3(NormedTwice, NormedHeads):
 
 
 def read_config(config: Mapping[str, Any]) -> DecoderConfig:
-    """The keys of a config.json; norms' weights are stored less 1.
-
-    Raises UnsupportedModelError for models that read images too, or in both directions.
-    """
-    if "text_config" in config:
-        raise UnsupportedModelError("gemma3 with a vision tower is not supported; supported: text models (gemma3_text)")
-    if config.get("use_bidirectional_attention"):
-        raise UnsupportedModelError("attention in both directions (use_bidirectional_attention) is not supported")
+    """The keys of a config.json; norms' weights are stored less 1."""
+    config = {**DEFAULTS, **config}
     read = MetadataReader(config, "")
     period = read.integer("sliding_window_pattern", read.integer("_sliding_window_pattern", PERIOD))
-    config = {"head_dim": 256, "sliding_window": 4096, "max_position_embeddings": 131072, **config}
-    decoder = read_decoder_config(_global_rope(config), theta=GLOBAL_THETA)
+    decoder = read_decoder_config({**config, "rope_parameters": None, "rope_scaling": None})
+    rope, local_rope = read_ropes_by_type(config, decoder.head_dim, LOCAL_THETA)
     return replace(
         with_gemma_scales(decoder, read.number("query_pre_attn_scalar", 256.0), read),
+        rope=rope,
+        local_rope=local_rope,
         windows=read_windows(config, decoder.num_hidden_layers, lambda layer: (layer + 1) % period != 0),
-        local_rope=read_rope(_local_rope(config), decoder.head_dim, LOCAL_THETA),
-        activation=read_activation(config, "gelu_pytorch_tanh", "hidden_activation"),
+        activation=read_activation(config, "hidden_activation"),
         norm_weight_bias=1.0,
     )
-
-
-def _global_rope(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with the rope of layers that see all positions."""
-    both = _both_ropes(config)
-    return dict(config) if both is None else {**config, "rope_parameters": both.get("full_attention")}
-
-
-def _local_rope(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with the rope of windowed layers, whose theta has a key of its own before transformers 5."""
-    both = _both_ropes(config)
-    if both is not None:
-        return {**config, "rope_parameters": both.get("sliding_attention"), "rope_scaling": None, "rope_theta": None}
-    return {**config, "rope_scaling": None, "rope_parameters": None, "rope_theta": config.get("rope_local_base_freq")}
-
-
-def _both_ropes(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    ropes = config.get("rope_parameters")
-    if ropes is None or not isinstance(ropes, Mapping):
-        return None
-    if not all(ropes.get(kind) is None or isinstance(ropes[kind], Mapping) for kind in ropes):
-        raise CheckpointError("rope_parameters has no object for each type of layer")
-    return ropes
 
 
 def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:

@@ -49,6 +49,8 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
     """GGUF's keys."""
     read = MetadataReader(metadata, "granite")
     decoder = read_gguf_decoder_config(metadata, "granite", "interleaved")
+    if metadata.get("granite.rope.scaling.finetuned", True) is False:  # so Granite's converter says: no rope at all
+        decoder = replace(decoder, no_rope_layers=tuple(range(decoder.num_hidden_layers)))
     return _with_multipliers(
         decoder,
         read.number("embedding_scale", 1.0) or 1.0,

@@ -14,9 +14,17 @@ from lutmac.models.config import DecoderConfig
 from lutmac.models.config_json import read_decoder_config, read_windows
 from lutmac.models.llama import ARCHITECTURE as LLAMA
 
+DEFAULTS = {
+    "intermediate_size": 14336,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 131072,
+    "sliding_window": 4096,
+}
+
 
 def read_config(config: Mapping[str, Any]) -> DecoderConfig:
     """The keys of a config.json."""
+    config = {**DEFAULTS, **config}
     decoder = read_decoder_config(config)
     return replace(decoder, windows=read_windows(config, decoder.num_hidden_layers, lambda _: True))
 

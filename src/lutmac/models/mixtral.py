@@ -25,6 +25,15 @@ GGUF_NAMES = {
 }
 
 
+DEFAULTS = {
+    "intermediate_size": 14336,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 131072,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 1e6,
+}
+
+
 class Mixtral(MixtureDecoder):
     """The names of its experts' matrices."""
 
@@ -34,7 +43,8 @@ class Mixtral(MixtureDecoder):
 
 def read_config(config: Mapping[str, Any]) -> MixtureConfig:
     """The keys of a config.json."""
-    decoder = read_decoder_config(config, theta=1e6)
+    config = {**DEFAULTS, **config}
+    decoder = read_decoder_config(config)
     read = MetadataReader(config, "")
     return MixtureConfig(
         **{
@@ -52,7 +62,7 @@ def gguf_mixture(decoder: DecoderConfig, read: MetadataReader) -> MixtureConfig:
     return MixtureConfig(
         **vars(decoder),
         num_experts=read.integer("expert_count"),
-        num_experts_per_tok=read.integer("expert_used_count"),
+        num_experts_per_tok=read.same_for_all_layers("expert_used_count"),
         moe_intermediate_size=decoder.intermediate_size,
     )
 

@@ -1,20 +1,24 @@
-"""OLMo 2 (OLMo Team, 2024): norms after attention and MLP instead of before, and of q and k over their whole width.
+"""OLMo 2 and 3 (OLMo Team, 2024 and 2025): norms after attention and MLP, and of q and k over their whole width.
 
-https://arxiv.org/abs/2501.00656
+OLMo 3 has windows in three of four layers, whose rope is never stretched. In GGUF it is an olmo2.
+https://arxiv.org/abs/2501.00656, https://arxiv.org/abs/2512.13961
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from lutmac.graph.ir import Graph, Value
 from lutmac.models import Architecture, WeightSource
 from lutmac.models.config import DecoderConfig
-from lutmac.models.config_gguf import read_gguf_decoder_config
-from lutmac.models.config_json import read_decoder_config
+from lutmac.models.config_gguf import read_gguf_decoder_config, read_gguf_windows
+from lutmac.models.config_json import read_decoder_config, read_ropes_by_type, read_windows
 from lutmac.models.decoder import Decoder
 from lutmac.models.gguf_names import gguf_names
+from lutmac.models.metadata import MetadataReader
+from lutmac.models.rope import RopeConfig
 
 GGUF_NAMES = {
     "self_attn.q_norm": "attn_q_norm",
@@ -22,6 +26,10 @@ GGUF_NAMES = {
     "post_attention_layernorm": "post_attention_norm",
     "post_feedforward_layernorm": "post_ffw_norm",
 }
+
+
+PERIOD = 4
+DEFAULTS = {"vocab_size": 50304, "rms_norm_eps": 1e-5}
 
 
 class Olmo2(Decoder):
@@ -43,14 +51,31 @@ class Olmo2(Decoder):
         return self.norm(f"{hf}.q_norm", q, f"{name}.q_normed"), self.norm(f"{hf}.k_norm", k, f"{name}.k_normed"), v
 
 
+def _windowed(layer: int) -> bool:
+    """OLMo 3's layers: the last of each four sees all positions."""
+    return (layer + 1) % PERIOD != 0
+
+
 def read_config(config: Mapping[str, Any]) -> DecoderConfig:
     """The keys of a config.json."""
-    return read_decoder_config({"rms_norm_eps": 1e-5, **config})
+    config = {**DEFAULTS, **config}
+    if config.get("model_type") != "olmo3":
+        return read_decoder_config(config)
+    config = {"rope_theta": 5e5, "sliding_window": 4096, **config}
+    decoder = read_decoder_config({**config, "rope_parameters": None, "rope_scaling": None})
+    rope, local_rope = read_ropes_by_type(config, decoder.head_dim, config["rope_theta"])
+    windows = read_windows(config, decoder.num_hidden_layers, _windowed)
+    return replace(decoder, rope=rope, local_rope=local_rope, windows=windows)
 
 
 def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
     """GGUF's keys."""
-    return read_gguf_decoder_config(metadata, "olmo2", "half_split")
+    decoder, read = read_gguf_decoder_config(metadata, "olmo2", "half_split"), MetadataReader(metadata, "olmo2")
+    windows = read_gguf_windows(read, decoder.num_hidden_layers, _windowed)
+    if not windows:
+        return decoder
+    local = RopeConfig("half_split", decoder.rope.rotary_dim, read.number("rope.freq_base_swa", decoder.rope.theta))
+    return replace(decoder, windows=windows, local_rope=local)
 
 
 def build(config: DecoderConfig, weights: WeightSource) -> Graph:

@@ -20,6 +20,14 @@ from lutmac.models.metadata import MetadataReader
 
 GGUF_NAMES = {"self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up"}
 
+DEFAULTS = {
+    "vocab_size": 32064,
+    "hidden_size": 3072,
+    "intermediate_size": 8192,
+    "max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-5,
+}
+
 
 class Phi3(Decoder):
     """Products with parts of the joint matrices."""
@@ -53,6 +61,7 @@ class Phi3(Decoder):
 
 def read_config(config: Mapping[str, Any]) -> DecoderConfig:
     """The keys of a config.json."""
+    config = {**DEFAULTS, **config}
     decoder = read_decoder_config(config)
     return replace(decoder, windows=read_windows(config, decoder.num_hidden_layers, lambda _: True))
 

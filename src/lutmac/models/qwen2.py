@@ -15,6 +15,14 @@ from lutmac.models.decoder import Decoder
 from lutmac.models.gguf_names import gguf_names
 from lutmac.models.metadata import MetadataReader
 
+DEFAULTS = {
+    "vocab_size": 151936,
+    "intermediate_size": 22016,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 32768,
+    "sliding_window": 4096,
+}
+
 
 def qwen_windows(config: Mapping[str, Any], layers: int) -> tuple[int, ...]:
     """``sliding_window`` counts where ``use_sliding_window`` says so, from layer ``max_window_layers`` on."""
@@ -26,6 +34,7 @@ def qwen_windows(config: Mapping[str, Any], layers: int) -> tuple[int, ...]:
 
 def read_config(config: Mapping[str, Any]) -> DecoderConfig:
     """The keys of a config.json."""
+    config = {**DEFAULTS, **config}
     decoder = read_decoder_config(config)
     return replace(decoder, windows=qwen_windows(config, decoder.num_hidden_layers))
 

@@ -13,7 +13,7 @@ from lutmac.models.config_gguf import read_gguf_decoder_config
 from lutmac.models.config_json import read_decoder_config
 from lutmac.models.decoder import Decoder
 from lutmac.models.gguf_names import gguf_names
-from lutmac.models.qwen2 import qwen_windows
+from lutmac.models.qwen2 import DEFAULTS, qwen_windows
 
 GGUF_NAMES = {"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"}
 
@@ -32,7 +32,8 @@ class NormedHeads(Decoder):
 
 def read_config(config: Mapping[str, Any]) -> DecoderConfig:
     """The keys of a config.json."""
-    decoder = read_decoder_config({"head_dim": 128, **config})
+    config = {**DEFAULTS, "head_dim": 128, **config}
+    decoder = read_decoder_config(config)
     return replace(decoder, windows=qwen_windows(config, decoder.num_hidden_layers))
 
 

@@ -25,12 +25,24 @@ _GGUF_NAMES = {
 }
 
 
+DEFAULTS = {
+    "vocab_size": 151936,
+    "hidden_size": 2048,
+    "intermediate_size": 6144,
+    "num_hidden_layers": 24,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 32768,
+    "sliding_window": 4096,
+}
+
+
 class Qwen3Moe(MixtureDecoder, NormedHeads):
     """Experts, and norms of heads."""
 
 
 def read_config(config: Mapping[str, Any]) -> MixtureConfig:
     """The keys of a config.json."""
+    config = {**DEFAULTS, **config}
     decoder = read_decoder_config(config)
     read, layers = MetadataReader(config, ""), decoder.num_hidden_layers
     dense, step = config.get("mlp_only_layers") or [], read.integer("decoder_sparse_step", 1)
@@ -53,11 +65,15 @@ def read_config(config: Mapping[str, Any]) -> MixtureConfig:
 def read_gguf_config(metadata: Mapping[str, Any]) -> MixtureConfig:
     """GGUF's keys; such files have experts in every layer."""
     read = MetadataReader(metadata, "qwen3moe")
+    decoder, used = (
+        read_gguf_decoder_config(metadata, "qwen3moe", "half_split"),
+        read.same_for_all_layers("expert_used_count"),
+    )
     return MixtureConfig(
-        **vars(read_gguf_decoder_config(metadata, "qwen3moe", "half_split")),
+        **vars(decoder),
         num_experts=read.integer("expert_count"),
-        num_experts_per_tok=read.integer("expert_used_count"),
-        moe_intermediate_size=read.integer("expert_feed_forward_length"),
+        num_experts_per_tok=used,
+        moe_intermediate_size=read.same_for_all_layers("expert_feed_forward_length", decoder.intermediate_size // used),
     )
 
 

@@ -20,11 +20,21 @@ from lutmac.models.gguf_names import gguf_names
 from lutmac.models.metadata import MetadataReader
 
 INTERVAL = 4
+DEFAULTS = {
+    "vocab_size": 128256,
+    "hidden_size": 2048,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 32768,
+    "rope_theta": 2e6,
+}
 
 
 def read_config(config: Mapping[str, Any]) -> DecoderConfig:
     """The keys of a config.json. ``no_rope_layers`` has a 0 for each layer without rotary embeddings, 1 for others."""
-    decoder = read_decoder_config(config, theta=2e6)
+    config = {**DEFAULTS, **config}
+    decoder = read_decoder_config(config)
     layers = decoder.num_hidden_layers
     interval = MetadataReader(config, "").integer("no_rope_layer_interval", INTERVAL)
     rotated = config.get("no_rope_layers") or [int((layer + 1) % interval != 0) for layer in range(layers)]

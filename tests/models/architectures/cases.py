@@ -65,6 +65,7 @@ def phi_rope(kind: str, factors: int = 8) -> dict[str, Any]:
 GEMMA = {"rope_theta": ..., "tie_word_embeddings": ..., "head_dim": 32, "hidden_activation": "gelu_pytorch_tanh"}
 GEMMA2 = {**GEMMA, "num_hidden_layers": 4, "query_pre_attn_scalar": 24, "sliding_window": 24}
 GEMMA3 = {**GEMMA, "num_hidden_layers": 7, "query_pre_attn_scalar": 32, "sliding_window": 24}
+OLMO3 = {"num_hidden_layers": 4, "sliding_window": 24}
 EXPERTS = {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 64, "head_dim": 32}
 BITNET_OLDER = {"architectures": ["BitnetForCausalLM"], "weight_bits": 1, "input_bits": 8, "hidden_act": "silu"}
 
@@ -130,6 +131,7 @@ CASES: dict[str, Case] = {
     ),
     "gemma2-27b": case("gemma2", **GEMMA2, attn_logit_softcapping=50.0, final_logit_softcapping=30.0),
     "gemma2-tight": case("gemma2", **GEMMA2, attn_logit_softcapping=1.0, final_logit_softcapping=2.0),
+    "gemma2-caps-not-said": case("gemma2", **{**GEMMA2, "query_pre_attn_scalar": 32}),
     "gemma2-no-caps": case("gemma2", **GEMMA2, attn_logit_softcapping=None, final_logit_softcapping=None),
     "gemma3": case(
         "gemma3_text", **{**GEMMA3, "rope_theta": 1e6}, rope_local_base_freq=10000.0, sliding_window_pattern=6,
@@ -169,6 +171,22 @@ CASES: dict[str, Case] = {
         hidden_size=800, num_attention_heads=8, num_key_value_heads=8, num_hidden_layers=2
     ),
     "olmo2": case("olmo2", rope_theta=500000.0),
+    "olmo3": case(
+        "olmo3", **OLMO3, rope_theta=500000.0, **rope("yarn", factor=4.0, original_max_position_embeddings=64)
+    ),
+    "olmo3-rope-parameters": case(
+        "olmo3",
+        **OLMO3,
+        rope_theta=...,
+        rope_parameters={
+            "full_attention": {
+                "rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32, "rope_theta": 500000.0,
+                "attention_factor": 1.2,
+            },
+            "sliding_attention": {"rope_type": "default", "rope_theta": 500000.0},
+        },
+        layer_types=["full_attention", "sliding_attention", "full_attention", "sliding_attention"],
+    ),
     "granite": case(
         "granite", embedding_multiplier=12.0, attention_multiplier=0.0625, residual_multiplier=0.22,
         logits_scaling=8.0, tie_word_embeddings=True,

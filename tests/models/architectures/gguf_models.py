@@ -29,6 +29,7 @@ ARCHITECTURES = {
     "phi3": "phi3",
     "bitnet": "bitnet",
     "olmo2": "olmo2",
+    "olmo3": "olmo2",
     "granite": "granite",
 }
 NEIGHBOURS = {"llama", "smollm3", "granite"}

