@@ -5,6 +5,7 @@ https://platform.openai.com/docs/api-reference/batch/request-input
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                if stripped := line.strip():
+                if stripped := line.removeprefix(codecs.BOM_UTF8).strip():  # on any line: files get joined
                     yield number, stripped
     except OSError as error:
         raise InvalidRequestError(f"{path}: cannot read the batch: {error.strerror}") from None

@@ -158,7 +158,7 @@ def split_words(words: list[str]) -> tuple[str, str]:
     if len(words) == 1 and prompt.endswith(".gguf") and Path(prompt).exists():
         raise InvalidRequestError(f"{prompt} is a model: a prompt has to follow it")
     if prompt == "-":
-        prompt = sys.stdin.read()
+        prompt = sys.stdin.read().removeprefix("\ufeff")  # the mark that editors of Windows begin files with
     if not prompt.strip():
         raise InvalidRequestError("the prompt is empty")
     return model, prompt

@@ -20,7 +20,7 @@ from lutmac.cluster.gateway import Front, Gateway
 from lutmac.cluster.replica import Replica, ReplicaSpec
 from lutmac.engine.load import MAX_SEQUENCES
 from lutmac.errors import InvalidRequestError
-from lutmac.server.app import enclose, endpoint_paths
+from lutmac.server.app import enclose, endpoints_of
 from lutmac.server.settings import Settings
 
 ROUTER: Final = "lutmac.cluster.router:PrefixRouter"
@@ -64,7 +64,7 @@ def front_app(front: Front) -> FastAPI:
     """What clients speak to: the doors of every server, and the replicas behind them."""
     app = FastAPI(title="lutmac", openapi_url=None, docs_url=None, redoc_url=None)
     app.router.add_route("/{path:path}", Gateway(front))  # type: ignore[arg-type]
-    enclose(app, front, endpoint_paths())
+    enclose(app, front, endpoints_of())
     return app
 
 

@@ -15,6 +15,7 @@ from lutmac.engine.model import Model
 from lutmac.server import chat, completions, embeddings, health, messages, models, page, responses, tokens
 from lutmac.server.backend import Backend
 from lutmac.server.documents import document
+from lutmac.server.endpoints import Endpoints
 from lutmac.server.errors import of_status, of_validation
 from lutmac.server.exchange import SCHEMA_HEADER, Exchange, Served
 from lutmac.server.metrics import EngineCollector, Metrics
@@ -28,27 +29,28 @@ def create_app(model: Model, settings: Settings) -> FastAPI:
     app = _endpoints()
     model.worker.max_waiting = settings.limits.queue
     metrics = Metrics(EngineCollector(model.worker.stats))
-    enclose(app, Backend(model, settings, metrics), endpoint_paths(app))
+    enclose(app, Backend(model, settings, metrics), endpoints_of(app))
     return app
 
 
-def enclose(app: FastAPI, backend: Served, paths: frozenset[str]) -> None:
+def enclose(app: FastAPI, backend: Served, endpoints: Endpoints) -> None:
     """Puts around an application what every request passes: see `Exchange`. backend: also its ``state.backend``."""
     app.state.backend = backend
-    app.add_middleware(Exchange, backend=backend, paths=paths)
+    app.add_middleware(Exchange, backend=backend, endpoints=endpoints)
     if backend.settings.origins:  # outside of everything, so that refusals can be read as well
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(backend.settings.origins),
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
+            allow_private_network=True,  # Chrome asks apart whether a page may call a server in its own network
             expose_headers=["x-request-id", "retry-after", SCHEMA_HEADER.decode()],
         )
 
 
-def endpoint_paths(app: FastAPI | None = None) -> frozenset[str]:
-    """The paths of the endpoints, as the OpenAPI document has them. app: whose; default, any server's."""
-    return frozenset(document(app or _endpoints(), lutmac.__version__)["paths"])
+def endpoints_of(app: FastAPI | None = None) -> Endpoints:
+    """The endpoints of an application; default, of any server's."""
+    return Endpoints(document(app or _endpoints(), lutmac.__version__)["paths"])
 
 
 def _endpoints() -> FastAPI:

@@ -22,7 +22,9 @@ from lutmac.text.chat import encode_chat
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_RESERVED = frozenset({"messages", "tools", "tokenizer", "template", "add_generation_prompt", "bos_token", "eos_token"})
+_RESERVED = frozenset(
+    {"messages", "tools", "tokenizer", "template", "add_generation_prompt", "bos_token", "eos_token", "self"}
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Backend:
             if name in _RESERVED:
                 raise ApiError(400, f"{name} is not for chat_template_kwargs to set", param="chat_template_kwargs")
         return await in_thread(
-            encode_chat, self.model.tokenizer, self.model.chat_template, messages, tools=tools, **extra
+            lambda: encode_chat(self.model.tokenizer, self.model.chat_template, messages, tools=tools, **extra)
         )
 
     async def stream(self, jobs: Sequence[Job], record: RequestRecord) -> AsyncGenerator[tuple[int, Chunk], None]:
@@ -106,9 +108,13 @@ class Backend:
                 for prompt, params in parsed
             ]
             last: list[float | None] = [None] * len(streams)
+            made = [0] * len(streams)
             items = await stack.enter_async_context(aclosing(_merged(streams)))
             async for place, chunk in items:
                 last[place] = self._observe(chunk, last[place], record)
+                whole = chunk.completion
+                made[place] = len(whole.token_ids) if whole is not None else made[place] + len(chunk.token_ids)
+                record.completion_tokens = sum(made)  # as they come: the client may go
                 yield place, chunk
 
     def _observe(self, chunk: Chunk, last: float | None, record: RequestRecord) -> float:
@@ -120,7 +126,6 @@ class Backend:
             record.first_token_seconds = record.age
             self.metrics.first_token.observe(record.first_token_seconds)
         if chunk.completion is not None:
-            record.completion_tokens = (record.completion_tokens or 0) + len(chunk.completion.token_ids)
             record.cached_tokens = (record.cached_tokens or 0) + chunk.completion.cached_tokens
             record.finish_reason = chunk.completion.finish_reason
         return now

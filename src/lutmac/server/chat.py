@@ -10,13 +10,14 @@ from time import time
 from typing import Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from lutmac.engine.grammar import Grammar
 from lutmac.engine.results import Completion
 from lutmac.server.backend import Backend
 from lutmac.server.documents import backend_of, record_of, streaming_responses
+from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import bounded, check_at_most, engine_options
 from lutmac.server.logprobs import token_logprobs
@@ -28,7 +29,7 @@ from lutmac.server.streaming import DONE, EventStream, data_event
 from lutmac.server.tools import Tool, ToolCall
 from lutmac.server.turn import Turn, TurnEvent, run_turn
 
-router = APIRouter(tags=["OpenAI"])
+router = new_router("OpenAI")
 
 
 @router.post("/v1/chat/completions", response_model=schema.ChatCompletion, responses=streaming_responses())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from time import time
 from uuid import uuid4
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from lutmac.engine import results
@@ -16,6 +16,7 @@ from lutmac.engine.grammar import Grammar
 from lutmac.server.backend import Backend, Job
 from lutmac.server.chat import failure_event, grammar_of
 from lutmac.server.documents import backend_of, record_of, streaming_responses
+from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_at_most, engine_options
 from lutmac.server.logprobs import LOWEST, token_text
@@ -25,7 +26,7 @@ from lutmac.server.streaming import DONE, EventStream, data_event
 from lutmac.server.turn import numbered
 from lutmac.text.tokenizer import Tokenizer
 
-router = APIRouter(tags=["OpenAI"])
+router = new_router("OpenAI")
 DEFAULT_MAX_TOKENS = 16  # OpenAI's, for this endpoint
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import Request
 from numpy.typing import NDArray
 from starlette.responses import Response
 
@@ -13,11 +13,12 @@ from lutmac.errors import ContextOverflowError
 from lutmac.server.backend import in_thread
 from lutmac.server.completions import encode_prompts
 from lutmac.server.documents import backend_of, error_responses, record_of
+from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_at_most
 from lutmac.server.schemas import embeddings as schema
 
-router = APIRouter(tags=["OpenAI"])
+router = new_router("OpenAI")
 BATCH = 16  # texts between two looks at whether the client is still there
 
 

@@ -6,7 +6,7 @@ https://platform.openai.com/docs/guides/error-codes, https://docs.anthropic.com/
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -43,19 +43,21 @@ class ApiError(Exception):
         code: str | None = None,
         param: str | None = None,
         retry_after: int | None = None,
+        more_headers: Mapping[str, str] | None = None,
     ) -> None:
-        """code: default, what suits the status."""
+        """code: default, what suits the status. more_headers: of the answer."""
         super().__init__(message)
         self.status = status
         self.message = message
         self.code = code or _CODES.get(status)
         self.param = param
         self.retry_after = retry_after
+        self._headers = dict(more_headers or {})
 
     @property
     def headers(self) -> dict[str, str]:
         """What the answer's head says beside the body."""
-        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return self._headers | ({} if self.retry_after is None else {"Retry-After": str(self.retry_after)})
 
     def openai(self) -> dict[str, Any]:
         """The body as OpenAI writes it."""
@@ -96,12 +98,15 @@ def as_api_error(error: Exception) -> ApiError:
     return found
 
 
-def of_status(status: int, path: str, method: str) -> ApiError:
-    """The error that a status without more says."""
+def of_status(status: int, path: str, method: str, allowed: Iterable[str] = ()) -> ApiError:
+    """The error that a status without more says. allowed: the methods that the path has."""
     if status == HTTPStatus.NOT_FOUND:
-        return ApiError(status, f"there is no {path} here; /openapi.json lists what there is")
+        return ApiError(status, f"there is no {path[:200]} here; /openapi.json lists what there is")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return ApiError(status, f"{path} does not take {method}")
+        methods = ", ".join(sorted(allowed))
+        return ApiError(
+            status, f"{path} does not take {method[:20]}: it takes {methods}", more_headers={"Allow": methods}
+        )
     if status == HTTPStatus.BAD_REQUEST:  # FastAPI could not read the body
         return ApiError(status, "the body is not valid JSON in UTF-8", code="invalid_json")
     return ApiError(status, HTTPStatus(status).phrase)

@@ -10,15 +10,19 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 from uuid import uuid4
 
 from starlette.responses import JSONResponse
 
 from lutmac.server.auth import ApiKeys, check_host
-from lutmac.server.errors import RETRY_SECONDS, ApiError, as_api_error
+from lutmac.server.endpoints import Endpoints
+from lutmac.server.errors import RETRY_SECONDS, ApiError, as_api_error, of_status
 from lutmac.server.logs import RequestRecord, log_request, logger
 from lutmac.server.metrics import Metrics
+from lutmac.server.request_body import check_encoding, decompressed, read_json, too_large
 from lutmac.server.settings import Settings
 
 Scope = MutableMapping[str, Any]
@@ -59,12 +63,12 @@ class _ClientGoneError(Exception):
 class Exchange:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: Application, backend: Served, paths: frozenset[str]) -> None:
-        """paths: the endpoints, which metrics tell apart."""
+    def __init__(self, app: Application, backend: Served, endpoints: Endpoints) -> None:
+        """endpoints: those of the application, which metrics tell apart."""
         self._app = app
         self._backend = backend
         self._settings = backend.settings
-        self._paths = paths
+        self._endpoints = endpoints
         self._keys = ApiKeys(backend.settings.api_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,8 +77,12 @@ class Exchange:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        record = RequestRecord(_request_id(headers), scope["method"], scope["path"])
+        path = self._endpoints.canonical(scope["path"])
+        record = RequestRecord(_request_id(headers), scope["method"], path)
         scope.setdefault("state", {})["record"] = record
+        scope = {**scope, "path": path, "raw_path": quote(path).encode()}
+        if scope["method"] == "HEAD":  # as GET; whoever sends the answer leaves its body out
+            scope["method"] = "GET"
         answer = _Answer(send, record, self._settings.timeouts.send)
         try:
             await self._respond(scope, headers, receive, answer)
@@ -85,11 +93,13 @@ class Exchange:
         finally:
             record.seconds = record.age
             log_request(record)
-            self._backend.metrics.count(record, record.path if record.path in self._paths else "other")
+            self._backend.metrics.count(record, self._endpoints.find(record.path) or "other")
 
     async def _respond(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, answer: _Answer) -> None:
         self._admit(scope, headers)
         body = await self._read(scope, headers, receive)
+        if body and scope["method"] == "POST":
+            body = await self._decode(scope, headers, body)
         work = asyncio.ensure_future(self._app(scope, _Replay(body), answer))
         watch = asyncio.ensure_future(_disconnection(receive))
         try:
@@ -110,17 +120,22 @@ class Exchange:
             self._keys.check(headers)
         if self._backend.draining and not scope["path"].startswith("/health"):
             raise ApiError(503, "the server is about to end", retry_after=RETRY_SECONDS)
-        if scope["method"] == "POST" and scope["path"] in self._paths:
+        method = scope["method"]
+        allowed = self._endpoints.allowed(scope["path"], method)
+        if method not in allowed | {"OPTIONS"}:
+            status = HTTPStatus.METHOD_NOT_ALLOWED if allowed else HTTPStatus.NOT_FOUND
+            raise of_status(status, scope["path"], method, allowed)
+        if method == "POST":
+            check_encoding(headers.get(b"content-encoding", b""))
             kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if kind != b"application/json":  # also what keeps forms on web pages of other origins out
                 raise ApiError(415, "the body has to be JSON: send Content-Type: application/json")
 
     async def _read(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         most, patience = self._settings.limits.body_bytes, self._settings.timeouts.body
-        too_large = ApiError(413, f"the body has more than {most} bytes; the server's --max-body says how many it may")
         declared = headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > most:
-            raise too_large
+            raise too_large(most)
         body = bytearray()
         try:
             async with asyncio.timeout(patience):
@@ -130,11 +145,19 @@ class Exchange:
                         raise _ClientGoneError
                     body += message.get("body", b"")
                     if len(body) > most:
-                        raise too_large
+                        raise too_large(most)
                     if not message.get("more_body"):
                         return bytes(body)
         except TimeoutError:
             raise ApiError(408, f"the body did not arrive within {patience:g} seconds") from None
+
+    async def _decode(self, scope: Scope, headers: dict[bytes, bytes], body: bytes) -> bytes:
+        """The body as JSON text in UTF-8; its value is in the scope's state. Raises ApiError."""
+        body = decompressed(body, headers.get(b"content-encoding", b""), self._settings.limits.body_bytes)
+        if body:
+            scope["state"]["json"] = read_json(body)
+        scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"content-encoding"]
+        return body
 
     async def _refuse(self, error: Exception, scope: Scope, record: RequestRecord, answer: _Answer) -> None:
         """Says what went wrong; after the head of an answer is out it can only break off."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import PlainTextResponse, Response
 
 from lutmac.server.documents import backend_of, error_responses
+from lutmac.server.endpoints import new_router
 from lutmac.server.errors import RETRY_SECONDS, ApiError
 from lutmac.server.schemas.common import Reply
 
-router = APIRouter(tags=["operation"])
+router = new_router("operation")
 
 
 class Health(Reply):

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 logger = logging.getLogger("lutmac.server")
+MAX_CHARACTERS: Final = 200  # of a value in a line
+_MARKS: Final = frozenset(' "=\\')
 
 
 class LogFormat(StrEnum):
@@ -80,16 +82,35 @@ def _time(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _cut(value: Any) -> Any:
+    """A value short enough for a line: what clients send has no end."""
+    if isinstance(value, list):
+        return [_cut(item) for item in value]
+    if isinstance(value, str) and len(value) > MAX_CHARACTERS:
+        return f"{value[:MAX_CHARACTERS]}…"
+    return value
+
+
+def _plain(value: Any) -> str:
+    """A value as text that can be nothing but a value: no line, no field and no command to a terminal."""
+    text = str(_cut(value))
+    return text if text.isprintable() and not set(text) & _MARKS else json.dumps(text)
+
+
 class _JsonLines(logging.Formatter):
+    """A JSON object a line, in ASCII: control characters of any kind are escaped."""
+
     def format(self, record: logging.LogRecord) -> str:
         line = {"time": _time(record), "level": record.levelname.lower(), "event": record.getMessage()}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps({**line, **_fields(record)}, ensure_ascii=False)
+        return json.dumps({**line, **{name: _cut(value) for name, value in _fields(record).items()}})
 
 
 class _TextLines(logging.Formatter):
+    """A line of fields by name; a value that could be taken for more is quoted."""
+
     def format(self, record: logging.LogRecord) -> str:
-        fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
+        fields = " ".join(f"{name}={_plain(value)}" for name, value in _fields(record).items())
         line = f"{_time(record)} {record.levelname.lower():7} {record.getMessage()} {fields}".rstrip()
         return line + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")

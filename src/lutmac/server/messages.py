@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from lutmac.engine.grammar import Grammar
@@ -17,6 +17,7 @@ from lutmac.engine.results import Completion
 from lutmac.server.backend import Backend
 from lutmac.server.chat import choose_tools
 from lutmac.server.documents import backend_of, error_responses, record_of, streaming_responses
+from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_stops, engine_options
 from lutmac.server.logs import RequestRecord
@@ -28,7 +29,7 @@ from lutmac.server.streaming import EventStream, named_event
 from lutmac.server.tools import Tool, ToolCall
 from lutmac.server.turn import Turn, TurnEvent, encode_turn, run_turn
 
-router = APIRouter(tags=["Anthropic"])
+router = new_router("Anthropic")
 
 
 @router.post("/v1/messages", response_model=schema.Message, responses=streaming_responses(schema.AnthropicError))

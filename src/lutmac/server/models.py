@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from lutmac.server.backend import Backend
 from lutmac.server.documents import backend_of, error_responses
+from lutmac.server.endpoints import new_router
 from lutmac.server.schemas.common import Reply
 
-router = APIRouter(tags=["OpenAI"])
+router = new_router("OpenAI")
 _ERRORS = error_responses(without=(400, 408, 413, 415, 429))
 
 

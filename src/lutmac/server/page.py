@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter
 from starlette.responses import FileResponse
 
+from lutmac.server.endpoints import new_router
 from lutmac.server.errors import of_status
 
-router = APIRouter(include_in_schema=False)
+router = new_router(None)
 DIRECTORY: Final = Path(__file__).parent / "static"
 # Scripts and styles from files of ours alone, requests to this server alone, no frame around the page.
 _POLICY: Final = (

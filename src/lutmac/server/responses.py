@@ -7,12 +7,13 @@ from contextlib import aclosing
 from time import time
 from uuid import uuid4
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response as HttpResponse
 
 from lutmac.server.backend import Backend
 from lutmac.server.chat import choose_tools
 from lutmac.server.documents import backend_of, error_responses, record_of, streaming_responses
+from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import engine_options
 from lutmac.server.logs import RequestRecord
@@ -28,7 +29,7 @@ from lutmac.server.streaming import EventStream
 from lutmac.server.tools import Tool
 from lutmac.server.turn import Turn, TurnEvent, run_turn
 
-router = APIRouter(tags=["OpenAI"])
+router = new_router("OpenAI")
 LOGPROBS = "message.output_text.logprobs"
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from lutmac.server.backend import in_thread
 from lutmac.server.chat import tool_of
 from lutmac.server.documents import backend_of, error_responses
+from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.logprobs import token_text
 from lutmac.server.schemas import completions as schema
 from lutmac.server.turn import Turn, encode_turn
 
-router = APIRouter(tags=["tokens"])
+router = new_router("tokens")
 
 
 @router.post("/tokenize", responses=error_responses())

@@ -1,0 +1,176 @@
+"""A request's body, from the bytes that came to the JSON value that endpoints read: the one place where that is done.
+
+What is let through is finite in every number, at most MAX_DEPTH deep, and text: whatever an endpoint does with it
+afterwards, it meets no value that JSON cannot say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from math import isfinite
+from typing import Any, Final
+
+from lutmac.server.errors import ApiError
+
+MAX_DEPTH: Final = 128  # no client's request is a tenth as deep, and everything that walks through one has room
+ENCODINGS: Final = ("gzip", "deflate")
+# In these a half of a surrogate pair, as programs make by cutting a text in two, becomes U+FFFD. Anywhere else it is
+# refused: a schema or a name would mean something else.
+_TEXTS: Final = frozenset({
+    "messages", "prompt", "suffix", "input", "instructions", "system", "content", "documents", "query",
+    "input_prefix", "input_suffix", "input_extra",
+})  # fmt: skip
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SURROGATE_BYTES: Final = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+_GZIP, _ZLIB, _RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
+
+
+class _WrongValueError(Exception):
+    """path: where in the body it is, from the inside out."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.path: list[str | int] = []
+
+
+def check_encoding(encoding: bytes) -> None:
+    """Raises ApiError (415) for a Content-Encoding that is not read."""
+    if encoding and _name(encoding) not in (*ENCODINGS, "identity"):
+        given = encoding[:40].decode("latin-1")
+        message = f"bodies in the encoding {given!r} are not read: send {' or '.join(ENCODINGS)}, or none"
+        raise ApiError(415, message, more_headers={"Accept-Encoding": ", ".join(ENCODINGS)})
+
+
+def decompressed(data: bytes, encoding: bytes, most: int) -> bytes:
+    """The body as it was before it was compressed. most: bytes that it may have.
+
+    Raises ApiError: 413 where it has more, 400 where it is not what the encoding says, 415 for another encoding.
+    """
+    check_encoding(encoding)
+    name = _name(encoding)
+    if name not in ENCODINGS or not data:
+        return data
+    found = bytearray()
+    try:
+        if name == "gzip":
+            while data:  # a file may be several, one behind the other
+                data = _inflate(data, _GZIP, found, most)
+        else:
+            # RFC 9110 means zlib's format; some clients leave its head and checksum out.
+            _inflate(data, _ZLIB if _is_zlib(data) else _RAW_DEFLATE, found, most)
+    except zlib.error:
+        raise ApiError(400, f"the body is not valid {name}", code="invalid_encoding") from None
+    return bytes(found)
+
+
+def too_large(most: int) -> ApiError:
+    """The error of a body that is too long."""
+    return ApiError(413, f"the body has more than {most} bytes; the server's --max-body says how many it may")
+
+
+def read_json(data: bytes) -> Any:
+    """The value of JSON text in UTF-8 (or 16 or 32), with a byte order mark or without.
+
+    Raises ApiError (400) for what is no JSON, nests too deep, or holds a number or a text that JSON cannot say, and
+    names the place.
+    """
+    try:
+        text = data.decode(json.detect_encoding(data), "surrogatepass")
+        value = json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise _too_deep("") from None
+    except _WrongValueError as error:
+        raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
+    except UnicodeDecodeError:
+        raise ApiError(400, "the body is not valid JSON in UTF-8", code="invalid_json") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ApiError(400, f"the body is not valid JSON: {error.msg} at {where}", code="invalid_json") from None
+    except ValueError as error:  # an integer of more digits than Python reads
+        raise ApiError(400, f"the body is not valid JSON: {str(error)[:100]}", code="invalid_json") from None
+    surrogates = not data.isascii() or _SURROGATE_BYTES.search(data) is not None
+    try:
+        return _checked(value, 0, surrogates, "")
+    except _WrongValueError as error:
+        place = _place(error.path)
+        if str(error) == _DEEP:
+            raise _too_deep(place) from None
+        raise ApiError(400, f"Invalid '{place}': {error}.", code="invalid_value", param=place) from None
+
+
+_DEEP: Final = "too deep"
+
+
+def _checked(value: Any, depth: int, surrogates: bool, field: str) -> Any:
+    """The value, with halves of surrogate pairs replaced in texts. field: of the body, in which it is."""
+    kind = type(value)
+    if kind is str:
+        return _checked_text(value, field) if surrogates and not value.isascii() else value
+    if kind is float and not isfinite(value):
+        raise _WrongValueError("the number is beyond what a float holds")
+    if kind is not dict and kind is not list:
+        return value
+    if depth == MAX_DEPTH:
+        raise _WrongValueError(_DEEP)
+    for key, item in value.items() if kind is dict else enumerate(value):
+        if surrogates and isinstance(key, str) and _SURROGATE.search(key):
+            raise _WrongValueError("a name holds half of a surrogate pair")
+        if type(item) in _TO_CHECK:
+            try:
+                checked = _checked(item, depth + 1, surrogates, field or str(key))
+            except _WrongValueError as error:
+                error.path.append(key)
+                raise
+            if checked is not item:
+                value[key] = checked
+    return value
+
+
+_TO_CHECK: Final = frozenset({str, float, dict, list})
+
+
+def _checked_text(text: str, field: str) -> str:
+    if not _SURROGATE.search(text):
+        return text
+    if field not in _TEXTS:
+        raise _WrongValueError("the text holds half of a surrogate pair")
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _inflate(data: bytes, format: int, found: bytearray, most: int) -> bytes:
+    """Appends what the data stands for; what follows it. Never makes more than is taken."""
+    stream = zlib.decompressobj(format)
+    found += stream.decompress(data, most + 1 - len(found))
+    if len(found) > most:
+        raise too_large(most)
+    if not stream.eof:
+        raise zlib.error("it ends in the middle")
+    return stream.unused_data
+
+
+def _is_zlib(data: bytes) -> bool:
+    """Whether the first two bytes are a head of zlib's (RFC 1950)."""
+    return len(data) >= 2 and data[0] & 0x0F == zlib.DEFLATED and (data[0] << 8 | data[1]) % 31 == 0
+
+
+def _name(encoding: bytes) -> str:
+    return encoding.decode("latin-1").strip().lower().removeprefix("x-")
+
+
+def _no_constant(name: str) -> Any:
+    raise _WrongValueError(f"{name} is no JSON")
+
+
+def _too_deep(place: str) -> ApiError:
+    message = f"the body nests more than {MAX_DEPTH} levels deep{f' at {place}' if place else ''}"
+    return ApiError(400, message, code="invalid_json", param=place or None)
+
+
+def _place(path: list[str | int]) -> str:
+    """``messages[0].content``; short and printable, whatever the names are."""
+    place = ""
+    for part in reversed(path):
+        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else part
+    return ascii(place[:100])[1:-1]
