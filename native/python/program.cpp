@@ -276,17 +276,18 @@ void step(Program& program, const Cache& cache, const IntArray& tokens, const In
   program.check_cache(cache);
   require(static_cast<int>(block_tables.size()) == cache.num_groups(), "one block table per cache group is needed");
   Program::Input input{num_tokens, static_cast<int>(first_position.shape(0)), outputs, tokens.data(),
-                       sequence_start.data(), first_position.data(), output_rows.data(), {}, nullptr, nullptr};
+                       sequence_start.data(), first_position.data(), output_rows.data(), {}, nullptr, nullptr, 0};
   for (size_t group = 0; group < block_tables.size(); ++group) {
     check_block_table(block_tables[group], cache, static_cast<int>(group), sequence_start, first_position);
     input.block_tables.emplace_back(block_tables[group].data(), static_cast<int>(block_tables[group].shape(1)));
   }
   require(outputs == 0 || logits_out || hidden_out, "output rows need an array for logits or for hidden states");
   if (outputs > 0 && logits_out) {
-    require(static_cast<int>(logits_out->shape(0)) == outputs &&
+    require(static_cast<int>(logits_out->shape(0)) <= outputs &&
                 static_cast<int64_t>(logits_out->shape(1)) == program.logits_size(),
-            "logits must be an array of output rows by vocabulary");
+            "logits must be an array of output rows, or of the first of them, by vocabulary");
     input.logits = logits_out->data();
+    input.num_logits_rows = static_cast<int>(logits_out->shape(0));
   }
   if (outputs > 0 && hidden_out) {
     require(static_cast<int>(hidden_out->shape(0)) == outputs && program.hidden_size() > 0 &&

@@ -156,8 +156,11 @@ Matmul::Matmul(Rows rows, std::vector<Product> products, bool exact, float scale
 }
 
 int64_t Matmul::tasks(const Step& step, int) const {
-  if (products_.front().to_logits && !step.logits) return 0;
-  return (row_count(step, rows_) + block_tokens_ - 1) / block_tokens_ * tasks_per_block_;
+  return (token_count(step) + block_tokens_ - 1) / block_tokens_ * tasks_per_block_;
+}
+
+int64_t Matmul::token_count(const Step& step) const {
+  return products_.front().to_logits ? step.num_logits_rows : row_count(step, rows_);
 }
 
 bool Matmul::reads_form(int64_t offset) const {
@@ -197,7 +200,7 @@ void Matmul::run(const Step& step, int, int64_t task) const {
   const int64_t tile_begin = (in_block - share.first_task) * share.task_tiles;
   const int64_t tile_end = std::min(product.matrix->tiles(), tile_begin + share.task_tiles);
   const int64_t token_begin = block * block_tokens_;
-  const int64_t token_end = std::min(row_count(step, rows_), token_begin + block_tokens_);
+  const int64_t token_end = std::min(token_count(step), token_begin + block_tokens_);
   const int64_t rows = product.matrix->rows();
   MatmulArgs args;
   args.x = (taken_over_ && row_count(step, rows_) == 1 ? step.own_arena : step.arena) + product.x;

@@ -144,6 +144,9 @@ class Matmul final : public Operation {
   void run(const Step& step, int phase, int64_t task) const override;
 
  private:
+  // Rows to multiply with: for logits, those of the rows that want them.
+  int64_t token_count(const Step& step) const;
+
   Rows rows_;
   // A product's part of the tasks of one block of tokens.
   struct Share {

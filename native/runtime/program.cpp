@@ -136,6 +136,7 @@ void Program::step(const Cache& cache, const Input& input, int threads) {
   }
   step_.cache = &cache;
   step_.logits = input.logits;
+  step_.num_logits_rows = input.num_logits_rows;
   step_.hidden = input.hidden;
 
   prepare_walk(threads);

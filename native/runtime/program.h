@@ -53,8 +53,9 @@ struct Step {
   uint8_t* own_arena = nullptr;  // the calling thread's, in which it keeps fused forms at the offsets that `arena` has
   const Cache* cache = nullptr;
   std::vector<LayerCache> groups;  // per cache group: block table and stride; base is the layer's
-  float* logits = nullptr;         // [num_output_rows, vocab]; null: nobody wants them
-  float* hidden = nullptr;         // [num_output_rows, hidden size] of final hidden states; likewise
+  float* logits = nullptr;         // [num_logits_rows, vocab], of the first of the output rows
+  int num_logits_rows = 0;
+  float* hidden = nullptr;         // [num_output_rows, hidden size] of final hidden states; null: nobody wants them
   uint8_t* scratch = nullptr;
   int64_t scratch_bytes = 0;
 };
@@ -122,6 +123,7 @@ class Program {
     const int32_t *tokens, *sequence_start, *first_position, *output_rows;
     std::vector<std::pair<const int32_t*, int>> block_tables;  // table and stride per cache group
     float *logits, *hidden;
+    int num_logits_rows;
   };
   // Steps of one program queue.
   void step(const Cache& cache, const Input& input, int threads);

@@ -307,8 +307,9 @@ class Program:
     ) -> None:
         """Runs one step. tokens [n], sequence_start [s + 1], first_position [s], output_rows [r]: int32.
 
-        block_tables: one [s, pages] int32 array per cache group. logits: [r, vocab] float32, written; hidden: [r,
-        hidden size] float32, likewise the final hidden states. Where there are output rows, one of them must be given.
+        block_tables: one [s, pages] int32 array per cache group. logits: [at most r, vocab] float32, written: of the
+        first of the output rows; hidden: [r, hidden size] float32, likewise the final hidden states of all of them.
+        Where there are output rows, one of them must be given.
         """
 
 class Cache:

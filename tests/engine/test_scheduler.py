@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from lutmac.engine.scheduler import Scheduler
 from lutmac.engine.sequence import Sequence
+from lutmac.engine.share import Share
 
 ALL = 512  # tokens of prompts: as many as there are
 
 
 def generating(pending: int, computed: int = 0) -> Sequence:
     sequence = Sequence(range(computed + pending), computed + pending + 10)
-    sequence.computed = sequence.served = computed
+    sequence.computed = sequence.share.served = computed
     return sequence
 
 
@@ -50,6 +51,39 @@ def test_of_several_that_come_to_the_same_page_one_computes_it() -> None:
     first, second, other = (Sequence([kind] * 200, 210) for kind in (1, 1, 2))
     batch = running(Scheduler(512, 8, 512), first, second, other).next_batch(ALL)
     assert [slice.sequence for slice in batch] == [first, other]
+
+
+def embedded(length: int, share: Share, done: int = 0) -> Sequence:
+    sequence = scored(length)
+    sequence.wants_hidden, sequence.share, sequence.computed = True, share, done
+    return sequence
+
+
+def test_texts_of_one_request_are_served_as_one() -> None:
+    many = Share(served=300)
+    texts = [embedded(100, many) for _ in range(3)]
+    alone = embedded(30, Share())
+    batch = running(Scheduler(512, 8, 8), *texts, alone).next_batch(40)
+    assert {slice.sequence: slice.count for slice in batch} == {alone: 30, texts[0]: 10}
+
+
+def test_hidden_states_take_none_of_the_room_for_logits() -> None:
+    batch = running(Scheduler(512, 8, 8), embedded(100, Share())).next_batch(ALL)
+    assert [slice.count for slice in batch] == [100]
+
+
+def test_whoever_has_fewest_running_begins_first_and_nobody_is_passed_over_for_ever() -> None:
+    scheduler, many = Scheduler(64, 2, 64), Share()
+    texts = [embedded(100, many) for _ in range(6)]
+    running(scheduler, *texts)
+    scheduler.add(first := embedded(10, Share()))
+    scheduler.add(second := embedded(10, Share()))
+    begun = []
+    for _ in range(4):
+        scheduler.remove(scheduler.running[0])
+        scheduler.admit(lambda sequence: True)
+        begun.append(scheduler.running[-1])
+    assert begun == [first, texts[2], second, texts[3]]
 
 
 def test_the_youngest_is_sent_back_and_is_the_next_to_start() -> None:

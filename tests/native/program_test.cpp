@@ -58,7 +58,8 @@ class TinyProgram {
   std::vector<float> step(int threads) {
     std::vector<float> logits(kTokens * kVocabulary);
     const int32_t start[2] = {0, kTokens}, first = 0, rows[kTokens] = {0, 1, 2, 3, 4, 5, 6, 7, 8}, table = 0;
-    program_->step(cache_, {kTokens, 1, kTokens, tokens_, start, &first, rows, {{&table, 1}}, logits.data()}, threads);
+    program_->step(cache_, {kTokens, 1, kTokens, tokens_, start, &first, rows, {{&table, 1}}, logits.data(), nullptr, kTokens},
+                   threads);
     return logits;
   }
 

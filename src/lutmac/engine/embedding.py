@@ -1,60 +1,101 @@
-"""Embeddings of texts: pooled hidden states."""
+"""Texts on their way to their vectors: few at a time, as ordinary sequences."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal
+from collections.abc import Iterator
+from collections.abc import Sequence as TokenSequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.engine.engine import Engine
+from lutmac.engine.pooling import Pool, Pooling
 from lutmac.engine.sequence import Sequence
+from lutmac.engine.share import Share
 
-Pooling = Literal["mean", "last"]
-AT_ONCE = 8  # texts in the engine at a time, so that others find a place between them
-
-
-class _Pool:
-    """A text on its way: its sequence, and the sum of what has come out."""
-
-    def __init__(self, engine: Engine, tokens: list[int], pooling: Pooling) -> None:
-        self.total = np.zeros(engine.hidden_size, dtype=np.float64)
-        self.sequence: Sequence = engine.new_sequence(tokens, len(tokens), private=pooling == "mean")
-        self.sequence.sink, self.sequence.wants_hidden = self._add, True
-        self.sequence.sink_from = 0 if pooling == "mean" else len(tokens) - 1
-
-    def _add(self, position: int, hidden: NDArray[np.float32]) -> None:
-        for row in hidden:  # one by one: the same order, and so the same bits, however the text was cut into steps
-            self.total += row
+AT_ONCE = 8  # texts of a request in the engine at a time
+TOKENS_AT_ONCE = 128  # another one begins only while these have fewer: enough to fill a step, and long texts go singly
 
 
-def embed(engine: Engine, texts: list[list[int]], pooling: Pooling) -> NDArray[np.float32]:
-    """[n, hidden size] float32, each row of length 1 (or 0, for a model that makes nothing of the text).
+@dataclass(frozen=True)
+class TextBatch:
+    """The texts of one request.
 
-    "mean" is over the final hidden states of all tokens, "last" takes that of the last. Raises ContextOverflowError
-    where a text does not fit into the context.
+    texts: token ids, none empty. pooling: what becomes of their hidden states. skip: the first so many tokens of each
+    text do not count.
     """
-    pools = [_Pool(engine, tokens, pooling) for tokens in texts]
-    submitted: deque[_Pool] = deque()
-    try:
-        for index, pool in enumerate(pools):
-            engine.submit(pool.sequence)
-            submitted.append(pool)
-            if index >= AT_ONCE:
-                _finish(engine, submitted.popleft())
-        while submitted:
-            _finish(engine, submitted.popleft())
-    finally:
-        for pool in submitted:
-            engine.stop(pool.sequence)
-    found = np.array([pool.total for pool in pools]).reshape(len(pools), engine.hidden_size)
-    lengths = np.linalg.norm(found, axis=1, keepdims=True)
-    return np.asarray(found / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
+
+    texts: TokenSequence[TokenSequence[int]]
+    pooling: tuple[Pooling, ...] = ("mean",)
+    skip: int = 0
 
 
-def _finish(engine: Engine, pool: _Pool) -> None:
+@dataclass(eq=False)
+class EmbeddingRun:
+    """Hands an engine the texts of a batch a few at a time, and gathers their vectors.
+
+    Whoever drives the engine submits what ``due`` yields, waits for the ``oldest`` to finish and calls ``take``, until
+    it is ``done``; then ``vectors`` are complete. Closing early: stop what is ``underway``.
+    """
+
+    engine: Engine
+    batch: TextBatch
+    share: Share = field(default_factory=Share)
+
+    def __post_init__(self) -> None:
+        """Nothing is submitted yet."""
+        width = self.engine.hidden_size * len(self.batch.pooling)
+        self.vectors: NDArray[np.float64] = np.empty((len(self.batch.texts), width))
+        self.underway: deque[Sequence] = deque()
+        self._pools: deque[Pool] = deque()
+        self._begun = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether all vectors are there."""
+        return self._begun == len(self.batch.texts) and not self.underway
+
+    @property
+    def oldest(self) -> Sequence:
+        """The sequence to wait for."""
+        return self.underway[0]
+
+    def due(self) -> Iterator[Sequence]:
+        """The sequences to submit by now. Raises ContextOverflowError."""
+        while self._begun < len(self.batch.texts) and len(self.underway) < AT_ONCE:
+            if sum(sequence.length for sequence in self.underway) >= TOKENS_AT_ONCE:
+                return
+            yield self._begin(self.batch.texts[self._begun])
+
+    def take(self) -> None:
+        """Takes the vector of the oldest sequence, which has finished."""
+        self.vectors[self._begun - len(self.underway)] = self._pools.popleft().vector()
+        self.underway.popleft()
+
+    def _begin(self, ids: TokenSequence[int]) -> Sequence:
+        pool = Pool(self.batch.pooling, self.engine.hidden_size, len(ids), self.batch.skip)
+        # What is read from the first token on cannot begin with what others have computed, nor do others begin so.
+        sequence = self.engine.new_sequence(ids[: pool.end], pool.end, private=pool.first == 0)
+        sequence.sink, sequence.sink_from, sequence.wants_hidden = pool.add, pool.first, True
+        sequence.share = self.share
+        self.underway.append(sequence)
+        self._pools.append(pool)
+        self._begun += 1
+        return sequence
+
+
+def embed(engine: Engine, batch: TextBatch) -> NDArray[np.float64]:
+    """[n, hidden size * pooling modes]: a vector for each text. Raises ContextOverflowError."""
+    run = EmbeddingRun(engine, batch)
     try:
-        engine.drive(pool.sequence, pool.sequence.length)
+        while not run.done:
+            for sequence in run.due():
+                engine.submit(sequence)
+            engine.drive(run.oldest, run.oldest.length)
+            run.take()
     finally:
-        engine.stop(pool.sequence)
+        for sequence in run.underway:
+            engine.stop(sequence)
+    return run.vectors

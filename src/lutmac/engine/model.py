@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.engine.conversation import Conversation
-from lutmac.engine.embedding import Pooling, embed
+from lutmac.engine.embedding import TextBatch, embed
 from lutmac.engine.engine import Engine
 from lutmac.engine.generate import GenerationOptions, collect, new_sequence, parse_options, stream_sequence
 from lutmac.engine.info import ModelInfo
 from lutmac.engine.perplexity import Perplexity, Progress, measure_perplexity
+from lutmac.engine.pooling import Pooling, unit_length
 from lutmac.engine.results import Chunk, Completion
 from lutmac.errors import ContextOverflowError, InvalidRequestError
 from lutmac.graph.compile import Compiled
@@ -106,9 +107,9 @@ class Model:
         if isinstance(inputs, str):
             raise InvalidRequestError("expected a sequence of texts, not one text")
         if pooling not in get_args(Pooling):
-            raise InvalidRequestError(f"pooling is {pooling!r}, expected 'mean' or 'last'")
-        prompts = [self._prompt_ids(prompt, parse_special=False) for prompt in inputs]
-        return embed(self._engine, prompts, pooling)
+            raise InvalidRequestError(f"pooling is {pooling!r}, expected one of {', '.join(get_args(Pooling))}")
+        texts = [self._prompt_ids(prompt, parse_special=False) for prompt in inputs]
+        return unit_length(embed(self._engine, TextBatch(texts, (pooling,))))
 
     def perplexity(
         self, text: Prompt, *, ctx: int = 512, windows: int = 20, progress: Progress | None = None

@@ -33,14 +33,12 @@ class Runner:
         """One step. Yields, for each slice, the rows that its sequence asked for; valid until the next step."""
         sequences = [slice.sequence for slice in batch]
         starts = np.cumsum([0, *(slice.count for slice in batch)], dtype=np.int32)
-        wanted = [slice.sequence.output_rows(slice.count) for slice in batch]
-        rows = [start + row for start, range in zip(starts.tolist(), wanted, strict=False) for row in range]
-        hidden = any(sequence.wants_hidden for sequence in sequences)
-        logits = not all(sequence.wants_hidden for sequence in sequences)
-        if logits and len(rows) > len(self._logits):
-            self._logits = np.empty((len(rows), self._logits.shape[1]), dtype=np.float32)
-        if hidden and len(rows) > len(self._hidden):
-            self._hidden = np.empty((len(rows), self.hidden_size), dtype=np.float32)
+        outputs = _Outputs(batch, starts.tolist())
+        logits, hidden = outputs.logits, len(outputs.rows) if outputs.hidden else 0
+        if logits > len(self._logits):
+            self._logits = np.empty((logits, self._logits.shape[1]), dtype=np.float32)
+        if hidden > len(self._hidden):
+            self._hidden = np.empty((hidden, self.hidden_size), dtype=np.float32)
         pieces = [s.sequence.tokens[s.sequence.computed : s.sequence.computed + s.count] for s in batch]
         self._program.step(
             self._cache,
@@ -48,19 +46,37 @@ class Runner:
             sequence_start=starts,
             first_position=np.array([sequence.computed for sequence in sequences], dtype=np.int32),
             block_tables=[_block_table(batch)] * self._groups,
-            output_rows=np.array(rows, dtype=np.int32),
-            logits=self._logits[: len(rows)] if logits and rows else None,
-            hidden=self._hidden[: len(rows)] if hidden and rows else None,
+            output_rows=np.array(outputs.rows, dtype=np.int32),
+            logits=self._logits[:logits] if logits else None,
+            hidden=self._hidden[:hidden] if hidden else None,
             threads=self.threads,
         )
-        return self._rows(batch, wanted)
+        return self._rows(batch, outputs)
 
-    def _rows(self, batch: list[Slice], wanted: list[range]) -> Iterator[Rows]:
-        begin = 0
-        for slice, range in zip(batch, wanted, strict=True):
-            rows = self._hidden if slice.sequence.wants_hidden else self._logits
-            yield rows[begin : begin + len(range)]
-            begin += len(range)
+    def _rows(self, batch: list[Slice], outputs: _Outputs) -> Iterator[Rows]:
+        for slice, place in zip(batch, outputs.places, strict=True):
+            yield (self._hidden if slice.sequence.wants_hidden else self._logits)[place]
+
+
+class _Outputs:
+    """Which rows of a step are asked for: those that want logits, then those that want hidden states.
+
+    rows: of the batch. logits, hidden: how many of each. places: of each slice among them.
+    """
+
+    def __init__(self, batch: list[Slice], starts: list[int]) -> None:
+        wanted = [slice.sequence.output_rows(slice.count) for slice in batch]
+        self.rows: list[int] = []
+        self.places = [slice(0)] * len(batch)
+        counts = []
+        for hidden in (False, True):
+            before = len(self.rows)
+            for index, rows in enumerate(wanted):
+                if batch[index].sequence.wants_hidden == hidden:
+                    self.places[index] = slice(len(self.rows), len(self.rows) + len(rows))
+                    self.rows += range(starts[index] + rows.start, starts[index] + rows.stop)
+            counts.append(len(self.rows) - before)
+        self.logits, self.hidden = counts
 
 
 def _block_table(batch: list[Slice]) -> NDArray[np.int32]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from lutmac.engine.sequence import Sequence
 
 OLDEST_SHARE = 4  # the oldest prompt gets at least one in so many of the tokens that a step has for prompts
+OLDEST_TURN = 4  # of so many sequences that begin, one is the one that has waited for longest
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,13 @@ class Slice:
 class Scheduler:
     """Takes sequences in while there is room, and cuts steps from those that run.
 
+    Of those that wait, one whose request has the fewest running begins first, and every fourth time the one that has
+    waited for longest: so nobody's many texts keep another's only one waiting, and all come to their turn.
+
     A step holds first the sequences that wait for one token, then pieces of prompts, up to ``max_batch_tokens`` tokens
     and ``max_output_rows`` rows of logits (they would fill the memory where whole texts are scored). Of the prompts
-    the one that has been served least goes first, so that a short one does not wait for a long one to end; the oldest
-    is sure of its share, so that the long one ends too.
+    the one whose request has been served least goes first, so that a short one does not wait for a long one to end;
+    the oldest is sure of its share, so that the long one ends too.
     """
 
     def __init__(self, max_batch_tokens: int, max_sequences: int, max_output_rows: int) -> None:
@@ -35,9 +39,10 @@ class Scheduler:
         self.max_output_rows = max_output_rows
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # as they were admitted, the oldest first
+        self._admitted = 0
 
     def add(self, sequence: Sequence) -> None:
-        """Queues a sequence, first come, first served."""
+        """Queues a sequence."""
         self.waiting.append(sequence)
 
     def remove(self, sequence: Sequence) -> None:
@@ -48,15 +53,25 @@ class Scheduler:
             self.waiting.remove(sequence)
 
     def admit(self, fits: Callable[[Sequence], bool]) -> None:
-        """Starts waiting sequences, in order, while there is a place and ``fits`` finds pages for the next one."""
-        while self.waiting and len(self.running) < self.max_sequences and fits(self.waiting[0]):
-            self.running.append(self.waiting.popleft())
+        """Starts waiting sequences while there is a place and ``fits`` finds pages for the next one."""
+        while self.waiting and len(self.running) < self.max_sequences and fits(next_one := self._next()):
+            self.waiting.remove(next_one)
+            self.running.append(next_one)
+            self._admitted += 1
 
     def preempt(self) -> Sequence:
         """Sends the youngest back to wait, before all others."""
         sequence = self.running.pop()
         self.waiting.appendleft(sequence)
         return sequence
+
+    def _next(self) -> Sequence:
+        """Of those that wait, the one to begin."""
+        oldest = self.waiting[0]
+        if oldest.preempted or self._admitted % OLDEST_TURN == OLDEST_TURN - 1:
+            return oldest
+        running = Counter(sequence.share for sequence in self.running)
+        return min(self.waiting, key=lambda sequence: running[sequence.share])
 
     @property
     def decoding(self) -> bool:
@@ -72,7 +87,7 @@ class Scheduler:
         prompts = self._prompts()
         if prompts:
             oldest, share = prompts[0], max(1, prompt_tokens // OLDEST_SHARE)
-            prompts.sort(key=lambda sequence: sequence.served)
+            prompts.sort(key=lambda sequence: sequence.share.served)
             reserved = min(share, oldest.pending)
             for sequence in prompts:
                 if sequence is oldest:
@@ -104,10 +119,14 @@ class _Batch:
     def add(self, sequence: Sequence, count: int) -> int:
         """Adds up to ``count`` of the sequence's tokens; how many there was room for."""
         count = min(sequence.pending, count, self._tokens)
-        count -= max(0, len(sequence.output_rows(count)) - self._rows) if count > 0 else 0
+        count -= max(0, _logits_rows(sequence, count) - self._rows) if count > 0 else 0
         if count <= 0:
             return 0
         self.slices.append(Slice(sequence, count))
         self._tokens -= count
-        self._rows -= len(sequence.output_rows(count))
+        self._rows -= _logits_rows(sequence, count)
         return count
+
+
+def _logits_rows(sequence: Sequence, count: int) -> int:
+    return 0 if sequence.wants_hidden else len(sequence.output_rows(count))

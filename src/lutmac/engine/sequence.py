@@ -11,6 +11,7 @@ from lutmac.engine.block_table import BlockTable
 from lutmac.engine.logprobs import token_logprob
 from lutmac.engine.results import TokenLogprob
 from lutmac.engine.sampler import Sampler
+from lutmac.engine.share import Share
 
 Sink = Callable[[int, NDArray[np.float32]], None]
 
@@ -23,8 +24,8 @@ class Sequence:
     wants_hidden their final hidden states; they are valid during the call only. top_logprobs: how many alternatives
     ``logprobs`` holds for each generated token; None: it stays empty.
 
-    reused: tokens of the prompt that were found in the cache. served: tokens that have run. preempted: whether it has
-    had to give its pages up since it began.
+    reused: tokens of the prompt that were found in the cache. share: what its request has had of the engine; of its own
+    unless it is set. preempted: whether it has had to give its pages up since it began.
     """
 
     def __init__(self, tokens: Iterable[int], max_length: int, *, private: bool = False) -> None:
@@ -37,7 +38,7 @@ class Sequence:
         self.prompt_length = len(given)
         self.computed = 0
         self.reused = 0
-        self.served = 0
+        self.share = Share()
         self.preempted = False
         self.block_table = BlockTable(self.max_length, private=private)
         self.sampler: Sampler | None = None
@@ -98,7 +99,7 @@ class Sequence:
             token = self.sampler.sample(rows[-1], self.tokens, self.prompt_length)
             self.computed += count
             self._append(token, rows[-1])
-        self.served += count
+        self.share.served += count
 
     def fail(self, error: Exception) -> None:
         """Ends the sequence; whoever waits for it is to raise the error."""

@@ -11,11 +11,16 @@ from threading import Condition, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lutmac.engine.embedding import EmbeddingRun, TextBatch
 from lutmac.engine.engine import Engine
 from lutmac.engine.generate import GenerationParams, check_prompt, new_sequence
 from lutmac.engine.reply import Reply
 from lutmac.engine.results import Chunk
 from lutmac.engine.sequence import Sequence
+from lutmac.engine.share import Share
 from lutmac.engine.stats import EngineStats
 from lutmac.errors import EngineClosedError, QueueFullError
 
@@ -31,7 +36,7 @@ SWITCH_SECONDS = 0.0005  # after which another thread may have the interpreter; 
 class Worker:
     """Steps an engine in a thread of its own while anything runs, and sleeps otherwise.
 
-    max_waiting: replies that may wait beyond those that run; may be set at any time.
+    max_waiting: replies and embeddings that may wait beyond those that run; may be set at any time.
     """
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer, max_waiting: int = DEFAULT_MAX_WAITING) -> None:
@@ -40,33 +45,61 @@ class Worker:
         self._engine = engine
         self._tokenizer = tokenizer
         self._changed = Condition()
-        self._places = 0  # taken by streams, whether or not they have begun
+        self._places = 0  # taken by streams and embeddings, whether or not they have begun
         self._listeners: set[_Listener] = set()
-        self._closing = False
+        self._closing = False  # nothing new is taken
+        self._closed = False  # nor does anything go on
         self._thread: Thread | None = None
 
     @property
     def max_places(self) -> int:
-        """How many replies may run and wait together."""
+        """How many replies and embeddings may run and wait together."""
         return self._engine.max_sequences + self.max_waiting
 
-    def stream(self, prompt_ids: TokenSequence[int], params: GenerationParams) -> ChunkStream:
+    def stream(
+        self, prompt_ids: TokenSequence[int], params: GenerationParams, share: Share | None = None
+    ) -> ChunkStream:
         """The reply to a prompt, for ``async for``. It takes its place in the queue at once.
 
-        Call ``aclose`` when done before the end: that stops the sequence within a step. Raises QueueFullError,
-        EngineClosedError, ContextOverflowError; a grammar's mistakes come with the first chunk.
+        share: the request's, where it has several replies. Call ``aclose`` when done before the end: that stops the
+        sequence within a step. Raises QueueFullError, EngineClosedError, ContextOverflowError; a grammar's mistakes
+        come with the first chunk.
         """
         prompt = list(prompt_ids)
         check_prompt(self._engine, prompt)
+        self._take_place()
+        return ChunkStream(self, prompt, params, share or Share())
+
+    async def embed(self, batch: TextBatch) -> NDArray[np.float64]:
+        """[n, hidden size * pooling modes]: what ``embedding.embed`` gives, in turn with all that runs.
+
+        The texts take one place in the queue. Cancelling stops them within a step. Raises QueueFullError,
+        EngineClosedError, ContextOverflowError.
+        """
+        run = EmbeddingRun(self._engine, batch)
+        listeners: deque[_Listener] = deque()
+        self._take_place()
+        try:
+            while not run.done:
+                listeners.extend(self.listen(sequence) for sequence in run.due())
+                await listeners[0].news.wait()
+                if run.oldest.error is not None:
+                    raise run.oldest.error
+                run.take()
+                listeners.popleft()
+        finally:
+            self.release(*listeners)
+        return run.vectors
+
+    def _take_place(self) -> None:
         with self._changed:
             if self._closing:
                 raise EngineClosedError("the engine is shutting down")
             if self._places >= self.max_places:
                 raise QueueFullError(
-                    f"{self._places} replies are running or waiting already, the limit is {self.max_places}"
+                    f"{self._places} requests are running or waiting already, the limit is {self.max_places}"
                 )
             self._places += 1
-        return ChunkStream(self, prompt, params)
 
     def stats(self) -> EngineStats:
         """Figures of the engine; from any thread, at once."""
@@ -83,6 +116,8 @@ class Worker:
             self._changed.notify_all()
             while self._places and (left := deadline - monotonic()) > 0:
                 self._changed.wait(left)
+            self._closed = True
+            self._changed.notify_all()
             listeners = list(self._listeners)
         for listener in listeners:
             self._engine.fail(listener.sequence, EngineClosedError("the engine is shutting down"))
@@ -97,7 +132,7 @@ class Worker:
         """Submits a sequence; the listener's event is set on the running loop whenever there is news of it."""
         listener = _Listener(sequence)
         with self._changed:
-            if self._closing:
+            if self._closed:
                 raise EngineClosedError("the engine is shutting down")
             self._engine.submit(sequence)
             self._listeners.add(listener)
@@ -108,11 +143,11 @@ class Worker:
             self._changed.notify_all()
         return listener
 
-    def release(self, listener: _Listener | None) -> None:
-        """Gives a stream's place back, and stops its sequence if it is still running."""
+    def release(self, *listeners: _Listener) -> None:
+        """Gives a place back, and stops the sequences that had it if they are still running."""
         with self._changed:
             self._places -= 1
-            if listener is not None:
+            for listener in listeners:
                 self._engine.stop(listener.sequence)
                 self._listeners.discard(listener)
             self._changed.notify_all()
@@ -128,9 +163,9 @@ class Worker:
         sys.setswitchinterval(min(SWITCH_SECONDS, sys.getswitchinterval()))
         while True:
             with self._changed:
-                while not self._listeners and not self._engine.has_requests and not self._closing:
+                while not self._listeners and not self._engine.has_requests and not self._closed:
                     self._changed.wait()
-                if not self._listeners and self._closing:
+                if not self._listeners and self._closed:
                     return
             try:
                 self._engine.turn()
@@ -186,11 +221,12 @@ def _wake(listeners: list[_Listener]) -> None:
 class ChunkStream(AsyncIterator[Chunk]):
     """A reply as it comes; ``Worker.stream`` makes one."""
 
-    def __init__(self, worker: Worker, prompt: list[int], params: GenerationParams) -> None:
+    def __init__(self, worker: Worker, prompt: list[int], params: GenerationParams, share: Share) -> None:
         """Nothing runs before the first chunk is asked for."""
         self._worker: Worker | None = worker
         self._prompt = prompt
         self._params = params
+        self._share = share
         self._listener: _Listener | None = None
         self._reply: Reply | None = None
         self._ready: deque[Chunk] = deque()
@@ -220,6 +256,7 @@ class ChunkStream(AsyncIterator[Chunk]):
                 if slow
                 else worker.prepare(self._prompt, self._params)
             )
+            sequence.share = self._share
             self._reply = Reply(worker.tokenizer, sequence, self._params.stop)
             self._listener = worker.listen(sequence)
         await self._listener.news.wait()
@@ -233,7 +270,7 @@ class ChunkStream(AsyncIterator[Chunk]):
     def _end(self) -> None:
         worker, self._worker = self._worker, None
         if worker is not None:
-            worker.release(self._listener)
+            worker.release(*([self._listener] if self._listener is not None else []))
 
     def __del__(self) -> None:
         """A stream that is dropped is closed."""

@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from lutmac.engine.generate import parse_options
 from lutmac.engine.model import Model
 from lutmac.engine.results import Chunk
+from lutmac.engine.share import Share
 from lutmac.server.errors import ApiError
 from lutmac.server.logs import RequestRecord
 from lutmac.server.metrics import Metrics
@@ -102,9 +103,10 @@ class Backend:
         record.model = self.name
         record.prompt_tokens = sum({id(job.prompt): len(job.prompt) for job in jobs}.values())
         record.completion_tokens = record.cached_tokens = 0
+        share = Share()
         async with AsyncExitStack() as stack:
             streams = [
-                await stack.enter_async_context(aclosing(self.model.worker.stream(prompt, params)))
+                await stack.enter_async_context(aclosing(self.model.worker.stream(prompt, params, share)))
                 for prompt, params in parsed
             ]
             last: list[float | None] = [None] * len(streams)

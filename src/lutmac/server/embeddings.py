@@ -9,8 +9,9 @@ from fastapi import Request
 from numpy.typing import NDArray
 from starlette.responses import Response
 
+from lutmac.engine.embedding import TextBatch
+from lutmac.engine.pooling import unit_length
 from lutmac.errors import ContextOverflowError
-from lutmac.server.backend import in_thread
 from lutmac.server.completions import encode_prompts
 from lutmac.server.documents import backend_of, error_responses, record_of
 from lutmac.server.endpoints import new_router
@@ -19,7 +20,6 @@ from lutmac.server.limits import check_at_most
 from lutmac.server.schemas import embeddings as schema
 
 router = new_router("OpenAI")
-BATCH = 16  # texts between two looks at whether the client is still there
 
 
 @router.post("/v1/embeddings", response_model=schema.EmbeddingReply, responses=error_responses())
@@ -37,8 +37,7 @@ async def embeddings(asked: schema.EmbeddingRequest, request: Request) -> Respon
                 f"input[{place}] has {len(ids)} tokens, the context holds {backend.model.context}"
             )
     record.model, record.prompt_tokens = backend.name, tokens
-    vectors = [await in_thread(backend.model.embed, inputs[at : at + BATCH]) for at in range(0, len(inputs), BATCH)]
-    found: NDArray[np.float32] = np.concatenate(vectors)
+    found = unit_length(await backend.model.worker.embed(TextBatch(inputs)))
     if asked.dimensions not in (None, found.shape[1]):
         raise ApiError(400, f"this model's vectors have {found.shape[1]} dimensions", param="dimensions")
     data = [
