@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import lutmac
+from fetching import CannotFetchError, qwen_coder
 from lutmac.engine.pull import pull
 from lutmac.errors import CheckpointError
 from lutmac.lowbit.target import resolve_target
@@ -20,6 +21,15 @@ def smollm2_path() -> Path:
         return pull("smollm2")
     except CheckpointError as error:
         pytest.skip(f"the default model cannot be had: {error}")
+
+
+@pytest.fixture(scope="session")
+def qwen_coder_path() -> Path:
+    """Qwen2.5-Coder-0.5B-Instruct in Q4_K_M: a real model with tool calls and fill-in-the-middle."""
+    try:
+        return qwen_coder()
+    except CannotFetchError as error:
+        pytest.skip(f"Qwen2.5-Coder cannot be had: {error}")
 
 
 @pytest.fixture(scope="session")
