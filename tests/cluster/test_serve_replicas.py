@@ -94,10 +94,10 @@ def test_replicas_are_one_server_to_clients(serve_replicas: Any, smollm2_path: P
         assert http.get("/health").json() == {"status": "ok"}
         assert http.post("/v1/completions", json=asked).status_code == 401
         wrong = http.post(
-            "/v1/completions", json={**asked, "max_token": 3}, headers={**headers, "x-request-id": "mine"}
+            "/v1/completions", json={**asked, "temperature": 3}, headers={**headers, "x-request-id": "mine"}
         )
         assert (wrong.status_code, wrong.headers.get_list("x-request-id")) == (400, ["mine"])
-        assert wrong.json()["error"]["code"] == "unknown_parameter"
+        assert wrong.json()["error"]["code"] == "invalid_value"
         assert http.post("/v1/completions", json={"prompt": "a" * 6000}, headers=headers).status_code == 413
         assert http.get("/v1/nothing", headers=headers).json()["error"]["code"] == "not_found"
         assert "<html" in http.get("/").text

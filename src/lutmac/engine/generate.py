@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Sequence as TokenSequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -11,7 +12,7 @@ from lutmac.engine.engine import Engine
 from lutmac.engine.grammar import Grammar
 from lutmac.engine.reply import Reply
 from lutmac.engine.results import Chunk, Completion
-from lutmac.engine.sampler import SamplingParams
+from lutmac.engine.sampler import Floor, SamplingParams
 from lutmac.engine.sequence import Sequence
 from lutmac.errors import ContextOverflowError, InvalidRequestError
 
@@ -29,6 +30,8 @@ class GenerationOptions(TypedDict, total=False):
     max_tokens: int | None
     stop: str | list[str] | tuple[str, ...] | None
     ignore_eos: bool
+    stop_token_ids: TokenSequence[int]
+    min_tokens: int
     logprobs: int | None
     grammar: Grammar | None
     temperature: float
@@ -49,7 +52,9 @@ class GenerationParams:
     max_tokens: None is up to the end of the context. stop: the reply ends before any of these strings. ignore_eos:
     end tokens end nothing (for benchmarks). logprobs: how many of the likeliest tokens are told at each place, 0 to 20,
     beside the one that was drawn; None: nothing is. grammar: what the reply has to fit; its end is then the only place
-    where an end token can be drawn.
+    where an end token can be drawn. stop_token_ids: tokens that end the reply as end tokens do. min_tokens: before so
+    many tokens are drawn, nothing ends the reply: no end token, stop token or stop string; a grammar that leaves
+    nothing else has its way.
     """
 
     max_tokens: int | None = DEFAULT_MAX_TOKENS
@@ -57,6 +62,8 @@ class GenerationParams:
     ignore_eos: bool = False
     logprobs: int | None = None
     grammar: Grammar | None = None
+    stop_token_ids: frozenset[int] = frozenset()
+    min_tokens: int = 0
     sampling: SamplingParams = field(default_factory=SamplingParams)
 
 
@@ -76,7 +83,21 @@ def parse_options(options: Mapping[str, Any]) -> GenerationParams:
         raise InvalidRequestError(f"grammar is a {type(grammar).__name__}, expected a lutmac.Grammar")
     sampling = {item.name: options[item.name] for item in fields(SamplingParams) if item.name in options}
     stop, ignore_eos = _stop_strings(options.get("stop")), bool(options.get("ignore_eos"))
-    return GenerationParams(max_tokens, stop, ignore_eos, logprobs, grammar, SamplingParams(**sampling))
+    stop_ids, least = _stop_token_ids(options.get("stop_token_ids")), options.get("min_tokens") or 0
+    if type(least) is not int or least < 0:
+        raise InvalidRequestError(f"min_tokens is {least!r}, expected an integer of at least 0")
+    return GenerationParams(
+        max_tokens, stop, ignore_eos, logprobs, grammar, stop_ids, least, SamplingParams(**sampling)
+    )
+
+
+def _stop_token_ids(given: object) -> frozenset[int]:
+    if given is None:
+        return frozenset()
+    ids = tuple(given) if isinstance(given, list | tuple | set | frozenset) else ("",)
+    if not all(type(id) is int and id >= 0 for id in ids):
+        raise InvalidRequestError(f"stop_token_ids is {given!r}, expected a list of token ids")
+    return frozenset(ids)
 
 
 def _stop_strings(stop: object) -> tuple[str, ...]:
@@ -116,9 +137,15 @@ def new_sequence(engine: Engine, tokenizer: Tokenizer, prompt: list[int], params
     length = len(prompt) + (room if params.max_tokens is None else min(params.max_tokens, room))
     sequence = engine.new_sequence(prompt, length)
     constraint = None if params.grammar is None else compile_grammar(params.grammar, tokenizer)
-    sequence.sampler = params.sampling.sampler(engine.vocab_size, constraint)
+    for id in params.stop_token_ids:
+        if id >= engine.vocab_size:
+            raise InvalidRequestError(f"stop token id {id} is not in the vocabulary of {engine.vocab_size}")
+    sequence.stop_ids = params.stop_token_ids
+    ends = frozenset(tokenizer.end_of_generation)
     if constraint is not None or not params.ignore_eos:
-        sequence.stop_ids = frozenset(tokenizer.end_of_generation)
+        sequence.stop_ids |= ends
+    floor = Floor(params.min_tokens, sequence.stop_ids | ends) if params.min_tokens else None
+    sequence.sampler = params.sampling.sampler(engine.vocab_size, constraint, floor)
     sequence.top_logprobs = params.logprobs
     return sequence
 
@@ -127,7 +154,7 @@ def stream_sequence(
     engine: Engine, tokenizer: Tokenizer, sequence: Sequence, params: GenerationParams
 ) -> Iterator[Chunk]:
     """Runs a sequence and yields its text as it becomes certain. Closing the iterator stops the sequence."""
-    reply = Reply(tokenizer, sequence, params.stop)
+    reply = Reply(tokenizer, sequence, params.stop, params.min_tokens)
     engine.submit(sequence)
     try:
         while not reply.done:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -68,6 +68,29 @@ class Grammar:
     def lark(cls, text: str) -> Grammar:
         """A context-free grammar in Lark's notation; its start rule is ``start``."""
         return cls("lark", text)
+
+    @classmethod
+    def gbnf(cls, text: str) -> Grammar:
+        """A context-free grammar in the notation of llama.cpp's grammars, or in Lark's.
+
+        Raises InvalidRequestError for what is neither, and where llguidance is missing.
+        """
+        try:
+            from llguidance.gbnf_to_lark import any_to_lark  # noqa: PLC0415 (an extra)
+        except ImportError:
+            raise InvalidRequestError("grammars need llguidance: pip install 'lutmac[server]'") from None
+        try:
+            return cls.lark(any_to_lark(cls.lark(text).text))
+        except Exception as error:  # llguidance raises just that
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InvalidRequestError(f"the grammar cannot be read: {reason}") from None
+
+    @classmethod
+    def choice(cls, texts: Sequence[str]) -> Grammar:
+        """One of several texts. Raises InvalidRequestError where there are none."""
+        if not texts:
+            raise InvalidRequestError("a choice needs at least one text")
+        return cls.lark("start: " + " | ".join(json.dumps(text, ensure_ascii=False) for text in texts))
 
     def lark_term(self) -> str:
         """A JSON schema as a term of a rule in Lark's notation. Raises InvalidRequestError for other grammars."""

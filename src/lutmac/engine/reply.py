@@ -20,8 +20,9 @@ class Reply:
     read: tokens of the sequence that have been looked at, the prompt's included. done: whether the last chunk is out.
     """
 
-    def __init__(self, tokenizer: Tokenizer, sequence: Sequence, stops: tuple[str, ...]) -> None:
-        """stops: stop strings."""
+    def __init__(self, tokenizer: Tokenizer, sequence: Sequence, stops: tuple[str, ...], min_tokens: int = 0) -> None:
+        """stops: stop strings; they count from the text behind min_tokens tokens on."""
+        self._stops_from = sequence.prompt_length + min_tokens
         self.read = sequence.prompt_length
         self.done = False
         self._sequence = sequence
@@ -55,6 +56,8 @@ class Reply:
         token = int(self._sequence.tokens[self.read])
         self.read += 1
         text = self._decoder.push(token)
+        if self.read <= self._stops_from:
+            return text
         return self._matcher.push(token if self._tokenizer.is_special(token) else text)
 
     @property

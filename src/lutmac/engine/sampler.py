@@ -29,6 +29,14 @@ class Constraint(Protocol):
 
 
 @dataclass(frozen=True)
+class Floor:
+    """Tokens that cannot be drawn before so many others are. ends: those that would end a reply."""
+
+    min_tokens: int
+    ends: frozenset[int]
+
+
+@dataclass(frozen=True)
 class SamplingParams:
     """The knobs of sampling; the defaults are llama.cpp's. InvalidRequestError says which one is out of range.
 
@@ -64,23 +72,26 @@ class SamplingParams:
         if not isinstance(self.logit_bias, Mapping):
             raise InvalidRequestError(f"logit_bias is {self.logit_bias!r}, expected a mapping of token ids to numbers")
 
-    def sampler(self, vocab_size: int, constraint: Constraint | None = None) -> Sampler:
-        """A sampler with a state of its own, held to the constraint if there is one.
+    def sampler(self, vocab_size: int, constraint: Constraint | None = None, floor: Floor | None = None) -> Sampler:
+        """A sampler with a state of its own, held to the constraint and the floor if there are any.
 
         Raises InvalidRequestError for biased ids outside the vocabulary.
         """
         for token, bias in self.logit_bias.items():
             _integer_within("a token id in logit_bias", token, 0, vocab_size - 1)
             _within(f"logit_bias of token {token}", bias, -1000.0, 1000.0)
-        return Sampler(self, constraint)
+        return Sampler(self, constraint, floor)
 
 
 class Sampler:
     """Draws one sequence's tokens."""
 
-    def __init__(self, params: SamplingParams, constraint: Constraint | None = None) -> None:
+    def __init__(
+        self, params: SamplingParams, constraint: Constraint | None = None, floor: Floor | None = None
+    ) -> None:
         """Draws a seed where the parameters have none."""
         self._constraint = constraint
+        self._floor = floor
         self.seed = int.from_bytes(os.urandom(8), "little") if params.seed is None else params.seed
         self._native = _native.Sampler(
             temperature=params.temperature,
@@ -97,11 +108,21 @@ class Sampler:
 
     def sample(self, logits: NDArray[np.float32], tokens: NDArray[np.int32], generated_from: int) -> int:
         """The next token id, from logits [vocab] and the tokens so far, of which those from generated_from are new."""
-        if self._constraint is None:
-            return self._native.sample(logits, tokens, generated_from)
-        token = self._native.sample(self._constraint.masked(logits), tokens, generated_from)
-        self._constraint.accept(token)
+        if self._constraint is not None:
+            logits = self._constraint.masked(logits)
+        if self._floor is not None and len(tokens) - generated_from < self._floor.min_tokens:
+            logits = _without(self._floor.ends, logits)
+        token = self._native.sample(logits, tokens, generated_from)
+        if self._constraint is not None:
+            self._constraint.accept(token)
         return token
+
+
+def _without(ids: frozenset[int], logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logits without some tokens; as they are where no other token is left."""
+    found = logits.copy()
+    found[list(ids)] = -np.inf
+    return found if np.isfinite(found).any() else logits
 
 
 def _within(name: str, value: Any, low: float, high: float, *, above_low: bool = False) -> None:

@@ -257,7 +257,7 @@ class ChunkStream(AsyncIterator[Chunk]):
                 else worker.prepare(self._prompt, self._params)
             )
             sequence.share = self._share
-            self._reply = Reply(worker.tokenizer, sequence, self._params.stop)
+            self._reply = Reply(worker.tokenizer, sequence, self._params.stop, self._params.min_tokens)
             self._listener = worker.listen(sequence)
         await self._listener.news.wait()
         self._listener.news.clear()

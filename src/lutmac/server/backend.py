@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from time import perf_counter, time
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from lutmac.engine.generate import parse_options
 from lutmac.engine.model import Model
@@ -26,6 +26,15 @@ T = TypeVar("T")
 _RESERVED = frozenset(
     {"messages", "tools", "tokenizer", "template", "add_generation_prompt", "bos_token", "eos_token", "self"}
 )
+
+
+class Named(Protocol):
+    """A request's body that may say which model it is for."""
+
+    model: str | None
+
+    def unknown_names(self) -> Iterable[tuple[str, str]]:
+        """Names in it that nothing is known of, each with its place."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,17 @@ class Backend:
     def close(self, drain_seconds: float) -> None:
         """Waits so long for what runs, then ends the rest. Blocks."""
         self.model.worker.close(drain_seconds)
+
+    def accept(self, asked: Named) -> None:
+        """Takes a request in, unless it is for another model, and leaves out what nothing is known of.
+
+        Coding agents and editors send models' names of their own, so that any name will do where one model is served.
+        Raises ApiError where the server is strict: 404 for another name, 400 for something unknown.
+        """
+        if self.settings.strict:
+            self.check_model(asked.model)
+        for name, place in asked.unknown_names():
+            self.omissions.leave_out("parameter", name, place)
 
     def check_model(self, name: str | None) -> None:
         """Raises ApiError (404) unless the name is one of this model's; a client may leave it out."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import time
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from fastapi import Request
@@ -15,28 +15,30 @@ from starlette.responses import Response
 
 from lutmac.engine.grammar import Grammar
 from lutmac.engine.results import Completion
-from lutmac.server.backend import Backend
+from lutmac.server.backend import Backend, in_thread
 from lutmac.server.documents import backend_of, record_of, streaming_responses
 from lutmac.server.endpoints import new_router
-from lutmac.server.errors import ApiError
+from lutmac.server.errors import ApiError, missing_parameter
 from lutmac.server.limits import bounded, check_at_most, engine_options
 from lutmac.server.logprobs import token_logprobs
 from lutmac.server.logs import RequestRecord
 from lutmac.server.reply_format import format_grammar
 from lutmac.server.schemas import chat as schema
-from lutmac.server.schemas.common import FunctionDefinition, PromptTokensDetails, TokenLogprob, Usage
+from lutmac.server.schemas.common import PromptTokensDetails, TokenLogprob, Usage
 from lutmac.server.streaming import DONE, EventStream, data_event
-from lutmac.server.tools import Tool, ToolCall
+from lutmac.server.tool_choice import chat_choice, chat_tools, choose_tools
+from lutmac.server.tools import ToolCall
 from lutmac.server.turn import Turn, TurnEvent, run_turn
 
 router = new_router("OpenAI")
+T = TypeVar("T")
 
 
 @router.post("/v1/chat/completions", response_model=schema.ChatCompletion, responses=streaming_responses())
 async def chat_completions(asked: schema.ChatRequest, request: Request) -> Response:
     """The next message of a conversation."""
     backend, record = backend_of(request), record_of(request)
-    backend.check_model(asked.model)
+    backend.accept(asked)
     _check(asked, backend)
     turn = await _turn(asked, backend, record)
     reply = _Reply(backend, bool(asked.logprobs), turn.n)
@@ -60,29 +62,22 @@ async def grammar_of(format: schema.ResponseFormat | None, backend: Backend, rec
     """What a reply has to fit. Raises what `format_grammar` raises."""
     if format is None:
         return None
-    given = format.json_schema.schema_ if format.json_schema is not None else None
-    return await format_grammar(format.type, given, "response_format.json_schema", backend, record)
+    match format.type:
+        case "regex":
+            return Grammar.regex(_required(format.pattern, "response_format.pattern"))
+        case "grammar":
+            return await in_thread(Grammar.gbnf, _required(format.grammar, "response_format.grammar"))
+        case "choice":
+            return Grammar.choice(_required(format.choices, "response_format.choices"))
+        case kind:
+            given = format.json_schema.schema_ if format.json_schema is not None else None
+            return await format_grammar(kind, given, "response_format.json_schema", backend, record)
 
 
-def tool_of(function: FunctionDefinition) -> Tool:
-    """A function as the parsers and templates know it; without a schema it takes no arguments."""
-    parameters = function.parameters or {"type": "object", "properties": {}}
-    return Tool(function.name, function.description, parameters)
-
-
-def choose_tools(tools: list[Tool], choice: Any, named: str | None) -> tuple[tuple[Tool, ...], tuple[Tool, ...]]:
-    """Which tools are offered, and of which of them one has to be called. Raises ApiError (400).
-
-    choice: "none", "auto", "required" or None. named: the one function to call, if any.
-    """
-    if named is not None:
-        forced = tuple(tool for tool in tools if tool.name == named)
-        if not forced:
-            raise ApiError(400, f"tool_choice names {named!r}, which is not among the tools", param="tool_choice")
-        return tuple(tools), forced
-    if choice == "required" and not tools:
-        raise ApiError(400, "tool_choice is 'required', but there are no tools", param="tool_choice")
-    return (() if choice == "none" else tuple(tools)), (tuple(tools) if choice == "required" else ())
+def _required(value: T | None, param: str) -> T:
+    if value is None:
+        raise missing_parameter(param)
+    return value
 
 
 def usage_of(completions: list[Completion]) -> Usage:
@@ -102,8 +97,6 @@ def _check(asked: schema.ChatRequest, backend: Backend) -> None:
     check_at_most(asked.n or 1, backend.settings.limits.n, "n", "replies")
     if asked.top_logprobs and not asked.logprobs:
         raise ApiError(400, "top_logprobs needs logprobs to be true", param="top_logprobs")
-    if asked.stream_options is not None and not asked.stream:
-        raise ApiError(400, "stream_options is only for requests that stream", param="stream_options")
 
 
 async def _turn(asked: schema.ChatRequest, backend: Backend, record: RequestRecord) -> Turn:
@@ -112,9 +105,7 @@ async def _turn(asked: schema.ChatRequest, backend: Backend, record: RequestReco
     options = engine_options(asked, limits, max_tokens=most)
     if asked.logprobs:
         options["logprobs"] = asked.top_logprobs or 0
-    choice = asked.tool_choice
-    named = choice.function.name if isinstance(choice, schema.NamedToolChoice) else None
-    tools, forced = choose_tools([tool_of(tool.function) for tool in asked.tools or []], choice, named)
+    tools, forced = choose_tools(chat_tools(asked.tools, asked.functions, backend.omissions), chat_choice(asked))
     return Turn(
         messages=asked.messages,
         options=options,
@@ -123,8 +114,15 @@ async def _turn(asked: schema.ChatRequest, backend: Backend, record: RequestReco
         forced=forced,
         parallel=asked.parallel_tool_calls is not False,
         grammar=await grammar_of(asked.response_format, backend, record),
-        template_arguments=asked.chat_template_kwargs or {},
+        template_arguments=_template_arguments(asked),
     )
+
+
+def _template_arguments(asked: schema.ChatRequest) -> dict[str, Any]:
+    """More variables for the template; those of the client's own making come last."""
+    switches = {"enable_thinking": asked.enable_thinking, "reasoning_effort": asked.reasoning_effort}
+    given = {name: value for name, value in switches.items() if value is not None}
+    return {**given, **(asked.chat_template_kwargs or {})}
 
 
 @dataclass

@@ -34,7 +34,7 @@ DEFAULT_MAX_TOKENS = 16  # OpenAI's, for this endpoint
 async def completions(asked: schema.CompletionRequest, request: Request) -> Response:
     """Continuations of texts."""
     backend, record = backend_of(request), record_of(request)
-    backend.check_model(asked.model)
+    backend.accept(asked)
     n = _check(asked, backend)
     backend.check_replies(n * _prompt_count(asked.prompt), "n")
     most = backend.settings.limits.prompts
@@ -95,7 +95,6 @@ def _check(asked: schema.CompletionRequest, backend: Backend) -> int:
         ("suffix", bool(asked.suffix), "suffix is not supported"),
         ("echo", bool(asked.echo and asked.logprobs is not None), "echo with logprobs is not supported"),
         ("max_tokens", asked.max_tokens == 0, "max_tokens is 0, expected at least 1"),
-        ("stream_options", asked.stream_options is not None and not asked.stream, "it is only for streams"),
     ):
         if wrong:
             raise ApiError(400, message, param=param)

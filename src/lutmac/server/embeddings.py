@@ -26,7 +26,7 @@ router = new_router("OpenAI")
 async def embeddings(asked: schema.EmbeddingRequest, request: Request) -> Response:
     """A vector of length 1 for each text."""
     backend, record = backend_of(request), record_of(request)
-    backend.check_model(asked.model)
+    backend.accept(asked)
     limits = backend.settings.limits
     inputs = await encode_prompts(backend, asked.input, "input", limits.inputs, parse_special=False)
     tokens = sum(map(len, inputs))

@@ -132,12 +132,13 @@ def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     if kind == "value_error":
         return ApiError(400, str(first["ctx"]["error"]), code="invalid_value", param=place)
     code = "invalid_type" if kind.endswith("_type") else "invalid_value"
-    return ApiError(400, f"Invalid '{place}': {first['msg']}." if place else first["msg"], code=code, param=place)
+    said = "it is empty" if kind == "too_short" and not first["ctx"]["actual_length"] else first["msg"]
+    return ApiError(400, f"Invalid '{place}': {said}." if place else said, code=code, param=place)
 
 
-def _preference(error: Mapping[str, Any]) -> int:
-    """Of the alternatives of a union, the one that the client came nearest to: the one that went deepest."""
-    return -len(error["loc"])
+def _preference(error: Mapping[str, Any]) -> tuple[int, bool]:
+    """Of the alternatives of a union, the one that the client came nearest to: that went deepest, or has the type."""
+    return -len(error["loc"]), error["type"].endswith("_type")
 
 
 def _place(location: Sequence[str | int]) -> str | None:

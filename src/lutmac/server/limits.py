@@ -8,7 +8,10 @@ from lutmac.server.errors import ApiError
 from lutmac.server.schemas.common import SamplingOptions
 from lutmac.server.settings import Limits
 
-_SAME_NAME = ("temperature", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "ignore_eos")
+_SAME_NAME = (
+    "temperature", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "ignore_eos",
+    "min_tokens", "stop_token_ids",
+)  # fmt: skip
 _SMALLEST_TOP_P = 1e-6  # OpenAI takes 0, which leaves the likeliest token
 
 
@@ -29,8 +32,8 @@ def engine_options(asked: SamplingOptions, limits: Limits, *, max_tokens: int | 
 
 
 def bounded(wish: int | None, most: int | None) -> int | None:
-    """Of a wish and a limit the smaller one; None is no limit."""
-    return min((value for value in (wish, most) if value is not None), default=None)
+    """Of a wish and a limit the smaller one; None and -1 are no limit."""
+    return min((value for value in (wish, most) if value not in (None, -1)), default=None)
 
 
 def check_at_most(count: int, most: int, param: str, what: str) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from lutmac.server.errors import ApiError
+from lutmac.server.prompts import no_text, omitted
 from lutmac.server.schemas.chat import CalledFunction, ChatMessage, ToolCall
 from lutmac.server.schemas.messages import Block, InputMessage
 
@@ -51,16 +52,28 @@ def _call(block: Block, where: str) -> ToolCall:
 def _result(block: Block, where: str) -> str:
     if block.tool_use_id is None:
         raise ApiError(400, "a block of type 'tool_result' needs tool_use_id", param=where)
-    text = _text(block.content or "", f"{where}.content")
+    text = _text(block.content or "", f"{where}.content", of_tool=True)
     return f"Error: {text}" if block.is_error else text
 
 
-def _text(content: str | Sequence[Block], where: str) -> str:
+def _text(content: str | Sequence[Block], where: str, *, of_tool: bool = False) -> str:
+    """The text of some blocks. of_tool: whether a tool gave them back, of which others are named, not shown."""
     if isinstance(content, str):
         return content
+    texts = []
     for block in content:
-        if block.type != "text" or block.text is None:
-            raise ApiError(
-                400, f"content of type {block.type!r} is not supported by this model: send text", param=where
-            )
-    return "\n".join(block.text or "" for block in content)
+        text = _document_text(block) if block.type == "document" else block.text
+        if text is not None:
+            texts.append(text)
+        elif of_tool:
+            texts.append(omitted(block.type))
+        else:
+            raise no_text(block.type, where)
+    return "\n".join(texts)
+
+
+def _document_text(block: Block) -> str | None:
+    """What a document of plain text says; None for any other."""
+    source = block.source if isinstance(block.source, dict) else {}
+    data = source.get("data") if source.get("type") == "text" else None
+    return data if isinstance(data, str) else None

@@ -15,17 +15,18 @@ from starlette.responses import Response
 from lutmac.engine.grammar import Grammar
 from lutmac.engine.results import Completion
 from lutmac.server.backend import Backend
-from lutmac.server.chat import choose_tools
 from lutmac.server.documents import backend_of, error_responses, record_of, streaming_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_stops, engine_options
 from lutmac.server.logs import RequestRecord
 from lutmac.server.message_input import chat_messages
+from lutmac.server.omissions import Omissions
 from lutmac.server.reply_format import format_grammar
 from lutmac.server.schemas import messages as schema
 from lutmac.server.schemas.common import SamplingOptions
 from lutmac.server.streaming import EventStream, named_event
+from lutmac.server.tool_choice import NO_ARGUMENTS, ToolChoice, choose_tools
 from lutmac.server.tools import Tool, ToolCall
 from lutmac.server.turn import Turn, TurnEvent, encode_turn, run_turn
 
@@ -36,12 +37,12 @@ router = new_router("Anthropic")
 async def messages(asked: schema.MessagesRequest, request: Request) -> Response:
     """The next message of a conversation."""
     backend, record = backend_of(request), record_of(request)
-    backend.check_model(asked.model)
+    backend.accept(asked)
     stops = check_stops(asked.stop_sequences, backend.settings.limits, "stop_sequences")
     sampling = SamplingOptions(temperature=asked.temperature, top_p=asked.top_p, top_k=asked.top_k, stop=stops or None)
     options = engine_options(sampling, backend.settings.limits, max_tokens=asked.max_tokens)
     reply = _Reply(backend)
-    events = run_turn(backend, _turn(asked, options, await _grammar(asked, backend, record)), record)
+    events = run_turn(backend, _turn(asked, options, backend, await _grammar(asked, backend, record)), record)
     if asked.stream:
         stream = _stream(reply, events)
         return EventStream(stream, record, failure=_failure, silence=backend.settings.timeouts.comment)
@@ -55,8 +56,8 @@ async def messages(asked: schema.MessagesRequest, request: Request) -> Response:
 async def count_tokens(asked: schema.CountRequest, request: Request) -> schema.CountReply:
     """How many tokens a conversation has."""
     backend = backend_of(request)
-    backend.check_model(asked.model)
-    return schema.CountReply(input_tokens=len(await encode_turn(backend, _turn(asked, {}))))
+    backend.accept(asked)
+    return schema.CountReply(input_tokens=len(await encode_turn(backend, _turn(asked, {}, backend))))
 
 
 async def _grammar(asked: schema.MessagesRequest, backend: Backend, record: RequestRecord) -> Grammar | None:
@@ -70,13 +71,11 @@ async def _grammar(asked: schema.MessagesRequest, backend: Backend, record: Requ
     return await format_grammar(form.type, form.schema_, param, backend, record)
 
 
-def _turn(asked: schema.CountRequest, options: dict[str, Any], grammar: Grammar | None = None) -> Turn:
+def _turn(
+    asked: schema.CountRequest, options: dict[str, Any], backend: Backend, grammar: Grammar | None = None
+) -> Turn:
     choice = asked.tool_choice or schema.MessagesToolChoice(type="auto")
-    given = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(asked.tools or [])]
-    if choice.type == "tool" and choice.name is None:
-        raise ApiError(400, "a tool_choice of type 'tool' needs a name", param="tool_choice.name")
-    wish = "required" if choice.type == "any" else choice.type
-    tools, forced = choose_tools(given, wish, choice.name if choice.type == "tool" else None)
+    tools, forced = choose_tools(_tools(asked, backend.omissions), _wish(choice))
     return Turn(
         messages=chat_messages(asked.system, asked.messages),
         options=options,
@@ -87,10 +86,27 @@ def _turn(asked: schema.CountRequest, options: dict[str, Any], grammar: Grammar 
     )
 
 
-def _tool(tool: schema.MessagesTool, where: str) -> Tool:
-    if tool.type not in (None, "custom"):
-        raise ApiError(400, f"tools of type {tool.type!r} are not supported", param=f"{where}.type")
-    return Tool(tool.name, tool.description, tool.input_schema or {"type": "object", "properties": {}})
+def _tools(asked: schema.CountRequest, omissions: Omissions) -> list[Tool]:
+    """The client's tools. Those that a server has to run are left out."""
+    found = []
+    for place, tool in enumerate(asked.tools or ()):
+        if isinstance(tool, schema.MessagesTool):
+            found.append(Tool(tool.name, tool.description, tool.input_schema or NO_ARGUMENTS))
+        else:
+            omissions.leave_out("tool", tool.type, f"tools[{place}].type")
+    return found
+
+
+def _wish(choice: schema.MessagesToolChoice) -> ToolChoice:
+    match choice.type:
+        case "tool":
+            if choice.name is None:
+                raise ApiError(400, "a tool_choice of type 'tool' needs a name", param="tool_choice.name")
+            return ToolChoice(named=choice.name)
+        case "any":
+            return ToolChoice("required")
+        case mode:
+            return ToolChoice(mode)
 
 
 @dataclass

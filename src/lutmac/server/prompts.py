@@ -45,32 +45,46 @@ def with_instructions(messages: list[dict[str, Any]], tools: Sequence[Tool]) -> 
     return [{"role": "system", "content": text}, *messages]
 
 
-def join_text(parts: Sequence[ContentPart], where: str) -> str:
-    """The text of a message's parts. Raises ApiError (400) for parts that are not text."""
+def join_text(parts: Sequence[ContentPart], where: str, *, of_tool: bool = False) -> str:
+    """The text of a message's parts.
+
+    of_tool: whether they are what a tool gave back, of which other parts are named, not shown: an agent that looks at a
+    picture goes on. Raises ApiError (400) for parts of others that are not text.
+    """
     texts = []
     for place, part in enumerate(parts):
         text = part.refusal if part.type == "refusal" else part.text
+        if part.type not in TEXT_PARTS and of_tool:
+            texts.append(omitted(part.type))
+            continue
         if part.type not in TEXT_PARTS:
-            raise ApiError(
-                400,
-                f"content of type {part.type!r} is not supported by this model: send text",
-                param=f"{where}[{place}].type",
-            )
+            raise no_text(part.type, f"{where}[{place}].type")
         if text is None:
             raise ApiError(400, f"a part of type {part.type!r} needs its text", param=f"{where}[{place}]")
         texts.append(text)
     return "".join(texts)
 
 
+def no_text(kind: str, param: str) -> ApiError:
+    """What to raise for a user's picture, sound or file. kind: its type in the request."""
+    return ApiError(400, f"content of type {kind[:40]!r} is not supported by this model: send text", param=param)
+
+
+def omitted(kind: str) -> str:
+    """What stands for a part of a tool's result that is no text, as in ``[image omitted]``."""
+    return f"[{kind.removeprefix('input_').removesuffix('_url')[:40]} omitted]"
+
+
 def _message(message: ChatMessage, where: str, format: ToolFormat, knows_tools: bool) -> dict[str, Any]:
     content = message.content
-    text = join_text(content, f"{where}.content") if isinstance(content, list) else content
-    if text is None and not message.tool_calls:
-        raise ApiError(400, f"a message of role {message.role!r} needs content", param=f"{where}.content")
     role = {"developer": "system", "function": "tool"}.get(message.role, message.role)
+    if isinstance(content, list):
+        text = join_text(content, f"{where}.content", of_tool=role == "tool")
+    else:
+        text = content or ""
     if role == "tool" and not knows_tools:
         return {"role": "user", "content": f"<tool_response>\n{text}\n</tool_response>"}
-    found: dict[str, Any] = {"role": role, "content": text or ""}
+    found: dict[str, Any] = {"role": role, "content": text}
     if message.name is not None:
         found["name"] = message.name
     if message.tool_call_id is not None:

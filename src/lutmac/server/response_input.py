@@ -6,13 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from lutmac.server.errors import missing_parameter
+from lutmac.server.omissions import Omissions
 from lutmac.server.schemas.chat import CalledFunction, ChatMessage, ToolCall
 from lutmac.server.schemas.responses import InputItem, OutputCall, OutputMessage
 
+_KINDS = frozenset({None, "message", "function_call", "function_call_output", "reasoning"})
 
-def input_items(given: str | Sequence[InputItem]) -> list[InputItem]:
-    """A request's input; plain text is a user's message."""
-    return [InputItem(role="user", content=given)] if isinstance(given, str) else list(given)
+
+def input_items(given: str | Sequence[InputItem], omissions: Omissions) -> list[InputItem]:
+    """A request's input; plain text is a user's message. Items of other types are left out."""
+    if isinstance(given, str):
+        return [InputItem(role="user", content=given)]
+    items = []
+    for place, item in enumerate(given):
+        if item.type in _KINDS:
+            items.append(item)
+        else:
+            omissions.leave_out("item", item.type or "", f"input[{place}].type")
+    return items
 
 
 def output_items(output: Sequence[OutputMessage | OutputCall]) -> list[InputItem]:
@@ -44,11 +55,10 @@ def item_messages(
             else:
                 messages.append(ChatMessage(role="assistant", tool_calls=[call]))
         elif item.type == "function_call_output":
-            output = _required(item.output, f"{where}.output")
-            messages.append(ChatMessage(role="tool", content=output, tool_call_id=item.call_id))
+            messages.append(ChatMessage(role="tool", content=item.output, tool_call_id=item.call_id))
         elif item.type != "reasoning":
-            role, content = _required(item.role, f"{where}.role"), _required(item.content, f"{where}.content")
-            messages.append(ChatMessage(role=role, content=content))
+            role = _required(item.role, f"{where}.role")
+            messages.append(ChatMessage(role=role, content=item.content))
     return messages
 
 

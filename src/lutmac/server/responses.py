@@ -8,10 +8,10 @@ from time import time
 from uuid import uuid4
 
 from fastapi import Request
+from pydantic import BaseModel
 from starlette.responses import Response as HttpResponse
 
 from lutmac.server.backend import Backend
-from lutmac.server.chat import choose_tools
 from lutmac.server.documents import backend_of, error_responses, record_of, streaming_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
@@ -23,10 +23,10 @@ from lutmac.server.response_input import input_items, item_messages, output_item
 from lutmac.server.response_store import ResponseStore
 from lutmac.server.schemas import responses as schema
 from lutmac.server.schemas.chat import ChatMessage
-from lutmac.server.schemas.common import JsonObject, SamplingOptions
+from lutmac.server.schemas.common import SamplingOptions
 from lutmac.server.schemas.responses import InputItem
 from lutmac.server.streaming import EventStream
-from lutmac.server.tools import Tool
+from lutmac.server.tool_choice import choose_tools, response_choice, response_tools, tool_of
 from lutmac.server.turn import Turn, TurnEvent, run_turn
 
 router = new_router("OpenAI")
@@ -37,10 +37,10 @@ LOGPROBS = "message.output_text.logprobs"
 async def responses(asked: schema.ResponseRequest, request: Request) -> HttpResponse:
     """The answer to an input."""
     backend, record = backend_of(request), record_of(request)
-    backend.check_model(asked.model)
+    backend.accept(asked)
     _check(asked)
     before = backend.responses.items(asked.previous_response_id) if asked.previous_response_id is not None else []
-    given = input_items(asked.input)
+    given = input_items(asked.input, backend.omissions)
     turn = await _turn(asked, item_messages(asked.instructions, before, given), backend, record)
     writer = ResponseWriter(_empty(asked, backend), backend.model.tokenizer)
     written = _write(writer, run_turn(backend, turn, record), backend.responses, [*before, *given])
@@ -96,11 +96,8 @@ async def _turn(
     options = engine_options(sampling, backend.settings.limits, max_tokens=asked.max_output_tokens)
     if asked.top_logprobs is not None or LOGPROBS in (asked.include or ()):
         options["logprobs"] = asked.top_logprobs or 0
-    choice = asked.tool_choice
-    named = choice.name if isinstance(choice, schema.FunctionChoice) else None
-    empty: JsonObject = {"type": "object", "properties": {}}
-    given = [Tool(tool.name, tool.description, tool.parameters or empty) for tool in asked.tools or []]
-    tools, forced = choose_tools(given, choice, named)
+    given = [tool_of(tool) for tool in response_tools(asked.tools, backend.omissions)]
+    tools, forced = choose_tools(given, response_choice(asked.tool_choice))
     form = asked.text.format if asked.text else None
     grammar = None
     if form is not None:
@@ -133,7 +130,7 @@ def _empty(asked: schema.ResponseRequest, backend: Backend) -> schema.Response:
         store=backend.responses.enabled and asked.store is not False,
         temperature=asked.temperature,
         text={"format": format.model_dump(by_alias=True, exclude_none=True) if format else {"type": "text"}},
-        tool_choice=choice.model_dump() if isinstance(choice, schema.FunctionChoice) else choice or "auto",
+        tool_choice=choice.model_dump() if isinstance(choice, BaseModel) else choice or "auto",
         tools=[tool.model_dump(exclude_none=True) for tool in asked.tools or []],
         top_p=asked.top_p,
         user=asked.user,

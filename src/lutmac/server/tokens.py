@@ -5,12 +5,12 @@ from __future__ import annotations
 from fastapi import Request
 
 from lutmac.server.backend import in_thread
-from lutmac.server.chat import tool_of
 from lutmac.server.documents import backend_of, error_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.logprobs import token_text
 from lutmac.server.schemas import completions as schema
+from lutmac.server.tool_choice import chat_tools
 from lutmac.server.turn import Turn, encode_turn
 
 router = new_router("tokens")
@@ -20,11 +20,11 @@ router = new_router("tokens")
 async def tokenize(asked: schema.TokenizeRequest, request: Request) -> schema.TokenizeReply:
     """Token ids of a text or a conversation."""
     backend = backend_of(request)
-    backend.check_model(asked.model)
+    backend.accept(asked)
     if (asked.prompt is None) == (asked.messages is None):
         raise ApiError(400, "send either prompt or messages", param="prompt")
     if asked.messages is not None:
-        tools = tuple(tool_of(tool.function) for tool in asked.tools or [])
+        tools = tuple(chat_tools(asked.tools, None, backend.omissions))
         ids = await encode_turn(backend, Turn(asked.messages, {}, tools=tools))
     else:
         ids = await backend.encode(
@@ -38,7 +38,7 @@ async def tokenize(asked: schema.TokenizeRequest, request: Request) -> schema.To
 async def detokenize(asked: schema.DetokenizeRequest, request: Request) -> schema.DetokenizeReply:
     """The text that token ids stand for."""
     backend = backend_of(request)
-    backend.check_model(asked.model)
+    backend.accept(asked)
     vocabulary = backend.model.tokenizer.vocab_size
     if asked.tokens and max(asked.tokens) >= vocabulary:
         raise ApiError(400, f"token id {max(asked.tokens)} is not in the vocabulary of {vocabulary}", param="tokens")

@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from lutmac.engine.sampler import MIN_REPETITION_PENALTY
+from lutmac.server.schemas.other_names import OtherName, read_other_names
 
 MAX_INTEGER = 2**31 - 1
 Number = StrictInt | StrictFloat
 MAX_REPLIES = 128  # OpenAI's bound of n; what a server takes is in its settings
 PositiveInteger = Annotated[StrictInt, Field(ge=1, le=MAX_INTEGER)]
 ReplyCount = Annotated[StrictInt, Field(ge=1, le=MAX_REPLIES)]
+TokenLimit = PositiveInteger | Literal[-1]  # -1: none
+TokenIds = list[Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)]]
 JsonObject = dict[str, Any]
 
 
 class Request(BaseModel):
-    """A body that holds these parameters and no others: a mistyped one is told, not ignored."""
+    """A body, or a part of one.
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True, protected_namespaces=())
+    null is absence. What other servers have by another name is read by that name (`other_names`); what is known by no
+    name is kept apart and left to `Omissions`.
+    """
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, strict=True, protected_namespaces=())
+    other_names: ClassVar[tuple[OtherName, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_known_names(cls, given: Any) -> Any:
+        return read_other_names(cls.other_names, given) if isinstance(given, dict) else given
+
+    def unknown_names(self, place: str = "") -> Iterator[tuple[str, str]]:
+        """Names in here that nothing is known of, each with its place, as in ``("x", "messages.x")``."""
+        for name in self.model_extra or ():
+            yield name, f"{place}{name}"
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for part in value if isinstance(value, list) else (value,):
+                if isinstance(part, Request):
+                    yield from part.unknown_names(f"{place}{name}.")
 
 
 def is_none(value: object) -> bool:
@@ -64,13 +88,16 @@ class SamplingOptions(Request):
     logit_bias: dict[str, Annotated[Number, Field(ge=-100, le=100)]] | None = None
     seed: Annotated[StrictInt, Field(ge=-(2**63), le=2**64 - 1)] | None = None
     stop: str | list[str] | None = None
+    stop_token_ids: TokenIds | None = None
+    min_tokens: Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)] | None = None
     ignore_eos: StrictBool | None = None
 
 
 class StreamOptions(Request):
-    """What a stream holds beside the text."""
+    """What a stream holds beside the text. continuous_usage_stats: the usage so far, in each event."""
 
     include_usage: StrictBool | None = None
+    continuous_usage_stats: StrictBool | None = None
     include_obfuscation: StrictBool | None = None
 
 
@@ -101,7 +128,7 @@ class FunctionDefinition(Request):
 class JsonSchemaFormat(Request):
     """A named JSON schema that the reply has to fit."""
 
-    name: str
+    name: str | None = None
     description: str | None = None
     schema_: Annotated[JsonObject, Field(alias="schema")]
     strict: StrictBool | None = None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
-from lutmac.server.schemas.chat import ChatMessage, ResponseFormat, Tool
+from lutmac.server.schemas.chat import AnyTool, ChatMessage, ResponseFormat
 from lutmac.server.schemas.common import (
     MAX_INTEGER,
     Reply,
@@ -14,23 +14,24 @@ from lutmac.server.schemas.common import (
     Request,
     SamplingOptions,
     StreamOptions,
+    TokenIds,
     Usage,
     is_none,
 )
-
-TokenIds = list[Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)]]
+from lutmac.server.schemas.other_names import COMPLETION_NAMES, TOKENIZE_NAMES
 
 
 class CompletionRequest(SamplingOptions):
     """Texts to continue. logprobs: how many likely tokens to name beside each drawn one."""
 
+    other_names: ClassVar = COMPLETION_NAMES
     prompt: str | TokenIds | list[str] | list[TokenIds]
     model: str | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
     n: ReplyCount | None = None
     best_of: ReplyCount | None = None
-    max_tokens: Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)] | None = None
+    max_tokens: Annotated[StrictInt, Field(ge=-1, le=MAX_INTEGER)] | None = None
     logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
     echo: StrictBool | None = None
     suffix: str | None = None
@@ -73,10 +74,11 @@ class TokenizeRequest(Request):
     add_special_tokens: such as BOS. parse_special: the texts of control tokens in the prompt become these tokens.
     """
 
+    other_names: ClassVar = TOKENIZE_NAMES
     model: str | None = None
     prompt: str | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
-    tools: list[Tool] | None = None
+    tools: list[AnyTool] | None = None
     add_special_tokens: StrictBool = True
     parse_special: StrictBool = True
     return_token_strs: StrictBool | None = None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from lutmac.server.schemas.common import PositiveInteger, Reply, Request
-from lutmac.server.schemas.completions import TokenIds
+from lutmac.server.schemas.common import PositiveInteger, Reply, Request, TokenIds
+from lutmac.server.schemas.other_names import EMBEDDING_NAMES
 
 
 class EmbeddingRequest(Request):
     """Texts, or their token ids. encoding_format: base64 is of little-endian float32."""
 
+    other_names: ClassVar = EMBEDDING_NAMES
     input: str | TokenIds | list[str] | list[TokenIds]
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = None

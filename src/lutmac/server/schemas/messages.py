@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import Discriminator, Field, StrictBool, StrictInt, Tag
 
-from lutmac.server.schemas.common import MAX_INTEGER, JsonObject, Number, PositiveInteger, Reply
-
-
-class Lenient(BaseModel):
-    """What clients add here comes and goes with their betas: what is unknown is let through and changes nothing."""
-
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, strict=True, protected_namespaces=())
+from lutmac.server.schemas.common import MAX_INTEGER, JsonObject, Number, Reply, Request, TokenLimit
 
 
-class Block(Lenient):
+class Block(Request):
     """A piece of a message: text, a call, or a call's result. Thoughts are skipped, other types are refused."""
 
     type: str
@@ -26,25 +20,61 @@ class Block(Lenient):
     tool_use_id: str | None = None
     content: str | list[Block] | None = None
     is_error: StrictBool | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
+    source: str | JsonObject | None = None
+    title: str | None = None
+    context: str | None = None
+    citations: list[Any] | JsonObject | None = None
+    caller: JsonObject | None = None
+    cache_control: JsonObject | None = None
 
 
-class InputMessage(Lenient):
+class InputMessage(Request):
     """A message of a conversation."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | list[Block]
+    content: str | list[Block] = ""
 
 
-class MessagesTool(Lenient):
-    """A tool that the model may call. Tools that a server has to run have another type, and are refused."""
+class MessagesTool(Request):
+    """A tool that the model may call.
 
-    type: str | None = None
+    The parameters of the last block are taken and change nothing here.
+    """
+
+    type: Literal["custom"] | None = None
     name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z0-9_.:/-]+$")]
     description: str | None = None
     input_schema: JsonObject | None = None
 
+    cache_control: JsonObject | None = None
+    strict: StrictBool | None = None
+    eager_input_streaming: StrictBool | None = None
+    defer_loading: StrictBool | None = None
+    allowed_callers: list[str] | None = None
+    input_examples: list[Any] | None = None
 
-class MessagesToolChoice(Lenient):
+
+class ServerTool(Request):
+    """A tool that a server of Anthropic's runs: it is left out."""
+
+    type: str
+
+
+def _kind_of_tool(given: Any) -> str:
+    kind = given.get("type") if isinstance(given, dict) else getattr(given, "type", None)
+    return "MessagesTool" if kind in ("custom", None) or not isinstance(kind, str) else "ServerTool"
+
+
+AnyMessagesTool = Annotated[
+    Annotated[MessagesTool, Tag("MessagesTool")] | Annotated[ServerTool, Tag("ServerTool")],
+    Discriminator(_kind_of_tool),
+]
+
+
+class MessagesToolChoice(Request):
     """Whether and what the model has to call. name: with "tool"."""
 
     type: Literal["auto", "any", "tool", "none"]
@@ -52,41 +82,52 @@ class MessagesToolChoice(Lenient):
     disable_parallel_tool_use: StrictBool | None = None
 
 
-class OutputFormat(Lenient):
+class OutputFormat(Request):
     """The form of the reply: JSON of a schema."""
 
     type: Literal["json_schema"]
     schema_: Annotated[JsonObject | None, Field(alias="schema")] = None
 
 
-class OutputConfig(Lenient):
+class OutputConfig(Request):
     """How the reply is to be written. effort: how much the model is to think, where it can be told."""
 
     format: OutputFormat | None = None
     effort: str | None = None
 
 
-class CountRequest(Lenient):
-    """A conversation whose tokens are to be counted."""
+class CountRequest(Request):
+    """A conversation whose tokens are to be counted. The parameters of the last block change nothing here."""
 
     messages: Annotated[list[InputMessage], Field(min_length=1)]
     model: str | None = None
     system: str | list[Block] | None = None
-    tools: list[MessagesTool] | None = None
+    tools: list[AnyMessagesTool] | None = None
     tool_choice: MessagesToolChoice | None = None
+    output_config: OutputConfig | None = None
+    output_format: OutputFormat | None = None
+    thinking: JsonObject | None = None
+
+    cache_control: JsonObject | None = None
+    context_management: JsonObject | None = None
+    mcp_servers: list[Any] | None = None
+    speed: str | None = None
 
 
 class MessagesRequest(CountRequest):
     """A conversation to go on with. output_format: the name of output_config.format in Anthropic's beta."""
 
-    max_tokens: PositiveInteger
+    max_tokens: TokenLimit
     stream: StrictBool | None = None
     temperature: Annotated[Number, Field(ge=0, le=1)] | None = None
     top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
     top_k: Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)] | None = None
     stop_sequences: list[str] | None = None
-    output_config: OutputConfig | None = None
-    output_format: OutputFormat | None = None
+
+    metadata: JsonObject | None = None
+    service_tier: str | None = None
+    container: str | JsonObject | None = None
+    inference_geo: str | None = None
 
 
 class CountReply(Reply):

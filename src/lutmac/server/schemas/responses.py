@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import Discriminator, Field, StrictBool, StrictInt, Tag, field_validator
 
-from lutmac.server.schemas.chat import ContentPart
+from lutmac.server.schemas.chat import ContentPart, OtherTool, kind_of_tool
 from lutmac.server.schemas.common import (
     JsonObject,
     Number,
@@ -14,22 +14,32 @@ from lutmac.server.schemas.common import (
     Reply,
     Request,
     ServiceTier,
+    TokenLimit,
     TokenLogprob,
     is_none,
 )
+from lutmac.server.schemas.other_names import RESPONSE_NAMES
 
 
-class InputItem(BaseModel):
-    """A message, a call that the model made, or what a call gave back."""
+class InputItem(Request):
+    """A message, a call that the model made, or what a call gave back. Items of other types are left out.
 
-    model_config = ConfigDict(extra="ignore", strict=True)
-    type: Literal["message", "function_call", "function_call_output", "reasoning"] | None = None
+    The parameters of the last block are parts of earlier output and change nothing here.
+    """
+
+    type: str | None = None
     role: Literal["system", "developer", "user", "assistant"] | None = None
     content: str | list[ContentPart] | None = None
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
     output: str | list[ContentPart] | None = None
+
+    id: str | None = None
+    status: str | None = None
+    phase: str | None = None
+    summary: list[Any] | None = None
+    encrypted_content: str | None = None
 
 
 class FunctionTool(Request):
@@ -42,11 +52,24 @@ class FunctionTool(Request):
     strict: StrictBool | None = None
 
 
+ResponseTool = Annotated[
+    Annotated[FunctionTool, Tag("FunctionTool")] | Annotated[OtherTool, Tag("OtherTool")], Discriminator(kind_of_tool)
+]
+
+
 class FunctionChoice(Request):
     """The function that the model has to call."""
 
     type: Literal["function"]
     name: str
+
+
+class AllowedFunctions(Request):
+    """The functions that the model may call for now, and whether it has to call one."""
+
+    type: Literal["allowed_tools"]
+    mode: Literal["auto", "required"] = "auto"
+    tools: list[JsonObject]
 
 
 class TextFormat(Request):
@@ -75,18 +98,19 @@ class ResponseStreamOptions(Request):
 class ResponseRequest(Request):
     """An input to answer. The parameters of the last block are taken and change nothing here."""
 
+    other_names: ClassVar = RESPONSE_NAMES
     input: str | Annotated[list[InputItem], Field(min_length=1)]
     model: str | None = None
     instructions: str | None = None
-    max_output_tokens: PositiveInteger | None = None
+    max_output_tokens: TokenLimit | None = None
     temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
     top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
     top_logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
     include: list[str] | None = None
     stream: StrictBool | None = None
     text: TextOptions | None = None
-    tools: list[FunctionTool] | None = None
-    tool_choice: Literal["none", "auto", "required"] | FunctionChoice | None = None
+    tools: list[ResponseTool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice | AllowedFunctions | None = None
     parallel_tool_calls: StrictBool | None = None
     previous_response_id: str | None = None
     store: StrictBool | None = None
@@ -103,6 +127,25 @@ class ResponseRequest(Request):
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     user: str | None = None
+    client_metadata: JsonObject | None = None
+    context_management: list[Any] | None = None
+
+    @field_validator("tool_choice", mode="before")
+    @classmethod
+    def _of_others(cls, given: Any) -> Any:
+        """What other interfaces write for the same. A tool that the server lacks cannot be chosen: it is left out."""
+        if not isinstance(given, dict):
+            return {"any": "required"}.get(given, given) if isinstance(given, str) else given
+        match given:
+            case {"type": "auto" | "none" | "required" as kind}:
+                return kind
+            case {"type": "any"}:
+                return "required"
+            case {"type": "function" | "tool", "function": {"name": name}}:
+                return {"type": "function", "name": name}
+            case {"type": str() as kind} if kind not in ("function", "allowed_tools"):
+                return "auto"
+        return given
 
 
 class OutputText(Reply):
