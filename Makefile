@@ -12,7 +12,7 @@ QUESTION ?= Why is the sky blue? Answer in three sentences.
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src native -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: demo test lint check bench format clean
+.PHONY: demo test lint check clients bench format clean
 
 demo: $(VENV)/.lutmac
 	@$(BIN)/lutmac pull $(MODEL) >/dev/null
@@ -25,6 +25,10 @@ test: $(VENV)/.test
 # What is too slow for `make test`.
 check: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+# Programs that people use, each in an environment of its own, against a real server. CLIENTS="openai aider" names some.
+clients: $(VENV)/.test
+	$(BIN)/python tests/clients/run.py $(CLIENTS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
