@@ -18,7 +18,32 @@ class UnsupportedISAError(LutmacError):
 
 
 class ContextOverflowError(LutmacError):
-    """The tokens do not fit into the context."""
+    """The tokens do not fit into the context.
+
+    tokens: of the prompt, or at least so many. context: positions that there are. Both are None where it is no prompt
+    that does not fit.
+    """
+
+    def __init__(self, message: str, *, tokens: int | None = None, context: int | None = None) -> None:
+        """message: as for any error."""
+        super().__init__(message)
+        self.tokens = tokens
+        self.context = context
+
+    @classmethod
+    def of_prompt(cls, tokens: int, context: int, *, at_least: bool = False) -> "ContextOverflowError":
+        """A prompt that is too long, in the words by which clients know it (litellm, langchain).
+
+        at_least: whether there may be more tokens.
+        """
+        count = f"{'at least ' if at_least else ''}{tokens} tokens"
+        reply = " and one for the reply" if tokens <= context else ""
+        return cls(
+            f"prompt is too long: {count}{reply} > {context} maximum; this model's maximum context length is {context} "
+            "tokens",
+            tokens=tokens,
+            context=context,
+        )
 
 
 class InvalidRequestError(LutmacError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from lutmac.engine.constraint import compile_grammar
 from lutmac.engine.engine import Engine
 from lutmac.engine.grammar import Grammar
+from lutmac.engine.prompt_scores import PromptScores
 from lutmac.engine.reply import Reply
 from lutmac.engine.results import Chunk, Completion
 from lutmac.engine.sampler import Floor, SamplingParams
@@ -33,6 +34,7 @@ class GenerationOptions(TypedDict, total=False):
     stop_token_ids: TokenSequence[int]
     min_tokens: int
     logprobs: int | None
+    prompt_logprobs: int | None
     grammar: Grammar | None
     temperature: float
     top_k: int
@@ -49,12 +51,12 @@ class GenerationOptions(TypedDict, total=False):
 class GenerationParams:
     """What ends a reply, and how its tokens are drawn.
 
-    max_tokens: None is up to the end of the context. stop: the reply ends before any of these strings. ignore_eos:
-    end tokens end nothing (for benchmarks). logprobs: how many of the likeliest tokens are told at each place, 0 to 20,
-    beside the one that was drawn; None: nothing is. grammar: what the reply has to fit; its end is then the only place
-    where an end token can be drawn. stop_token_ids: tokens that end the reply as end tokens do. min_tokens: before so
-    many tokens are drawn, nothing ends the reply: no end token, stop token or stop string; a grammar that leaves
-    nothing else has its way.
+    max_tokens: None is up to the end of the context; 0 only reads the prompt. stop: the reply ends before any of these
+    strings. ignore_eos: end tokens end nothing (for benchmarks). logprobs: how many of the likeliest tokens are told at
+    each place, 0 to 20, beside the one that was drawn; None: nothing is. prompt_logprobs: the same of the prompt's
+    tokens. grammar: what the reply has to fit; its end is then the only place where an end token can be drawn.
+    stop_token_ids: tokens that end the reply as end tokens do. min_tokens: before so many tokens are drawn, nothing
+    ends the reply: no end token, stop token or stop string; a grammar that leaves nothing else has its way.
     """
 
     max_tokens: int | None = DEFAULT_MAX_TOKENS
@@ -64,6 +66,7 @@ class GenerationParams:
     grammar: Grammar | None = None
     stop_token_ids: frozenset[int] = frozenset()
     min_tokens: int = 0
+    prompt_logprobs: int | None = None
     sampling: SamplingParams = field(default_factory=SamplingParams)
 
 
@@ -74,11 +77,12 @@ def parse_options(options: Mapping[str, Any]) -> GenerationParams:
         if name not in known:
             raise InvalidRequestError(f"unknown parameter {name!r}; known: {', '.join(sorted(known))}")
     max_tokens = options.get("max_tokens", DEFAULT_MAX_TOKENS)
-    if max_tokens is not None and (isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1):
-        raise InvalidRequestError(f"max_tokens is {max_tokens!r}, expected an integer of at least 1 or None")
-    logprobs, grammar = options.get("logprobs"), options.get("grammar")
-    if logprobs is not None and (type(logprobs) is not int or not 0 <= logprobs <= MAX_TOP_LOGPROBS):
-        raise InvalidRequestError(f"logprobs is {logprobs!r}, expected an integer from 0 to {MAX_TOP_LOGPROBS} or None")
+    if max_tokens is not None and (isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 0):
+        raise InvalidRequestError(f"max_tokens is {max_tokens!r}, expected an integer of at least 0 or None")
+    logprobs, prompt_logprobs, grammar = (options.get(name) for name in ("logprobs", "prompt_logprobs", "grammar"))
+    for name, value in (("logprobs", logprobs), ("prompt_logprobs", prompt_logprobs)):
+        if value is not None and (type(value) is not int or not 0 <= value <= MAX_TOP_LOGPROBS):
+            raise InvalidRequestError(f"{name} is {value!r}, expected an integer from 0 to {MAX_TOP_LOGPROBS} or None")
     if grammar is not None and not isinstance(grammar, Grammar):
         raise InvalidRequestError(f"grammar is a {type(grammar).__name__}, expected a lutmac.Grammar")
     sampling = {item.name: options[item.name] for item in fields(SamplingParams) if item.name in options}
@@ -87,7 +91,7 @@ def parse_options(options: Mapping[str, Any]) -> GenerationParams:
     if type(least) is not int or least < 0:
         raise InvalidRequestError(f"min_tokens is {least!r}, expected an integer of at least 0")
     return GenerationParams(
-        max_tokens, stop, ignore_eos, logprobs, grammar, stop_ids, least, SamplingParams(**sampling)
+        max_tokens, stop, ignore_eos, logprobs, grammar, stop_ids, least, prompt_logprobs, SamplingParams(**sampling)
     )
 
 
@@ -112,13 +116,10 @@ def _stop_strings(stop: object) -> tuple[str, ...]:
     return tuple(strings)
 
 
-def check_prompt(engine: Engine, prompt: list[int]) -> None:
+def check_prompt(engine: Engine, prompt: list[int], params: GenerationParams) -> None:
     """Raises ContextOverflowError where the prompt leaves no room for a reply, InvalidRequestError for wrong ids."""
-    context = engine.max_context
-    if len(prompt) >= context:
-        raise ContextOverflowError(
-            f"the prompt has {len(prompt)} tokens, the context holds {context} with at least one for the reply"
-        )
+    if len(prompt) + (params.max_tokens != 0) > engine.max_context:
+        raise ContextOverflowError.of_prompt(len(prompt), engine.max_context)
     if not prompt:
         raise InvalidRequestError("the prompt is empty")
     for id in (min(prompt), max(prompt)):
@@ -132,7 +133,7 @@ def new_sequence(engine: Engine, tokenizer: Tokenizer, prompt: list[int], params
     Raises what check_prompt raises, and InvalidRequestError for a grammar that cannot be had. Compiling a grammar may
     take tenths of a second.
     """
-    check_prompt(engine, prompt)
+    check_prompt(engine, prompt, params)
     room = engine.max_context - len(prompt)
     length = len(prompt) + (room if params.max_tokens is None else min(params.max_tokens, room))
     sequence = engine.new_sequence(prompt, length)
@@ -147,6 +148,9 @@ def new_sequence(engine: Engine, tokenizer: Tokenizer, prompt: list[int], params
     floor = Floor(params.min_tokens, sequence.stop_ids | ends) if params.min_tokens else None
     sequence.sampler = params.sampling.sampler(engine.vocab_size, constraint, floor)
     sequence.top_logprobs = params.logprobs
+    if params.prompt_logprobs is not None:
+        sequence.prompt_scores = PromptScores(sequence.tokens, params.prompt_logprobs)
+        sequence.sink = sequence.prompt_scores.add
     return sequence
 
 

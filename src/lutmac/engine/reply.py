@@ -70,7 +70,8 @@ class Reply:
     def _chunk(self, text: str, completion: Completion | None = None) -> Chunk:
         self._texts.append(text)
         begin, self._shown = self._shown, self.read
-        return Chunk(text, completion, self._ids(begin), self._logprobs(begin))
+        scores = self._prompt_logprobs if begin == self._sequence.prompt_length and len(self._texts) == 1 else None
+        return Chunk(text, completion, self._ids(begin), self._logprobs(begin), scores)
 
     def _last(self, text: str, reason: Literal["stop", "length"]) -> Chunk:
         self.done = True
@@ -85,6 +86,11 @@ class Reply:
             return None
         return tuple(sequence.logprobs[begin - sequence.prompt_length : self.read - sequence.prompt_length])
 
+    @property
+    def _prompt_logprobs(self) -> tuple[TokenLogprob | None, ...] | None:
+        scores = self._sequence.prompt_scores
+        return None if scores is None else scores.logprobs
+
     def _completion(self, text: str, reason: Literal["stop", "length"]) -> Completion:
         sequence, now = self._sequence, perf_counter()
         begin = sequence.prompt_length
@@ -97,7 +103,17 @@ class Reply:
         )
         assert sequence.sampler is not None
         seed = sequence.sampler.seed
-        logprobs = self._logprobs(begin)
+        ended = sequence.end_token is not None and sequence.top_logprobs is not None and self.read == sequence.length
         return Completion(
-            text, self._ids(begin), reason, begin, seed, timings, sequence.reused, logprobs, self._stop_string
+            text=text,
+            token_ids=self._ids(begin),
+            finish_reason=reason,
+            prompt_tokens=begin,
+            seed=seed,
+            timings=timings,
+            cached_tokens=sequence.reused,
+            logprobs=self._logprobs(begin),
+            stop_string=self._stop_string,
+            end_logprob=sequence.logprobs[-1] if ended else None,
+            prompt_logprobs=self._prompt_logprobs,
         )

@@ -52,6 +52,8 @@ class Completion:
     token_ids: all that were generated, those of a stop string included. seed: what to pass for the same text again.
     cached_tokens: tokens of the prompt whose keys and values were found in the cache. logprobs: one for each of
     token_ids, where they were asked for. stop_string: the one that ended it, None where something else did.
+    end_logprob: of the end token that was drawn, where log probabilities were asked for. prompt_logprobs: one for each
+    token of the prompt but the first, which follows nothing, where they were asked for.
     """
 
     text: str
@@ -63,6 +65,8 @@ class Completion:
     cached_tokens: int = 0
     logprobs: tuple[TokenLogprob, ...] | None = None
     stop_string: str | None = None
+    end_logprob: TokenLogprob | None = None
+    prompt_logprobs: tuple[TokenLogprob | None, ...] | None = None
 
     def __str__(self) -> str:
         """The text."""
@@ -74,13 +78,14 @@ class Chunk:
     """The next piece of a streamed reply; the last one, maybe with empty text, carries the completion.
 
     token_ids, logprobs: of the tokens read since the chunk before; all chunks together have the completion's. Text that
-    may be the beginning of a stop string, or half a character, comes with a later token.
+    may be the beginning of a stop string, or half a character, comes with a later token. prompt_logprobs: in the first.
     """
 
     text: str
     completion: Completion | None = None
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] | None = None
+    prompt_logprobs: tuple[TokenLogprob | None, ...] | None = None
 
     @property
     def finish_reason(self) -> FinishReason | None:

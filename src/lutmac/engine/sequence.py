@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lutmac.engine.block_table import BlockTable
 from lutmac.engine.logprobs import token_logprob
+from lutmac.engine.prompt_scores import PromptScores
 from lutmac.engine.results import TokenLogprob
 from lutmac.engine.sampler import Sampler
 from lutmac.engine.share import Share
@@ -20,9 +21,11 @@ class Sequence:
     """Tokens 0 .. length-1, of which the first ``computed`` have their keys and values in the cache.
 
     A generating sequence has a sampler and grows until ``max_length``, or until it draws one of ``stop_ids``. A scored
-    one has ``sink(position, rows)`` instead: it is handed the logits of every position from ``sink_from`` on, or with
-    wants_hidden their final hidden states; they are valid during the call only. top_logprobs: how many alternatives
-    ``logprobs`` holds for each generated token; None: it stays empty.
+    one has ``sink(position, rows)``: it is handed the logits of every position from ``sink_from`` on, or with
+    wants_hidden their final hidden states; they are valid during the call only. One with both is scored up to the end
+    of its prompt, maybe more than once where it is preempted. top_logprobs: how many alternatives ``logprobs`` holds
+    for each generated token, and for the token of stop_ids that was drawn; None: it stays empty. prompt_scores: what
+    takes down the log probabilities of the prompt's tokens, where somebody asked for them.
 
     reused: tokens of the prompt that were found in the cache. share: what its request has had of the engine; of its own
     unless it is set. preempted: whether it has had to give its pages up since it began.
@@ -45,6 +48,7 @@ class Sequence:
         self.stop_ids: frozenset[int] = frozenset()
         self.top_logprobs: int | None = None
         self.logprobs: list[TokenLogprob] = []
+        self.prompt_scores: PromptScores | None = None
         self.sink: Sink | None = None
         self.sink_from = 0
         self.wants_hidden = False
@@ -79,23 +83,28 @@ class Sequence:
 
     def output_rows(self, count: int) -> range:
         """Which of the next ``count`` tokens, counted from ``computed``, want logits or hidden states."""
-        if self.sink is None:
-            return range(count - 1, count) if count == self.pending else range(0)
-        return range(min(count, max(0, self.sink_from - self.computed)), count)
+        first = count if self.sink is None else min(count, max(0, self.sink_from - self.computed))
+        if count == self.pending and (self.sink is None or self.sampler is not None):
+            first = min(first, count - 1)
+        return range(first, count)
 
     def advance(self, count: int, rows: NDArray[np.float32]) -> None:
         """Takes note that ``count`` tokens ran, with the rows that output_rows(count) asked for."""
         done = count == self.pending
         if self.sink is not None:
-            if len(rows):
-                self.sink(self.computed + self.output_rows(count).start, rows)
+            first = self.computed + self.output_rows(count).start
+            scored = rows if self.sampler is None else rows[: max(0, self.prompt_length - first)]
+            if len(scored):
+                self.sink(first, scored)
+        if not done:
             self.computed += count
-            if done:
-                self.finish_reason = "scored"
-        elif not done:
+        elif self.sampler is None:
             self.computed += count
+            self.finish_reason = "scored"
+        elif self.length >= self.max_length:  # nothing was to be generated
+            self.computed += count
+            self.finish_reason = "length"
         else:
-            assert self.sampler is not None
             token = self.sampler.sample(rows[-1], self.tokens, self.prompt_length)
             self.computed += count
             self._append(token, rows[-1])
@@ -106,11 +115,11 @@ class Sequence:
         self.error, self.finish_reason = error, "error"
 
     def _append(self, token: int, logits: NDArray[np.float32]) -> None:
+        if self.top_logprobs is not None:
+            self.logprobs.append(token_logprob(logits, token, self.top_logprobs))
         if token in self.stop_ids:
             self.finish_reason, self.end_token = "stop", token
             return
-        if self.top_logprobs is not None:
-            self.logprobs.append(token_logprob(logits, token, self.top_logprobs))
         self._buffer[self.length] = token
         self.length += 1
         if self.length >= self.max_length:

@@ -66,7 +66,7 @@ class Worker:
         come with the first chunk.
         """
         prompt = list(prompt_ids)
-        check_prompt(self._engine, prompt)
+        check_prompt(self._engine, prompt, params)
         self._take_place()
         return ChunkStream(self, prompt, params, share or Share())
 

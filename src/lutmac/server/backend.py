@@ -13,7 +13,8 @@ from lutmac.engine.generate import parse_options
 from lutmac.engine.model import Model
 from lutmac.engine.results import Chunk
 from lutmac.engine.share import Share
-from lutmac.server.errors import ApiError
+from lutmac.errors import ContextOverflowError
+from lutmac.server.errors import CONTEXT_OVERFLOW, ApiError
 from lutmac.server.logs import RequestRecord
 from lutmac.server.metrics import Metrics
 from lutmac.server.omissions import Omissions
@@ -23,6 +24,7 @@ from lutmac.text.chat import encode_chat
 
 P = ParamSpec("P")
 T = TypeVar("T")
+REPLY_ROOM = 1024  # positions for the reply, in the context that is proposed where one is too small
 _RESERVED = frozenset(
     {"messages", "tools", "tokenizer", "template", "add_generation_prompt", "bos_token", "eos_token", "self"}
 )
@@ -39,10 +41,11 @@ class Named(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """A prompt's token ids and the engine's options for continuing it."""
+    """A prompt's token ids and the engine's options for continuing it. param: where in the request the prompt is."""
 
     prompt: list[int]
     options: Mapping[str, Any]
+    param: str | None = None
 
 
 @dataclass
@@ -94,6 +97,17 @@ class Backend:
                 code="model_not_found", param="model",
             )  # fmt: skip
 
+    def overflow(self, error: ContextOverflowError, param: str | None) -> ApiError:
+        """What to answer where a prompt is too long, with the way out. param: where in the request the prompt is."""
+        info, tokens = self.model.info(), error.tokens or 0
+        wanted = min(info.trained_context, -(-(tokens + REPLY_ROOM) // 1024) * 1024)
+        if wanted > max(tokens, info.context):
+            more = round((wanted - info.context) * info.cache_bytes_per_position / 1e6)
+            way_out = f"start with `--context {wanted}` (about {max(more, 1)} MB more)"
+        else:
+            way_out = f"the model was trained for {info.trained_context}: send less"
+        return ApiError(400, f"{error}; {way_out}", code=CONTEXT_OVERFLOW, param=param)
+
     def check_replies(self, count: int, param: str) -> None:
         """Raises ApiError (400) for more replies to one request than could ever run and wait."""
         most = self.model.worker.max_places
@@ -125,10 +139,13 @@ class Backend:
         record.completion_tokens = record.cached_tokens = 0
         share = Share()
         async with AsyncExitStack() as stack:
-            streams = [
-                await stack.enter_async_context(aclosing(self.model.worker.stream(prompt, params, share)))
-                for prompt, params in parsed
-            ]
+            try:
+                streams = [
+                    await stack.enter_async_context(aclosing(self.model.worker.stream(prompt, params, share)))
+                    for prompt, params in parsed
+                ]
+            except ContextOverflowError as error:
+                raise self.overflow(error, jobs[0].param) from None
             last: list[float | None] = [None] * len(streams)
             made = [0] * len(streams)
             items = await stack.enter_async_context(aclosing(_merged(streams)))

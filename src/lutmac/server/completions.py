@@ -13,18 +13,19 @@ from starlette.responses import Response
 
 from lutmac.engine import results
 from lutmac.engine.grammar import Grammar
-from lutmac.server.backend import Backend, Job
+from lutmac.server.backend import Backend, Job, in_thread
 from lutmac.server.chat import failure_event, grammar_of
+from lutmac.server.completion_logprobs import LogprobWriter, join_logprobs
 from lutmac.server.documents import backend_of, record_of, streaming_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_at_most, engine_options
-from lutmac.server.logprobs import LOWEST, token_text
+from lutmac.server.logprobs import token_text
+from lutmac.server.prompt_input import encode_prompts
 from lutmac.server.schemas import completions as schema
 from lutmac.server.schemas.common import PromptTokensDetails, Usage
 from lutmac.server.streaming import DONE, EventStream, data_event
 from lutmac.server.turn import numbered
-from lutmac.text.tokenizer import Tokenizer
 
 router = new_router("OpenAI")
 DEFAULT_MAX_TOKENS = 16  # OpenAI's, for this endpoint
@@ -37,8 +38,7 @@ async def completions(asked: schema.CompletionRequest, request: Request) -> Resp
     backend.accept(asked)
     n = _check(asked, backend)
     backend.check_replies(n * _prompt_count(asked.prompt), "n")
-    most = backend.settings.limits.prompts
-    prompts = await encode_prompts(backend, asked.prompt, "prompt", most, parse_special=True)
+    prompts = await _prompts(asked, backend)
     grammar = await grammar_of(asked.response_format, backend, record)
     reply = _Reply(backend, asked, prompts, n)
     events = backend.stream(reply.jobs(grammar), record)
@@ -52,35 +52,6 @@ async def completions(asked: schema.CompletionRequest, request: Request) -> Resp
     return Response(reply.whole().model_dump_json(), media_type="application/json")
 
 
-async def encode_prompts(
-    backend: Backend,
-    given: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]],
-    param: str,
-    most: int,
-    *,
-    parse_special: bool,
-) -> list[list[int]]:
-    """Token ids of a text, of several, or as they are. Raises ApiError (400).
-
-    parse_special: whether the texts of control tokens become these tokens.
-    """
-    one = isinstance(given, str) or (len(given) > 0 and isinstance(given[0], int))
-    texts: Sequence[str | Sequence[int]] = [given] if one else given  # type: ignore[list-item, assignment]
-    if not texts:
-        raise ApiError(400, f"{param} is empty", param=param)
-    check_at_most(len(texts), most, param, "texts")
-    vocabulary = backend.model.info().vocab_size
-    prompts = []
-    for text in texts:
-        ids = await backend.encode(text, parse_special=parse_special) if isinstance(text, str) else list(text)
-        if not ids:
-            raise ApiError(400, f"{param} is empty, and this model has no token to begin a text with", param=param)
-        if max(ids) >= vocabulary:
-            raise ApiError(400, f"token id {max(ids)} is not in the vocabulary of {vocabulary}", param=param)
-        prompts.append(ids)
-    return prompts
-
-
 def _prompt_count(given: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]]) -> int:
     """How many texts are to be continued."""
     return 1 if isinstance(given, str) or (given and isinstance(given[0], int)) else len(given)
@@ -90,24 +61,47 @@ def _check(asked: schema.CompletionRequest, backend: Backend) -> int:
     """How many continuations there are to be of each prompt."""
     n = asked.n or 1
     check_at_most(n, backend.settings.limits.n, "n", "replies")
+    scored = bool(asked.echo) and asked.logprobs is not None
     for param, wrong, message in (
         ("best_of", asked.best_of not in (None, n), "best_of other than n is not supported"),
-        ("suffix", bool(asked.suffix), "suffix is not supported"),
-        ("echo", bool(asked.echo and asked.logprobs is not None), "echo with logprobs is not supported"),
-        ("max_tokens", asked.max_tokens == 0, "max_tokens is 0, expected at least 1"),
+        ("echo", bool(asked.suffix) and scored, "echo with logprobs is not supported where there is a suffix"),
     ):
         if wrong:
             raise ApiError(400, message, param=param)
     return n
 
 
+async def _prompts(asked: schema.CompletionRequest, backend: Backend) -> list[list[int]]:
+    """Token ids of each prompt. Raises ApiError (400)."""
+    most = backend.settings.limits.prompts
+    if not asked.suffix:
+        prompts = await encode_prompts(
+            backend, asked.prompt, "prompt", most, parse_special=True, add_special=asked.add_special_tokens
+        )
+        if asked.echo and asked.logprobs is not None:
+            entries = sum(map(len, prompts)) * (asked.logprobs + 1)
+            check_at_most(entries, backend.settings.limits.prompt_logprobs, "logprobs", "log probabilities of prompts")
+        return prompts
+    texts = [asked.prompt] if isinstance(asked.prompt, str) else asked.prompt
+    check_at_most(len(texts), most, "prompt", "texts")
+    return [await _fill_prompt(text, asked.suffix, backend) for text in texts]
+
+
+async def _fill_prompt(text: object, suffix: str, backend: Backend) -> list[int]:
+    if not isinstance(text, str):
+        raise ApiError(400, "with a suffix, a prompt has to be a text", param="prompt")
+    if backend.model.tokenizer.vocabulary.fill_marks is None:
+        raise ApiError(400, "this model cannot fill in the middle: its vocabulary has no marks for it", param="suffix")
+    return await in_thread(backend.model.tokenizer.encode_fill, text, suffix)
+
+
 @dataclass
 class _Choice:
-    """What has come of one continuation. characters: of its text so far."""
+    """What has come of one continuation. writer: of its log probabilities, where they are wanted."""
 
+    writer: LogprobWriter | None
     texts: list[str] = field(default_factory=list)
-    logprobs: list[results.TokenLogprob] = field(default_factory=list)
-    characters: int = 0
+    logprobs: list[schema.CompletionLogprobs] = field(default_factory=list)
     completion: results.Completion | None = None
 
 
@@ -121,7 +115,7 @@ class _Reply:
         self._n = n
         self._id = f"cmpl-{uuid4().hex}"
         self._created = int(time())
-        self.choices = [_Choice() for _ in range(n * len(prompts))]
+        self.choices = [_Choice(self._writer(place // n)) for place in range(n * len(prompts))]
 
     def jobs(self, grammar: Grammar | None) -> list[Job]:
         """What the engine is to do. grammar: what the texts have to fit."""
@@ -130,9 +124,11 @@ class _Reply:
         options = engine_options(asked, self._backend.settings.limits, max_tokens=most)
         if asked.logprobs is not None:
             options["logprobs"] = asked.logprobs
+            if asked.echo:
+                options["prompt_logprobs"] = asked.logprobs
         if grammar is not None:
             options["grammar"] = grammar
-        return [Job(prompt, numbered(options, place)) for prompt in self._prompts for place in range(self._n)]
+        return [Job(prompt, numbered(options, place), "prompt") for prompt in self._prompts for place in range(self._n)]
 
     def add(self, index: int, chunk: results.Chunk) -> schema.CompletionChoice:
         """Takes a chunk in; returns what is new."""
@@ -141,11 +137,9 @@ class _Reply:
         if self._asked.echo and not choice.texts:
             text = self._prompt_text(index // self._n) + text
         logprobs = None
-        if self._asked.logprobs is not None:
-            found = chunk.logprobs or ()
-            logprobs = _logprobs(self._backend.model.tokenizer, found, choice.characters)
-            choice.logprobs += found
-            choice.characters += sum(map(len, logprobs.tokens))
+        if choice.writer is not None:
+            logprobs = choice.writer.write(chunk)
+            choice.logprobs.append(logprobs)
         choice.texts.append(text)
         choice.completion = chunk.completion
         return schema.CompletionChoice(index=index, text=text, logprobs=logprobs, finish_reason=chunk.finish_reason)
@@ -153,15 +147,24 @@ class _Reply:
     def _prompt_text(self, place: int) -> str:
         given = self._asked.prompt
         text = given if isinstance(given, str) else given[place]
-        return text if isinstance(text, str) else self._backend.model.tokenizer.decode(self._prompts[place])
+        if isinstance(text, str):
+            return text
+        return self._backend.model.tokenizer.decode(self._prompts[place], skip_special=False)
+
+    def _writer(self, place: int) -> LogprobWriter | None:
+        if self._asked.logprobs is None:
+            return None
+        tokenizer, prompt = self._backend.model.tokenizer, self._prompts[place]
+        begins_with_bos = prompt[0] == tokenizer.bos_id
+        hidden = int(begins_with_bos and not self._prompt_text(place).startswith(token_text(tokenizer, prompt[0])))
+        return LogprobWriter(tokenizer, prompt, echo=bool(self._asked.echo), hidden=hidden)
 
     def whole(self) -> schema.CompletionReply:
         """The answer, once all have ended."""
         choices = []
         for index, choice in enumerate(self.choices):
             assert choice.completion is not None
-            with_logprobs = self._asked.logprobs is not None
-            logprobs = _logprobs(self._backend.model.tokenizer, choice.logprobs, 0) if with_logprobs else None
+            logprobs = join_logprobs(choice.logprobs) if choice.writer is not None else None
             text, reason = "".join(choice.texts), choice.completion.finish_reason
             choices.append(schema.CompletionChoice(index=index, text=text, logprobs=logprobs, finish_reason=reason))
         return self.message(choices, self.usage())
@@ -184,18 +187,6 @@ class _Reply:
             total_tokens=prompt + generated,
             prompt_tokens_details=PromptTokensDetails(cached_tokens=cached),
         )
-
-
-def _logprobs(tokenizer: Tokenizer, logprobs: Sequence[results.TokenLogprob], offset: int) -> schema.CompletionLogprobs:
-    found = schema.CompletionLogprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
-    for item in logprobs:
-        text = token_text(tokenizer, item.token_id)
-        found.tokens.append(text)
-        found.token_logprobs.append(max(item.logprob, LOWEST))
-        found.top_logprobs.append({token_text(tokenizer, id): max(value, LOWEST) for id, value in item.top})
-        found.text_offset.append(offset)
-        offset += len(text)
-    return found
 
 
 async def _stream(

@@ -12,11 +12,11 @@ from starlette.responses import Response
 from lutmac.engine.embedding import TextBatch
 from lutmac.engine.pooling import unit_length
 from lutmac.errors import ContextOverflowError
-from lutmac.server.completions import encode_prompts
 from lutmac.server.documents import backend_of, error_responses, record_of
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_at_most
+from lutmac.server.prompt_input import encode_prompts
 from lutmac.server.schemas import embeddings as schema
 
 router = new_router("OpenAI")

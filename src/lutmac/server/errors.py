@@ -25,6 +25,7 @@ _CODES = {400: "invalid_request", 401: "invalid_api_key", 403: "forbidden", 404:
           405: "method_not_allowed", 408: "request_timeout", 413: "request_too_large", 415: "unsupported_media_type",
           429: "rate_limit_exceeded", 500: "internal_error", 503: "unavailable"}  # fmt: skip
 _TYPE_TAG = re.compile(r"[^a-zA-Z0-9_.]|^(str|int|float|bool|none|dict|list|[A-Z].*)$")
+CONTEXT_OVERFLOW = "context_length_exceeded"
 RETRY_SECONDS = 5
 
 
@@ -84,7 +85,7 @@ def as_api_error(error: Exception) -> ApiError:
         case ApiError():
             return error
         case ContextOverflowError():
-            found = ApiError(400, message, code="context_length_exceeded", param="messages")
+            found = ApiError(400, message, code=CONTEXT_OVERFLOW)
         case QueueFullError():
             found = ApiError(429, message, retry_after=RETRY_SECONDS)
         case EngineClosedError():

@@ -83,6 +83,7 @@ def _turn(
         forced=forced,
         parallel=not choice.disable_parallel_tool_use,
         grammar=grammar,
+        param=None,
     )
 
 

@@ -109,6 +109,7 @@ async def _turn(
         forced=forced,
         parallel=asked.parallel_tool_calls is not False,
         grammar=grammar,
+        param="input",
     )
 
 

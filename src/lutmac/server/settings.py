@@ -15,8 +15,9 @@ class Limits:
     body_bytes: of a request's body; more is 413. max_tokens: longest reply, a wish for more is cut down to it; None is
     the context. n: replies to one prompt. prompts: of one request for completions. inputs: texts of one request for
     embeddings, together at most embedding_tokens. stops: stop strings, each of at most stop_characters. biases: tokens
-    in logit_bias. tools: functions that one request offers. queue: replies that may wait beyond those that run; a
-    request for more is 429. stored_bytes: of responses that clients may go on from; the oldest give way, 0 keeps none.
+    in logit_bias. prompt_logprobs: entries for tokens of prompts and their alternatives, of one request. tools:
+    functions that one request offers. queue: replies that may wait beyond those that run; a request for more is 429.
+    stored_bytes: of responses that clients may go on from; the oldest give way, 0 keeps none.
     """
 
     body_bytes: int = 4 * MEBIBYTE
@@ -28,6 +29,7 @@ class Limits:
     stops: int = 1024
     stop_characters: int = 1024
     biases: int = 1024
+    prompt_logprobs: int = 1 << 20
     tools: int = 128
     queue: int = 64
     stored_bytes: int = 64 * MEBIBYTE

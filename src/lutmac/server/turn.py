@@ -29,6 +29,7 @@ class Turn:
     options: for the engine. n: replies. tools: those offered. forced: of these, the ones of which the reply has to
     call one; none where it need not. parallel: whether it may make several calls. grammar: what the text of the reply
     has to fit, unless it is a call: a JSON schema. template_arguments: more variables for the chat template.
+    param: where in the request the conversation is.
     """
 
     messages: Sequence[ChatMessage]
@@ -39,6 +40,7 @@ class Turn:
     parallel: bool = True
     grammar: Grammar | None = None
     template_arguments: Mapping[str, Any] = field(default_factory=dict)
+    param: str | None = "messages"
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def _jobs(turn: Turn, prompt: list[int], grammar: Grammar | None) -> list[Job]:
     options = dict(turn.options)
     if grammar is not None:
         options["grammar"] = grammar
-    return [Job(prompt, numbered(options, place)) for place in range(turn.n)]
+    return [Job(prompt, numbered(options, place), turn.param) for place in range(turn.n)]
 
 
 def numbered(options: Mapping[str, Any], place: int) -> dict[str, Any]:

@@ -22,7 +22,11 @@ from lutmac.server.schemas.other_names import COMPLETION_NAMES, TOKENIZE_NAMES
 
 
 class CompletionRequest(SamplingOptions):
-    """Texts to continue. logprobs: how many likely tokens to name beside each drawn one."""
+    """Texts to continue. logprobs: how many likely tokens to name beside each drawn one, and with echo each of a
+    prompt.
+
+    suffix: text behind what is to be filled in, for models that know how. add_special_tokens: such as BOS.
+    """
 
     other_names: ClassVar = COMPLETION_NAMES
     prompt: str | TokenIds | list[str] | list[TokenIds]
@@ -36,15 +40,19 @@ class CompletionRequest(SamplingOptions):
     echo: StrictBool | None = None
     suffix: str | None = None
     response_format: ResponseFormat | None = None
+    add_special_tokens: StrictBool = True
     user: str | None = None
 
 
 class CompletionLogprobs(Reply):
-    """Log probabilities of the tokens; text_offset: where in the text each begins, in characters."""
+    """Log probabilities of the tokens; those of a prompt's first token are null.
+
+    text_offset: where in the text each begins, in characters.
+    """
 
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
     text_offset: list[int]
 
 
