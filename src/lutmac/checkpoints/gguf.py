@@ -114,6 +114,12 @@ class GGUFFile:
         for part in self._opened():
             drop_pages(part.mapped, 0, len(part.mapped))
 
+    def stored_bytes(self, name: str) -> NDArray[np.uint8] | None:
+        """A tensor's bytes, a view of the file; None where they do not say all: a tensor ``x.scale`` multiplies."""
+        if f"{name.removesuffix('.weight')}.scale" in self.tensors:
+            return None
+        return self._bytes(self._tensor(name))
+
     def _scale(self, name: str, index: int) -> float:
         """The number that all weights of a matrix are to be multiplied by."""
         scale = self.tensors.get(f"{name.removesuffix('.weight')}.scale") if name.endswith(".weight") else None

@@ -16,6 +16,8 @@ from lutmac.bounded_json import read_json_object, read_optional_json, shown
 from lutmac.checkpoints.quantization_formats import open_format, quantization_config
 from lutmac.checkpoints.quantized_modules import QuantizationFormat
 from lutmac.checkpoints.tensor_files import TensorFiles
+from lutmac.checkpoints.tensor_names import TensorNames
+from lutmac.checkpoints.text_config import text_config
 from lutmac.errors import CheckpointError
 from lutmac.lowbit.matrix import AnyMatrix
 
@@ -25,7 +27,7 @@ GENERATION_CONFIG_FILE: Final = "generation_config.json"
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor as a model sees it. type_name: its type in the file, or the quantisation format and bits."""
+    """A tensor as a model sees it. name: the file's. type_name: its type there, or the quantisation format and bits."""
 
     name: str
     shape: tuple[int, ...]
@@ -41,8 +43,9 @@ class StoredTensor:
 class HuggingFaceCheckpoint:
     """An open directory; raises CheckpointError or UnsupportedModelError, naming it, if it cannot be read.
 
-    path: as given. config: config.json. generation_config: generation_config.json, empty where there is none. tensors:
-    what models ask for, by Hugging Face's names; a quantised layer ``x`` is the one tensor ``x.weight``.
+    path: as given. config: config.json, of a model that reads images too the part of its text. generation_config:
+    generation_config.json, empty where there is none. names: what tensors are called here. tensors: what models ask
+    for, by the names that they use; a quantised layer ``x`` is the one tensor ``x.weight``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,13 +53,14 @@ class HuggingFaceCheckpoint:
         self.path = path
         if not (path / CONFIG_FILE).is_file():
             raise CheckpointError(f"{path}: is no model directory: {CONFIG_FILE} is missing")
-        self.config = read_json_object(path / CONFIG_FILE)
+        self.config = text_config(path / CONFIG_FILE, read_json_object(path / CONFIG_FILE))
         self.generation_config = read_optional_json(path / GENERATION_CONFIG_FILE)
         self._files = TensorFiles(path)
         self.nbytes = self._files.nbytes
         quantization = quantization_config(path, self.config)
         self._format: QuantizationFormat | None = (quantization and open_format(self._files, quantization)) or None
         self._modules = self._format.modules if self._format else {}
+        self.names = TensorNames(self._files.tensors)
         self.tensors = self._directory()
 
     def __enter__(self) -> Self:
@@ -79,30 +83,44 @@ class HuggingFaceCheckpoint:
 
     def matrix(self, name: str) -> AnyMatrix:
         """The matrix of that name, [M, K]. Raises CheckpointError if there is none, or it is no matrix."""
-        module = name.removesuffix(".weight")
+        tensor = self._tensor(name)
+        module = tensor.name.removesuffix(".weight")
         if self._format and module in self._modules:
             return self._format.matrix(module)
-        tensor = self._tensor(name)
         if len(tensor.shape) != 2:
-            raise CheckpointError(f"{self.path}: tensor {shown(name)} has shape {tensor.shape}, not that of a matrix")
-        return self._files.floats(name)
+            raise CheckpointError(
+                f"{self.path}: tensor {shown(tensor.name)} has shape {tensor.shape}, not that of a matrix"
+            )
+        return self._files.floats(tensor.name)
 
     def vector(self, name: str) -> NDArray[np.float32]:
         """The 1-D tensor of that name as float32, copied. Raises as matrix does."""
-        self._tensor(name)
-        return self._files.vector(name)
+        return self._files.vector(self._tensor(name).name)
+
+    def stored_bytes(self, name: str) -> NDArray[np.uint8] | None:
+        """A tensor's bytes as they are in the file; None of a quantised layer."""
+        tensor = self._tensor(name)
+        if tensor.name.removesuffix(".weight") in self._modules:
+            return None
+        return self._files.array(tensor.name).reshape(-1).view(np.uint8)
+
+    def check_supported(self, file_name: str) -> None:
+        """Raises UnsupportedModelError, naming it, for a tensor of a type that lutmac does not read."""
+        if file_name.removesuffix(".weight") not in self._modules:
+            self._files.check_floats(file_name)
 
     def drop_pages(self, name: str) -> None:
         """Returns the memory that holds this tensor's bytes to the system; it stays valid."""
-        module = self._modules.get(name.removesuffix(".weight"))
-        for part in module.parts if module else (name,):
+        stored = self._tensor(name).name
+        module = self._modules.get(stored.removesuffix(".weight"))
+        for part in module.parts if module else (stored,):
             self._files.drop_pages(part)
 
     def _tensor(self, name: str) -> StoredTensor:
         try:
             return self.tensors[name]
         except KeyError:
-            raise CheckpointError(f"{self.path}: tensor {name} is missing") from None
+            raise CheckpointError(f"{self.path}: tensor {self.names.of_file(name)} is missing") from None
 
     def _directory(self) -> Mapping[str, StoredTensor]:
         stored = self._files.tensors
@@ -112,10 +130,10 @@ class HuggingFaceCheckpoint:
             in_modules.update(module.parts)
             nbytes = sum(stored[part].nbytes for part in module.parts)
             name = f"{module.name}.weight"
-            found[name] = StoredTensor(name, (module.rows, module.columns), module.kind, nbytes)
+            found[self.names.of_model(name)] = StoredTensor(name, (module.rows, module.columns), module.kind, nbytes)
         for name, tensor in stored.items():
             if name not in in_modules:
-                found[name] = StoredTensor(name, tensor.shape, tensor.dtype, tensor.nbytes)
+                found[self.names.of_model(name)] = StoredTensor(name, tensor.shape, tensor.dtype, tensor.nbytes)
         return found
 
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from lutmac import _native
 from lutmac.bounded_json import parse_json, read_json_object, shown
 from lutmac.checkpoints.safetensors import SafetensorsFile, open_safetensors
+from lutmac.checkpoints.text_config import text_config
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.lowbit.matrix import AnyMatrix, LowBitMatrix
 from lutmac.lowbit.packed import Bytes, PackedDense, PackedKind, from_fields, map_matrix, packing_target
@@ -70,7 +71,7 @@ class NativeCheckpoint:
     def __init__(self, path: Path) -> None:
         """Opens the directory: headers are read and checked."""
         self.path = path
-        self.config = read_json_object(path / CONFIG_FILE)
+        self.config = text_config(path / CONFIG_FILE, read_json_object(path / CONFIG_FILE))
         self._file: SafetensorsFile = open_safetensors(path / TENSORS_FILE)
         self.nbytes = (path / TENSORS_FILE).stat().st_size
         self.target = self._checked_target(self._file.metadata)

@@ -54,13 +54,18 @@ class TensorFiles:
 
     def floats(self, name: str) -> DenseMatrix:
         """A tensor of floats as a matrix; a vector is one row. Raises UnsupportedModelError for another type."""
-        data, dtype = self.array(name), self.tensors[name].dtype
+        data = self.array(name)
+        self.check_floats(name)
+        return DenseMatrix(data.reshape(-1, data.shape[-1]) if data.ndim else data.reshape(1, 1))
+
+    def check_floats(self, name: str) -> None:
+        """Raises UnsupportedModelError where a tensor is of another type."""
+        dtype = self.tensors[name].dtype
         if dtype not in FLOAT_TYPES:
             raise UnsupportedModelError(
                 f"{self.directory}: tensor {name} has type {dtype}, which lutmac does not read; "
                 f"weights may be {', '.join(FLOAT_TYPES)}"
             )
-        return DenseMatrix(data.reshape(-1, data.shape[-1]) if data.ndim else data.reshape(1, 1))
 
     def vector(self, name: str) -> NDArray[np.float32]:
         """A 1-D tensor of floats as float32. Raises CheckpointError where it has another shape."""

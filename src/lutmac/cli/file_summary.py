@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lutmac.checkpoints import GGUFFile, GGUFTensor, HuggingFaceCheckpoint, StoredTensor, open_gguf, open_huggingface
-from lutmac.checkpoints.native import GGUF_METADATA_FILE, NativeCheckpoint, NativeTensor, is_native, open_native
+from lutmac.checkpoints import GGUFTensor, HuggingFaceCheckpoint, StoredTensor, open_gguf, open_huggingface
+from lutmac.checkpoints.native import NativeCheckpoint, NativeTensor, is_native, open_native
+from lutmac.engine.listing import list_weights
+from lutmac.engine.opened import open_model
 from lutmac.errors import LutmacError
-from lutmac.models import architecture_name, find_architecture
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def summarize_file(path: Path) -> FileSummary:
             bytes=file.nbytes,
             types=_summarize_types(list(file.tensors.values())),
             tensors=tuple(file.tensors.values()),
-            problem=_problem(file),
+            problem=_problem(path),
         )
 
 
@@ -90,7 +91,7 @@ def _of_directory(
         bytes=checkpoint.nbytes,
         types=_summarize_types(tensors),
         tensors=tensors,
-        problem=_problem(checkpoint),
+        problem=_problem(checkpoint.path),
     )
 
 
@@ -105,16 +106,11 @@ def _summarize_types(tensors: Sequence[GGUFTensor | StoredTensor | NativeTensor]
     return tuple(sorted(summaries, key=lambda summary: -summary.bytes))
 
 
-def _problem(file: GGUFFile | HuggingFaceCheckpoint | NativeCheckpoint) -> str | None:
-    """Why the file cannot be run, as far as its header tells."""
+def _problem(path: Path) -> str | None:
+    """Why the model cannot be run, as far as its headers tell."""
     try:
-        if isinstance(file, GGUFFile):
-            find_architecture(file.architecture)
-            file.check_supported()
-        elif isinstance(file, NativeCheckpoint) and (file.path / GGUF_METADATA_FILE).is_file():
-            find_architecture(file.model_type).read_gguf_config(open_gguf(file.path / GGUF_METADATA_FILE).metadata)
-        else:
-            find_architecture(architecture_name(file.model_type, file.config)).read_config(file.config)
+        with open_model(path) as opened:
+            list_weights(opened)
     except LutmacError as error:
-        return str(error)
+        return str(error).removeprefix(f"{path}: ")
     return None

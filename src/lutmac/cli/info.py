@@ -74,6 +74,7 @@ def _as_dict(summary: FileSummary, model: Model | None, *, program: bool) -> dic
             "precision": figures.precision,
             "context": figures.context,
             "rope_scaling": figures.rope_scaling,
+            "left_out": [asdict(left) for left in figures.left_out],
             "layers": figures.layers,
             "vocab_size": figures.vocab_size,
             "weight_bytes": figures.weight_bytes,
@@ -105,6 +106,10 @@ def _print(summary: FileSummary, model: Model | None, *, tensors: bool) -> None:
             ("key-value cache", f"up to {format_bytes(figures.cache_bytes)}, taken as it is used"),
             ("ISA target", figures.isa),
             ("threads", str(figures.threads)),
+        ]
+        lines += [
+            ("left out", f"{left.what}: {len(left.tensors)} tensors, {format_bytes(left.nbytes)} ({left.tensors[0]})")
+            for left in figures.left_out
         ]
     for label, text in lines:
         print(f"{label:<16} {text}")

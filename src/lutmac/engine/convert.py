@@ -16,8 +16,8 @@ from lutmac.checkpoints.native_writer import NativeWriter, PartialDirectory, cop
 from lutmac.engine.listing import list_weights
 from lutmac.engine.opened import OpenedModel, open_model
 from lutmac.engine.resolve import resolve
+from lutmac.engine.sources import read_piece, stored_name
 from lutmac.engine.tuning import current_tuning
-from lutmac.engine.weights import read_piece, stored_name
 from lutmac.lowbit.matrix import AnyMatrix, LowBitMatrix
 from lutmac.lowbit.packing import Packer
 from lutmac.lowbit.target import resolve_target

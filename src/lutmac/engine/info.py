@@ -34,6 +34,15 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Tensors that are not read, and what they are."""
+
+    what: str
+    tensors: tuple[str, ...]
+    nbytes: int
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """Figures of a loaded model.
 
@@ -41,7 +50,7 @@ class ModelInfo:
     bytes_per_token: of these, what the products of one token read. cache_bytes: address space of the key-value cache;
     memory is taken as it is used; cache_bytes_per_position of it stand for one token. kv_cache: "f16", "f32" or "int8".
     context: positions that this model was loaded for, of trained_context; rope_scaling: how it reaches them, which for
-    "longrope" depends on context.
+    "longrope" depends on context. left_out: what stands in the files and is not read.
     """
 
     path: str
@@ -63,6 +72,7 @@ class ModelInfo:
     threads: int
     precision: str
     kv_cache: str
+    left_out: tuple[LeftOut, ...]
     tensors: tuple[TensorInfo, ...]
 
     @property

@@ -10,7 +10,8 @@ from threading import Thread
 from typing import Generic, Literal, TypeVar, get_args
 
 from lutmac.engine.engine import Engine
-from lutmac.engine.info import ModelInfo, bytes_per_token
+from lutmac.engine.info import LeftOut, ModelInfo, bytes_per_token
+from lutmac.engine.leftovers import left_out
 from lutmac.engine.model import Model
 from lutmac.engine.opened import OpenedModel, open_model
 from lutmac.engine.resolve import resolve
@@ -83,6 +84,7 @@ class _Loaded:
     compiled: Compiled
     engine: Engine
     parameters: Parameters
+    left_out: tuple[LeftOut, ...]
     tokenizer: Tokenizer
 
 
@@ -92,6 +94,7 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
     weights = Weights(opened.source, target=options.target, threads=options.threads, progress=progress)
     context = _context(options.context, config)
     built = expose_hidden_states(opened.architecture.build(config.at_context(context), weights))
+    unread = left_out(opened, weights.read)
     graph = optimize(built, exact=options.exact)
     tokenizer = _InBackground(opened.read_tokenizer)  # packing leaves Python idle
     weights.finish()
@@ -107,7 +110,7 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
     engine = Engine(
         compiled, vocab_size=config.vocab_size, threads=options.threads, kv_cache_memory=options.kv_cache_memory
     )
-    return _Loaded(config, compiled, engine, weights.parameters, tokenizer.result())
+    return _Loaded(config, compiled, engine, weights.parameters, unread, tokenizer.result())
 
 
 class _InBackground(Generic[T]):
@@ -170,10 +173,9 @@ def _context(asked: int | None, config: ModelConfig) -> int:
 def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
     elements = sum(tensor.elements for tensor in opened.tensors)
     compiled, config, engine = loaded.compiled, loaded.config, loaded.engine
-    file_name = opened.source.file_name
     packed: Counter[str] = Counter()
     for name, matrix in loaded.parameters.matrices.items():
-        packed[file_name(name).partition("[")[0]] += matrix.nbytes  # matrices of a stack together
+        packed[opened.source.tensor_of(name)] += matrix.nbytes  # matrices of a stack together, and pieces of a matrix
     return ModelInfo(
         path=os.fspath(opened.path),
         name=opened.name,
@@ -194,5 +196,6 @@ def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
         threads=engine.threads,
         precision="exact" if compiled.exact else "default",
         kv_cache=compiled.cache.type,
+        left_out=loaded.left_out,
         tensors=tuple(replace(tensor, packed_bytes=packed[tensor.name]) for tensor in opened.tensors),
     )

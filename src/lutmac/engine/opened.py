@@ -10,11 +10,13 @@ from typing import Any
 
 from lutmac.bounded_json import read_optional_json
 from lutmac.checkpoints.gguf import open_gguf
-from lutmac.checkpoints.huggingface import GENERATION_CONFIG_FILE, HuggingFaceCheckpoint, open_huggingface
+from lutmac.checkpoints.huggingface import CONFIG_FILE, GENERATION_CONFIG_FILE, HuggingFaceCheckpoint, open_huggingface
 from lutmac.checkpoints.native import GGUF_METADATA_FILE, NativeCheckpoint, is_native, open_native
 from lutmac.engine.info import TensorInfo
-from lutmac.engine.weights import GGUFSource, HuggingFaceSource, NativeSource, TensorSource
+from lutmac.engine.sources import GGUFSource, HuggingFaceSource, NativeSource, TensorSource
+from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.models import Architecture, ModelConfig, architecture_name, find_architecture
+from lutmac.models.metadata import MetadataReader
 from lutmac.text.huggingface import TextFiles
 from lutmac.text.tokenizer import Tokenizer
 
@@ -23,7 +25,9 @@ from lutmac.text.tokenizer import Tokenizer
 class OpenedModel:
     """What a model's files say, before a weight is read.
 
-    architecture_name: as the files have it. read_tokenizer, read_template: slow, and not always wanted.
+    architecture_name: as the files have it. tensors: all of the files', whether the model reads them or not.
+    guessing_layers: how many behind its own guess further tokens. layers_key: the key that says how many its own are.
+    read_tokenizer, read_template: slow, and not always wanted.
     """
 
     path: Path
@@ -34,6 +38,8 @@ class OpenedModel:
     source: TensorSource
     tensors: tuple[TensorInfo, ...]
     file_bytes: int
+    guessing_layers: int
+    layers_key: str
     read_tokenizer: Callable[[], Tokenizer]
     read_template: Callable[[], object]
 
@@ -54,6 +60,15 @@ class _GGUFText:
 
 
 @contextmanager
+def _naming(file: object) -> Iterator[None]:
+    """Puts the file in front of what is wrong in it."""
+    try:
+        yield
+    except (CheckpointError, UnsupportedModelError) as error:
+        raise type(error)(f"{file}: {error}") from None
+
+
+@contextmanager
 def open_model(path: Path) -> Iterator[OpenedModel]:
     """Opens a GGUF file, a Hugging Face directory or one in the native format, and closes it after the ``with``.
 
@@ -68,8 +83,9 @@ def open_model(path: Path) -> Iterator[OpenedModel]:
 def _open_gguf(path: Path) -> Iterator[OpenedModel]:
     with open_gguf(path) as file:
         architecture = find_architecture(file.architecture)
-        file.check_supported()
-        config, text = architecture.read_gguf_config(file.metadata), _GGUFText(file.metadata)
+        with _naming(file.path):
+            config, text = architecture.read_gguf_config(file.metadata), _GGUFText(file.metadata)
+            guessing = MetadataReader(file.metadata, file.architecture).integer("nextn_predict_layers", 0, low=0)
         name: Any = file.metadata.get("general.name")
         yield OpenedModel(
             path=path,
@@ -80,6 +96,8 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
             source=GGUFSource(file, architecture.gguf_tensor_name),
             tensors=tuple(TensorInfo(t.name, tuple(t.shape), t.type_name, t.nbytes) for t in file.tensors.values()),
             file_bytes=file.nbytes,
+            guessing_layers=guessing,
+            layers_key=f"{file.architecture}.block_count",
             read_tokenizer=lambda: text.tokenizer(config.vocab_size),
             read_template=text.chat_template,
         )
@@ -89,7 +107,8 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
 def _open_huggingface(path: Path) -> Iterator[OpenedModel]:
     with open_huggingface(path) as checkpoint:
         architecture = find_architecture(architecture_name(checkpoint.model_type, checkpoint.config))
-        config = architecture.read_config(checkpoint.config)
+        with _naming(path / CONFIG_FILE):
+            config = architecture.read_config(checkpoint.config)
         text = TextFiles(path, checkpoint.config, checkpoint.generation_config)
         yield _opened_directory(path, checkpoint, architecture, config, HuggingFaceSource(checkpoint), text)
 
@@ -101,10 +120,12 @@ def _open_native(path: Path) -> Iterator[OpenedModel]:
         text: _GGUFText | TextFiles
         if (path / GGUF_METADATA_FILE).is_file():
             text = _GGUFText(open_gguf(path / GGUF_METADATA_FILE).metadata)
-            config = architecture.read_gguf_config(text.metadata)
+            with _naming(path / GGUF_METADATA_FILE):
+                config = architecture.read_gguf_config(text.metadata)
         else:
             text = TextFiles(path, checkpoint.config, read_optional_json(path / GENERATION_CONFIG_FILE))
-            config = architecture.read_config(checkpoint.config)
+            with _naming(path / CONFIG_FILE):
+                config = architecture.read_config(checkpoint.config)
         yield _opened_directory(path, checkpoint, architecture, config, NativeSource(checkpoint), text)
 
 
@@ -125,6 +146,8 @@ def _opened_directory(
         source=source,
         tensors=tuple(TensorInfo(t.name, t.shape, t.type_name, t.nbytes) for t in checkpoint.tensors.values()),
         file_bytes=checkpoint.nbytes,
+        guessing_layers=MetadataReader(checkpoint.config, "").integer("num_nextn_predict_layers", 0, low=0),
+        layers_key="num_hidden_layers",
         read_tokenizer=lambda: text.tokenizer(config.vocab_size),
         read_template=text.chat_template,
     )

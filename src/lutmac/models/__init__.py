@@ -62,6 +62,10 @@ class ModelConfig(Protocol):
         """Token ids are below this."""
 
     @property
+    def num_hidden_layers(self) -> int:
+        """Layers of the model itself, without those that guess further tokens."""
+
+    @property
     def max_position_embeddings(self) -> int:
         """Positions that the model was trained for."""
 

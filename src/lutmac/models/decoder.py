@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+from lutmac.errors import UnsupportedModelError
 from lutmac.graph.ir import (
     Activation,
     Add,
@@ -90,6 +92,10 @@ class Decoder:
         """What attention works on, before rotation."""
         config, hf, name = self.config, f"model.layers.{layer}.self_attn", f"layers.{layer}"
         width, kv_width = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+        if self.weights.has(f"{hf}.qkv_proj.weight"):
+            widths = {f"{name}.q": width, f"{name}.k": kv_width, f"{name}.v": kv_width}
+            q, k, v = self.parts(f"{hf}.qkv_proj", x, widths)
+            return q, k, v
         q = self.linear(f"{hf}.q_proj", x, width, f"{name}.q")
         k = self.linear(f"{hf}.k_proj", x, kv_width, f"{name}.k")
         v = self.linear(f"{hf}.v_proj", x, kv_width, f"{name}.v")
@@ -104,8 +110,11 @@ class Decoder:
         """SwiGLU (Shazeer, 2020), or its like with another activation."""
         hf, name = f"model.layers.{layer}.mlp", f"layers.{layer}"
         width = self.config.intermediate_size
-        gate = self.linear(f"{hf}.gate_proj", x, width, f"{name}.gate")
-        up = self.linear(f"{hf}.up_proj", x, width, f"{name}.up")
+        if self.weights.has(f"{hf}.gate_up_proj.weight"):
+            gate, up = self.parts(f"{hf}.gate_up_proj", x, {f"{name}.gate": width, f"{name}.up": width})
+        else:
+            gate = self.linear(f"{hf}.gate_proj", x, width, f"{name}.gate")
+            up = self.linear(f"{hf}.up_proj", x, width, f"{name}.up")
         gated = self.gated(gate, up, name)
         return self.linear(f"{hf}.down_proj", gated, self.config.hidden_size, f"{name}.mlp")
 
@@ -125,6 +134,20 @@ class Decoder:
     def linear(self, hf: str, x: Value, width: int, name: str) -> Value:
         """A matrix product, with bias where the checkpoint has one."""
         return self.product(hf, x, self.weights.matrix(f"{hf}.weight", width, x.width), name)
+
+    def parts(self, hf: str, x: Value, widths: Mapping[str, int]) -> list[Value]:
+        """Products with runs of a joint matrix's rows, one after the other, by the names of the results.
+
+        Phi 3 has q, k and v, and gate and up, in one matrix each; a GGUF file of any family may.
+        """
+        values, first, total = [], 0, sum(widths.values())
+        if self.weights.has(f"{hf}.bias"):
+            raise UnsupportedModelError(f"a bias of a joint matrix ({hf}.bias) is not supported")
+        for name, width in widths.items():
+            weight = self.weights.matrix(f"{hf}.weight", width, x.width, first_row=first, of_rows=total)
+            values.append(self.product(hf, x, weight, name))
+            first += width
+        return values
 
     def product(self, hf: str, x: Value, weight: Weight, name: str) -> Value:
         """A product with a matrix at hand."""

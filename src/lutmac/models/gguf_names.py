@@ -18,6 +18,7 @@ _COMMON = {
     "model.norm": "output_norm",
     "lm_head": "output",
     "input_layernorm": "attn_norm",
+    "self_attn.qkv_proj": "attn_qkv",
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
@@ -34,7 +35,7 @@ def gguf_names(different: Mapping[str, str] | None = None) -> Callable[[str], st
 
     different: names in a layer that only this family has, or for which it has others. GGUF stacks the matrices of a
     layer's experts in one tensor: ``experts.3.up_proj.weight``, listed as ``experts.up_proj``, is
-    ``ffn_up_exps.weight[3]``.
+    ``ffn_up_exps.weight[3]``. What GGUF has no name for keeps its own.
     """
     table = {**_COMMON, **(different or {})}
 
@@ -44,11 +45,13 @@ def gguf_names(different: Mapping[str, str] | None = None) -> Callable[[str], st
         stem, _, kind = name.rpartition(".")
         layer = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", stem)
         if not layer:
-            return f"{table[stem]}.{kind}"
+            return f"{table.get(stem, stem)}.{kind}"
         expert = re.search(r"experts\.(\d+)\.", layer[2])
         if expert:
-            stack = table[layer[2].replace(expert[0], "experts.")]
+            stack = table.get(layer[2].replace(expert[0], "experts."))
+            if stack is None:
+                return name
             return f"blk.{layer[1]}.{stack}.{kind}[{expert[1]}]"
-        return f"blk.{layer[1]}.{table[layer[2]]}.{kind}"
+        return f"blk.{layer[1]}.{table[layer[2]]}.{kind}" if layer[2] in table else name
 
     return gguf_name

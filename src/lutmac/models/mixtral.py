@@ -15,7 +15,7 @@ from lutmac.models.config_gguf import read_gguf_decoder_config
 from lutmac.models.config_json import read_decoder_config, read_windows
 from lutmac.models.gguf_names import gguf_names
 from lutmac.models.metadata import MetadataReader
-from lutmac.models.mixture import MixtureDecoder
+from lutmac.models.mixture import ExpertNames, MixtureDecoder
 
 GGUF_NAMES = {
     "block_sparse_moe.gate": "ffn_gate_inp",
@@ -35,10 +35,14 @@ DEFAULTS = {
 
 
 class Mixtral(MixtureDecoder):
-    """The names of its experts' matrices."""
+    """By the names of its authors, or of tools that write what transformers 5 has in memory."""
 
-    MIXTURE = "block_sparse_moe"
-    GATE, UP, DOWN = "w1", "w3", "w2"
+    NAMES = (
+        ExpertNames("block_sparse_moe", "w1", "w3", "w2"),
+        ExpertNames("mlp", "gate_proj", "up_proj", "down_proj"),
+        ExpertNames("mlp", "w1", "w3", "w2"),
+        ExpertNames("block_sparse_moe", "gate_proj", "up_proj", "down_proj"),
+    )
 
 
 def read_config(config: Mapping[str, Any]) -> MixtureConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lutmac.graph.experts import ExpertGather, ExpertMatMul, ExpertSum, Route
@@ -14,28 +14,44 @@ from lutmac.models.config import MixtureConfig
 from lutmac.models.decoder import Decoder
 
 
+@dataclass(frozen=True)
+class ExpertNames:
+    """Hugging Face's names: of the part in a layer, and of an expert's matrices."""
+
+    mixture: str
+    gate: str
+    up: str
+    down: str
+
+
 class MixtureDecoder(Decoder):
     """Routes each token to some experts, and adds up what they make of it.
 
-    MIXTURE: Hugging Face's name of the part. GATE, UP, DOWN: its names of an expert's matrices.
+    NAMES: by what names checkpoints may go, the usual ones first.
     """
 
-    MIXTURE: ClassVar[str] = "mlp"
-    GATE: ClassVar[str] = "gate_proj"
-    UP: ClassVar[str] = "up_proj"
-    DOWN: ClassVar[str] = "down_proj"
+    NAMES: ClassVar[tuple[ExpertNames, ...]] = (ExpertNames("mlp", "gate_proj", "up_proj", "down_proj"),)
     config: MixtureConfig
 
     def __init__(self, config: MixtureConfig, weights: WeightSource) -> None:
-        """As a decoder."""
+        """As a decoder; finds out by which names the experts go."""
         super().__init__(config, weights)
+        layer = next((i for i in range(config.num_hidden_layers) if i not in config.dense_layers), 0)
+        self.names = next(
+            (
+                names
+                for names in self.NAMES
+                if weights.has(f"model.layers.{layer}.{names.mixture}.experts.0.{names.gate}.weight")
+            ),
+            self.NAMES[0],
+        )
 
     def mlp(self, layer: int, x: Value) -> Value:
         """The experts' outputs times their weights."""
         config, name = self.config, f"layers.{layer}"
         if layer in config.dense_layers:
             return super().mlp(layer, x)
-        hf = f"model.layers.{layer}.{self.MIXTURE}"
+        names, hf = self.names, f"model.layers.{layer}.{self.names.mixture}"
         logits = self.linear(f"{hf}.gate", x, config.num_experts, f"{name}.router")
         choices = Value(f"{name}.choices", 3 * config.num_experts_per_tok)
         starts = Value(f"{name}.starts", config.num_experts + 1)
@@ -43,10 +59,10 @@ class MixtureDecoder(Decoder):
         gathered = replace(x, name=f"{name}.gathered", per_token=config.num_experts_per_tok)
         self.ops.append(ExpertGather(x, choices, gathered))
         width = config.moe_intermediate_size
-        gate = self.of_experts(hf, self.GATE, gathered, starts, width, f"{name}.gate")
-        up = self.of_experts(hf, self.UP, gathered, starts, width, f"{name}.up")
+        gate = self.of_experts(hf, names.gate, gathered, starts, width, f"{name}.gate")
+        up = self.of_experts(hf, names.up, gathered, starts, width, f"{name}.up")
         gated = self.gated(gate, up, name)
-        down = self.of_experts(hf, self.DOWN, gated, starts, config.hidden_size, f"{name}.down")
+        down = self.of_experts(hf, names.down, gated, starts, config.hidden_size, f"{name}.down")
         out = Value(f"{name}.mlp", config.hidden_size)
         self.ops.append(ExpertSum(down, choices, out))
         return out

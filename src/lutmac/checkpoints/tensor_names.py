@@ -1,0 +1,59 @@
+"""What the tensors of a directory are called: bare, wrapped with a tower for images, or as all know them.
+
+``model.layers.0.self_attn.q_proj.weight`` is ``layers.0.self_attn.q_proj.weight`` where the model was saved without its
+head, and ``language_model.model.layers…`` or ``model.language_model.layers…`` where it is the text model of another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+MODEL: Final = "model."
+HEAD: Final = "lm_head."
+# What has embeddings of its own and is not the text model.
+_OTHER_PARTS: Final = re.compile(r"(^|\.)(v|a|mm|mtp|\w*(vision|visual|image|audio|speech|talker|draft)\w*)\.")
+
+
+class TensorNames:
+    """From the file's names to those that models ask for, and back.
+
+    prefix: what stands before ``embed_tokens`` in the file, "model." as a rule.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """names: of all tensors, as the files have them."""
+        listed = list(names)
+        self.prefix = _prefix(listed)
+        heads = {name[: match.start(2)] for name in listed if (match := re.match(r"(.*\.)?(lm_head\.)", name))}
+        # The head belongs to the text model where it hangs above it: language_model.lm_head, language_model.model.
+        above = [head for head in heads if self.prefix.startswith(head)]
+        self.head = max(above, key=len, default="") + HEAD
+
+    def of_model(self, name: str) -> str:
+        """What a model asks for; a tensor of another part keeps its name."""
+        if name.startswith(self.head):
+            return HEAD + name.removeprefix(self.head)
+        if self.prefix and name.startswith(self.prefix):
+            return MODEL + name.removeprefix(self.prefix)
+        return MODEL + name if not self.prefix and re.match(r"(embed_tokens|layers|norm)\.", name) else name
+
+    def of_file(self, name: str) -> str:
+        """How the file would call what a model asks for."""
+        if name.startswith(HEAD):
+            return self.head + name.removeprefix(HEAD)
+        return self.prefix + name.removeprefix(MODEL) if name.startswith(MODEL) else name
+
+
+def _prefix(names: list[str]) -> str:
+    """Of several, that of a text model within another, or else the shortest."""
+    found = {
+        name[: match.start(2)]
+        for name in names
+        if (match := re.match(r"(.*\.)?(embed_tokens\.)", name)) and not _OTHER_PARTS.search(name[: match.start(2)])
+    }
+    if not found:
+        bare = any(name.startswith("layers.") for name in names)
+        return "" if bare else MODEL
+    return min(found, key=lambda prefix: (not re.search(r"language_model|text_model|llm", prefix), len(prefix)))
