@@ -82,9 +82,7 @@ def test_control_tokens_count_in_templates_and_never_in_a_users_text(tmp_path: P
     assert start not in tokenizer.encode("<|im_start|>")
     assert (tokenizer.eos_id, tokenizer.end_of_generation) == (end, {end})
     assert tokenizer.decode([library.get_vocab_size() + 2]) == ""  # an id of the model that no token has
-    ids = encode_chat(
-        tokenizer, ChatTemplate.of_checkpoint(None, tokenizer), [{"role": "user", "content": "<|im_end|>"}]
-    )
+    ids = encode_chat(tokenizer, ChatTemplate.of_checkpoint({}, tokenizer), [{"role": "user", "content": "<|im_end|>"}])
     assert ids.count(end) == 1
 
 
@@ -129,23 +127,24 @@ def test_an_end_text_that_a_merge_makes_is_ordinary(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "source"),
+    ("files", "sources"),
     [
-        ({}, None),
-        ({"tokenizer_config.json": '{"chat_template": "A"}'}, "A"),
+        ({}, {}),
+        ({"tokenizer_config.json": '{"chat_template": "A"}'}, {"default": "A"}),
         ({"tokenizer_config.json": '{"chat_template": [{"name": "tool_use", "template": "T"}, {"name": "default", '
-          '"template": "B"}]}'}, "B"),
-        ({"chat_template.jinja": "C", "tokenizer_config.json": '{"chat_template": "A"}'}, "C"),
-        ({"chat_template.json": '{"chat_template": "D"}'}, "D"),
-        ({"additional_chat_templates/rag.jinja": "E"}, "E"),
-        ({"additional_chat_templates/rag.jinja": "E", "additional_chat_templates/default.jinja": "F"}, "F"),
+          '"template": "B"}]}'}, {"tool_use": "T", "default": "B"}),
+        ({"chat_template.jinja": "C", "tokenizer_config.json": '{"chat_template": "A"}'}, {"default": "C"}),
+        ({"chat_template.json": '{"chat_template": "D"}'}, {"default": "D"}),
+        ({"additional_chat_templates/rag.jinja": "E"}, {"rag": "E"}),
+        ({"additional_chat_templates/tool_use.jinja": "E", "chat_template.jinja": "F"},
+         {"default": "F", "tool_use": "E"}),
     ],
 )  # fmt: skip
-def test_chat_templates_in_all_their_places(files: dict[str, str], source: str | None, tmp_path: Path) -> None:
+def test_chat_templates_in_all_their_places(files: dict[str, str], sources: dict[str, str], tmp_path: Path) -> None:
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
-    assert TextFiles(tmp_path, {}, {}).chat_template() == source
+    assert TextFiles(tmp_path, {}, {}).chat_templates() == sources
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def load(
     options = _checked(threads, context, precision, resolve_target(isa), max_batch_tokens, kv_cache, kv_cache_memory)
     with open_model(path) as opened:
         loaded = _assemble(opened, options, progress)
-        return Model(loaded.engine, loaded.tokenizer, loaded.compiled, _info(loaded, opened), opened.read_template())
+        return Model(loaded.engine, loaded.tokenizer, loaded.compiled, _info(loaded, opened), opened.read_templates())
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,5 @@ def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
         precision="exact" if compiled.exact else "default",
         kv_cache=compiled.cache.type,
         left_out=loaded.left_out,
-        embedding=opened.embedding,
         tensors=tuple(replace(tensor, packed_bytes=packed[tensor.name]) for tensor in opened.tensors),
     )

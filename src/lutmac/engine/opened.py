@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from lutmac.bounded_json import read_optional_json
-from lutmac.checkpoints.embedding_config import EmbeddingConfig, gguf_embedding_config
 from lutmac.checkpoints.gguf import open_gguf
 from lutmac.checkpoints.huggingface import CONFIG_FILE, GENERATION_CONFIG_FILE, HuggingFaceCheckpoint, open_huggingface
 from lutmac.checkpoints.native import GGUF_METADATA_FILE, NativeCheckpoint, is_native, open_native
-from lutmac.checkpoints.sentence_transformers import read_embedding_config
 from lutmac.engine.info import TensorInfo
 from lutmac.engine.sources import GGUFSource, HuggingFaceSource, NativeSource, TensorSource
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.models import Architecture, ModelConfig, architecture_name, find_architecture
 from lutmac.models.metadata import MetadataReader
 from lutmac.text.huggingface import TextFiles
+from lutmac.text.template_names import gguf_templates
 from lutmac.text.tokenizer import Tokenizer
 
 
@@ -29,7 +28,7 @@ class OpenedModel:
 
     architecture_name: as the files have it. tensors: all of the files', whether the model reads them or not.
     guessing_layers: how many behind its own guess further tokens. layers_key: the key that says how many its own are.
-    read_tokenizer, read_template: slow, and not always wanted. embedding: what they say about embeddings.
+    read_tokenizer, read_templates: slow, and not always wanted.
     """
 
     path: Path
@@ -43,8 +42,7 @@ class OpenedModel:
     guessing_layers: int
     layers_key: str
     read_tokenizer: Callable[[], Tokenizer]
-    read_template: Callable[[], object]
-    embedding: EmbeddingConfig
+    read_templates: Callable[[], Mapping[str, object]]
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,9 @@ class _GGUFText:
         """The tokenizer; its size is in the metadata."""
         return Tokenizer.from_gguf(self.metadata)
 
-    def chat_template(self) -> object:
-        """What there is for a chat template."""
-        return self.metadata.get("tokenizer.chat_template")
+    def chat_templates(self) -> Mapping[str, object]:
+        """The chat templates, by name."""
+        return gguf_templates(self.metadata)
 
 
 @contextmanager
@@ -102,8 +100,7 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
             guessing_layers=guessing,
             layers_key=f"{file.architecture}.block_count",
             read_tokenizer=lambda: text.tokenizer(config.vocab_size),
-            read_template=text.chat_template,
-            embedding=gguf_embedding_config(file.metadata, file.architecture),
+            read_templates=text.chat_templates,
         )
 
 
@@ -153,8 +150,5 @@ def _opened_directory(
         guessing_layers=MetadataReader(checkpoint.config, "").integer("num_nextn_predict_layers", 0, low=0),
         layers_key="num_hidden_layers",
         read_tokenizer=lambda: text.tokenizer(config.vocab_size),
-        read_template=text.chat_template,
-        embedding=gguf_embedding_config(text.metadata, checkpoint.model_type)
-        if isinstance(text, _GGUFText)
-        else read_embedding_config(path),
+        read_templates=text.chat_templates,
     )

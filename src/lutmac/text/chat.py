@@ -6,16 +6,17 @@ The template language is that of Hugging Face `transformers`
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
 
 from lutmac.errors import CheckpointError, InvalidRequestError, UnsupportedModelError
+from lutmac.text.chat_fitting import Message, fit_messages
+from lutmac.text.foreign_text import ForeignText
+from lutmac.text.template_abilities import TemplateAbilities, find_abilities
+from lutmac.text.template_names import DEFAULT, TOOL_USE, gguf_templates
 from lutmac.text.tokenizer import Tokenizer
-
-Message = Mapping[str, Any]
-"""One message: `role` and usually `content`; templates may know more keys, such as `tool_calls`."""
 
 CHATML = (
     "{% for message in messages %}"
@@ -32,15 +33,23 @@ PLAIN = (
 """The template of everything else that brings none: `User: …`, `Assistant: …`, a line each."""
 
 
+_LONGEST_BEGINNING: Final = 2000  # characters with which a template begins a reply
+
+
 class ChatTemplate:
     """A Jinja template that writes a list of messages as a prompt."""
 
-    def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "") -> None:
+    def __init__(
+        self, source: str, *, bos_token: str = "", eos_token: str = "", tool_use: ChatTemplate | None = None
+    ) -> None:
         """`bos_token` and `eos_token` are what the template sees under these names.
+
+        tool_use: the template for chats with tools, where that is another.
 
         Raises UnsupportedModelError for a template that does not compile.
         """
         self.source = source
+        self._tool_use = tool_use
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
         from jinja2 import TemplateSyntaxError  # noqa: PLC0415 (a plain completion needs no Jinja)
 
@@ -57,17 +66,33 @@ class ChatTemplate:
     @classmethod
     def from_gguf(cls, metadata: Mapping[str, Any], tokenizer: Tokenizer) -> ChatTemplate:
         """The template in a GGUF file; see `of_checkpoint`."""
-        return cls.of_checkpoint(metadata.get("tokenizer.chat_template"), tokenizer)
+        return cls.of_checkpoint(gguf_templates(metadata), tokenizer)
 
     @classmethod
-    def of_checkpoint(cls, source: object, tokenizer: Tokenizer) -> ChatTemplate:
-        """The template that a checkpoint has, or for None `CHATML` or `PLAIN`, whichever the vocabulary suits."""
-        if source is None:
-            source = CHATML if tokenizer.token_id("<|im_start|>") is not None else PLAIN
-        if not isinstance(source, str):
-            raise CheckpointError("tokenizer.chat_template is no string")
+    def of_checkpoint(cls, sources: Mapping[str, object], tokenizer: Tokenizer) -> ChatTemplate:
+        """The template that a checkpoint has, by name; of several the one called "default", else the first.
+
+        Where there is none it is `CHATML` or `PLAIN`, whichever the vocabulary suits. Raises CheckpointError for a
+        template that is no text.
+        """
+        for name, source in sources.items():
+            if not isinstance(source, str):
+                raise CheckpointError(f"chat_template {name!r} is no string")
         bos, eos = ("" if id is None else tokenizer.token_text(id) for id in (tokenizer.bos_id, tokenizer.eos_id))
-        return cls(source, bos_token=bos, eos_token=eos)
+        own = CHATML if tokenizer.token_id("<|im_start|>") is not None else PLAIN
+        source = str(sources.get(DEFAULT, next(iter(sources.values()), own)))
+        for_tools = sources.get(TOOL_USE)
+        tool_use = None if for_tools is None else cls(str(for_tools), bos_token=bos, eos_token=eos)
+        return cls(source, bos_token=bos, eos_token=eos, tool_use=tool_use)
+
+    def for_chat(self, *, with_tools: bool) -> ChatTemplate:
+        """The template for a chat with tools, or without."""
+        return self._tool_use if with_tools and self._tool_use is not None else self
+
+    @cached_property
+    def abilities(self) -> TemplateAbilities:
+        """What it takes, found out by trying: a few milliseconds, once."""
+        return find_abilities(self.source, self._environment.variables(self.source), self.render)
 
     def render(
         self,
@@ -114,7 +139,7 @@ class ChatTemplate:
         marked False. Raises what `render` raises.
         """
         _check(messages)
-        marks = _Marks(tokenizer)
+        marks = ForeignText(tokenizer)
         rendered = self.render(
             marks.mark(messages),
             add_generation_prompt=add_generation_prompt,
@@ -122,6 +147,51 @@ class ChatTemplate:
             **marks.mark(extra),
         )
         return marks.segments(rendered)
+
+
+@dataclass(frozen=True)
+class ChatPrompt:
+    """A chat as a model gets it. ids: tokens. begun: the reply's beginning that the prompt holds, a template's or a
+    message's that is continued.
+    """
+
+    ids: list[int]
+    begun: str = ""
+
+
+def chat_prompt(
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    messages: Sequence[Message],
+    *,
+    add_generation_prompt: bool = True,
+    continue_final_message: bool = False,
+    tools: Sequence[Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
+    openings: Sequence[str] = (),
+) -> ChatPrompt:
+    """A chat's prompt: control tokens where the template writes them, plain text where a message does.
+
+    Messages are made to fit the template, see `fit_messages`. continue_final_message: the prompt ends within the last
+    message, which is the assistant's. variables: more for the template. openings: for what the caller looks in how the
+    reply begins. BOS comes first where the model wants it, once, whether or not the template writes
+    it too. Raises what `ChatTemplate.render` raises.
+    """
+    _check(messages)
+    template = template.for_chat(with_tools=bool(tools))
+    fitted = fit_messages(messages, template.abilities)
+    foreign = ForeignText(tokenizer)
+    writer = _ChatWriter(template, foreign, {**(variables or {}), **template.abilities.inputs(tools)})
+    if continue_final_message:
+        rendered, begun = writer.continued(fitted), _last_text(fitted[-1])
+    elif add_generation_prompt:
+        rendered, begun = writer.begun(fitted, openings)
+    else:
+        rendered, begun = writer.closed(fitted), ""
+    ids = tokenizer.encode_segments(foreign.segments(rendered), add_special=False)
+    if tokenizer.add_bos and tokenizer.bos_id is not None and ids[:1] != [tokenizer.bos_id]:
+        ids.insert(0, tokenizer.bos_id)
+    return ChatPrompt(ids, begun)
 
 
 def encode_chat(
@@ -133,78 +203,64 @@ def encode_chat(
     tools: Sequence[Any] | None = None,
     **extra: Any,
 ) -> list[int]:
-    """Token ids of a chat: control tokens where the template writes them, plain text where a message does.
-
-    BOS comes first where the model wants it, once, whether or not the template writes it too. Raises what
-    `ChatTemplate.render` raises.
-    """
-    segments = template.render_segments(
-        messages, tokenizer, add_generation_prompt=add_generation_prompt, tools=tools, **extra
-    )
-    ids = tokenizer.encode_segments(segments, add_special=False)
-    if tokenizer.add_bos and tokenizer.bos_id is not None and ids[:1] != [tokenizer.bos_id]:
-        ids.insert(0, tokenizer.bos_id)
-    return ids
+    """Token ids of a chat, see `chat_prompt`. extra: more variables for the template."""
+    return chat_prompt(
+        tokenizer, template, messages, add_generation_prompt=add_generation_prompt, tools=tools, variables=extra
+    ).ids
 
 
-class _Marks:
-    """Stands private-use characters in for special text in messages, and finds them again in what was rendered.
+class _ChatWriter:
+    """Renders a chat in which what users wrote is marked."""
 
-    Only what would become a control token is replaced, so a template that looks into a message still finds what it
-    looks for. A half of one at the end of a text counts too, since a template may join texts. (One that cuts out the
-    middle of a text could still join two halves.)
-    """
+    def __init__(self, template: ChatTemplate, foreign: ForeignText, inputs: Mapping[str, Any]) -> None:
+        self._template = template
+        self._foreign = foreign
+        self._inputs = foreign.mark(inputs)
 
-    _FIRST, _LAST = 0xF0000, 0xFFFFD  # Supplementary Private Use Area-A
-    _PRIVATE = re.compile(f"([{chr(_FIRST)}-{chr(_LAST)}])")
+    def closed(self, messages: Sequence[Message]) -> str:
+        """The chat alone."""
+        return self._template.render(self._foreign.mark(messages), add_generation_prompt=False, **self._inputs)
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._names = sorted(tokenizer.special_texts)
-        self._longest = max(map(len, self._names), default=0)
-        self._stand_ins: dict[str, str] = {}
+    def begun(self, messages: Sequence[Message], openings: Sequence[str]) -> tuple[str, str]:
+        """The chat with the beginning of a reply, and that beginning where one of the openings may be in it."""
+        rendered = self._template.render(self._foreign.mark(messages), add_generation_prompt=True, **self._inputs)
+        if not any(opening in rendered[-_LONGEST_BEGINNING:] for opening in openings):
+            return rendered, ""
+        closed = self.closed(messages)
+        places = (place for place, (one, other) in enumerate(zip(rendered, closed, strict=False)) if one != other)
+        return rendered, rendered[next(places, min(len(rendered), len(closed))) :]
 
-    def mark(self, value: Any) -> Any:
-        """The value with every text in it marked, however deep."""
-        if isinstance(value, str):
-            return self._mark_text(value)
-        if isinstance(value, Mapping):
-            return {self.mark(key): self.mark(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.mark(item) for item in value]
-        return value
+    def continued(self, messages: Sequence[Message]) -> str:
+        """The chat up to the end of the last message's text, which a mark behind it tells, as in transformers.
 
-    def segments(self, rendered: str) -> list[tuple[str, bool]]:
-        """The rendered text cut at the marks, with what they stand for in their places."""
-        originals = {stand_in: text for text, stand_in in self._stand_ins.items()}
-        parts = self._PRIVATE.split(rendered)
-        return [(originals.get(part, part), part not in originals) for part in parts if part]
+        Where the template leaves that out, the text follows the usual beginning of a reply.
+        """
+        last, text = messages[-1], _last_text(messages[-1])
+        mark = self._foreign.new_mark() + " "
+        try:
+            rendered = self.closed([*messages[:-1], _with_last_text(last, text, mark)])
+        except InvalidRequestError:
+            rendered = ""
+        before, found, behind = rendered.rpartition(mark.strip())
+        if found:
+            return before if behind.startswith(" ") else before.rstrip()
+        return self.begun(messages[:-1], ())[0] + str(self._foreign.mark(text))
 
-    def _mark_text(self, text: str) -> str:
-        # A character that is already private use is marked as well, so that a message cannot forge a mark.
-        text = self._PRIVATE.sub(lambda match: self._stand_in(match.group()), text)
-        marked = "".join(self._mark_part(part) for part in self._tokenizer.split_special(text))
-        body = marked.rstrip()
-        for length in range(min(self._longest - 1, len(body)), 0, -1):
-            tail = body[-length:]
-            place = bisect_left(self._names, tail)
-            if place < len(self._names) and self._names[place].startswith(tail):
-                return body[:-length] + self._stand_in(tail) + marked[len(body) :]
-        return marked
 
-    def _mark_part(self, part: str | int) -> str:
-        if isinstance(part, str):
-            return part
-        text = self._tokenizer.token_text(part)
-        return self._stand_in(text) if self._tokenizer.is_special(part) else text
+def _last_text(message: Message) -> str:
+    """The text that a continued message ends with."""
+    content = message.get("content")
+    if isinstance(content, list) and content and isinstance(content[-1], Mapping):
+        content = content[-1].get("text")
+    return content if isinstance(content, str) else ""
 
-    def _stand_in(self, text: str) -> str:
-        known = self._stand_ins.get(text)
-        if known is None:
-            if len(self._stand_ins) > self._LAST - self._FIRST:
-                raise InvalidRequestError("the messages hold too many private-use characters")
-            known = self._stand_ins[text] = chr(self._FIRST + len(self._stand_ins))
-        return known
+
+def _with_last_text(message: Message, text: str, mark: str) -> Message:
+    """The message with a mark behind its text, which is marked itself only later."""
+    content = message.get("content")
+    if isinstance(content, list) and content:
+        return {**message, "content": [*content[:-1], {**content[-1], "text": text + mark}]}
+    return {**message, "content": text + mark}
 
 
 def _check(messages: Sequence[Message]) -> None:

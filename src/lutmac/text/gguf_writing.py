@@ -15,6 +15,7 @@ from lutmac.bounded_json import read_json_object
 from lutmac.errors import UnsupportedModelError
 from lutmac.text.huggingface import SENTENCEPIECE_MODEL, TOKENIZER_JSON, TextFiles
 from lutmac.text.pretokenizers import PRE_TOKENIZERS
+from lutmac.text.template_names import gguf_key
 from lutmac.text.tokenizer import Tokenizer
 
 PREFIX: Final = "tokenizer.ggml."
@@ -39,15 +40,13 @@ def gguf_tokenizer(files: TextFiles, tokenizer: Tokenizer) -> dict[str, Any]:
         f"{PREFIX}add_bos_token": tokenizer.add_bos,
         f"{PREFIX}add_eos_token": tokenizer.add_eos,
     }
-    eos = tokenizer.last_id if tokenizer.add_eos else vocabulary.eos_id  # GGUF has one role for both
-    for role, id in (("bos", vocabulary.bos_id), ("eos", eos), ("unknown", vocabulary.unknown_id)):
+    for role, id in (("bos", vocabulary.bos_id), ("eos", vocabulary.eos_id), ("unknown", vocabulary.unknown_id)):
         if id is not None:
             common[f"{PREFIX}{role}_token_id"] = id
-    others = sorted(vocabulary.end_of_generation - {eos})
+    others = sorted(vocabulary.end_of_generation - {vocabulary.eos_id})
     common |= {f"{PREFIX}{role}_token_id": id for role, id in zip(("eot", "eom"), others, strict=False)}
-    template = files.chat_template()
-    if template is not None:
-        common["tokenizer.chat_template"] = template
+    for name, template in files.chat_templates().items():
+        common[gguf_key(name)] = template
     for own in _candidates(files, tokenizer):
         made = Tokenizer.from_gguf(common | own)
         if made.encode(PROBE) == tokenizer.encode(PROBE):

@@ -10,6 +10,7 @@ import numpy as np
 
 from lutmac.bounded_json import read_json_object, read_optional_json, shown
 from lutmac.errors import CheckpointError, UnsupportedModelError
+from lutmac.text.template_names import DEFAULT, named_templates
 from lutmac.text.tokenizer import Tokenizer
 from lutmac.text.vocabulary import TokenType, Vocabulary
 
@@ -46,22 +47,23 @@ class TextFiles:
             f"{self.directory}: has no tokenizer: neither {TOKENIZER_JSON} nor {SENTENCEPIECE_MODEL} is there"
         )
 
-    def chat_template(self) -> str | None:
-        """The source of the chat template, None where there is none; of several the one called "default"."""
-        folder = self.directory / TEMPLATE_FOLDER
-        for path in (self.directory / TEMPLATE_FILE, folder / "default.jinja"):
-            if path.is_file():
-                return _read_text(path)
-        found = self._settings.get("chat_template")
-        if found is None:
-            found = read_optional_json(self.directory / "chat_template.json").get("chat_template")
-        if found is None and folder.is_dir():
-            found = [{"name": path.stem, "template": _read_text(path)} for path in sorted(folder.glob("*.jinja"))]
-        if isinstance(found, list):
-            found = _pick_template(found)
-        if found is not None and not isinstance(found, str):
-            raise CheckpointError(f"{self.directory}: chat_template is {shown(found)}, expected a string")
-        return found
+    def chat_templates(self) -> dict[str, str]:
+        """The sources of the chat templates, by name; one alone is "default"."""
+        found: dict[str, object] = {
+            path.stem: _read_text(path) for path in sorted((self.directory / TEMPLATE_FOLDER).glob("*.jinja"))
+        }
+        if (self.directory / TEMPLATE_FILE).is_file():
+            found[DEFAULT] = _read_text(self.directory / TEMPLATE_FILE)
+        if not found:
+            found = named_templates(
+                self._settings.get("chat_template")
+                or read_optional_json(self.directory / "chat_template.json").get("chat_template")
+            )
+        templates = {name: source for name, source in found.items() if isinstance(source, str)}
+        if templates != found:
+            wrong = next(source for source in found.values() if not isinstance(source, str))
+            raise CheckpointError(f"{self.directory}: chat_template is {shown(wrong)}, expected a string")
+        return templates
 
     def _from_json(self, vocab_size: int) -> Tokenizer:
         from lutmac.text.tokenizer_json import TokenizerJson, strips_right  # noqa: PLC0415 (only what is needed)
@@ -77,7 +79,6 @@ class TextFiles:
             file.encoder(vocabulary),
             add_bos=self._adds("add_bos_token", bool(file.before)),
             add_eos=self._adds("add_eos_token", bool(file.after)),
-            last_id=file.after[0] if file.after and file.after[0] < vocab_size else None,
             add_space_prefix=file.prefix.added,
             space_prefix_once=file.prefix.once,
             space_prefix_if_missing=file.prefix.if_missing,
@@ -162,13 +163,6 @@ def _tokens_by_id(size: int, model: Iterable[tuple[str, int]], added: Iterable[t
         if id < size:
             tokens[id] = text
     return tokens
-
-
-def _pick_template(named: list[Any]) -> str | None:
-    """Of templates with names the one called "default", else the first."""
-    templates = {item.get("name"): item.get("template") for item in named if isinstance(item, dict)}
-    found: str | None = templates.get("default", next(iter(templates.values()), None))
-    return found
 
 
 def _read_bytes(path: Path) -> bytes:

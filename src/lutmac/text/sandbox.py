@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, NoReturn
 
-from jinja2 import Template, TemplateError, nodes, pass_context
+from jinja2 import Template, TemplateError, meta, nodes, pass_context
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.runtime import Context, LoopContext
@@ -54,6 +54,10 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         self.globals["raise_exception"] = _raise_exception
         self.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
         del self.globals["lipsum"]
+
+    def variables(self, source: str) -> frozenset[str]:
+        """The variables that a template reads."""
+        return frozenset(meta.find_undeclared_variables(self.parse(source)))
 
     def render(self, template: Template, variables: Mapping[str, Any]) -> str:
         """The text that a template makes of the variables.

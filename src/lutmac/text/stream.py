@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Protocol
 
 
@@ -29,10 +29,21 @@ class StreamDecoder:
     No push ever returns half a UTF-8 character; bytes that can belong to none come out as U+FFFD.
     """
 
-    def __init__(self, table: TokenTable, *, skip_special: bool = True, prompt: Sequence[int] = ()) -> None:
-        """`prompt` is what the stream continues: it decides whether a leading space belongs to the text."""
+    def __init__(
+        self,
+        table: TokenTable,
+        *,
+        skip_special: bool = True,
+        shown: Container[int] = (),
+        prompt: Sequence[int] = (),
+    ) -> None:
+        """`prompt` is what the stream continues: it decides whether a leading space belongs to the text.
+
+        `shown` are control tokens that are text although `skip_special` leaves the others out.
+        """
         self._table = table
         self._skip_special = skip_special
+        self._shown = shown
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._at_boundary = True
         for id in prompt if table.space_prefix_once else prompt[-1:]:
@@ -44,7 +55,8 @@ class StreamDecoder:
         Raises InvalidRequestError for an id outside the vocabulary.
         """
         special = self._table.is_special(id)
-        piece = b"" if special and self._skip_special else self._table.token_bytes(id)
+        skipped = special and self._skip_special and id not in self._shown
+        piece = b"" if skipped else self._table.token_bytes(id)
         boundary = self._table.is_boundary(id)
         if self._table.add_space_prefix and self._at_boundary and not boundary:
             piece = piece.removeprefix(b" ")  # the one that encoding puts before every text
