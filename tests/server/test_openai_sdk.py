@@ -151,10 +151,12 @@ def test_a_tool_that_has_to_be_called(client: openai.OpenAI, choice: Any) -> Non
 def test_a_streamed_tool_call(client: openai.OpenAI) -> None:
     chunks = ask(client, tools=[WEATHER, TIME], tool_choice="required", max_tokens=100, stream=True)
     deltas = [chunk.choices[0] for chunk in chunks]
-    (call,) = [call for choice in deltas for call in choice.delta.tool_calls or []]
-    assert call.index == 0
-    assert call.function.name in ("get_weather", "get_time")
-    assert isinstance(json.loads(call.function.arguments), dict)
+    begin, *more = [call for choice in deltas for call in choice.delta.tool_calls or []]
+    assert begin.id
+    assert begin.function.name in ("get_weather", "get_time")
+    assert len(more) > 1  # the arguments come as they are written
+    assert {call.index for call in (begin, *more)} == {0}
+    assert isinstance(json.loads("".join(call.function.arguments for call in (begin, *more))), dict)
     assert deltas[-1].finish_reason == "tool_calls"
 
 

@@ -3,74 +3,183 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tool_texts import CALL, CASES, PARIS, TOOLS, Case
 
-from lutmac.server.tools import GENERIC, HERMES, LLAMA, MISTRAL, ToolCall, ToolCallParser, ToolFormat, find_format
+from lutmac.server.tools import (
+    FAMILIES,
+    CallArguments,
+    CallBegin,
+    CallEnd,
+    Part,
+    ReplyParser,
+    Text,
+    Thought,
+    Tool,
+    find_family,
+)
+from lutmac.server.tools.thoughts import THINK, THOUGHT_MARKS, find_marks, open_marks
 
 # A busy machine is not what these tests are about.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-CALL = '{"name": "add", "arguments": {"a": 1, "b": "}</tool_cal"}}'
-ADD = ("add", {"a": 1, "b": "}</tool_cal"})
-CASES: list[tuple[ToolFormat, str, str, list[tuple[str, object]]]] = [
-    (HERMES, f"<tool_call>\n{CALL}\n</tool_call>", "", [ADD]),
-    (HERMES, f"Let me see.\n<tool_call>{CALL}</tool_call>\n<tool_call>{CALL}</tool_call>", "Let me see.", [ADD, ADD]),
-    (HERMES, f"<tool_call>[{CALL}]</tool_call>", "", [ADD]),
-    (HERMES, f"<tool_call>\n{CALL}", "", [ADD]),
-    (HERMES, "<tool_call>{broken</tool_call> x", "<tool_call>{broken</tool_call> x", []),
-    (HERMES, "1 < 2 and <tool", "1 < 2 and <tool", []),
-    (HERMES, "Nothing to call.", "Nothing to call.", []),
-    (LLAMA, '{"name": "add", "parameters": {"a": 1}}', "", [("add", {"a": 1})]),
-    (LLAMA, '<|python_tag|>{"name": "add", "parameters": {}}; {"name": "add", "parameters": {"a": 2}}', "",
-     [("add", {}), ("add", {"a": 2})]),
-    (LLAMA, '{"name": "Ada", "age": 36}', '{"name": "Ada", "age": 36}', []),
-    (LLAMA, "{a set}", "{a set}", []),
-    (LLAMA, "Plain words.", "Plain words.", []),
-    (MISTRAL, '[TOOL_CALLS] [{"name": "add", "arguments": {"a": 1}}, {"name": "add", "arguments": {}}]', "",
-     [("add", {"a": 1}), ("add", {})]),
-    (MISTRAL, '[TOOL_CALLS]add[ARGS]{"a": 1}[TOOL_CALLS]add[ARGS]{"a": 2}', "", [("add", {"a": 1}), ("add", {"a": 2})]),
-    (GENERIC, '```json\n{"name": "add", "arguments": "{\\"a\\": 1}"}\n```', "", [("add", {"a": 1})]),
-    (GENERIC, "[1, 2]", "[1, 2]", []),
-]  # fmt: skip
+BY_NAME = {family.name: family for family in FAMILIES}
 
 
-def read(format: ToolFormat, pieces: list[str], *, forced: bool = False) -> tuple[str, list[tuple[str, object]]]:
-    parser = ToolCallParser(format, frozenset({"add"}), forced=forced)
-    found = [item for piece in pieces for item in parser.push(piece)] + list(parser.flush())
-    calls = [(item.name, json.loads(item.arguments)) for item in found if isinstance(item, ToolCall)]
-    return "".join(item for item in found if isinstance(item, str)), calls
+def parser(case: Case, tools: Mapping[str, Tool] = TOOLS) -> ReplyParser:
+    marks = find_marks(case.marks) or (THINK,)
+    return ReplyParser(
+        BY_NAME[case.family], tools, marks, thinking=open_marks(case.marks, marks) if "open" in case.marks else None
+    )
 
 
-@pytest.mark.parametrize(("format", "reply", "text", "calls"), CASES)
+def read(reader: ReplyParser, pieces: Iterable[str], *, cut: bool = False) -> list[Part]:
+    """The parts, pieces of one thing joined, with the ids of calls left out."""
+    parts = [part for piece in pieces for part in reader.push(piece)] + reader.close(cut=cut)
+    joined: list[Part] = []
+    for part in parts:
+        if isinstance(part, Text | Thought | CallArguments) and joined and type(joined[-1]) is type(part):
+            joined[-1] = type(part)(joined[-1].text + part.text)  # type: ignore[union-attr]
+        else:
+            joined.append(part)
+    return joined
+
+
+def shape(parts: list[Part]) -> list[Any]:
+    """The parts without ids, which are drawn."""
+    return [
+        part.name if isinstance(part, CallBegin) else (part.call.name, part.call.arguments) if isinstance(part, CallEnd)
+        else part for part in parts
+    ]  # fmt: skip
+
+
+def calls(parts: list[Part]) -> list[tuple[str, Any]]:
+    return [(part.call.name, json.loads(part.call.arguments)) for part in parts if isinstance(part, CallEnd)]
+
+
+def text(parts: list[Part], kind: type[Text] | type[Thought] = Text) -> str:
+    return "".join(part.text for part in parts if isinstance(part, kind))
+
+
+def split(reply: str, cuts: Iterable[int]) -> list[str]:
+    return [reply[start:end] for start, end in pairwise([0, *sorted(cuts), len(reply)])]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.family}: {case.reply[:40]!r}")
+def test_thoughts_text_and_calls_come_apart_wherever_the_stream_is_cut(case: Case) -> None:
+    whole = read(parser(case), [case.reply])
+    assert (calls(whole), text(whole), text(whole, Thought)) == (case.calls, case.text, case.thoughts)
+    assert shape(read(parser(case), list(case.reply))) == shape(whole)
+    for place in range(1, len(case.reply)):
+        assert shape(read(parser(case), split(case.reply, [place]))) == shape(whole)
+
+
 @patient
-@given(st.data())
-def test_calls_and_text_come_apart_wherever_the_stream_is_cut(
-    format: ToolFormat, reply: str, text: str, calls: list[tuple[str, object]], data: st.DataObject
+@given(st.sampled_from(CASES), st.data())
+def test_cuts_in_several_places_change_nothing(case: Case, data: st.DataObject) -> None:
+    cuts = data.draw(st.lists(st.integers(0, len(case.reply)), max_size=6))
+    assert shape(read(parser(case), split(case.reply, cuts))) == shape(read(parser(case), [case.reply]))
+
+
+@patient
+@given(st.sampled_from(CASES), st.text(alphabet="<tol_ca>{}[]\"'n:,\\ \n(=", max_size=12), st.data())
+def test_what_is_damaged_is_read_without_an_error_and_the_same_in_any_pieces(
+    case: Case, damage: str, data: st.DataObject
 ) -> None:
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(reply)), max_size=6)))
-    pieces = [reply[start:end] for start, end in zip([0, *cuts], [*cuts, len(reply)], strict=True)]
-    assert read(format, pieces) == (text, calls)
+    begin = data.draw(st.integers(0, len(case.reply)))
+    end = data.draw(st.integers(begin, min(len(case.reply), begin + 8)))
+    reply = case.reply[:begin] + damage + case.reply[end:]
+    whole = read(parser(case), [reply])
+    assert shape(read(parser(case), list(reply))) == shape(whole)
+    for _name, arguments in calls(whole):
+        assert isinstance(arguments, dict)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.family}: {case.reply[:40]!r}")
+def test_arguments_stream_as_prefixes_that_stand(case: Case) -> None:
+    reader, said = parser(case), ""
+    for part in [part for character in case.reply for part in reader.push(character)] + reader.close():
+        if isinstance(part, CallBegin):
+            said = ""
+        elif isinstance(part, CallArguments):
+            said += part.text
+        elif isinstance(part, CallEnd):
+            assert part.call.arguments == said
+
+
+def test_long_arguments_do_not_wait_for_their_end() -> None:
+    reader = ReplyParser(BY_NAME["hermes"], TOOLS, (THINK,))
+    parts = reader.push('<tool_call>\n{"name": "write_file", "arguments": {"content": "one two')
+    assert [type(part) for part in parts] == [CallBegin, CallArguments]
+    assert parts[1] == CallArguments('{"content": "one two')
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.family}: {case.reply[:40]!r}")
+def test_without_tools_there_is_no_call(case: Case) -> None:
+    parts = read(parser(case, tools={}), [case.reply])
+    assert calls(parts) == []
+    if not case.thoughts and case.family not in ("harmony", "command-r7b") and "</think>" not in case.reply:
+        assert text(parts) == case.reply
 
 
 @patient
-@given(st.text(alphabet='<tol_ca>{}[]"n: \n', max_size=60), st.sampled_from([HERMES, LLAMA, MISTRAL, GENERIC]))
-def test_what_is_no_call_is_text(reply: str, format: ToolFormat) -> None:
-    text, calls = read(format, list(reply))
-    assert calls == []
-    assert text.strip() == reply.strip()
+@given(st.text(alphabet='<tol_ca>{}[]"n: \n', max_size=60), st.sampled_from(sorted(set(BY_NAME) - {"harmony"})))
+def test_what_is_no_call_is_text(reply: str, family: str) -> None:
+    parts = read(ReplyParser(BY_NAME[family], TOOLS, (THINK,)), list(reply))
+    if not calls(parts):
+        assert text(parts).strip() == reply.strip()
 
 
-def test_a_forced_reply_is_calls_without_the_opening() -> None:
-    assert read(HERMES, list(CALL + "\n</tool_call>"), forced=True) == ("", [ADD])
-    assert read(MISTRAL, list(f"[{CALL}]"), forced=True) == ("", [ADD])
-    assert read(HERMES, ['{"name": "add", "argu'], forced=True) == ('{"name": "add", "argu', [])
+@pytest.mark.parametrize(
+    ("reply", "said", "arguments"),
+    [
+        (CALL[:-8], "", '{"a": 1, "b": "}</too'),
+        ("<tool_call>" + CALL[:20], "<tool_call>" + CALL[:20], None),
+        (CALL[:20], CALL[:20], None),
+        ("<tool_call>\n<function=write_file>\n<parameter=content>\nabc\n", "", '{"content": "abc'),
+        ('[get_weather(city="Par', "", '{"city": "Par'),
+    ],
+)
+def test_a_call_that_was_cut_off_stays_incomplete(reply: str, said: str, arguments: str | None) -> None:
+    for pieces in ([reply], list(reply)):
+        parts = read(ReplyParser(BY_NAME["hermes"], TOOLS, (THINK,)), pieces, cut=True)
+        assert text(parts) == said
+        assert [part.call.arguments for part in parts if isinstance(part, CallEnd)] == (
+            [arguments] if arguments else []
+        )
+
+
+def test_ids_are_the_models_own_where_its_template_wants_them_back() -> None:
+    mistral = read(parser(Case("mistral-call-id", "", [])), ["[TOOL_CALLS]add[CALL_ID]abcdef123[ARGS]{}"])
+    kimi = read(parser(Case("kimi", "", [])), ["<|tool_call_begin|>functions.add:0<|tool_call_argument_begin|>{}"])
+    assert [part.id for part in (*mistral, *kimi) if isinstance(part, CallBegin)] == ["abcdef123", "functions.add:0"]
+    assert len(BY_NAME["mistral"].new_id()) == 9
+    assert BY_NAME["hermes"].new_id().startswith("call_")
+
+
+def test_every_family_reads_what_it_writes() -> None:
+    for family in FAMILIES:
+        if family.style == "json":
+            written = family.write("get_weather", {"city": "Paris"})
+            assert calls(read(parser(Case(family.name, "", [])), [written])) == [PARIS], family.name
+
+
+def test_thoughts_open_and_close() -> None:
+    for marks in THOUGHT_MARKS:
+        assert find_marks(f"a{marks.opening}b") == (marks,)
+        assert open_marks(f"x {marks.opening}\n", THOUGHT_MARKS) == marks
+        assert open_marks(f"x {marks.opening}\n{marks.closing}", THOUGHT_MARKS) is None
+    assert find_marks("") == ()
 
 
 def test_a_template_says_its_family() -> None:
-    assert find_format("... <tool_call> ... tools").name == "hermes"
-    assert find_format("... [TOOL_CALLS] ... tools").name == "mistral"
-    assert find_format("... <|python_tag|> ... tools").name == "llama"
-    assert find_format("... tools ...").name == "generic"
-    assert find_format("messages only").name == "hermes"
+    assert find_family("... <tool_call> ... tools").name == "hermes"
+    assert find_family("... [TOOL_CALLS] ... tools").name == "mistral"
+    assert find_family("... <|python_tag|> ... tools").name == "llama"
+    assert find_family("... tools ...").name == "generic"
+    assert find_family("messages only").name == "hermes"

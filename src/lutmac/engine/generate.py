@@ -33,6 +33,7 @@ class GenerationOptions(TypedDict, total=False):
     ignore_eos: bool
     stop_token_ids: TokenSequence[int]
     min_tokens: int
+    shown_tokens: frozenset[int]
     logprobs: int | None
     prompt_logprobs: int | None
     grammar: Grammar | None
@@ -57,6 +58,7 @@ class GenerationParams:
     tokens. grammar: what the reply has to fit; its end is then the only place where an end token can be drawn.
     stop_token_ids: tokens that end the reply as end tokens do. min_tokens: before so many tokens are drawn, nothing
     ends the reply: no end token, stop token or stop string; a grammar that leaves nothing else has its way.
+    shown_tokens: control tokens whose names are part of the text.
     """
 
     max_tokens: int | None = DEFAULT_MAX_TOKENS
@@ -68,6 +70,7 @@ class GenerationParams:
     min_tokens: int = 0
     prompt_logprobs: int | None = None
     sampling: SamplingParams = field(default_factory=SamplingParams)
+    shown_tokens: frozenset[int] = frozenset()
 
 
 def parse_options(options: Mapping[str, Any]) -> GenerationParams:
@@ -90,8 +93,18 @@ def parse_options(options: Mapping[str, Any]) -> GenerationParams:
     stop_ids, least = _stop_token_ids(options.get("stop_token_ids")), options.get("min_tokens") or 0
     if type(least) is not int or least < 0:
         raise InvalidRequestError(f"min_tokens is {least!r}, expected an integer of at least 0")
+    shown = frozenset(options.get("shown_tokens") or ())
     return GenerationParams(
-        max_tokens, stop, ignore_eos, logprobs, grammar, stop_ids, least, prompt_logprobs, SamplingParams(**sampling)
+        max_tokens,
+        stop,
+        ignore_eos,
+        logprobs,
+        grammar,
+        stop_ids,
+        least,
+        prompt_logprobs,
+        SamplingParams(**sampling),
+        shown,
     )
 
 
@@ -158,7 +171,7 @@ def stream_sequence(
     engine: Engine, tokenizer: Tokenizer, sequence: Sequence, params: GenerationParams
 ) -> Iterator[Chunk]:
     """Runs a sequence and yields its text as it becomes certain. Closing the iterator stops the sequence."""
-    reply = Reply(tokenizer, sequence, params.stop, params.min_tokens)
+    reply = Reply(tokenizer, sequence, params.stop, params.min_tokens, params.shown_tokens)
     engine.submit(sequence)
     try:
         while not reply.done:

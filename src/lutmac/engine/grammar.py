@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -17,6 +18,8 @@ JSON_LAYOUT: Final[Mapping[str, Any]] = {
     "item_separator": ", ?",
     "key_separator": ": ?",
 }
+# The first rule's name in Lark's notation; a text or an expression, which may hold the same word.
+_RULE_NAMES: Final = re.compile(r'"(?:\\.|[^"\\])*"|/(?:\\.|[^/\\\n])+/|\bstart\b')
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,12 @@ class Grammar:
             raise InvalidRequestError("a choice needs at least one text")
         return cls.lark("start: " + " | ".join(json.dumps(text, ensure_ascii=False) for text in texts))
 
-    def lark_term(self) -> str:
-        """A JSON schema as a term of a rule in Lark's notation. Raises InvalidRequestError for other grammars."""
-        if self.kind != "json_schema":
-            raise InvalidRequestError(f"a {self.kind} grammar is no part of another, only a JSON schema is")
-        return "%json " + json.dumps({"x-guidance": JSON_LAYOUT, **json.loads(self.text)})
+    def rules(self, name: str) -> str:
+        """The grammar as rules in Lark's notation, to be part of another. name: of the rule that it begins with."""
+        match self.kind:
+            case "json_schema":
+                return f"{name}: %json " + json.dumps({"x-guidance": JSON_LAYOUT, **json.loads(self.text)})
+            case "regex":
+                return f"{name}: /" + re.sub(r"(\\.)|/", lambda found: found[1] or "\\/", self.text) + "/"
+            case "lark":
+                return _RULE_NAMES.sub(lambda found: name if found[0] == "start" else found[0], self.text)

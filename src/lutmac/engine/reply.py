@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
@@ -20,16 +20,27 @@ class Reply:
     read: tokens of the sequence that have been looked at, the prompt's included. done: whether the last chunk is out.
     """
 
-    def __init__(self, tokenizer: Tokenizer, sequence: Sequence, stops: tuple[str, ...], min_tokens: int = 0) -> None:
-        """stops: stop strings; they count from the text behind min_tokens tokens on."""
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        sequence: Sequence,
+        stops: tuple[str, ...],
+        min_tokens: int = 0,
+        shown: Container[int] = (),
+    ) -> None:
+        """stops: stop strings; they count from the text behind min_tokens tokens on.
+
+        shown: control tokens whose names are text.
+        """
         self._stops_from = sequence.prompt_length + min_tokens
         self.read = sequence.prompt_length
         self.done = False
         self._sequence = sequence
         self._tokenizer = tokenizer
         self._stops = stops
+        self._shown_tokens = shown
         self._matcher = StopMatcher(stops, tokenizer.split_control)
-        self._decoder = tokenizer.stream_decoder(prompt=sequence.tokens[: self.read].tolist())
+        self._decoder = tokenizer.stream_decoder(shown=shown, prompt=sequence.tokens[: self.read].tolist())
         self._texts: list[str] = []
         self._shown = self.read
         self._began = perf_counter()
@@ -58,7 +69,8 @@ class Reply:
         text = self._decoder.push(token)
         if self.read <= self._stops_from:
             return text
-        return self._matcher.push(token if self._tokenizer.is_special(token) else text)
+        is_text = token in self._shown_tokens or not self._tokenizer.is_special(token)
+        return self._matcher.push(text if is_text else token)
 
     @property
     def _stop_string(self) -> str | None:

@@ -257,7 +257,8 @@ class ChunkStream(AsyncIterator[Chunk]):
                 else worker.prepare(self._prompt, self._params)
             )
             sequence.share = self._share
-            self._reply = Reply(worker.tokenizer, sequence, self._params.stop, self._params.min_tokens)
+            params = self._params
+            self._reply = Reply(worker.tokenizer, sequence, params.stop, params.min_tokens, params.shown_tokens)
             self._listener = worker.listen(sequence)
         await self._listener.news.wait()
         self._listener.news.clear()

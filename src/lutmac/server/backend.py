@@ -20,7 +20,7 @@ from lutmac.server.metrics import Metrics
 from lutmac.server.omissions import Omissions
 from lutmac.server.response_store import ResponseStore
 from lutmac.server.settings import Settings
-from lutmac.text.chat import encode_chat
+from lutmac.text.chat import ChatPrompt, chat_prompt
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,6 +54,7 @@ class Backend:
 
     draining: whether the server has been told to stop, and takes nothing new. responses: those that can be gone on
     from. omissions: what becomes of what requests have and this server lacks.
+    told_of_tools: whether the log says that the model may not know tools.
     """
 
     model: Model
@@ -63,6 +64,7 @@ class Backend:
     started: int = field(default_factory=lambda: int(time()))
     responses: ResponseStore = field(init=False)
     omissions: Omissions = field(init=False)
+    told_of_tools: bool = False
 
     def __post_init__(self) -> None:
         """Makes the store, and the register of what is left out."""
@@ -120,14 +122,15 @@ class Backend:
         return await in_thread(encode, text, parse_special=parse_special, add_special=add_special)
 
     async def encode_chat(
-        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] | None, extra: Mapping[str, Any]
-    ) -> list[int]:
-        """Token ids of a conversation. extra: more variables for the template. Raises what the template raises."""
-        for name in extra:
+        self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any], **options: Any
+    ) -> ChatPrompt:
+        """A conversation's prompt. variables: the template's. options: of `chat_prompt`, whose errors are raised."""
+        for name in variables:
             if name in _RESERVED:
                 raise ApiError(400, f"{name} is not for chat_template_kwargs to set", param="chat_template_kwargs")
+        model = self.model
         return await in_thread(
-            lambda: encode_chat(self.model.tokenizer, self.model.chat_template, messages, tools=tools, **extra)
+            lambda: chat_prompt(model.tokenizer, model.chat_template, messages, variables=variables, **options)
         )
 
     async def stream(self, jobs: Sequence[Job], record: RequestRecord) -> AsyncGenerator[tuple[int, Chunk], None]:

@@ -24,11 +24,12 @@ from lutmac.server.logprobs import token_logprobs
 from lutmac.server.logs import RequestRecord
 from lutmac.server.reply_format import format_grammar
 from lutmac.server.schemas import chat as schema
-from lutmac.server.schemas.common import PromptTokensDetails, TokenLogprob, Usage
+from lutmac.server.schemas.common import CompletionTokensDetails, PromptTokensDetails, TokenLogprob, Usage
 from lutmac.server.streaming import DONE, EventStream, data_event
+from lutmac.server.thinking import Thinking
 from lutmac.server.tool_choice import chat_choice, chat_tools, choose_tools
-from lutmac.server.tools import ToolCall
-from lutmac.server.turn import Turn, TurnEvent, run_turn
+from lutmac.server.tools import CallArguments, CallBegin, Part, Text, Thought, ToolCall
+from lutmac.server.turn import Turn, TurnEvent, continues, run_turn
 
 router = new_router("OpenAI")
 T = TypeVar("T")
@@ -80,8 +81,8 @@ def _required(value: T | None, param: str) -> T:
     return value
 
 
-def usage_of(completions: list[Completion]) -> Usage:
-    """Tokens of one prompt and its replies."""
+def usage_of(completions: list[Completion], thought_tokens: int = 0) -> Usage:
+    """Tokens of one prompt and its replies. thought_tokens: of these, those that were thoughts."""
     prompt = completions[0].prompt_tokens
     generated = sum(len(completion.token_ids) for completion in completions)
     details = PromptTokensDetails(cached_tokens=completions[0].cached_tokens)
@@ -90,6 +91,7 @@ def usage_of(completions: list[Completion]) -> Usage:
         completion_tokens=generated,
         total_tokens=prompt + generated,
         prompt_tokens_details=details,
+        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=thought_tokens) if thought_tokens else None,
     )
 
 
@@ -114,23 +116,21 @@ async def _turn(asked: schema.ChatRequest, backend: Backend, record: RequestReco
         forced=forced,
         parallel=asked.parallel_tool_calls is not False,
         grammar=await grammar_of(asked.response_format, backend, record),
-        template_arguments=_template_arguments(asked),
+        thinking=Thinking(asked.enable_thinking, asked.reasoning_effort),
+        continues=continues(asked.messages, wish=asked.continue_final_message, begins=asked.add_generation_prompt),
+        begins=asked.add_generation_prompt is not False,
+        template_arguments=asked.chat_template_kwargs or {},
     )
-
-
-def _template_arguments(asked: schema.ChatRequest) -> dict[str, Any]:
-    """More variables for the template; those of the client's own making come last."""
-    switches = {"enable_thinking": asked.enable_thinking, "reasoning_effort": asked.reasoning_effort}
-    given = {name: value for name, value in switches.items() if value is not None}
-    return {**given, **(asked.chat_template_kwargs or {})}
 
 
 @dataclass
 class _Choice:
-    """What has come of one of the replies."""
+    """What has come of one of the replies. begun: calls, the last of which may go on."""
 
     texts: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
+    begun: int = 0
     logprobs: list[TokenLogprob] = field(default_factory=list)
     last: TurnEvent | None = None
 
@@ -150,7 +150,9 @@ class _Reply:
         choice = self.choices[event.index]
         choice.last = event
         choice.texts.append(event.text)
+        choice.thoughts.append(event.thoughts)
         choice.calls += event.calls
+        choice.begun += sum(isinstance(part, CallBegin) for part in event.parts)
         if not self._with_logprobs:
             return None
         found = token_logprobs(self._backend.model.tokenizer, event.logprobs)
@@ -167,7 +169,7 @@ class _Reply:
     def usage(self) -> Usage:
         """Tokens of the request, once all have ended."""
         ended = [choice.last.completion for choice in self.choices if choice.last and choice.last.completion]
-        return usage_of(ended)
+        return usage_of(ended, sum(choice.last.thought_tokens for choice in self.choices if choice.last))
 
     def chunk(
         self,
@@ -194,7 +196,11 @@ class _Reply:
         assert choice.last.finish_reason is not None
         text = "".join(choice.texts)
         calls = [schema.ToolCall(**_call(call)) for call in choice.calls]
-        message = schema.AssistantMessage(content=text if text or not calls else None, tool_calls=calls or None)
+        message = schema.AssistantMessage(
+            content=text if text or not calls else None,
+            reasoning_content="".join(choice.thoughts) or None,
+            tool_calls=calls or None,
+        )
         logprobs = schema.ChoiceLogprobs(content=choice.logprobs) if self._with_logprobs else None
         return schema.ChatChoice(
             index=index, message=message, logprobs=logprobs, finish_reason=choice.last.finish_reason
@@ -209,17 +215,36 @@ async def _stream(
             choice = reply.choices[event.index]
             if choice.last is None:
                 yield reply.chunk(event.index, {"role": "assistant", "content": ""})
-            called = len(choice.calls)
+            begun = choice.begun
             logprobs = reply.add(event)
-            if event.text or (logprobs is not None and logprobs.content):
-                yield reply.chunk(event.index, {"content": event.text}, logprobs)
-            for place, call in enumerate(event.calls, called):
-                yield reply.chunk(event.index, {"tool_calls": [{"index": place, **_call(call)}]})
+            for part in event.parts:
+                begun += isinstance(part, CallBegin)
+                delta = _delta(part, begun - 1)
+                if delta is not None:
+                    yield reply.chunk(event.index, delta, logprobs)
+                    logprobs = None
+            if logprobs is not None and logprobs.content:
+                yield reply.chunk(event.index, {"content": ""}, logprobs)
             if event.finish_reason is not None:
                 yield reply.chunk(event.index, {}, None, event.finish_reason)
     if with_usage:
         yield reply.usage_chunk()
     yield DONE
+
+
+def _delta(part: Part, place: int) -> dict[str, Any] | None:
+    """What a stream says of a part; place: of its call among the calls."""
+    match part:
+        case Text():
+            return {"content": part.text}
+        case Thought():
+            return {"reasoning_content": part.text}
+        case CallBegin():
+            return {"tool_calls": [{"index": place, **_call(ToolCall(part.id, part.name, ""))}]}
+        case CallArguments():
+            return {"tool_calls": [{"index": place, "function": {"arguments": part.text}}]}
+        case _:
+            return None
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from lutmac.server.prompts import no_text, omitted
 from lutmac.server.schemas.chat import CalledFunction, ChatMessage, ToolCall
 from lutmac.server.schemas.messages import Block, InputMessage
 
-_SKIPPED = frozenset({"thinking", "redacted_thinking"})
-
 
 def chat_messages(system: str | list[Block] | None, messages: Sequence[InputMessage]) -> list[ChatMessage]:
     """The conversation. Raises ApiError (400) for content that is not text, a call or a result."""
@@ -20,8 +18,6 @@ def chat_messages(system: str | list[Block] | None, messages: Sequence[InputMess
         found.append(ChatMessage(role="system", content=_text(system, "system")))
     for place, message in enumerate(messages):
         found += _messages(message, f"messages[{place}].content")
-    if found[-1].role == "assistant":
-        raise ApiError(400, "the conversation has to end with a user's message", param="messages")
     return found
 
 
@@ -29,17 +25,26 @@ def _messages(message: InputMessage, where: str) -> list[ChatMessage]:
     """A message; results of calls, which are part of the user's message here, become messages before it."""
     if isinstance(message.content, str):
         return [ChatMessage(role=message.role, content=message.content)]
-    found, texts, calls = [], [], []
+    found, texts, calls, thoughts = [], [], [], []
     for place, block in enumerate(message.content):
         here = f"{where}[{place}]"
         if block.type == "tool_use" and message.role == "assistant":
             calls.append(_call(block, here))
         elif block.type == "tool_result" and message.role == "user":
             found.append(ChatMessage(role="tool", content=_result(block, here), tool_call_id=block.tool_use_id))
-        elif block.type not in _SKIPPED:
+        elif block.type == "thinking":
+            thoughts.append(block.thinking or "")
+        elif block.type != "redacted_thinking":
             texts.append(_text([block], here))
     if texts or calls or not found:
-        found.append(ChatMessage(role=message.role, content="\n".join(texts), tool_calls=calls or None))
+        found.append(
+            ChatMessage(
+                role=message.role,
+                content="\n".join(texts),
+                reasoning_content="\n".join(thoughts) or None,
+                tool_calls=calls or None,
+            )
+        )
     return found
 
 

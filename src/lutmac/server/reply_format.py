@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from lutmac.engine.grammar import Grammar
@@ -11,7 +11,9 @@ from lutmac.engine.schema_support import binding_schema, unsupported
 from lutmac.server.backend import Backend, in_thread
 from lutmac.server.errors import ApiError, missing_parameter
 from lutmac.server.logs import RequestRecord
-from lutmac.server.tools import Tool, ToolFormat
+from lutmac.server.tools import Family, Tool
+from lutmac.server.tools.forcing import call_rules, free_text, literal
+from lutmac.server.tools.thoughts import ThoughtMarks
 
 if TYPE_CHECKING:
     from lutmac.text.tokenizer import Tokenizer
@@ -44,18 +46,44 @@ async def format_grammar(
     return Grammar.json_schema(binding.schema)
 
 
-def call_or_text(format: ToolFormat, tools: Sequence[Tool], text: Grammar, tokenizer: Tokenizer) -> Grammar:
-    """The grammar of a reply that either calls one of the tools, once, or is text that fits. text: a JSON schema."""
-    call = Grammar.json_schema(format.schema(list(tools))).lark_term()
-    opening, closing = _literal(format.opening, tokenizer), _literal(format.closing, tokenizer)
-    return Grammar.lark(f"start: call | text\ncall: {opening} {call} {closing}\ntext: {text.lark_term()}\n")
+@dataclass(frozen=True)
+class ReplyForm:
+    """What a reply has to be.
+
+    tools: those of which it may call one. text: what it has to fit where it calls none; None where it has to call one.
+    thinking: the marks that the prompt has opened. may_open: those that the reply may open itself.
+    """
+
+    family: Family
+    tools: Sequence[Tool] = ()
+    text: Grammar | None = None
+    thinking: ThoughtMarks | None = None
+    may_open: tuple[ThoughtMarks, ...] = ()
 
 
-def _literal(text: str, tokenizer: Tokenizer) -> str:
-    """A marker with blanks around it, in Lark's notation: no text fits what the tokenizer has a control token for."""
-    marker = text.strip()
-    id = tokenizer.token_id(marker) if marker else None
-    if id is None or not tokenizer.is_special(id):
-        return json.dumps(text) if text else ""
-    before, _, behind = text.partition(marker)
-    return f"{_literal(before, tokenizer)} <[{id}]> {_literal(behind, tokenizer)}"
+def reply_grammar(form: ReplyForm, tokenizer: Tokenizer) -> Grammar:
+    """The grammar of a reply: thoughts are free, what follows them is a call or fits."""
+    answer = literal(form.family.answer, tokenizer)
+    if form.text is not None and not (form.tools or form.thinking or form.may_open or answer):
+        return form.text
+    bodies, rules = [], []
+    if form.tools:
+        bodies.append("call")
+        rules.append(call_rules(form.family, form.tools, tokenizer))
+    if form.text is not None:
+        bodies.append("answer")
+        rules += [f"answer: {answer} fitting", form.text.rules("fitting")]
+    begin = _thoughts(form, tokenizer, rules)
+    return Grammar.lark("\n".join([f"start: {begin} body", f"body: {' | '.join(bodies)}", *rules]) + "\n")
+
+
+def _thoughts(form: ReplyForm, tokenizer: Tokenizer, rules: list[str]) -> str:
+    """What a reply may begin with; adds the rules that this refers to."""
+    if form.thinking is not None:
+        rules.append(free_text("thoughts", form.thinking.closing, tokenizer))
+        return r"thoughts /\s*/"
+    kinds = []
+    for place, marks in enumerate(form.may_open):
+        rules.append(free_text(f"thoughts_{place}", marks.closing, tokenizer))
+        kinds.append(rf"{literal(marks.opening, tokenizer)} thoughts_{place} /\s*/")
+    return f"({' | '.join(kinds)})?" if kinds else ""

@@ -8,7 +8,7 @@ from typing import Any
 from lutmac.server.errors import missing_parameter
 from lutmac.server.omissions import Omissions
 from lutmac.server.schemas.chat import CalledFunction, ChatMessage, ToolCall
-from lutmac.server.schemas.responses import InputItem, OutputCall, OutputMessage
+from lutmac.server.schemas.responses import InputItem, OutputCall, OutputItem, OutputMessage, OutputReasoning
 
 _KINDS = frozenset({None, "message", "function_call", "function_call_output", "reasoning"})
 
@@ -26,14 +26,19 @@ def input_items(given: str | Sequence[InputItem], omissions: Omissions) -> list[
     return items
 
 
-def output_items(output: Sequence[OutputMessage | OutputCall]) -> list[InputItem]:
+def output_items(output: Sequence[OutputItem]) -> list[InputItem]:
     """A response's output, as a later request would bring it."""
-    return [
-        InputItem(type="function_call", call_id=item.call_id, name=item.name, arguments=item.arguments)
-        if isinstance(item, OutputCall)
-        else InputItem(role="assistant", content="".join(part.text for part in item.content))
-        for item in output
-    ]
+    return [_input_item(item) for item in output]
+
+
+def _input_item(item: OutputItem) -> InputItem:
+    match item:
+        case OutputCall():
+            return InputItem(type="function_call", call_id=item.call_id, name=item.name, arguments=item.arguments)
+        case OutputReasoning():
+            return InputItem(type="reasoning", content="".join(part.text for part in item.content))
+        case OutputMessage():
+            return InputItem(role="assistant", content="".join(part.text for part in item.content))
 
 
 def item_messages(
@@ -45,21 +50,39 @@ def item_messages(
     (400) for an item that lacks something.
     """
     messages = [ChatMessage(role="system", content=instructions)] if instructions else []
+    thoughts = None  # of the assistant's next message
     for place, item in enumerate([*before, *asked], -len(before)):
         where = f"input[{place}]"
         if item.type == "function_call":
             call = _call(item, where)
             last = messages[-1] if messages else None
-            if last is not None and last.role == "assistant":
+            if last is not None and last.role == "assistant" and thoughts is None:
                 messages[-1] = last.model_copy(update={"tool_calls": [*(last.tool_calls or []), call]})
             else:
-                messages.append(ChatMessage(role="assistant", tool_calls=[call]))
+                messages.append(ChatMessage(role="assistant", tool_calls=[call], reasoning_content=thoughts))
+                thoughts = None
         elif item.type == "function_call_output":
             messages.append(ChatMessage(role="tool", content=item.output, tool_call_id=item.call_id))
-        elif item.type != "reasoning":
+        elif item.type == "reasoning":
+            thoughts = _thoughts(item)
+        else:
             role = _required(item.role, f"{where}.role")
-            messages.append(ChatMessage(role=role, content=item.content))
+            own = thoughts if role == "assistant" else None
+            messages.append(ChatMessage(role=role, content=item.content, reasoning_content=own))
+            thoughts = None
     return messages
+
+
+def _thoughts(item: InputItem) -> str | None:
+    """What a reasoning item says, or else its summary."""
+    given: Sequence[Any] = [item.content] if isinstance(item.content, str) else item.content or item.summary or ()
+    texts = [part if isinstance(part, str) else _part_text(part) for part in given]
+    return "\n".join(filter(None, texts)) or None
+
+
+def _part_text(part: Any) -> str:
+    text = part.get("text") if isinstance(part, dict) else getattr(part, "text", None)
+    return text if isinstance(text, str) else ""
 
 
 def _call(item: InputItem, where: str) -> ToolCall:

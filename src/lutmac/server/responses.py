@@ -23,9 +23,10 @@ from lutmac.server.response_input import input_items, item_messages, output_item
 from lutmac.server.response_store import ResponseStore
 from lutmac.server.schemas import responses as schema
 from lutmac.server.schemas.chat import ChatMessage
-from lutmac.server.schemas.common import SamplingOptions
+from lutmac.server.schemas.common import JsonObject, SamplingOptions
 from lutmac.server.schemas.responses import InputItem
 from lutmac.server.streaming import EventStream
+from lutmac.server.thinking import Thinking
 from lutmac.server.tool_choice import choose_tools, response_choice, response_tools, tool_of
 from lutmac.server.turn import Turn, TurnEvent, run_turn
 
@@ -110,7 +111,13 @@ async def _turn(
         parallel=asked.parallel_tool_calls is not False,
         grammar=grammar,
         param="input",
+        thinking=_thinking(asked.reasoning or {}),
     )
+
+
+def _thinking(given: JsonObject) -> Thinking:
+    effort, on = given.get("effort"), given.get("enabled")
+    return Thinking(on if isinstance(on, bool) else None, effort if isinstance(effort, str) else None)
 
 
 def _empty(asked: schema.ResponseRequest, backend: Backend) -> schema.Response:
@@ -128,6 +135,7 @@ def _empty(asked: schema.ResponseRequest, backend: Backend) -> schema.Response:
         output=[],
         parallel_tool_calls=asked.parallel_tool_calls is not False,
         previous_response_id=asked.previous_response_id,
+        reasoning=asked.reasoning or {},
         store=backend.responses.enabled and asked.store is not False,
         temperature=asked.temperature,
         text={"format": format.model_dump(by_alias=True, exclude_none=True) if format else {"type": "text"}},

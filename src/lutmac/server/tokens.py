@@ -11,7 +11,7 @@ from lutmac.server.errors import ApiError
 from lutmac.server.logprobs import token_text
 from lutmac.server.schemas import completions as schema
 from lutmac.server.tool_choice import chat_tools
-from lutmac.server.turn import Turn, encode_turn
+from lutmac.server.turn import Turn, continues, encode_turn
 
 router = new_router("tokens")
 
@@ -25,7 +25,15 @@ async def tokenize(asked: schema.TokenizeRequest, request: Request) -> schema.To
         raise ApiError(400, "send either prompt or messages", param="prompt")
     if asked.messages is not None:
         tools = tuple(chat_tools(asked.tools, None, backend.omissions))
-        ids = await encode_turn(backend, Turn(asked.messages, {}, tools=tools))
+        turn = Turn(
+            asked.messages,
+            {},
+            tools=tools,
+            continues=continues(asked.messages, wish=asked.continue_final_message, begins=asked.add_generation_prompt),
+            begins=asked.add_generation_prompt is not False,
+            template_arguments=asked.chat_template_kwargs or {},
+        )
+        ids = (await encode_turn(backend, turn)).ids
     else:
         ids = await backend.encode(
             asked.prompt or "", parse_special=asked.parse_special, add_special=asked.add_special_tokens

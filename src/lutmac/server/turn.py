@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from lutmac.engine.grammar import Grammar
 from lutmac.engine.results import Chunk, Completion, TokenLogprob
 from lutmac.engine.schema_support import binding_schema
 from lutmac.server.backend import Backend, Job, in_thread
 from lutmac.server.limits import check_at_most
-from lutmac.server.logs import RequestRecord
-from lutmac.server.prompts import template_messages, with_instructions
-from lutmac.server.reply_format import call_or_text
+from lutmac.server.logs import RequestRecord, logger
+from lutmac.server.prompts import template_messages
+from lutmac.server.reply_format import ReplyForm, reply_grammar
+from lutmac.server.reply_style import ReplyStyle, find_style
 from lutmac.server.schemas.chat import ChatMessage
-from lutmac.server.tools import Tool, ToolCall, ToolCallParser, ToolFormat, find_format
-
-if TYPE_CHECKING:
-    from lutmac.text.tokenizer import Tokenizer
+from lutmac.server.thinking import AS_IT_IS, Thinking
+from lutmac.server.tools import CallArguments, CallBegin, CallEnd, Part, ReplyParser, Text, Thought, Tool, ToolCall
+from lutmac.server.tools.thoughts import ThoughtMarks, open_marks
+from lutmac.text.chat import ChatPrompt
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,9 @@ class Turn:
 
     options: for the engine. n: replies. tools: those offered. forced: of these, the ones of which the reply has to
     call one; none where it need not. parallel: whether it may make several calls. grammar: what the text of the reply
-    has to fit, unless it is a call: a JSON schema. template_arguments: more variables for the chat template.
-    param: where in the request the conversation is.
+    has to fit, unless it is a call. thinking: how much to think. continues: whether the reply goes on with the last
+    message, which is the assistant's. begins: whether the prompt begins a reply, where it does not go on with one.
+    template_arguments: more variables for the chat template. param: where in the request the conversation is.
     """
 
     messages: Sequence[ChatMessage]
@@ -39,48 +41,88 @@ class Turn:
     forced: tuple[Tool, ...] = ()
     parallel: bool = True
     grammar: Grammar | None = None
+    thinking: Thinking = AS_IT_IS
+    continues: bool = False
+    begins: bool = True
     template_arguments: Mapping[str, Any] = field(default_factory=dict)
     param: str | None = "messages"
 
 
 @dataclass(frozen=True)
 class TurnEvent:
-    """What is new in one of the replies. completion: in its last event."""
+    """What is new in one of the replies. completion, finish_reason: in its last event.
+
+    parts: in order. thought_tokens: how many of the tokens so far were thoughts.
+    """
 
     index: int
     prompt_tokens: int
-    text: str
-    calls: tuple[ToolCall, ...]
+    parts: tuple[Part, ...]
+    thought_tokens: int
     logprobs: tuple[TokenLogprob, ...]
     completion: Completion | None
     finish_reason: Literal["stop", "length", "tool_calls"] | None
 
+    @property
+    def text(self) -> str:
+        """More of the reply's text."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
 
-async def encode_turn(backend: Backend, turn: Turn) -> list[int]:
-    """Token ids of a turn's prompt. Raises ApiError (400) and what the template raises."""
-    source = backend.model.chat_template.source
-    format, knows_tools = find_format(source), "tools" in source
-    messages = template_messages(turn.messages, format, knows_tools=knows_tools)
-    if turn.tools and not knows_tools:
-        messages = with_instructions(messages, turn.tools)
-    tools = [tool.as_template_input() for tool in turn.tools] if turn.tools and knows_tools else None
-    prompt = await backend.encode_chat(messages, tools, turn.template_arguments)
-    if turn.forced:
-        prompt += backend.model.tokenizer.encode(format.opening, parse_special=True, add_special=False)
-    return prompt
+    @property
+    def thoughts(self) -> str:
+        """More of what the model thinks."""
+        return "".join(part.text for part in self.parts if isinstance(part, Thought))
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The calls that are complete with this."""
+        return tuple(part.call for part in self.parts if isinstance(part, CallEnd))
+
+
+def continues(messages: Sequence[ChatMessage], *, wish: bool | None, begins: bool | None = None) -> bool:
+    """Whether a reply goes on with the last message.
+
+    wish: what the client says of it; by default it does where that message is the assistant's. begins: whether the
+    client asks for a reply of its own.
+    """
+    last = messages[-1] if messages else None
+    possible = last is not None and last.role == "assistant" and not last.tool_calls
+    return possible and (wish if wish is not None else not begins)
+
+
+async def encode_turn(backend: Backend, turn: Turn) -> ChatPrompt:
+    """A turn's prompt. Raises ApiError (400) and what the template raises."""
+    template = backend.model.chat_template.for_chat(with_tools=bool(turn.tools))
+    abilities = await in_thread(lambda: template.abilities)
+    style = _style(backend, turn)
+    if turn.tools and not abilities.tools:
+        _tell_once(backend)
+    return await backend.encode_chat(
+        template_messages(turn.messages, turn.tools, style.family, abilities),
+        {**turn.thinking.variables(abilities), **turn.template_arguments},
+        tools=[tool.as_template_input() for tool in turn.tools] if turn.tools and abilities.tools else None,
+        add_generation_prompt=turn.begins,
+        continue_final_message=turn.continues,
+        openings=[marks.opening for marks in style.marks],
+    )
 
 
 async def run_turn(backend: Backend, turn: Turn, record: RequestRecord) -> AsyncGenerator[TurnEvent, None]:
     """The replies as they come. Closing the iterator stops them."""
     check_at_most(turn.n, backend.settings.limits.n, "n", "replies")
     check_at_most(len(turn.tools), backend.settings.limits.tools, "tools", "tools")
-    format = find_format(backend.model.chat_template.source)
     for tool in turn.tools:
         left_out = binding_schema(tool.parameters).left_out
         backend.omissions.leave_out_of_schema(left_out, f"tools ({tool.name})", record)
-    grammar = await in_thread(_grammar, turn, format, backend.model.tokenizer)
-    jobs = _jobs(turn, await encode_turn(backend, turn), grammar)
-    readers = [_Reader(index, len(jobs[0].prompt), turn, format, backend.model.tokenizer) for index in range(turn.n)]
+    style = _style(backend, turn)
+    prompt = await encode_turn(backend, turn)
+    thinking = open_marks(prompt.begun, style.marks)
+    options = {**turn.options, "shown_tokens": style.shown}
+    form = _form(turn, style, thinking)
+    if form is not None:
+        options["grammar"] = await in_thread(reply_grammar, form, backend.model.tokenizer)
+    jobs = [Job(prompt.ids, numbered(options, place), turn.param) for place in range(turn.n)]
+    readers = [_Reader(index, len(prompt.ids), turn, style, thinking) for index in range(turn.n)]
     async with aclosing(backend.stream(jobs, record)) as chunks:
         async for index, chunk in chunks:
             event = readers[index].read(chunk)
@@ -89,19 +131,26 @@ async def run_turn(backend: Backend, turn: Turn, record: RequestRecord) -> Async
             yield event
 
 
-def _grammar(turn: Turn, format: ToolFormat, tokenizer: Tokenizer) -> Grammar | None:
+def _style(backend: Backend, turn: Turn) -> ReplyStyle:
+    return find_style(backend.model.chat_template, backend.model.tokenizer, with_tools=bool(turn.tools))
+
+
+def _form(turn: Turn, style: ReplyStyle, thinking: ThoughtMarks | None) -> ReplyForm | None:
+    """What the reply has to be; None where it may be anything."""
+    if not turn.forced and turn.grammar is None:
+        return None
+    may_open = () if thinking is not None or turn.continues else style.known
     if turn.forced:
-        return Grammar.json_schema(format.schema(list(turn.forced)))
-    if turn.tools and turn.grammar is not None:
-        return call_or_text(format, turn.tools, turn.grammar, tokenizer)
-    return turn.grammar
+        return ReplyForm(style.family, turn.forced, None, thinking, may_open)
+    return ReplyForm(style.family, turn.tools, turn.grammar, thinking, may_open)
 
 
-def _jobs(turn: Turn, prompt: list[int], grammar: Grammar | None) -> list[Job]:
-    options = dict(turn.options)
-    if grammar is not None:
-        options["grammar"] = grammar
-    return [Job(prompt, numbered(options, place), turn.param) for place in range(turn.n)]
+def _tell_once(backend: Backend) -> None:
+    """Says in the log, once, that the model may not know what tools are."""
+    if not backend.told_of_tools:
+        backend.told_of_tools = True
+        reason = "the chat template knows no tools: they are described in the system message"
+        logger.warning("tools", extra={"fields": {"reason": reason}})
 
 
 def numbered(options: Mapping[str, Any], place: int) -> dict[str, Any]:
@@ -113,37 +162,49 @@ def numbered(options: Mapping[str, Any], place: int) -> dict[str, Any]:
 class _Reader:
     """Turns one reply's chunks into events."""
 
-    def __init__(self, index: int, prompt_tokens: int, turn: Turn, format: ToolFormat, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, index: int, prompt_tokens: int, turn: Turn, style: ReplyStyle, thinking: ThoughtMarks | None
+    ) -> None:
         self._index = index
         self._prompt_tokens = prompt_tokens
         self._parallel = turn.parallel
-        self._parser = None
-        self._shown: dict[int, str] = {}
+        self._parser = ReplyParser(
+            style.family,
+            {tool.name: tool for tool in turn.tools},
+            style.marks,
+            thinking=thinking,
+            continued=turn.continues,
+        )
         self._called = False
-        if turn.tools:
-            names = frozenset(tool.name for tool in turn.tools)
-            self._parser = ToolCallParser(format, names, forced=bool(turn.forced))
-            # Markers that are control tokens leave no text: they are put back for the parser to see.
-            for marker in (format.opening.strip(), format.closing.strip(), "<|python_tag|>", "[ARGS]"):
-                id = tokenizer.token_id(marker) if marker else None
-                if id is not None and tokenizer.is_special(id):
-                    self._shown[id] = marker
+        self._ignores = False  # calls behind the first, where there may be one alone
+        self._thinks = thinking is not None
+        self._thought_tokens = 0
 
     def read(self, chunk: Chunk) -> TurnEvent:
-        text, calls = self._parse(chunk) if self._parser is not None else (chunk.text, ())
+        """Takes a chunk in."""
+        found = self._parser.push(chunk.text)
+        if chunk.completion is not None:
+            found += self._parser.close(cut=chunk.finish_reason == "length")
+        parts = tuple(part for part in found if self._keeps(part))
+        if parts:
+            self._thinks = isinstance(parts[-1], Thought)
+        if self._thinks:
+            self._thought_tokens += len(chunk.token_ids)
         reason: Literal["stop", "length", "tool_calls"] | None = chunk.finish_reason
         if reason == "stop" and self._called:
             reason = "tool_calls"
-        return TurnEvent(self._index, self._prompt_tokens, text, calls, chunk.logprobs or (), chunk.completion, reason)
+        return TurnEvent(
+            self._index,
+            self._prompt_tokens,
+            parts,
+            self._thought_tokens,
+            chunk.logprobs or (),
+            chunk.completion,
+            reason,
+        )
 
-    def _parse(self, chunk: Chunk) -> tuple[str, tuple[ToolCall, ...]]:
-        assert self._parser is not None
-        text = "".join(self._shown.get(id, "") for id in chunk.token_ids) + chunk.text
-        found = list(self._parser.push(text))
-        if chunk.completion is not None:
-            found += self._parser.flush()
-        calls = [item for item in found if isinstance(item, ToolCall)]
-        if not self._parallel:
-            calls = [] if self._called else calls[:1]
-        self._called = self._called or bool(calls)
-        return "".join(item for item in found if isinstance(item, str)), tuple(calls)
+    def _keeps(self, part: Part) -> bool:
+        if isinstance(part, CallBegin):
+            self._ignores = self._called and not self._parallel
+            self._called = True
+        return not (self._ignores and isinstance(part, CallBegin | CallArguments | CallEnd))

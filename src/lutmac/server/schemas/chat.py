@@ -65,9 +65,18 @@ class ChatMessage(Request):
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    reasoning: Any = None
+    thinking: Any = None
     refusal: str | None = None
     annotations: list[Any] | None = None
     audio: JsonObject | None = None
+
+    @property
+    def thoughts(self) -> str:
+        """What the model thought, under whichever name."""
+        names = (self.reasoning_content, self.reasoning, self.thinking)
+        return next((given for given in names if isinstance(given, str) and given), "")
 
 
 class Tool(Request):
@@ -204,10 +213,11 @@ class ChatRequest(SamplingOptions):
 
 
 class AssistantMessage(Reply):
-    """The model's reply. content: None where it only calls functions."""
+    """The model's reply. content: None where it only calls functions. reasoning_content: what it thought before."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
+    reasoning_content: Annotated[str | None, Field(exclude_if=is_none)] = None
     refusal: None = None
     tool_calls: Annotated[list[ToolCall] | None, Field(exclude_if=is_none)] = None
 

@@ -107,6 +107,12 @@ class PromptTokensDetails(Reply):
     cached_tokens: int
 
 
+class CompletionTokensDetails(Reply):
+    """Of the replies' tokens, those that were thoughts."""
+
+    reasoning_tokens: int
+
+
 class Usage(Reply):
     """Tokens of a request."""
 
@@ -114,6 +120,7 @@ class Usage(Reply):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: Annotated[CompletionTokensDetails | None, Field(exclude_if=is_none)] = None
 
 
 class FunctionDefinition(Request):

@@ -9,6 +9,7 @@ from pydantic import Field, StrictBool, StrictInt
 from lutmac.server.schemas.chat import AnyTool, ChatMessage, ResponseFormat
 from lutmac.server.schemas.common import (
     MAX_INTEGER,
+    JsonObject,
     Reply,
     ReplyCount,
     Request,
@@ -87,6 +88,9 @@ class TokenizeRequest(Request):
     prompt: str | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
     tools: list[AnyTool] | None = None
+    add_generation_prompt: StrictBool | None = None
+    continue_final_message: StrictBool | None = None
+    chat_template_kwargs: JsonObject | None = None
     add_special_tokens: StrictBool = True
     parse_special: StrictBool = True
     return_token_strs: StrictBool | None = None

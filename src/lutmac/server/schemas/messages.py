@@ -10,7 +10,7 @@ from lutmac.server.schemas.common import MAX_INTEGER, JsonObject, Number, Reply,
 
 
 class Block(Request):
-    """A piece of a message: text, a call, or a call's result. Thoughts are skipped, other types are refused."""
+    """A piece of a message: text, a call, or a call's result. Other types are refused."""
 
     type: str
     text: str | None = None
@@ -136,11 +136,19 @@ class CountReply(Reply):
     input_tokens: int
 
 
+class ThinkingBlock(Reply):
+    """What the model thought. signature: clients send it back; nothing is read from it."""
+
+    type: Literal["thinking"] = "thinking"
+    thinking: str = ""
+    signature: str = ""
+
+
 class TextBlock(Reply):
     """Text of a reply."""
 
     type: Literal["text"] = "text"
-    text: str
+    text: str = ""
 
 
 class ToolUseBlock(Reply):
@@ -171,7 +179,7 @@ class Message(Reply):
     type: Literal["message"] = "message"
     role: Literal["assistant"] = "assistant"
     model: str
-    content: list[TextBlock | ToolUseBlock]
+    content: list[ThinkingBlock | TextBlock | ToolUseBlock]
     stop_reason: StopReason | None
     stop_sequence: str | None
     usage: MessagesUsage

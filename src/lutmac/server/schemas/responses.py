@@ -167,6 +167,24 @@ class OutputMessage(Reply):
     content: list[OutputText]
 
 
+class ReasoningText(Reply):
+    """What the model thought."""
+
+    type: Literal["reasoning_text"] = "reasoning_text"
+    text: str
+
+
+class OutputReasoning(Reply):
+    """Thoughts before a message or a call."""
+
+    type: Literal["reasoning"] = "reasoning"
+    id: str
+    summary: list[Any] = Field(default_factory=list)
+    content: list[ReasoningText]
+    encrypted_content: str | None = None
+    status: Literal["in_progress", "completed", "incomplete"]
+
+
 class OutputCall(Reply):
     """A call of the model's."""
 
@@ -175,7 +193,10 @@ class OutputCall(Reply):
     call_id: str
     name: str
     arguments: str
-    status: Literal["in_progress", "completed"]
+    status: Literal["in_progress", "completed", "incomplete"]
+
+
+OutputItem = OutputReasoning | OutputMessage | OutputCall
 
 
 class InputTokensDetails(Reply):
@@ -227,7 +248,7 @@ class Response(Reply):
     max_output_tokens: int | None
     metadata: JsonObject
     model: str
-    output: list[OutputMessage | OutputCall]
+    output: list[OutputItem]
     parallel_tool_calls: bool
     previous_response_id: str | None = None
     reasoning: JsonObject = Field(default_factory=dict)
