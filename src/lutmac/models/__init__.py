@@ -26,8 +26,14 @@ REGISTRY = {
     "olmo3": "lutmac.models.olmo2",
     "phi3": "lutmac.models.phi3",
     "qwen2": "lutmac.models.qwen2",
+    # The text of those that read images, under its own name or, in older files, with the rest.
+    "qwen2_5_vl": "lutmac.models.qwen2",
+    "qwen2_5_vl_text": "lutmac.models.qwen2",
+    "qwen2_vl": "lutmac.models.qwen2",
+    "qwen2_vl_text": "lutmac.models.qwen2",
     "qwen3": "lutmac.models.qwen3",
     "qwen3_moe": "lutmac.models.qwen3_moe",
+    "qwen3_vl_text": "lutmac.models.qwen3",
     "qwen3moe": "lutmac.models.qwen3_moe",
     "smollm3": "lutmac.models.smollm3",
 }

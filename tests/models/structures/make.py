@@ -1,0 +1,111 @@
+"""Writes small models of random weights here as transformers saves them: text models within others, and one bare.
+
+``NAME.safetensors`` and ``NAME.json`` are model.safetensors (bfloat16) and config.json; ``logits.npz`` has the float32
+logits of TOKENS, of text alone. Made with torch==2.13.0 and transformers==5.24.0:
+``python tests/models/structures/make.py``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
+
+HERE = Path(__file__).parent
+TOKENS = [(7 * i + 3) % 300 for i in range(80)]
+KEPT = slice(7, None, 8)  # positions whose logits are written
+TEXT: dict[str, Any] = {
+    "vocab_size": 320,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.08,  # scores are then of the size that they have in trained models
+    "bos_token_id": 300,
+    "eos_token_id": 301,
+    "pad_token_id": 301,
+}
+VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+QWEN_VISION = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "out_hidden_size": 64, "num_heads": 2}
+MROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}}
+GEMMA = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"], "query_pre_attn_scalar": 16}
+MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "gemma3": (GEMMA, {**VISION, "model_type": "siglip_vision_model"}),
+    "idefics3": ({"model_type": "llama"}, VISION),
+    "llava": ({"model_type": "llama"}, {**VISION, "model_type": "clip_vision_model", "projection_dim": 32}),
+    "mistral3": (
+        {"model_type": "mistral", "sliding_window": None},
+        {**VISION, "model_type": "pixtral", "head_dim": 16},
+    ),
+    "qwen2_vl": (MROPE, {"depth": 1, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 1}),
+    "qwen2_5_vl": (MROPE, {**QWEN_VISION, "fullatt_block_indexes": [0]}),
+    "qwen3_vl": (MROPE, {**QWEN_VISION, "num_position_embeddings": 16, "deepstack_visual_indexes": [0]}),
+}
+
+
+def randomise(model: torch.nn.Module) -> None:
+    """Norms that are not all ones, biases that are not all zeros, in bfloat16's values."""
+    for name, values in model.named_parameters():
+        if values.ndim == 1:
+            centred = name.endswith("bias") or "gemma" in type(model).__name__.lower()
+            torch.nn.init.normal_(values, 0.0 if centred else 1.0, 0.1)
+        values.data = values.data.bfloat16().float()
+
+
+def save(model: torch.nn.Module, name: str) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        model.bfloat16().save_pretrained(directory)
+        shutil.copy(Path(directory) / "model.safetensors", HERE / f"{name}.safetensors")
+        shutil.copy(Path(directory) / "config.json", HERE / f"{name}.json")
+
+
+def wrapped(kind: str) -> np.ndarray:
+    text, vision = MODELS[kind]
+    config = AutoConfig.for_model(kind, text_config={**TEXT, **text}, vision_config=vision)
+    model = AutoModelForImageTextToText.from_config(config, attn_implementation="eager").float().eval()
+    randomise(model)
+    with torch.no_grad():
+        found = model(input_ids=torch.tensor([TOKENS])).logits[0].numpy()
+    save(model, kind)
+    return found
+
+
+def bare() -> np.ndarray:
+    """Saved without a head, as embedding models are; logits with its embedding as head."""
+    config = AutoConfig.for_model("qwen3", **TEXT, tie_word_embeddings=True)
+    model = AutoModel.from_config(config, attn_implementation="eager").float().eval()
+    randomise(model)
+    with torch.no_grad():
+        hidden = model(input_ids=torch.tensor([TOKENS])).last_hidden_state[0]
+        found = (hidden @ model.embed_tokens.weight.T).numpy()
+    save(model, "qwen3_bare")
+    return found
+
+
+def main() -> None:
+    found = {}
+    for kind in MODELS:
+        torch.manual_seed(0)
+        found[kind] = wrapped(kind)
+        print(f"{kind}: logits of deviation {found[kind].std():.3f}")
+    found["qwen3_bare"] = bare()
+    np.savez_compressed(HERE / "logits.npz", tokens=TOKENS, **{name: values[KEPT] for name, values in found.items()})
+
+
+if __name__ == "__main__":
+    main()

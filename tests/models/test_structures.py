@@ -1,0 +1,119 @@
+"""Text models within others, and bare ones, against transformers; structures/make.py wrote both."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lutmac
+from lutmac.errors import CheckpointError, UnsupportedModelError
+
+HERE = Path(__file__).parent / "structures"
+TOKENIZER = Path(__file__).parents[1] / "checkpoints" / "huggingface" / "bf16"
+REFERENCES = dict(np.load(HERE / "logits.npz"))
+NAMES = [name for name in REFERENCES if name != "tokens"]
+Config = dict[str, Any]
+
+
+def directory(
+    path: Path,
+    name: str,
+    *,
+    config: Callable[[Config], Config] = lambda config: config,
+    rename: Callable[[str], str] = lambda name: name,
+) -> Path:
+    """A model of structures/ with a tokenizer; with another configuration, and other names."""
+    path.mkdir()
+    settings = json.loads((HERE / f"{name}.json").read_text())
+    (path / "config.json").write_text(json.dumps(config(settings)))
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(TOKENIZER / file, path / file)
+    content = (HERE / f"{name}.safetensors").read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    tensors = json.loads(content[8:end])
+    header = json.dumps({rename(tensor): entry for tensor, entry in tensors.items()}).encode()
+    (path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + content[end:])
+    return path
+
+
+def difference(path: Path, name: str, kv_cache: str = "f32") -> float:
+    """The largest, in standard deviations of the reference."""
+    model = lutmac.load(path, precision="exact", kv_cache=kv_cache, threads=1)  # type: ignore[arg-type]
+    found = model.logits(REFERENCES["tokens"].tolist())[7::8]
+    return float(np.abs(found - REFERENCES[name]).max() / REFERENCES[name].std())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
+    """Keys and values in float16 have 11 bits; in float32 sums alone are left. Norms of heads, or
+    behind the attention, make more of a difference.
+    """
+    path = directory(tmp_path / name, name)
+    assert difference(path, name) < 1e-4
+    assert difference(path, name, "f16") < (3e-3 if name.startswith(("gemma3", "qwen3")) else 2e-3)
+    native = lutmac.convert(path, tmp_path / "native", threads=1).path
+    assert difference(native, name) < 1e-4
+
+
+def test_what_is_no_text_is_left_out_and_listed(tmp_path: Path) -> None:
+    for name in NAMES:
+        info = lutmac.load(directory(tmp_path / name, name), threads=1).info()
+        expected = [] if name == "qwen3_bare" else ["parts for images and sounds"]
+        assert [left.what for left in info.left_out if "frequencies" not in left.what] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "rename"),
+    [
+        ("gemma3", lambda name: name.replace("language_model.model.", "model.language_model.")),
+        ("llava", lambda name: name.replace("language_model.model.", "model.language_model.").replace(
+            "language_model.lm_head", "lm_head")),
+        ("qwen2_vl", lambda name: name.replace("model.", "model.language_model.").replace("visual.", "model.visual.")),
+        ("qwen3_vl", lambda name: name.replace("model.language_model.", "language_model.model.")),
+        ("qwen3_bare", lambda name: name if name == "__metadata__" else f"model.{name}"),
+    ],
+)  # fmt: skip
+def test_names_of_transformers_4_and_5(name: str, rename: Callable[[str], str], tmp_path: Path) -> None:
+    assert difference(directory(tmp_path / name, name, rename=rename), name) < 1e-4
+
+
+def test_qwen2_vl_as_it_is_on_the_hub(tmp_path: Path) -> None:
+    """One configuration for all, and rope_scaling of type mrope."""
+
+    def flat(config: Config) -> Config:
+        text = {key: value for key, value in config["text_config"].items() if key != "rope_parameters"}
+        scaling = {"rope_theta": 10000.0, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}}
+        return {**text, **scaling, "model_type": "qwen2_vl", "vision_config": config["vision_config"]}
+
+    assert difference(directory(tmp_path / "flat", "qwen2_vl", config=flat), "qwen2_vl") < 1e-4
+
+
+def test_gemma3_as_it_is_on_the_hub(tmp_path: Path) -> None:
+    """A text model that says little: ropes and the period of windows by their older names, no model_type."""
+
+    def older(config: Config) -> Config:
+        dropped = ("rope_parameters", "layer_types", "model_type", "_sliding_window_pattern", "rms_norm_eps")
+        text = {key: value for key, value in config["text_config"].items() if key not in dropped}
+        return {**config, "text_config": {**text, "sliding_window_pattern": 2}}
+
+    assert difference(directory(tmp_path / "older", "gemma3", config=older), "gemma3") < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"text_config": 3}, CheckpointError, r"config\.json: text_config is 3, expected an object"),
+        ({"model_type": "paligemma"}, UnsupportedModelError, r"config\.json: paligemma reads prompts in both"),
+        ({"text_config": {"model_type": "llama4_text"}}, UnsupportedModelError, "architecture 'llama4_text'"),
+    ],
+)
+def test_what_no_text_model_here_is(changes: Config, error: type[Exception], message: str, tmp_path: Path) -> None:
+    path = directory(tmp_path / "x", "gemma3", config=lambda config: {**config, **changes})
+    with pytest.raises(error, match=message):
+        lutmac.load(path)
