@@ -128,3 +128,39 @@ def test_a_step_keeps_its_limits_and_makes_progress(
     assert sum(len(slice.sequence.output_rows(slice.count)) for slice in batch) <= max_rows
     assert all(0 < slice.count <= slice.sequence.pending for slice in batch)
     assert len({slice.sequence for slice in batch}) == len(batch)
+
+
+def of_client(name: str, request: Share | None = None) -> Sequence:
+    found = generating(4)
+    found.share = request or Share(name)
+    return found
+
+
+def test_a_client_that_has_none_running_gets_a_place_of_one_that_has_several() -> None:
+    scheduler = Scheduler(16, 4, 16)
+    mine = [of_client("a") for _ in range(6)]
+    for one in mine:
+        scheduler.add(one)
+    scheduler.admit(lambda _: True)
+    assert scheduler.make_room() is None  # all of one client, and each request has one at most
+    newcomer = of_client("b")
+    scheduler.add(newcomer)
+    assert scheduler.make_room() is mine[3]
+    scheduler.admit(lambda _: True)
+    assert scheduler.running == [*mine[:3], newcomer]
+    assert scheduler.waiting[-1] is mine[3]
+    assert scheduler.make_room() is None
+
+
+def test_a_request_of_many_replies_makes_room_for_another_of_the_same_client() -> None:
+    scheduler = Scheduler(16, 4, 16)
+    many = Share("a")
+    for _ in range(8):
+        scheduler.add(of_client("a", many))
+    scheduler.admit(lambda _: True)
+    assert scheduler.make_room() is None
+    other = of_client("a")
+    scheduler.add(other)
+    assert scheduler.make_room() is not None
+    scheduler.admit(lambda _: True)
+    assert other in scheduler.running

@@ -23,11 +23,13 @@ from lutmac.cluster.replica import RECORD
 from lutmac.engine.stats import EngineStats
 from lutmac.errors import EngineClosedError
 from lutmac.server.chat import failure_event
+from lutmac.server.clients import current_client
 from lutmac.server.errors import RETRY_SECONDS, ApiError, as_api_error
 from lutmac.server.exchange import Message, Receive, Scope, Send
 from lutmac.server.in_process import Call
 from lutmac.server.logs import RequestRecord, logger
 from lutmac.server.metrics import Metrics, engine_metrics
+from lutmac.server.preparation import Preparation
 from lutmac.server.settings import Settings
 from lutmac.server.streaming import named_event
 
@@ -57,6 +59,7 @@ class Front:
     settings: Settings
     figures: ReplicaFigures = field(default_factory=ReplicaFigures)
     draining: bool = False
+    preparation: Preparation = field(default_factory=Preparation)
 
     def __post_init__(self) -> None:
         """Makes the metrics."""
@@ -106,7 +109,8 @@ class Gateway:
             await response(scope, receive, send)
             return
         body = (await receive())["body"]
-        call = Call(scope["method"], scope["path"], body, scope["query_string"], _headers(scope))
+        client = current_client.get()
+        call = Call(scope["method"], scope["path"], body, scope["query_string"], _headers(scope), client)
         exchange = _Exchange(scope["path"], scope["state"]["record"], self._front.metrics, send)
         try:
             async with asyncio.timeout(None) as patience:

@@ -179,7 +179,10 @@ class Engine:
     def _schedule(self) -> list[Slice]:
         """The next step's slices, with pages behind them."""
         scheduler = self._scheduler
-        scheduler.admit(lambda sequence: self._residency.begin(sequence, len(scheduler.running)))
+        self._admit()
+        if scheduler.waiting and (crowding := scheduler.make_room()) is not None:
+            self._send_away(crowding)
+            self._admit()
         for sequence in scheduler.running:
             if sequence.pending > PAGE_TOKENS:
                 self._residency.follow(sequence)
@@ -187,6 +190,16 @@ class Engine:
         return self._with_pages(
             scheduler.next_batch(self._pace.prompt_tokens() if bounded else scheduler.max_batch_tokens)
         )
+
+    def _admit(self) -> None:
+        running = self._scheduler.running
+        self._scheduler.admit(lambda sequence: self._residency.begin(sequence, len(running)))
+
+    def _send_away(self, sequence: Sequence) -> None:
+        """Takes its pages from a sequence that has to wait again."""
+        self._residency.leave(sequence)
+        sequence.preempted = True
+        self._counters.preemptions += 1
 
     def _with_pages(self, batch: list[Slice]) -> list[Slice]:
         """The slices that get their pages; where there are too few, the youngest sequences give theirs up."""
@@ -196,9 +209,7 @@ class Engine:
         for sequence in tuple(self._scheduler.running):
             while sequence in counts and not self._residency.grow(sequence, counts[sequence]):
                 victim = self._scheduler.preempt()
-                self._residency.leave(victim)
-                victim.preempted = True
-                self._counters.preemptions += 1
+                self._send_away(victim)
                 counts.pop(victim, None)
         return [slice for slice in batch if slice.sequence in counts]
 

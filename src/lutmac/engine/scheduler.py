@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from lutmac.engine.sequence import Sequence
 
 OLDEST_SHARE = 4  # the oldest prompt gets at least one in so many of the tokens that a step has for prompts
 OLDEST_TURN = 4  # of so many sequences that begin, one is the one that has waited for longest
+
+
+_GROUPS: Final[tuple[Callable[[Sequence], object], ...]] = (
+    lambda sequence: sequence.share.client,
+    lambda sequence: sequence.share,
+)
 
 
 @dataclass(frozen=True)
@@ -23,8 +30,9 @@ class Slice:
 class Scheduler:
     """Takes sequences in while there is room, and cuts steps from those that run.
 
-    Of those that wait, one whose request has the fewest running begins first, and every fourth time the one that has
-    waited for longest: so nobody's many texts keep another's only one waiting, and all come to their turn.
+    Of those that wait, one whose client, and of these whose request, has the fewest running begins first, and every
+    fourth time the one that has waited for longest: so nobody's many texts keep another's only one waiting, and all
+    come to their turn. Where a client has none running for want of room, one that has several gives up its youngest.
 
     A step holds first the sequences that wait for one token, then pieces of prompts, up to ``max_batch_tokens`` tokens
     and ``max_output_rows`` rows of logits (they would fill the memory where whole texts are scored). Of the prompts
@@ -65,13 +73,30 @@ class Scheduler:
         self.waiting.appendleft(sequence)
         return sequence
 
+    def make_room(self) -> Sequence | None:
+        """Sends one back to wait, behind all others, where somebody has none running and somebody else has several.
+
+        Somebody is a client, or among requests of clients that all have some, a request.
+        """
+        for group in _GROUPS:
+            running = Counter(map(group, self.running))
+            if any(not running[group(sequence)] for sequence in self.waiting):
+                most = max(running.values(), default=0)
+                if most < 2:
+                    continue
+                victim = next(sequence for sequence in reversed(self.running) if running[group(sequence)] == most)
+                self.running.remove(victim)
+                self.waiting.append(victim)
+                return victim
+        return None
+
     def _next(self) -> Sequence:
         """Of those that wait, the one to begin."""
         oldest = self.waiting[0]
         if oldest.preempted or self._admitted % OLDEST_TURN == OLDEST_TURN - 1:
             return oldest
-        running = Counter(sequence.share for sequence in self.running)
-        return min(self.waiting, key=lambda sequence: running[sequence.share])
+        clients, requests = (Counter(map(group, self.running)) for group in _GROUPS)
+        return min(self.waiting, key=lambda one: (clients[one.share.client], requests[one.share]))
 
     @property
     def decoding(self) -> bool:

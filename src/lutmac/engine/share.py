@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class Share:
     """Shared by all sequences of a request, which the scheduler serves as one.
 
-    So a request of many texts or replies gets no more of a step than one of a single text. served: tokens that have
-    run.
+    So a request of many texts or replies gets no more of a step than one of a single text. client: a name for whose
+    request it is: clients have places in turn. served: tokens that have run.
     """
 
+    client: str = ""
     served: int = 0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import deque
-from collections.abc import AsyncIterator
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from collections.abc import Sequence as TokenSequence
+from functools import partial
 from threading import Condition, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -30,22 +31,28 @@ if TYPE_CHECKING:
 __all__ = ["ChunkStream", "EngineStats", "Worker"]
 
 DEFAULT_MAX_WAITING = 256
+OTHERS_SHARE = 8  # one in so many of the places to wait is for those who are not the client with the most
 SWITCH_SECONDS = 0.0005  # after which another thread may have the interpreter; Python's default is 0.005
+
+
+RunSlow = Callable[[Callable[[], Sequence], int], Awaitable[Sequence]]
 
 
 class Worker:
     """Steps an engine in a thread of its own while anything runs, and sleeps otherwise.
 
-    max_waiting: replies and embeddings that may wait beyond those that run; may be set at any time.
+    max_waiting: replies and embeddings that may wait beyond those that run. run_slow: awaits the result of a function
+    that takes long to run, here the making of a sequence whose grammar has so many bytes. Both may be set at any time.
     """
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer, max_waiting: int = DEFAULT_MAX_WAITING) -> None:
         """The thread starts with the first stream."""
         self.max_waiting = max_waiting
+        self.run_slow: RunSlow = _on_a_thread
         self._engine = engine
         self._tokenizer = tokenizer
         self._changed = Condition()
-        self._places = 0  # taken by streams and embeddings, whether or not they have begun
+        self._places: Counter[str] = Counter()  # of each client: streams and embeddings, whether or not they have begun
         self._listeners: set[_Listener] = set()
         self._closing = False  # nothing new is taken
         self._closed = False  # nor does anything go on
@@ -53,7 +60,11 @@ class Worker:
 
     @property
     def max_places(self) -> int:
-        """How many replies and embeddings may run and wait together."""
+        """How many replies and embeddings of one client may run and wait: others find the rest of the queue."""
+        return self._all_places - self.max_waiting // OTHERS_SHARE
+
+    @property
+    def _all_places(self) -> int:
         return self._engine.max_sequences + self.max_waiting
 
     def stream(
@@ -67,18 +78,19 @@ class Worker:
         """
         prompt = list(prompt_ids)
         check_prompt(self._engine, prompt, params)
-        self._take_place()
-        return ChunkStream(self, prompt, params, share or Share())
+        share = share or Share()
+        self._take_place(share.client)
+        return ChunkStream(self, prompt, params, share)
 
-    async def embed(self, batch: TextBatch) -> NDArray[np.float64]:
+    async def embed(self, batch: TextBatch, client: str = "") -> NDArray[np.float64]:
         """[n, hidden size * pooling modes]: what ``embedding.embed`` gives, in turn with all that runs.
 
-        The texts take one place in the queue. Cancelling stops them within a step. Raises QueueFullError,
-        EngineClosedError, ContextOverflowError.
+        The texts take one place in the queue. client: see `Share`. Cancelling stops them within a step. Raises
+        QueueFullError, EngineClosedError, ContextOverflowError.
         """
-        run = EmbeddingRun(self._engine, batch)
+        run = EmbeddingRun(self._engine, batch, Share(client))
         listeners: deque[_Listener] = deque()
-        self._take_place()
+        self._take_place(client)
         try:
             while not run.done:
                 listeners.extend(self.listen(sequence) for sequence in run.due())
@@ -88,18 +100,17 @@ class Worker:
                 run.take()
                 listeners.popleft()
         finally:
-            self.release(*listeners)
+            self.release(client, *listeners)
         return run.vectors
 
-    def _take_place(self) -> None:
+    def _take_place(self, client: str) -> None:
         with self._changed:
             if self._closing:
                 raise EngineClosedError("the engine is shutting down")
-            if self._places >= self.max_places:
-                raise QueueFullError(
-                    f"{self._places} requests are running or waiting already, the limit is {self.max_places}"
-                )
-            self._places += 1
+            for places, limit in ((self._places[client], self.max_places), (self._places.total(), self._all_places)):
+                if places >= limit:
+                    raise QueueFullError(f"{places} requests are running or waiting already, the limit is {limit}")
+            self._places[client] += 1
 
     def stats(self) -> EngineStats:
         """Figures of the engine; from any thread, at once."""
@@ -114,7 +125,7 @@ class Worker:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-            while self._places and (left := deadline - monotonic()) > 0:
+            while self._places.total() and (left := deadline - monotonic()) > 0:
                 self._changed.wait(left)
             self._closed = True
             self._changed.notify_all()
@@ -143,10 +154,12 @@ class Worker:
             self._changed.notify_all()
         return listener
 
-    def release(self, *listeners: _Listener) -> None:
-        """Gives a place back, and stops the sequences that had it if they are still running."""
+    def release(self, client: str, *listeners: _Listener) -> None:
+        """Gives a client's place back, and stops the sequences that had it if they are still running."""
         with self._changed:
-            self._places -= 1
+            self._places[client] -= 1
+            if not self._places[client]:
+                del self._places[client]
             for listener in listeners:
                 self._engine.stop(listener.sequence)
                 self._listeners.discard(listener)
@@ -213,6 +226,10 @@ class _Listener:
         return True
 
 
+async def _on_a_thread(function: Callable[[], Sequence], _size: int) -> Sequence:
+    return await asyncio.to_thread(function)
+
+
 def _wake(listeners: list[_Listener]) -> None:
     for listener in listeners:
         listener.news.set()
@@ -250,11 +267,11 @@ class ChunkStream(AsyncIterator[Chunk]):
 
     async def _advance(self, worker: Worker) -> None:
         if self._reply is None or self._listener is None:
-            slow = self._params.grammar is not None
+            grammar = self._params.grammar
             sequence = (
-                await asyncio.to_thread(worker.prepare, self._prompt, self._params)
-                if slow
-                else worker.prepare(self._prompt, self._params)
+                worker.prepare(self._prompt, self._params)
+                if grammar is None
+                else await worker.run_slow(partial(worker.prepare, self._prompt, self._params), len(grammar.text))
             )
             sequence.share = self._share
             params = self._params
@@ -271,7 +288,7 @@ class ChunkStream(AsyncIterator[Chunk]):
     def _end(self) -> None:
         worker, self._worker = self._worker, None
         if worker is not None:
-            worker.release(*([self._listener] if self._listener is not None else []))
+            worker.release(self._share.client, *([self._listener] if self._listener is not None else []))
 
     def __del__(self) -> None:
         """A stream that is dropped is closed."""

@@ -27,10 +27,13 @@ class ApiKeys:
         """keys: none leaves the door open."""
         self._digests = [sha256(key.encode()).digest() for key in keys]
 
-    def check(self, headers: Mapping[bytes, bytes]) -> None:
-        """Raises ApiError (401) unless ``Authorization: Bearer`` or ``X-API-Key`` holds one of the keys."""
+    def check(self, headers: Mapping[bytes, bytes]) -> bytes | None:
+        """The key that was given, where the server has keys.
+
+        Raises ApiError (401) unless ``Authorization: Bearer`` or ``X-API-Key`` holds one of them.
+        """
         if not self._digests:
-            return
+            return None
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer":
             given = headers.get(b"x-api-key", b"")
@@ -39,6 +42,7 @@ class ApiKeys:
         digest = sha256(given.strip()).digest()
         if not sum(compare_digest(digest, known) for known in self._digests):
             raise ApiError(401, "Incorrect API key provided.")
+        return given.strip()
 
 
 def check_host(headers: Mapping[bytes, bytes], allowed: Iterable[str]) -> None:

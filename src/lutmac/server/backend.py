@@ -14,20 +14,25 @@ from lutmac.engine.model import Model
 from lutmac.engine.results import Chunk
 from lutmac.engine.share import Share
 from lutmac.errors import ContextOverflowError
+from lutmac.server.clients import current_client
 from lutmac.server.errors import CONTEXT_OVERFLOW, ApiError
 from lutmac.server.logs import RequestRecord
 from lutmac.server.metrics import Metrics
 from lutmac.server.omissions import Omissions
+from lutmac.server.preparation import Preparation
 from lutmac.server.response_store import ResponseStore
 from lutmac.server.settings import Settings
 from lutmac.text.chat import ChatPrompt, chat_prompt
+from lutmac.text.length import byte_length, check_bytes, check_segments
 
 P = ParamSpec("P")
 T = TypeVar("T")
 REPLY_ROOM = 1024  # positions for the reply, in the context that is proposed where one is too small
-_RESERVED = frozenset(
-    {"messages", "tools", "tokenizer", "template", "add_generation_prompt", "bos_token", "eos_token", "self"}
-)
+GRAMMAR_COST = 16  # a byte of a grammar costs as much as so many of text
+_KEPT = frozenset({"system", "user"})  # roles of which templates leave nothing out
+_RESERVED = frozenset({
+    "messages", "tools", "tokenizer", "template", "add_generation_prompt", "bos_token", "eos_token", "self",
+})  # fmt: skip
 
 
 class Named(Protocol):
@@ -63,12 +68,15 @@ class Backend:
     draining: bool = False
     started: int = field(default_factory=lambda: int(time()))
     responses: ResponseStore = field(init=False)
+    preparation: Preparation = field(default_factory=Preparation)
     omissions: Omissions = field(init=False)
     told_of_tools: bool = False
 
     def __post_init__(self) -> None:
         """Makes the store, and the register of what is left out."""
         self.omissions = Omissions(strict=self.settings.strict)
+        preparation = self.preparation
+        self.model.worker.run_slow = lambda work, size: preparation.run(work, GRAMMAR_COST * size)
         self.responses = ResponseStore(self.settings.limits.stored_bytes, self.settings.timeouts.stored)
 
     @property
@@ -116,22 +124,62 @@ class Backend:
         if count > most:
             raise ApiError(400, f"{count} replies are more than this server ever holds: at most {most}", param=param)
 
-    async def encode(self, text: str, *, parse_special: bool, add_special: bool = True) -> list[int]:
-        """Token ids of a text. parse_special: whether the texts of control tokens in it become these tokens."""
-        encode = self.model.tokenizer.encode
-        return await in_thread(encode, text, parse_special=parse_special, add_special=add_special)
+    async def encode(
+        self,
+        text: str,
+        *,
+        parse_special: bool,
+        add_special: bool = True,
+        bounded: bool = False,
+        param: str | None = None,
+    ) -> list[int]:
+        """Token ids of a text. parse_special: whether the texts of control tokens in it become these tokens.
+
+        bounded: raises ApiError (400) where they are certain not to fit into the context, without making all of them.
+        param: where in the request the text is.
+        """
+        tokenizer, context = self.model.tokenizer, self.model.context
+
+        def work() -> list[int]:
+            if bounded:
+                check_segments(tokenizer, [(text, parse_special)], context)
+            return tokenizer.encode(text, parse_special=parse_special, add_special=add_special)
+
+        try:
+            return await self.preparation.run(work, byte_length(text))
+        except ContextOverflowError as error:
+            raise self.overflow(error, param) from None
 
     async def encode_chat(
-        self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any], **options: Any
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        variables: Mapping[str, Any],
+        *,
+        bounded: bool = False,
+        param: str | None = None,
+        **options: Any,
     ) -> ChatPrompt:
-        """A conversation's prompt. variables: the template's. options: of `chat_prompt`, whose errors are raised."""
+        """A conversation's prompt. variables: the template's. options: of `chat_prompt`, whose errors are raised.
+
+        bounded, param: see encode.
+        """
         for name in variables:
             if name in _RESERVED:
                 raise ApiError(400, f"{name} is not for chat_template_kwargs to set", param="chat_template_kwargs")
-        model = self.model
-        return await in_thread(
-            lambda: chat_prompt(model.tokenizer, model.chat_template, messages, variables=variables, **options)
-        )
+        tokenizer, template = self.model.tokenizer, self.model.chat_template
+        if bounded:
+            options["most_tokens"] = self.model.context
+
+        def work() -> ChatPrompt:
+            return chat_prompt(tokenizer, template, messages, variables=variables, **options)
+
+        try:
+            if bounded:  # before the template is run
+                kept = [message.get("content") for message in messages if message.get("role") in _KEPT]
+                check_bytes(tokenizer, _text_bytes(kept), self.model.context)
+            return await self.preparation.run(work, _text_bytes([messages, options.get("tools")]))
+        except ContextOverflowError as error:
+            raise self.overflow(error, param) from None
 
     async def stream(self, jobs: Sequence[Job], record: RequestRecord) -> AsyncGenerator[tuple[int, Chunk], None]:
         """Runs the jobs at once; yields each chunk with its job's place. Closing the iterator stops them all."""
@@ -140,7 +188,7 @@ class Backend:
         record.model = self.name
         record.prompt_tokens = sum({id(job.prompt): len(job.prompt) for job in jobs}.values())
         record.completion_tokens = record.cached_tokens = 0
-        share = Share()
+        share = Share(current_client.get())
         async with AsyncExitStack() as stack:
             try:
                 streams = [
@@ -171,6 +219,15 @@ class Backend:
             record.cached_tokens = (record.cached_tokens or 0) + chunk.completion.cached_tokens
             record.finish_reason = chunk.completion.finish_reason
         return now
+
+
+def _text_bytes(value: Any) -> int:
+    """Bytes of all texts in a value."""
+    if isinstance(value, str):
+        return byte_length(value)
+    if isinstance(value, Mapping):
+        return sum(map(_text_bytes, value.values()))
+    return sum(map(_text_bytes, value)) if isinstance(value, Sequence) else 0
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from lutmac.engine.embedding import TextBatch
 from lutmac.engine.pooling import unit_length
 from lutmac.errors import ContextOverflowError
+from lutmac.server.clients import current_client
 from lutmac.server.documents import backend_of, error_responses, record_of
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
@@ -37,7 +38,7 @@ async def embeddings(asked: schema.EmbeddingRequest, request: Request) -> Respon
                 f"input[{place}] has {len(ids)} tokens, the context holds {backend.model.context}"
             )
     record.model, record.prompt_tokens = backend.name, tokens
-    found = unit_length(await backend.model.worker.embed(TextBatch(inputs)))
+    found = unit_length(await backend.model.worker.embed(TextBatch(inputs), current_client.get()))
     if asked.dimensions not in (None, found.shape[1]):
         raise ApiError(400, f"this model's vectors have {found.shape[1]} dimensions", param="dimensions")
     data = [

@@ -18,10 +18,14 @@ from uuid import uuid4
 from starlette.responses import JSONResponse
 
 from lutmac.server.auth import ApiKeys, check_host
+from lutmac.server.body_room import BodyRoom, Held
+from lutmac.server.clients import current_client, name_client
 from lutmac.server.endpoints import Endpoints
 from lutmac.server.errors import RETRY_SECONDS, ApiError, as_api_error, of_status
 from lutmac.server.logs import RequestRecord, log_request, logger
+from lutmac.server.memory import LARGE_BYTES, MemoryReturn
 from lutmac.server.metrics import Metrics
+from lutmac.server.preparation import Preparation
 from lutmac.server.request_body import check_encoding, decompressed, read_json, too_large
 from lutmac.server.settings import Settings
 
@@ -34,6 +38,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # The page, whether the server lives, and what it offers: they hold nothing that a key protects.
 _OPEN_PATHS: Final = re.compile(r"/|/static/.*|/health(/.*)?|/openapi\.json|/favicon\.ico")
+SMALL_BODY: Final = 16 << 10  # bytes: read in less time than a thread takes to be woken
 CLIENT_CLOSED_REQUEST: Final = 499  # what nginx logs where the client did not wait for the answer
 SCHEMA_HEADER: Final = b"x-schema-left-out"  # parts of the request's JSON schemas that do not bind
 _RESPONSE_SECURITY: Final = [(b"x-content-type-options", b"nosniff")]
@@ -52,6 +57,10 @@ class Served(Protocol):
     def metrics(self) -> Metrics:
         """Where requests are counted."""
 
+    @property
+    def preparation(self) -> Preparation:
+        """Where long work is done before a request has its place in the queue."""
+
     def close(self, drain_seconds: float) -> None:
         """Waits so long for what runs, then ends the rest. Blocks."""
 
@@ -69,6 +78,9 @@ class Exchange:
         self._backend = backend
         self._settings = backend.settings
         self._endpoints = endpoints
+        self._preparation = backend.preparation
+        self._room = BodyRoom(backend.settings.limits.body_bytes)
+        self._memory = MemoryReturn()
         self._keys = ApiKeys(backend.settings.api_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,10 +108,20 @@ class Exchange:
             self._backend.metrics.count(record, self._endpoints.find(record.path) or "other")
 
     async def _respond(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, answer: _Answer) -> None:
-        self._admit(scope, headers)
-        body = await self._read(scope, headers, receive)
-        if body and scope["method"] == "POST":
-            body = await self._decode(scope, headers, body)
+        key = self._admit(scope, headers)
+        current_client.set(name_client(scope, key))
+        with self._room.taken() as held:
+            try:
+                body = await self._read(headers, receive, held)
+                if body and scope["method"] == "POST":
+                    body = await self._decode(scope, headers, body, held)
+                await self._work(scope, receive, body, answer)
+            finally:
+                if held.bytes > LARGE_BYTES:
+                    self._memory.soon()
+
+    async def _work(self, scope: Scope, receive: Receive, body: bytes, answer: _Answer) -> None:
+        """Has the application answer, for as long as the client is there."""
         work = asyncio.ensure_future(self._app(scope, _Replay(body), answer))
         watch = asyncio.ensure_future(_disconnection(receive))
         try:
@@ -113,11 +135,13 @@ class Exchange:
                 work.cancel()
                 await asyncio.wait({work})  # until the sequences are stopped
 
-    def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+    def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> bytes | None:
+        """The API key by which the request comes in, if any. Raises ApiError where it does not."""
+        key = None
         if not self._settings.api_keys:
             check_host(headers, self._settings.hosts)
         if not _OPEN_PATHS.fullmatch(scope["path"]) and scope["method"] != "OPTIONS":
-            self._keys.check(headers)
+            key = self._keys.check(headers)
         if self._backend.draining and not scope["path"].startswith("/health"):
             raise ApiError(503, "the server is about to end", retry_after=RETRY_SECONDS)
         method = scope["method"]
@@ -130,8 +154,9 @@ class Exchange:
             kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if kind != b"application/json":  # also what keeps forms on web pages of other origins out
                 raise ApiError(415, "the body has to be JSON: send Content-Type: application/json")
+        return key
 
-    async def _read(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    async def _read(self, headers: dict[bytes, bytes], receive: Receive, held: Held) -> bytes:
         most, patience = self._settings.limits.body_bytes, self._settings.timeouts.body
         declared = headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > most:
@@ -146,16 +171,23 @@ class Exchange:
                     body += message.get("body", b"")
                     if len(body) > most:
                         raise too_large(most)
+                    held.grow(len(body))
                     if not message.get("more_body"):
                         return bytes(body)
         except TimeoutError:
             raise ApiError(408, f"the body did not arrive within {patience:g} seconds") from None
 
-    async def _decode(self, scope: Scope, headers: dict[bytes, bytes], body: bytes) -> bytes:
-        """The body as JSON text in UTF-8; its value is in the scope's state. Raises ApiError."""
-        body = decompressed(body, headers.get(b"content-encoding", b""), self._settings.limits.body_bytes)
+    async def _decode(self, scope: Scope, headers: dict[bytes, bytes], body: bytes, held: Held) -> bytes:
+        """The body as JSON text; its value is in the scope's state. Raises ApiError."""
+        encoding = headers.get(b"content-encoding", b"")
+        if encoding:
+            most = self._settings.limits.body_bytes
+            body = await self._preparation.run(lambda: decompressed(body, encoding, most), most)
+            held.grow(len(body))
         if body:
-            scope["state"]["json"] = read_json(body)
+            small = len(body) <= SMALL_BODY
+            value = read_json(body) if small else await self._preparation.run(lambda: read_json(body), len(body))
+            scope["state"]["json"] = value
         scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"content-encoding"]
         return body
 
@@ -168,7 +200,7 @@ class Exchange:
         if answer.started:
             return
         headers = dict(said.headers)
-        if said.status in (408, 413):
+        if said.status in (408, 413, 429):
             headers["Connection"] = "close"  # the rest of the body would be taken for the next request
         response = JSONResponse(said.body(record.path, record.request_id), said.status, headers)
         with suppress(_ClientGoneError):

@@ -15,13 +15,17 @@ _AHEAD: Final = 64  # messages that may wait for a reader
 
 @dataclass(frozen=True)
 class Call:
-    """A request. path: decoded, as in ASGI's scope. headers: as in ASGI's scope, names in lower case."""
+    """A request. path: decoded, as in ASGI's scope. headers: as in ASGI's scope, names in lower case.
+
+    client: a name for who asks, of whatever kind, which stands in the place of an address.
+    """
 
     method: str
     path: str
     body: bytes = b""
     query: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    client: str = ""
 
     def scope(self) -> Scope:
         """The ASGI scope that stands for it."""
@@ -29,7 +33,7 @@ class Call:
         return {
             "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
             "method": self.method, "scheme": "http", "path": self.path, "raw_path": self.path.encode(),
-            "query_string": self.query, "root_path": "", "client": None, "server": None,
+            "query_string": self.query, "root_path": "", "client": (self.client, 0), "server": None,
             "headers": [*(pair for pair in self.headers if pair[0] != b"content-length"), length],
         }  # fmt: skip
 

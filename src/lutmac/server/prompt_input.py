@@ -32,7 +32,9 @@ async def encode_prompts(
     prompts = []
     for text in texts:
         if isinstance(text, str):
-            ids = await backend.encode(text, parse_special=parse_special, add_special=add_special)
+            ids = await backend.encode(
+                text, parse_special=parse_special, add_special=add_special, bounded=True, param=param
+            )
         else:
             ids = list(text)
         if not ids:

@@ -90,8 +90,8 @@ def continues(messages: Sequence[ChatMessage], *, wish: bool | None, begins: boo
     return possible and (wish if wish is not None else not begins)
 
 
-async def encode_turn(backend: Backend, turn: Turn) -> ChatPrompt:
-    """A turn's prompt. Raises ApiError (400) and what the template raises."""
+async def encode_turn(backend: Backend, turn: Turn, *, bounded: bool = False) -> ChatPrompt:
+    """A turn's prompt. bounded: see `Backend.encode`. Raises ApiError (400) and what the template raises."""
     template = backend.model.chat_template.for_chat(with_tools=bool(turn.tools))
     abilities = await in_thread(lambda: template.abilities)
     style = _style(backend, turn)
@@ -100,6 +100,8 @@ async def encode_turn(backend: Backend, turn: Turn) -> ChatPrompt:
     return await backend.encode_chat(
         template_messages(turn.messages, turn.tools, style.family, abilities),
         {**turn.thinking.variables(abilities), **turn.template_arguments},
+        bounded=bounded,
+        param=turn.param,
         tools=[tool.as_template_input() for tool in turn.tools] if turn.tools and abilities.tools else None,
         add_generation_prompt=turn.begins,
         continue_final_message=turn.continues,
@@ -115,7 +117,7 @@ async def run_turn(backend: Backend, turn: Turn, record: RequestRecord) -> Async
         left_out = binding_schema(tool.parameters).left_out
         backend.omissions.leave_out_of_schema(left_out, f"tools ({tool.name})", record)
     style = _style(backend, turn)
-    prompt = await encode_turn(backend, turn)
+    prompt = await encode_turn(backend, turn, bounded=True)
     thinking = open_marks(prompt.begun, style.marks)
     options = {**turn.options, "shown_tokens": style.shown}
     form = _form(turn, style, thinking)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from lutmac.errors import CheckpointError, InvalidRequestError, UnsupportedModelError
 from lutmac.text.chat_fitting import Message, fit_messages
 from lutmac.text.foreign_text import ForeignText
+from lutmac.text.length import check_segments
 from lutmac.text.template_abilities import TemplateAbilities, find_abilities
 from lutmac.text.template_names import DEFAULT, TOOL_USE, gguf_templates
 from lutmac.text.tokenizer import Tokenizer
@@ -169,13 +170,15 @@ def chat_prompt(
     tools: Sequence[Any] | None = None,
     variables: Mapping[str, Any] | None = None,
     openings: Sequence[str] = (),
+    most_tokens: int | None = None,
 ) -> ChatPrompt:
     """A chat's prompt: control tokens where the template writes them, plain text where a message does.
 
     Messages are made to fit the template, see `fit_messages`. continue_final_message: the prompt ends within the last
     message, which is the assistant's. variables: more for the template. openings: for what the caller looks in how the
     reply begins. BOS comes first where the model wants it, once, whether or not the template writes
-    it too. Raises what `ChatTemplate.render` raises.
+    it too. Raises what `ChatTemplate.render` raises, and ContextOverflowError where there are certainly more than
+    ``most_tokens``.
     """
     _check(messages)
     template = template.for_chat(with_tools=bool(tools))
@@ -188,7 +191,10 @@ def chat_prompt(
         rendered, begun = writer.begun(fitted, openings)
     else:
         rendered, begun = writer.closed(fitted), ""
-    ids = tokenizer.encode_segments(foreign.segments(rendered), add_special=False)
+    segments = foreign.segments(rendered)
+    if most_tokens is not None:
+        check_segments(tokenizer, segments, most_tokens)
+    ids = tokenizer.encode_segments(segments, add_special=False)
     if tokenizer.add_bos and tokenizer.bos_id is not None and ids[:1] != [tokenizer.bos_id]:
         ids.insert(0, tokenizer.bos_id)
     return ChatPrompt(ids, begun)

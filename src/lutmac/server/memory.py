@@ -1,0 +1,43 @@
+"""Memory that large requests took, given back to the system: the C library keeps what is freed, by thread."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+from typing import Any, Final
+
+LARGE_BYTES: Final = 256 << 10  # of a body: below, what it takes is as good as nothing
+SETTLE_SECONDS: Final = 1.0  # after a large request, for others to end: once for all of them
+MOST_HEAPS: Final = 2
+_M_ARENA_MAX: Final = -8  # malloc.h
+
+
+def few_heaps() -> None:
+    """Has all threads allocate from a few heaps. Of effect on heaps that are yet to be made; glibc only."""
+    limit = getattr(_library(), "mallopt", None)
+    if limit is not None:
+        limit(_M_ARENA_MAX, MOST_HEAPS)
+
+
+class MemoryReturn:
+    """Gives back what is free, some time after it was asked to; for one event loop at a time."""
+
+    def __init__(self) -> None:
+        """Nothing is due."""
+        self._due: asyncio.TimerHandle | None = None
+        self._trim = getattr(_library(), "malloc_trim", None)
+
+    def soon(self) -> None:
+        """Something large has been freed, or will be at once."""
+        if self._trim is not None and self._due is None:
+            self._due = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._begin)
+
+    def _begin(self) -> None:
+        self._due = None
+        assert self._trim is not None
+        asyncio.get_running_loop().run_in_executor(None, self._trim, 0)
+
+
+def _library() -> Any:
+    """The C library of the process."""
+    return ctypes.CDLL(None)

@@ -1,0 +1,136 @@
+"""Work that comes before a request's place in the queue: reading its body, its template, its tokens, its grammar.
+
+It has threads of its own, and clients take turns. What is long goes one at a time, and the thread then rests for as
+long as it worked: so long work of however many clients takes half a core at most, and short work never waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+from time import monotonic, sleep
+from typing import Any, Final, TypeVar
+
+from lutmac.server.clients import current_client
+from lutmac.server.errors import RETRY_SECONDS, ApiError
+
+T = TypeVar("T")
+
+SHORT_BYTES: Final = 64 << 10  # of text: some milliseconds
+SHORT_THREADS: Final = 2
+MOST_SHORT_WAITING: Final = 256  # jobs of one client
+MOST_LONG_WAITING: Final = 16
+LONGEST_REST: Final = 2.0  # seconds
+IDLE_SECONDS: Final = 10.0  # after which a thread ends
+
+
+class Preparation:
+    """Runs functions on threads, in turns between clients."""
+
+    def __init__(self) -> None:
+        """Threads start with the first job and end when there has been none for a while."""
+        self._short = _Lane("lutmac-short", SHORT_THREADS, MOST_SHORT_WAITING, rests=False)
+        self._long = _Lane("lutmac-long", 1, MOST_LONG_WAITING, rests=True)
+
+    async def run(self, function: Callable[[], T], size: int) -> T:
+        """What the function returns or raises. size: bytes of text that it goes through, or what costs as much.
+
+        For the client of the running task. Raises ApiError (429) where that client has too much waiting already.
+        Cancelling drops a job that has not begun.
+        """
+        lane = self._short if size <= SHORT_BYTES else self._long
+        job = _Job(function, asyncio.get_running_loop())
+        lane.add(current_client.get(), job)
+        found: T = await job.future
+        return found
+
+
+@dataclass
+class _Job:
+    """A function and who waits for it."""
+
+    function: Callable[[], Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.future = self.loop.create_future()
+
+    def run(self) -> None:
+        """Calls the function, unless nobody waits any more."""
+        if self.future.cancelled():
+            return
+        result, error = None, None
+        try:
+            result = self.function()
+        except Exception as failure:
+            error = failure
+        except BaseException as failure:  # a panic of a library's: the thread has to live on
+            error = RuntimeError(f"{type(failure).__name__}: {failure}")
+        with suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(self._settle, result, error)
+
+    def _settle(self, result: Any, error: Exception | None) -> None:
+        if self.future.cancelled():
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+
+
+class _Lane:
+    """Threads that do the jobs of clients, a job of each in turn."""
+
+    def __init__(self, name: str, threads: int, most_waiting: int, *, rests: bool) -> None:
+        """most_waiting: jobs of one client. rests: whether a thread pauses after a job for as long as it took."""
+        self._name = name
+        self._most_threads = threads
+        self._most_waiting = most_waiting
+        self._rests = rests
+        self._changed = Condition()
+        self._waiting: OrderedDict[str, deque[_Job]] = OrderedDict()  # clients, whoever is next first
+        self._threads = 0
+        self._idle = 0
+
+    def add(self, client: str, job: _Job) -> None:
+        """Queues a job. Raises ApiError (429)."""
+        with self._changed:
+            jobs = self._waiting.setdefault(client, deque())
+            while jobs and jobs[0].future.cancelled():
+                jobs.popleft()
+            if len(jobs) >= self._most_waiting:
+                raise ApiError(429, "too many of your requests wait to be read already", retry_after=RETRY_SECONDS)
+            jobs.append(job)
+            if self._idle == 0 and self._threads < self._most_threads:
+                self._threads += 1
+                Thread(target=self._work, name=self._name, daemon=True).start()
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            began = monotonic()
+            job.run()
+            del job  # and with it all that its function holds
+            if self._rests:
+                sleep(min(monotonic() - began, LONGEST_REST))
+
+    def _next(self) -> _Job | None:
+        """The next job; None where the thread is to end."""
+        with self._changed:
+            self._idle += 1
+            came = self._changed.wait_for(lambda: bool(self._waiting), IDLE_SECONDS)
+            self._idle -= 1
+            if not came:
+                self._threads -= 1
+                return None
+            client, jobs = next(iter(self._waiting.items()))
+            job = jobs.popleft()
+            del self._waiting[client]
+            if jobs:
+                self._waiting[client] = jobs  # behind all others
+            return job
