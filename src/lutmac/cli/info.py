@@ -13,6 +13,7 @@ from lutmac.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
     from lutmac import Model
+    from lutmac.checkpoints.embedding_config import EmbeddingConfig
     from lutmac.cli.file_summary import FileSummary
 
 
@@ -75,6 +76,7 @@ def _as_dict(summary: FileSummary, model: Model | None, *, program: bool) -> dic
             "context": figures.context,
             "rope_scaling": figures.rope_scaling,
             "left_out": [asdict(left) for left in figures.left_out],
+            "embedding": _embedding_as_dict(figures.embedding),
             "layers": figures.layers,
             "vocab_size": figures.vocab_size,
             "weight_bytes": figures.weight_bytes,
@@ -84,6 +86,20 @@ def _as_dict(summary: FileSummary, model: Model | None, *, program: bool) -> dic
         if program:
             report["program"] = model.program()
     return report
+
+
+def _embedding_as_dict(config: EmbeddingConfig) -> dict[str, object]:
+    return {
+        "stated": config.stated,
+        "pooling": None if config.problem else list(config.pooling),
+        "dense": [layer.out_features for layer in config.dense],
+        "normalize": config.normalize,
+        "dimensions": config.dimensions,
+        "max_tokens": config.max_tokens,
+        "prompts": dict(config.prompts),
+        "default_prompt": config.default_prompt,
+        "problem": config.problem,
+    }
 
 
 def _print(summary: FileSummary, model: Model | None, *, tensors: bool) -> None:
@@ -103,6 +119,7 @@ def _print(summary: FileSummary, model: Model | None, *, tensors: bool) -> None:
             ("read per token", format_bytes(figures.bytes_per_token)),
             ("context", f"{figures.context} tokens"),
             ("rope scaling", figures.rope_scaling),
+            ("embeddings", str(figures.embedding)),
             ("key-value cache", f"up to {format_bytes(figures.cache_bytes)}, taken as it is used"),
             ("ISA target", figures.isa),
             ("threads", str(figures.threads)),

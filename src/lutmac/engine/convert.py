@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lutmac.bounded_json import read_json_object
+from lutmac.checkpoints import sentence_transformers
 from lutmac.checkpoints.gguf import GGUFFile, open_gguf
 from lutmac.checkpoints.gguf_writer import GGUFWriter
 from lutmac.checkpoints.native import CONFIG_FILE, GGUF_METADATA_FILE
@@ -26,6 +27,7 @@ Progress = Callable[[int, int, str], None]
 TEXT_FILES: Final = (
     "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
     "added_tokens.json", "chat_template.json", "chat_template.jinja", "additional_chat_templates/*.jinja",
+    *sentence_transformers.FILES,
 )  # fmt: skip
 _OF_THE_FILE: Final = ("split.", "general.alignment")
 

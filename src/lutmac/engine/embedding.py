@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from lutmac.checkpoints.embedding_config import Pooling
 from lutmac.engine.engine import Engine
-from lutmac.engine.pooling import Pool, Pooling
+from lutmac.engine.pooling import Pool
 from lutmac.engine.sequence import Sequence
 from lutmac.engine.share import Share
 

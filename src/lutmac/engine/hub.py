@@ -20,7 +20,8 @@ PIECE = 1 << 20
 # What a directory needs beside its weights, as far as there is of it.
 _TEXT_FILES = re.compile(
     r"(config|generation_config|quantize_config|quant_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|"
-    r"chat_template|model\.safetensors\.index)\.json|tokenizer\.model|(additional_chat_templates/)?[^/]+\.jinja"
+    r"chat_template|model\.safetensors\.index|modules|config_sentence_transformers|sentence_bert_config)\.json|"
+    r"tokenizer\.model|(additional_chat_templates/)?[^/]+\.jinja|\d+_\w+/(config\.json|model\.safetensors)"
 )
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 

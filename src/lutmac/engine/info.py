@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
+from lutmac.checkpoints.embedding_config import EmbeddingConfig
 from lutmac.graph.experts import ExpertMatMul
 from lutmac.graph.ir import (
     Graph,
@@ -50,7 +51,8 @@ class ModelInfo:
     bytes_per_token: of these, what the products of one token read. cache_bytes: address space of the key-value cache;
     memory is taken as it is used; cache_bytes_per_position of it stand for one token. kv_cache: "f16", "f32" or "int8".
     context: positions that this model was loaded for, of trained_context; rope_scaling: how it reaches them, which for
-    "longrope" depends on context. left_out: what stands in the files and is not read.
+    "longrope" depends on context. left_out: what stands in the files and is not read. embedding: how the file wants
+    vectors of texts to be made.
     """
 
     path: str
@@ -73,6 +75,7 @@ class ModelInfo:
     precision: str
     kv_cache: str
     left_out: tuple[LeftOut, ...]
+    embedding: EmbeddingConfig
     tensors: tuple[TensorInfo, ...]
 
     @property

@@ -197,5 +197,6 @@ def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
         precision="exact" if compiled.exact else "default",
         kv_cache=compiled.cache.type,
         left_out=loaded.left_out,
+        embedding=opened.embedding,
         tensors=tuple(replace(tensor, packed_bytes=packed[tensor.name]) for tensor in opened.tensors),
     )

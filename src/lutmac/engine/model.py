@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as TokenSequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.engine.conversation import Conversation
-from lutmac.engine.embedding import TextBatch, embed
+from lutmac.engine.embedder import Embedder, EmbeddingKeywords, EmbeddingOptions
+from lutmac.engine.embedding import embed
 from lutmac.engine.engine import Engine
 from lutmac.engine.generate import GenerationOptions, collect, new_sequence, parse_options, stream_sequence
 from lutmac.engine.info import ModelInfo
 from lutmac.engine.perplexity import Perplexity, Progress, measure_perplexity
-from lutmac.engine.pooling import Pooling, unit_length
 from lutmac.engine.results import Chunk, Completion
 from lutmac.errors import ContextOverflowError, InvalidRequestError
 from lutmac.graph.compile import Compiled
@@ -103,18 +103,28 @@ class Model:
             self._engine.stop(sequence)
         return found
 
-    def embed(self, inputs: TokenSequence[Prompt], *, pooling: Pooling = "mean") -> NDArray[np.float32]:
-        """Embeddings of texts (or token ids): [n, hidden size] float32, each of length 1.
+    def embed(self, inputs: TokenSequence[Prompt], **options: Unpack[EmbeddingKeywords]) -> NDArray[np.float32]:
+        """Vectors of texts (or token ids, which are taken as they are): [n, dimensions] float32.
 
-        pooling: of the final hidden states, after the last norm: "mean" over all tokens, which suits most models, or
-        "last", the last token's, for models that were trained so. Raises InvalidRequestError and ContextOverflowError.
+        They are made as the checkpoint says (`info().embedding`): its pooling, its layers behind that, its prompt,
+        scaled to length 1 or not; one that says nothing gives the mean of the final hidden states, scaled. ``options``
+        are those of EmbeddingOptions. Control tokens in a text are plain text. Raises InvalidRequestError and
+        ContextOverflowError.
         """
         if isinstance(inputs, str):
             raise InvalidRequestError("expected a sequence of texts, not one text")
-        if pooling not in get_args(Pooling):
-            raise InvalidRequestError(f"pooling is {pooling!r}, expected one of {', '.join(get_args(Pooling))}")
-        texts = [self._prompt_ids(prompt, parse_special=False) for prompt in inputs]
-        return unit_length(embed(self._engine, TextBatch(texts, (pooling,))))
+        embedder = self.embedder(EmbeddingOptions(**options))
+        texts = [
+            embedder.encode(item) if isinstance(item, str) else embedder.fitted(self._checked_ids(item))
+            for item in inputs
+        ]
+        return embedder.vectors(embed(self._engine, embedder.batch(texts)))
+
+    def embedder(self, options: EmbeddingOptions) -> Embedder:
+        """What makes vectors with these options. Raises InvalidRequestError for options that do not fit the model."""
+        return Embedder(
+            self._info.embedding, options, self.tokenizer, hidden_size=self._engine.hidden_size, context=self.context
+        )
 
     def perplexity(
         self, text: Prompt, *, ctx: int = 512, windows: int = 20, progress: Progress | None = None

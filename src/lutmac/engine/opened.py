@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lutmac.bounded_json import read_optional_json
+from lutmac.checkpoints.embedding_config import EmbeddingConfig, gguf_embedding_config
 from lutmac.checkpoints.gguf import open_gguf
 from lutmac.checkpoints.huggingface import CONFIG_FILE, GENERATION_CONFIG_FILE, HuggingFaceCheckpoint, open_huggingface
 from lutmac.checkpoints.native import GGUF_METADATA_FILE, NativeCheckpoint, is_native, open_native
+from lutmac.checkpoints.sentence_transformers import read_embedding_config
 from lutmac.engine.info import TensorInfo
 from lutmac.engine.sources import GGUFSource, HuggingFaceSource, NativeSource, TensorSource
 from lutmac.errors import CheckpointError, UnsupportedModelError
@@ -28,7 +30,7 @@ class OpenedModel:
 
     architecture_name: as the files have it. tensors: all of the files', whether the model reads them or not.
     guessing_layers: how many behind its own guess further tokens. layers_key: the key that says how many its own are.
-    read_tokenizer, read_templates: slow, and not always wanted.
+    read_tokenizer, read_templates: slow, and not always wanted. embedding: what they say about embeddings.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class OpenedModel:
     layers_key: str
     read_tokenizer: Callable[[], Tokenizer]
     read_templates: Callable[[], Mapping[str, object]]
+    embedding: EmbeddingConfig
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
             layers_key=f"{file.architecture}.block_count",
             read_tokenizer=lambda: text.tokenizer(config.vocab_size),
             read_templates=text.chat_templates,
+            embedding=gguf_embedding_config(file.metadata, file.architecture),
         )
 
 
@@ -151,4 +155,7 @@ def _opened_directory(
         layers_key="num_hidden_layers",
         read_tokenizer=lambda: text.tokenizer(config.vocab_size),
         read_templates=text.chat_templates,
+        embedding=gguf_embedding_config(text.metadata, checkpoint.model_type)
+        if isinstance(text, _GGUFText)
+        else read_embedding_config(path),
     )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
-Pooling = Literal["mean", "last", "cls", "max", "mean_sqrt_len_tokens", "weightedmean"]
+from lutmac.checkpoints.embedding_config import Pooling
 
 
 class Pool:
@@ -72,9 +70,3 @@ class Pool:
                 return count * (self._skip + 1 + self._length) / 2  # the sum of the weights
             case _:
                 return 1.0
-
-
-def unit_length(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Each row [n, width] scaled to length 1; one of zeros stays."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)

@@ -40,10 +40,11 @@ def gguf_tokenizer(files: TextFiles, tokenizer: Tokenizer) -> dict[str, Any]:
         f"{PREFIX}add_bos_token": tokenizer.add_bos,
         f"{PREFIX}add_eos_token": tokenizer.add_eos,
     }
-    for role, id in (("bos", vocabulary.bos_id), ("eos", vocabulary.eos_id), ("unknown", vocabulary.unknown_id)):
+    eos = tokenizer.last_id if tokenizer.add_eos else vocabulary.eos_id  # GGUF has one role for both
+    for role, id in (("bos", vocabulary.bos_id), ("eos", eos), ("unknown", vocabulary.unknown_id)):
         if id is not None:
             common[f"{PREFIX}{role}_token_id"] = id
-    others = sorted(vocabulary.end_of_generation - {vocabulary.eos_id})
+    others = sorted(vocabulary.end_of_generation - {eos})
     common |= {f"{PREFIX}{role}_token_id": id for role, id in zip(("eot", "eom"), others, strict=False)}
     for name, template in files.chat_templates().items():
         common[gguf_key(name)] = template

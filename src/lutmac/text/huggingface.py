@@ -79,6 +79,7 @@ class TextFiles:
             file.encoder(vocabulary),
             add_bos=self._adds("add_bos_token", bool(file.before)),
             add_eos=self._adds("add_eos_token", bool(file.after)),
+            last_id=file.after[0] if file.after and file.after[0] < vocab_size else None,
             add_space_prefix=file.prefix.added,
             space_prefix_once=file.prefix.once,
             space_prefix_if_missing=file.prefix.if_missing,

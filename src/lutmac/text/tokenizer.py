@@ -32,7 +32,8 @@ class Tokenizer:
     text never turns into one. Tokens that the vocabulary calls user-defined are recognised everywhere.
 
     Attributes: `vocabulary`; `vocab_size`; `bos_id` and `eos_id`, None where the vocabulary has none;
-    `end_of_generation`, the ids that end a reply; `add_bos` and `add_eos`, whether a text begins or ends with them;
+    `end_of_generation`, the ids that end a reply; `add_bos` and `add_eos`, whether a text begins with BOS or ends with
+    `last_id`, which is EOS but where the file names another one (Qwen3-Embedding's does);
     `add_space_prefix`, whether a text is encoded with a space before it.
     """
 
@@ -43,6 +44,7 @@ class Tokenizer:
         *,
         add_bos: bool = False,
         add_eos: bool = False,
+        last_id: int | None = None,
         add_space_prefix: bool = False,
         space_prefix_once: bool = False,
         space_prefix_if_missing: bool = False,
@@ -60,7 +62,8 @@ class Tokenizer:
         self.eos_id = vocabulary.eos_id
         self.end_of_generation = vocabulary.end_of_generation
         self.add_bos = add_bos and vocabulary.bos_id is not None
-        self.add_eos = add_eos and vocabulary.eos_id is not None
+        self.last_id = vocabulary.eos_id if last_id is None else last_id
+        self.add_eos = add_eos and self.last_id is not None
         self.add_space_prefix = add_space_prefix
         self.space_prefix_once = space_prefix_once
         self._space_prefix_if_missing = space_prefix_if_missing
@@ -129,7 +132,7 @@ class Tokenizer:
     def with_special(self, ids: list[int]) -> list[int]:
         """The ids with BOS before and EOS behind them, where the model wants these and they are not there."""
         before = [self.bos_id] if self.add_bos and self.bos_id is not None and ids[:1] != [self.bos_id] else []
-        after = [self.eos_id] if self.add_eos and self.eos_id is not None and ids[-1:] != [self.eos_id] else []
+        after = [self.last_id] if self.add_eos and self.last_id is not None and ids[-1:] != [self.last_id] else []
         return before + ids + after
 
     def encode_fill(self, prefix: str, suffix: str) -> list[int]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.bounded_json import read_json_object, read_optional_json
+from lutmac.checkpoints.embedding_config import gguf_pooling
 from lutmac.checkpoints.gguf import open_gguf
 from lutmac.checkpoints.huggingface import CONFIG_FILE, GENERATION_CONFIG_FILE
 from lutmac.checkpoints.native import is_native
@@ -60,6 +61,7 @@ def gguf_contents(opened: OpenedModel) -> Contents:
         "general.name": opened.name,
         **model.metadata,
         **gguf_tokenizer(files, opened.read_tokenizer()),
+        **gguf_pooling(opened.embedding, model.architecture.name),
     }
     added = {} if model.rope_factors is None else {ROPE_FACTORS: np.array(model.rope_factors, np.float32)}
     name = model.architecture.gguf_tensor_name
