@@ -23,11 +23,17 @@ FILES = {
     "onnx/model.onnx": b"another format",
     "additional_chat_templates/rag.jinja": b"",
     "pytorch_model.bin": b"pickled",
+    "modules.json": b"[]",
+    "1_Pooling/config.json": b"{}",
+    "2_Dense/config.json": b"{}",
+    "2_Dense/model.safetensors": b"a layer",
+    "2_Dense/pytorch_model.bin": b"pickled",
     "tokenizer.json": b"{}",
 }
 NEEDED = [
     "additional_chat_templates/rag.jinja", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
-    "model.safetensors.index.json", "tokenizer.json", "config.json",
+    "model.safetensors.index.json", "tokenizer.json", "config.json", "modules.json", "1_Pooling/config.json",
+    "2_Dense/config.json", "2_Dense/model.safetensors",
 ]  # fmt: skip
 
 
@@ -95,7 +101,8 @@ def test_what_came_damaged_is_thrown_away(snapshot: Path, monkeypatch: pytest.Mo
 
     def damage(repository: str, file: str, *, tqdm_class: type) -> str:
         path = download(repository, file, tqdm_class=tqdm_class)
-        Path(path).write_bytes(b"something else")
+        if file.startswith("model-00001"):
+            Path(path).write_bytes(b"something else")
         return str(path)
 
     monkeypatch.setattr(hub, "hf_hub_download", damage)

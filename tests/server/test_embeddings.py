@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import socket
 import sys
 import threading
@@ -15,9 +16,12 @@ import httpx
 import numpy as np
 import openai
 import pytest
+from starlette.testclient import TestClient
 from test_lifecycle import figure, wait_until
 
 import lutmac
+from lutmac.server.app import create_app
+from lutmac.server.settings import Settings
 from serving import Served, start
 
 MODELS = Path(__file__).parents[1] / "engine" / "embedding_models"
@@ -177,3 +181,26 @@ def test_one_text_and_a_chat_are_answered_while_another_clients_thousand_are_rea
     wait_until(lambda: figure(server, "lutmac_requests_running") == 0)
     thread.join(10)
     assert not answered.is_set()
+
+
+def test_a_models_prompts_by_the_names_of_other_services(tmp_path: Path) -> None:
+    """sentence-transformers' names, and the two sides of a search as others call them."""
+    shutil.copytree(MODELS / "base", tmp_path / "m")
+    shutil.copytree(MODELS / "variants" / "prompts", tmp_path / "m", dirs_exist_ok=True)
+    model = lutmac.load(tmp_path / "m", threads=1)
+    expected = {name: model.embed(TEXTS, prompt_name=name) for name in ("query", "document")}
+    expected["none"] = model.embed(TEXTS)
+    with TestClient(create_app(model, Settings(names=("m",))), base_url="http://127.0.0.1") as web:
+        for wish, name in (
+            ({"prompt_name": "query"}, "query"), ({"prompt": "passage: "}, "document"), ({}, "none"),
+            ({"input_type": "query"}, "query"), ({"input_type": "search_query"}, "query"),
+            ({"input_type": "passage"}, "document"), ({"input_type": "search_document"}, "document"),
+            ({"input_type": "clustering"}, "none"),
+        ):  # fmt: skip
+            np.testing.assert_allclose(
+                vectors(web.post(PATH, json={"input": TEXTS, **wish})), expected[name], atol=1e-6
+            )
+        refused = web.post(PATH, json={"input": TEXTS, "prompt_name": "q"})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "prompt_name"
+    model.worker.close()

@@ -4,7 +4,7 @@
 
 Needs sentence-transformers 6.2 (torch, transformers 5.24, tokenizers); the tests read what is committed. `base/` is
 a small Qwen3 of random weights, as AutoModel saves it. Each folder of `variants/` has the further files of one
-checkpoint: a test copies base and variant into one directory.
+checkpoint: a test copies base and variant into one directory. `llama/` is a whole one of another family.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
+from transformers import (
+    LlamaConfig,
+    LlamaModel,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3Model,
+)
 
 HERE = Path(__file__).parent
 END, IM_START, IM_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -51,6 +58,39 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+def make_llama(references: dict[str, np.ndarray]) -> None:
+    """`llama/`: a whole checkpoint of another family, whose texts have BOS and EOS around them."""
+    tokenizer = make_tokenizer()
+    start, end = (tokenizer.convert_tokens_to_ids(text) for text in (IM_START, IM_END))
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{IM_START} $A {IM_END}", special_tokens=[(IM_START, start), (IM_END, end)]
+    )
+    tokenizer.bos_token = IM_START
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=256, bos_token_id=start, eos_token_id=end,
+    )  # fmt: skip
+    torch.manual_seed(12)
+    shutil.rmtree(HERE / "llama", ignore_errors=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        with_random_weights(LlamaModel(config)).save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        model = SentenceTransformer(modules=[Transformer(scratch), Pooling(64, "lasttoken"), Normalize()], device="cpu")
+        model.save_pretrained(str(HERE / "llama"), create_model_card=False)
+    (HERE / "llama" / "README.md").unlink(missing_ok=True)
+    model = SentenceTransformer(str(HERE / "llama"), device="cpu")
+    references["llama"] = np.stack([model.encode(text) for text in SENTENCES])
+
+
+def with_random_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """Norms around 1, products that keep a vector's length."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            spread = parameter.shape[-1] ** -0.5 if parameter.ndim == 2 else 0.2
+            parameter.normal_(1.0 if "norm" in name else 0.0, spread)
+    return model.eval()
+
+
 def make_base(tokenizer: PreTrainedTokenizerFast) -> Path:
     config = Qwen3Config(
         vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
@@ -58,11 +98,7 @@ def make_base(tokenizer: PreTrainedTokenizerFast) -> Path:
         bos_token_id=None, eos_token_id=tokenizer.convert_tokens_to_ids(END),
     )  # fmt: skip
     torch.manual_seed(11)
-    model = Qwen3Model(config).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            spread = parameter.shape[-1] ** -0.5 if parameter.ndim == 2 else 0.2
-            parameter.normal_(1.0 if "norm" in name else 0.0, spread)
+    model = with_random_weights(Qwen3Model(config))
     base = HERE / "base"
     shutil.rmtree(base, ignore_errors=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -154,10 +190,10 @@ def main() -> None:
         write_older_files(Path(scratch) / "older_files")
         model = SentenceTransformer(str(Path(scratch) / "older_files"), device="cpu")
         references["older_files"] = np.stack([model.encode(text) for text in SENTENCES])
-        ids = {str(i): model.tokenizer(text)["input_ids"] for i, text in enumerate(SENTENCES)}
+    make_llama(references)
     np.savez_compressed(HERE / "references.npz", **references)
     (HERE / "texts.json").write_text(json.dumps({"texts": SENTENCES}, ensure_ascii=False, indent=1) + "\n")
-    print({name: value.shape for name, value in references.items()}, ids["1"])
+    print({name: value.shape for name, value in references.items()})
 
 
 if __name__ == "__main__":
