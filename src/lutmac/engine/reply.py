@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
-from lutmac.engine.results import Chunk, Completion, Timings, TokenLogprob
+from lutmac.engine.results import Chunk, Completion, PromptProgress, Timings, TokenLogprob
 from lutmac.engine.sequence import Sequence
 from lutmac.engine.stop_strings import StopMatcher
 
@@ -45,6 +45,18 @@ class Reply:
         self._shown = self.read
         self._began = perf_counter()
         self._first_at = 0.0
+        self._told = 0  # tokens of the prompt
+
+    def reading(self) -> PromptProgress | None:
+        """How far the prompt has been read, where that is news."""
+        sequence = self._sequence
+        read = min(sequence.computed, sequence.prompt_length)
+        if sequence.finished:
+            read = sequence.prompt_length
+        if read <= self._told:
+            return None
+        self._told = read
+        return PromptProgress(sequence.prompt_length, sequence.reused, read, perf_counter() - self._began)
 
     def ready(self) -> Iterator[Chunk]:
         """The chunks that are certain by now; the last one of all has the completion."""

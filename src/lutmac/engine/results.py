@@ -74,11 +74,23 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class PromptProgress:
+    """How far a prompt has been read. cached: tokens found in the cache, which count as read. seconds: so far."""
+
+    total: int
+    cached: int
+    read: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Chunk:
     """The next piece of a streamed reply; the last one, maybe with empty text, carries the completion.
 
     token_ids, logprobs: of the tokens read since the chunk before; all chunks together have the completion's. Text that
     may be the beginning of a stop string, or half a character, comes with a later token. prompt_logprobs: in the first.
+    progress: of the prompt, where the caller wants to know; such a chunk comes before the first token and holds nothing
+    else.
     """
 
     text: str
@@ -86,6 +98,7 @@ class Chunk:
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] | None = None
     prompt_logprobs: tuple[TokenLogprob | None, ...] | None = None
+    progress: PromptProgress | None = None
 
     @property
     def finish_reason(self) -> FinishReason | None:

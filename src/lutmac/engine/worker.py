@@ -68,11 +68,17 @@ class Worker:
         return self._engine.max_sequences + self.max_waiting
 
     def stream(
-        self, prompt_ids: TokenSequence[int], params: GenerationParams, share: Share | None = None
+        self,
+        prompt_ids: TokenSequence[int],
+        params: GenerationParams,
+        share: Share | None = None,
+        *,
+        tells_progress: bool = False,
     ) -> ChunkStream:
         """The reply to a prompt, for ``async for``. It takes its place in the queue at once.
 
-        share: the request's, where it has several replies. Call ``aclose`` when done before the end: that stops the
+        share: the request's, where it has several replies. tells_progress: whether chunks say how far the prompt has
+        been read. Call ``aclose`` when done before the end: that stops the
         sequence within a step. Raises QueueFullError, EngineClosedError, ContextOverflowError; a grammar's mistakes
         come with the first chunk.
         """
@@ -80,7 +86,7 @@ class Worker:
         check_prompt(self._engine, prompt, params)
         share = share or Share()
         self._take_place(share.client)
-        return ChunkStream(self, prompt, params, share)
+        return ChunkStream(self, prompt, params, share, tells_progress=tells_progress)
 
     async def embed(self, batch: TextBatch, client: str = "") -> NDArray[np.float64]:
         """[n, hidden size * pooling modes]: what ``embedding.embed`` gives, in turn with all that runs.
@@ -139,9 +145,12 @@ class Worker:
         """A sequence for the prompt, yet to be listened to. Takes long where a grammar is compiled."""
         return new_sequence(self._engine, self._tokenizer, prompt, params)
 
-    def listen(self, sequence: Sequence) -> _Listener:
-        """Submits a sequence; the listener's event is set on the running loop whenever there is news of it."""
-        listener = _Listener(sequence)
+    def listen(self, sequence: Sequence, *, to_progress: bool = False) -> _Listener:
+        """Submits a sequence; the listener's event is set on the running loop whenever there is news of it.
+
+        to_progress: whether it is news that more of the prompt has run.
+        """
+        listener = _Listener(sequence, to_progress=to_progress)
         with self._changed:
             if self._closed:
                 raise EngineClosedError("the engine is shutting down")
@@ -210,20 +219,26 @@ class Worker:
 class _Listener:
     """A sequence, and the event loop that waits for it."""
 
-    def __init__(self, sequence: Sequence) -> None:
+    def __init__(self, sequence: Sequence, *, to_progress: bool) -> None:
         self.sequence = sequence
+        self._to_progress = to_progress
         self.loop = asyncio.get_running_loop()
         self.news = asyncio.Event()
         self.told_all = False
-        self._told = sequence.length
+        self._told = self._state()
 
     def has_news(self) -> bool:
         """Whether anything has happened since the last call."""
-        finished, length = self.sequence.finished, self.sequence.length
-        if length == self._told and not finished:
+        finished, state = self.sequence.finished, self._state()
+        if state == self._told and not finished:
             return False
-        self._told, self.told_all = length, finished
+        self._told, self.told_all = state, finished
         return True
+
+    def _state(self) -> tuple[int, int]:
+        """Tokens that there are, and of the prompt's those that have run, where that is news."""
+        read = min(self.sequence.computed, self.sequence.prompt_length) if self._to_progress else 0
+        return self.sequence.length, read
 
 
 async def _on_a_thread(function: Callable[[], Sequence], _size: int) -> Sequence:
@@ -238,12 +253,15 @@ def _wake(listeners: list[_Listener]) -> None:
 class ChunkStream(AsyncIterator[Chunk]):
     """A reply as it comes; ``Worker.stream`` makes one."""
 
-    def __init__(self, worker: Worker, prompt: list[int], params: GenerationParams, share: Share) -> None:
+    def __init__(
+        self, worker: Worker, prompt: list[int], params: GenerationParams, share: Share, *, tells_progress: bool
+    ) -> None:
         """Nothing runs before the first chunk is asked for."""
         self._worker: Worker | None = worker
         self._prompt = prompt
         self._params = params
         self._share = share
+        self._tells_progress = tells_progress
         self._listener: _Listener | None = None
         self._reply: Reply | None = None
         self._ready: deque[Chunk] = deque()
@@ -276,11 +294,13 @@ class ChunkStream(AsyncIterator[Chunk]):
             sequence.share = self._share
             params = self._params
             self._reply = Reply(worker.tokenizer, sequence, params.stop, params.min_tokens, params.shown_tokens)
-            self._listener = worker.listen(sequence)
+            self._listener = worker.listen(sequence, to_progress=self._tells_progress)
         await self._listener.news.wait()
         self._listener.news.clear()
         if self._listener.sequence.error is not None:
             raise self._listener.sequence.error
+        if self._tells_progress and (progress := self._reply.reading()) is not None:
+            self._ready.append(Chunk("", progress=progress))
         self._ready.extend(self._reply.ready())
         if self._reply.done:
             self._end()

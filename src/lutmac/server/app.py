@@ -12,7 +12,21 @@ from starlette.middleware.cors import CORSMiddleware
 
 import lutmac
 from lutmac.engine.model import Model
-from lutmac.server import chat, completions, embeddings, health, messages, models, page, responses, tokens
+from lutmac.server import (
+    chat,
+    completions,
+    embeddings,
+    health,
+    llama_cpp,
+    llama_cpp_server,
+    messages,
+    models,
+    ollama,
+    ollama_models,
+    page,
+    responses,
+    tokens,
+)
 from lutmac.server.backend import Backend
 from lutmac.server.documents import document
 from lutmac.server.endpoints import Endpoints
@@ -21,7 +35,10 @@ from lutmac.server.exchange import SCHEMA_HEADER, Exchange, Served
 from lutmac.server.metrics import EngineCollector, Metrics
 from lutmac.server.settings import Settings
 
-_MODULES = (chat, completions, responses, embeddings, models, messages, tokens, health, page)
+_MODULES = (
+    chat, completions, responses, embeddings, models, messages, tokens, llama_cpp, llama_cpp_server, ollama,
+    ollama_models, health, page,
+)  # fmt: skip
 
 
 def create_app(model: Model, settings: Settings) -> FastAPI:

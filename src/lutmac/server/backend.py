@@ -46,11 +46,15 @@ class Named(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """A prompt's token ids and the engine's options for continuing it. param: where in the request the prompt is."""
+    """A prompt's token ids and the engine's options for continuing it.
+
+    param: where in the request the prompt is. tells_progress: whether chunks say how far the prompt has been read.
+    """
 
     prompt: list[int]
     options: Mapping[str, Any]
     param: str | None = None
+    tells_progress: bool = False
 
 
 @dataclass
@@ -192,7 +196,9 @@ class Backend:
         async with AsyncExitStack() as stack:
             try:
                 streams = [
-                    await stack.enter_async_context(aclosing(self.model.worker.stream(prompt, params, share)))
+                    await stack.enter_async_context(
+                        aclosing(self.model.worker.stream(prompt, params, share, tells_progress=True))
+                    )
                     for prompt, params in parsed
                 ]
             except ContextOverflowError as error:
@@ -201,6 +207,11 @@ class Backend:
             made = [0] * len(streams)
             items = await stack.enter_async_context(aclosing(_merged(streams)))
             async for place, chunk in items:
+                if chunk.progress is not None:
+                    record.note_progress(chunk.progress.read, chunk.progress.total, chunk.progress.cached)
+                    if jobs[place].tells_progress:
+                        yield place, chunk
+                    continue
                 last[place] = self._observe(chunk, last[place], record)
                 whole = chunk.completion
                 made[place] = len(whole.token_ids) if whole is not None else made[place] + len(chunk.token_ids)

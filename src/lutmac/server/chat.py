@@ -40,8 +40,7 @@ async def chat_completions(asked: schema.ChatRequest, request: Request) -> Respo
     """The next message of a conversation."""
     backend, record = backend_of(request), record_of(request)
     backend.accept(asked)
-    _check(asked, backend)
-    turn = await _turn(asked, backend, record)
+    turn = await chat_turn(asked, backend, record)
     reply = _Reply(backend, bool(asked.logprobs), turn.n)
     events = run_turn(backend, turn, record)
     if asked.stream:
@@ -101,7 +100,9 @@ def _check(asked: schema.ChatRequest, backend: Backend) -> None:
         raise ApiError(400, "top_logprobs needs logprobs to be true", param="top_logprobs")
 
 
-async def _turn(asked: schema.ChatRequest, backend: Backend, record: RequestRecord) -> Turn:
+async def chat_turn(asked: schema.ChatRequest, backend: Backend, record: RequestRecord) -> Turn:
+    """What a request asks for. Raises ApiError (400)."""
+    _check(asked, backend)
     limits = backend.settings.limits
     most = bounded(asked.max_tokens, asked.max_completion_tokens)
     options = engine_options(asked, limits, max_tokens=most)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from lutmac.engine import results
 from lutmac.engine.grammar import Grammar
-from lutmac.server.backend import Backend, Job, in_thread
+from lutmac.server.backend import Backend, Job
 from lutmac.server.chat import failure_event, grammar_of
 from lutmac.server.completion_logprobs import LogprobWriter, join_logprobs
 from lutmac.server.documents import backend_of, record_of, streaming_responses
@@ -21,6 +21,7 @@ from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_at_most, engine_options
 from lutmac.server.logprobs import token_text
+from lutmac.server.logs import RequestRecord
 from lutmac.server.prompt_input import encode_prompts
 from lutmac.server.schemas import completions as schema
 from lutmac.server.schemas.common import PromptTokensDetails, Usage
@@ -36,12 +37,8 @@ async def completions(asked: schema.CompletionRequest, request: Request) -> Resp
     """Continuations of texts."""
     backend, record = backend_of(request), record_of(request)
     backend.accept(asked)
-    n = _check(asked, backend)
-    backend.check_replies(n * _prompt_count(asked.prompt), "n")
-    prompts = await _prompts(asked, backend)
-    grammar = await grammar_of(asked.response_format, backend, record)
-    reply = _Reply(backend, asked, prompts, n)
-    events = backend.stream(reply.jobs(grammar), record)
+    reply = await _begin(asked, backend)
+    events = await _run(reply, asked, backend, record)
     if asked.stream:
         usage = bool(asked.stream_options and asked.stream_options.include_usage)
         stream = _stream(reply, events, with_usage=usage)
@@ -50,6 +47,26 @@ async def completions(asked: schema.CompletionRequest, request: Request) -> Resp
         async for index, chunk in events:
             reply.add(index, chunk)
     return Response(reply.whole().model_dump_json(), media_type="application/json")
+
+
+async def completion_chunks(
+    asked: schema.CompletionRequest, backend: Backend, record: RequestRecord
+) -> AsyncGenerator[tuple[int, results.Chunk], None]:
+    """The continuations as they come, for other interfaces to a bare text. Raises ApiError (400)."""
+    return await _run(await _begin(asked, backend), asked, backend, record)
+
+
+async def _begin(asked: schema.CompletionRequest, backend: Backend) -> _Reply:
+    n = _check(asked, backend)
+    backend.check_replies(n * _prompt_count(asked.prompt), "n")
+    return _Reply(backend, asked, await _prompts(asked, backend), n)
+
+
+async def _run(
+    reply: _Reply, asked: schema.CompletionRequest, backend: Backend, record: RequestRecord
+) -> AsyncGenerator[tuple[int, results.Chunk], None]:
+    grammar = await grammar_of(asked.response_format, backend, record)
+    return backend.stream(reply.jobs(grammar), record)
 
 
 def _prompt_count(given: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]]) -> int:
@@ -92,7 +109,8 @@ async def _fill_prompt(text: object, suffix: str, backend: Backend) -> list[int]
         raise ApiError(400, "with a suffix, a prompt has to be a text", param="prompt")
     if backend.model.tokenizer.vocabulary.fill_marks is None:
         raise ApiError(400, "this model cannot fill in the middle: its vocabulary has no marks for it", param="suffix")
-    return await in_thread(backend.model.tokenizer.encode_fill, text, suffix)
+    encode_fill, before = backend.model.tokenizer.encode_fill, text
+    return await backend.preparation.run(lambda: encode_fill(before, suffix), len(text) + len(suffix))
 
 
 @dataclass

@@ -50,6 +50,13 @@ def streaming_responses(model: type = ErrorReply) -> Responses:
     return {200: ok, **error_responses(model)}
 
 
+def line_responses(model: type = ErrorReply) -> Responses:
+    """The same for streams of JSON objects, one a line."""
+    lines = {"schema": {"type": "string", "description": "Lines of JSON, unless `stream` is false."}}
+    ok = {"description": "The reply.", "content": {"application/x-ndjson": lines}}
+    return {200: ok, **error_responses(model)}
+
+
 def document(app: FastAPI, version: str) -> dict[str, Any]:
     """The OpenAPI document. No endpoint answers 422, which FastAPI would promise."""
     if app.openapi_schema is None:

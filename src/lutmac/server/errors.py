@@ -1,4 +1,4 @@
-"""Errors as clients know them: OpenAI's shape, types and codes, and Anthropic's on its own endpoints.
+"""Errors as clients know them: OpenAI's shape, types and codes, Anthropic's and Ollama's on their own paths.
 
 https://platform.openai.com/docs/guides/error-codes, https://docs.anthropic.com/en/api/errors
 """
@@ -73,9 +73,15 @@ class ApiError(Exception):
         message = f"{self.param}: {self.message}" if self.param else self.message
         return {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
 
+    def ollama(self) -> dict[str, Any]:
+        """The body as Ollama writes it."""
+        return {"error": f"{self.param}: {self.message}" if self.param else self.message}
+
     def body(self, path: str, request_id: str | None) -> dict[str, Any]:
         """The body that clients of the endpoint at ``path`` expect."""
-        return self.anthropic(request_id) if path.startswith("/v1/messages") else self.openai()
+        if path.startswith("/v1/messages"):
+            return self.anthropic(request_id)
+        return self.ollama() if path.startswith("/api/") else self.openai()
 
 
 def as_api_error(error: Exception) -> ApiError:

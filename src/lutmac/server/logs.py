@@ -11,6 +11,8 @@ from enum import StrEnum
 from time import perf_counter
 from typing import Any, Final
 
+_NOT_LOGGED = frozenset({"began", "told_at"})
+PROGRESS_SECONDS = 2.0  # between two lines about the same prompt
 logger = logging.getLogger("lutmac.server")
 MAX_CHARACTERS: Final = 200  # of a value in a line
 _MARKS: Final = frozenset(' "=\\')
@@ -28,7 +30,7 @@ class LogFormat(StrEnum):
 class RequestRecord:
     """What is known of a request. Times in seconds since it came in; None is what did not happen.
 
-    schema_left_out: parts of JSON schemas that do not bind the reply.
+    schema_left_out: parts of JSON schemas that do not bind the reply. told_at: when its progress was last written.
     """
 
     request_id: str
@@ -45,15 +47,24 @@ class RequestRecord:
     schema_left_out: list[str] = field(default_factory=list)
     seconds: float = 0.0
     began: float = field(default_factory=perf_counter, repr=False)
+    told_at: float = field(default=0.0, repr=False)
 
     @property
     def age(self) -> float:
         """Seconds since it came in."""
         return perf_counter() - self.began
 
+    def note_progress(self, read: int, total: int, cached: int) -> None:
+        """Writes how far a prompt has been read, every few seconds: an agent's first prompt takes long."""
+        if read < total and self.age - self.told_at >= PROGRESS_SECONDS:
+            self.told_at = self.age
+            fields = {"request_id": self.request_id, "prompt_tokens": total, "cached_tokens": cached, "read": read}
+            logger.info("reading", extra={"fields": {**fields, "seconds": round(self.age, 1)}})
+
     def as_dict(self) -> dict[str, Any]:
         """What is worth a line."""
-        found = {name: value for name, value in vars(self).items() if value not in (None, []) and name != "began"}
+        shown = {name: value for name, value in vars(self).items() if name not in _NOT_LOGGED}
+        found = {name: value for name, value in shown.items() if value not in (None, [])}
         return {name: round(value, 4) if isinstance(value, float) else value for name, value in found.items()}
 
 

@@ -47,7 +47,7 @@ class EventStream(Response):
         record: RequestRecord,
         *,
         failure: Callable[[ApiError], bytes],
-        silence: float,
+        silence: float | None,
     ) -> None:
         """failure: the event that says so where it goes wrong halfway. silence: seconds between signs of life."""
         self.status_code = 200
@@ -67,11 +67,12 @@ class EventStream(Response):
             if first.done():
                 first.result()  # raises what made it fail: there is still time for a status
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            heart = asyncio.ensure_future(self._beat(send))
+            heart = asyncio.ensure_future(self._beat(send, self._silence)) if self._silence is not None else None
             try:
                 await self._send_all(first, send)
             finally:
-                heart.cancel()
+                if heart is not None:
+                    heart.cancel()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             first.cancel()
@@ -93,10 +94,22 @@ class EventStream(Response):
                 logger.error("failure", exc_info=error, extra={"fields": {"request_id": self._record.request_id}})
             await send({"type": "http.response.body", "body": self._failure(said), "more_body": True})
 
-    async def _beat(self, send: Send) -> None:
+    async def _beat(self, send: Send, silence: float) -> None:
         while True:
             quiet = monotonic() - self._spoke
-            if quiet >= self._silence:
+            if quiet >= silence:
                 await send({"type": "http.response.body", "body": COMMENT, "more_body": True})
                 self._spoke, quiet = monotonic(), 0.0
-            await asyncio.sleep(self._silence - quiet)
+            await asyncio.sleep(silence - quiet)
+
+
+class LineStream(EventStream):
+    """A response of JSON objects, one a line, which has no comments: it is silent until there is something to say."""
+
+    media_type = "application/x-ndjson"
+
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], record: RequestRecord, *, failure: Callable[[ApiError], bytes]
+    ) -> None:
+        """failure: the line that says so where it goes wrong halfway."""
+        super().__init__(events, record, failure=failure, silence=None)

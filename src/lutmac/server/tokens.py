@@ -12,6 +12,7 @@ from lutmac.server.logprobs import token_text
 from lutmac.server.schemas import completions as schema
 from lutmac.server.tool_choice import chat_tools
 from lutmac.server.turn import Turn, continues, encode_turn
+from lutmac.text.tokenizer import Tokenizer
 
 router = new_router("tokens")
 
@@ -39,7 +40,8 @@ async def tokenize(asked: schema.TokenizeRequest, request: Request) -> schema.To
             asked.prompt or "", parse_special=asked.parse_special, add_special=asked.add_special_tokens
         )
     texts = [token_text(backend.model.tokenizer, id) for id in ids] if asked.return_token_strs else None
-    return schema.TokenizeReply(tokens=ids, count=len(ids), max_model_len=backend.model.context, token_strs=texts)
+    tokens = _pieces(backend.model.tokenizer, ids) if asked.with_pieces else ids
+    return schema.TokenizeReply(tokens=tokens, count=len(ids), max_model_len=backend.model.context, token_strs=texts)
 
 
 @router.post("/detokenize", responses=error_responses())
@@ -50,6 +52,17 @@ async def detokenize(asked: schema.DetokenizeRequest, request: Request) -> schem
     vocabulary = backend.model.tokenizer.vocab_size
     if asked.tokens and max(asked.tokens) >= vocabulary:
         raise ApiError(400, f"token id {max(asked.tokens)} is not in the vocabulary of {vocabulary}", param="tokens")
-    return schema.DetokenizeReply(
-        prompt=await in_thread(backend.model.tokenizer.decode, asked.tokens, skip_special=False)
-    )
+    text = await in_thread(backend.model.tokenizer.decode, asked.tokens, skip_special=False)
+    return schema.DetokenizeReply(prompt=text, content=text)
+
+
+def _pieces(tokenizer: Tokenizer, ids: list[int]) -> list[schema.TokenPiece]:
+    found = []
+    for id in ids:
+        data = tokenizer.token_bytes(id)
+        try:
+            piece: str | list[int] = data.decode()
+        except UnicodeDecodeError:
+            piece = list(data)
+        found.append(schema.TokenPiece(id=id, piece=piece))
+    return found

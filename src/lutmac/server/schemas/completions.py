@@ -81,6 +81,7 @@ class TokenizeRequest(Request):
     """A text, or a conversation as the model's template writes it.
 
     add_special_tokens: such as BOS. parse_special: the texts of control tokens in the prompt become these tokens.
+    with_pieces: llama.cpp's name for tokens with their texts.
     """
 
     other_names: ClassVar = TOKENIZE_NAMES
@@ -94,12 +95,20 @@ class TokenizeRequest(Request):
     add_special_tokens: StrictBool = True
     parse_special: StrictBool = True
     return_token_strs: StrictBool | None = None
+    with_pieces: StrictBool | None = None
+
+
+class TokenPiece(Reply):
+    """A token, and its text, or its bytes where these are no text alone."""
+
+    id: int
+    piece: str | list[int]
 
 
 class TokenizeReply(Reply):
-    """Token ids."""
+    """Token ids, or with with_pieces (llama.cpp's) tokens and their texts."""
 
-    tokens: list[int]
+    tokens: list[int] | list[TokenPiece]
     count: int
     max_model_len: int
     token_strs: Annotated[list[str] | None, Field(exclude_if=is_none)] = None
@@ -113,6 +122,7 @@ class DetokenizeRequest(Request):
 
 
 class DetokenizeReply(Reply):
-    """The text that they stand for."""
+    """The text that they stand for, by vLLM's name and by llama.cpp's."""
 
     prompt: str
+    content: str

@@ -119,6 +119,11 @@ def _chat_logprobs(value: Any, fields: Fields) -> None:
         fields.setdefault("top_logprobs", value)
 
 
+def _content(value: Any, fields: Fields) -> None:
+    fields.setdefault("prompt", value)
+    fields.setdefault("add_special_tokens", False)
+
+
 def _schema_beside(value: Any, fields: Fields) -> None:
     fields.setdefault("json_schema", {"schema": value})
 
@@ -177,8 +182,8 @@ EMBEDDING_NAMES: Final = (
     _renamed("output_dimension", "dimensions", "Mistral"),
 )
 TOKENIZE_NAMES: Final = (
-    _renamed("content", "prompt", "llama.cpp"),
     _renamed("add_special", "add_special_tokens", "llama.cpp"),
+    OtherName("content", "`prompt`, and `add_special_tokens` false", "llama.cpp", _content),
 )
 RESPONSE_FORMAT_NAMES: Final = (
     OtherName("schema", "`json_schema.schema`", "llama.cpp, Together, Fireworks", _schema_beside),

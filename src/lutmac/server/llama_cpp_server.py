@@ -1,0 +1,92 @@
+"""What llama.cpp's server says of itself, and the text that a conversation becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import Request
+
+import lutmac
+from lutmac.engine.sampler import SamplingParams
+from lutmac.errors import LutmacError
+from lutmac.server.backend import Backend, in_thread
+from lutmac.server.documents import backend_of, error_responses
+from lutmac.server.endpoints import new_router
+from lutmac.server.llama_cpp_reply import settings
+from lutmac.server.logprobs import token_text
+from lutmac.server.schemas import llama_cpp as schema
+from lutmac.server.tool_choice import chat_tools
+from lutmac.server.turn import Turn, continues, encode_turn
+
+router = new_router("llama.cpp")
+_ERRORS = error_responses(without=(400, 404, 408, 413, 415, 429))
+
+
+@router.get("/props", responses=_ERRORS)
+async def props(request: Request) -> schema.Props:
+    """What is served, and how."""
+    backend = backend_of(request)
+    tokenizer, info = backend.model.tokenizer, backend.model.info()
+    return schema.Props(
+        default_generation_settings=schema.GenerationSettings(n_ctx=info.context, params=_defaults()),
+        total_slots=backend.model.engine.max_sequences,
+        model_alias=backend.name,
+        model_path=Path(info.path).name,
+        chat_template=_template(backend),
+        bos_token="" if tokenizer.bos_id is None else token_text(tokenizer, tokenizer.bos_id),
+        eos_token="" if tokenizer.eos_id is None else token_text(tokenizer, tokenizer.eos_id),
+        modalities={"vision": False, "audio": False},
+        build_info=f"lutmac {lutmac.__version__}",
+    )
+
+
+@router.get("/slots", responses=_ERRORS)
+async def slots(request: Request) -> list[schema.Slot]:
+    """The places for replies, and whether one is being written in them."""
+    backend = backend_of(request)
+    running = backend.model.worker.stats().running
+    return [
+        schema.Slot(id=id, n_ctx=backend.model.context, is_processing=id < running)
+        for id in range(backend.model.engine.max_sequences)
+    ]
+
+
+@router.post("/apply-template", responses=error_responses())
+async def apply_template(asked: schema.TemplateRequest, request: Request) -> schema.TemplateReply:
+    """The prompt of a conversation, as text."""
+    backend = backend_of(request)
+    backend.accept(asked)
+    tools = tuple(chat_tools(asked.tools, None, backend.omissions))
+    turn = Turn(
+        asked.messages,
+        {},
+        tools=tools,
+        continues=continues(asked.messages, wish=None, begins=asked.add_generation_prompt),
+        begins=asked.add_generation_prompt is not False,
+        template_arguments=asked.chat_template_kwargs or {},
+    )
+    prompt = await encode_turn(backend, turn)
+    text = await in_thread(backend.model.tokenizer.decode, prompt.ids, skip_special=False)
+    return schema.TemplateReply(prompt=text)
+
+
+def _defaults() -> dict[str, object]:
+    params = SamplingParams()
+    return {
+        **settings(schema.CompletionOptions()),
+        "temperature": params.temperature,
+        "top_k": params.top_k,
+        "top_p": params.top_p,
+        "min_p": params.min_p,
+        "repeat_penalty": params.repetition_penalty,
+        "presence_penalty": params.presence_penalty,
+        "frequency_penalty": params.frequency_penalty,
+    }
+
+
+def _template(backend: Backend) -> str:
+    """The model's chat template; "" where it has none."""
+    try:
+        return backend.model.chat_template.source
+    except LutmacError:
+        return ""
