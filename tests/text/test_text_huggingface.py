@@ -108,6 +108,67 @@ def test_a_sentencepiece_model_is_encoded_as_the_library_does(tmp_path: Path) ->
     assert 325 in tokenizer.encode("a <x> b")
 
 
+def test_spaces_in_added_tokens_are_decoded_as_the_library_does(tmp_path: Path) -> None:
+    """As in Gemma's directories, whose runs of spaces are added tokens of ▁, and `</s>` is an ordinary one."""
+    library = llama_like("never")
+    library.normalizer, library.pre_tokenizer = normalizers.Replace(" ", "▁"), None
+    library.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    library.add_tokens(["▁▁", "▁▁▁▁", "\n\n", "</i>"])
+    library.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = read(tmp_path, library.get_vocab_size())
+    for text in ("the\n    fox", "a  </i>\n\n b", "  ", "▁▁"):
+        ids = library.encode(text, add_special_tokens=False).ids
+        assert tokenizer.encode(text, add_special=False) == ids
+        assert tokenizer.decode(ids) == library.decode(ids) == text.replace("▁", " ")
+
+
+@pytest.mark.parametrize("adds_bos", [True, False])
+def test_a_chat_of_a_directory_has_the_bos_that_its_template_writes(adds_bos: bool, tmp_path: Path) -> None:
+    """As transformers' apply_chat_template, whatever a text of its own gets."""
+    library = llama_like("first")
+    library.save(str(tmp_path / "tokenizer.json"))
+    settings = {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": adds_bos, "tokenizer_class": "LlamaTokenizer"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    tokenizer, messages = read(tmp_path, library.get_vocab_size()), [{"role": "user", "content": "fox"}]
+    assert tokenizer.encode("fox")[0] == (1 if adds_bos else library.encode("fox", add_special_tokens=False).ids[0])
+    for bos in ("<s>", ""):
+        template = ChatTemplate.of_checkpoint({"default": bos + "the {{ messages[0].content }}"}, tokenizer)
+        ids = library.encode(bos + "the fox", add_special_tokens=False).ids
+        assert encode_chat(tokenizer, template, messages) == ids
+
+
+@pytest.mark.parametrize(
+    ("processor", "ids"),
+    [
+        (
+            processors.TemplateProcessing("<s> $A </s> <unk>", None, [("<s>", 1), ("</s>", 2), ("<unk>", 0)]),
+            [1, 5, 2, 0],
+        ),
+        (processors.RobertaProcessing(("</s>", 2), ("<s>", 1), add_prefix_space=False), [1, 5, 2]),
+        (processors.BertProcessing(("</s>", 2), ("<s>", 1)), [1, 5, 2]),
+    ],
+)
+def test_what_goes_around_a_text(processor: processors.PostProcessor, ids: list[int], tmp_path: Path) -> None:
+    library = llama_like("never")
+    library.post_processor = processor
+    library.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = read(tmp_path, library.get_vocab_size())
+    assert library.encode("\x02").ids == tokenizer.encode("\x02") == ids
+
+
+def test_tokens_of_the_configuration_are_added(tmp_path: Path) -> None:
+    """InternLM2's tokenizer.json has none: transformers takes them from the configuration."""
+    library = llama_like("never")
+    document = {**json.loads(library.to_str()), "added_tokens": []}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document))
+    entries = {"1": {"content": "<s>", "special": True}, "300": {"content": "<x>", "special": False}}
+    settings = {"eos_token": "</s>", "added_tokens_decoder": entries}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    tokenizer = read(tmp_path, library.get_vocab_size())
+    assert tokenizer.encode("<s></s>", parse_special=True, add_special=False) == [1, 2]
+    assert tokenizer.end_of_generation == {2}
+
+
 def test_an_end_text_that_a_merge_makes_is_ordinary(tmp_path: Path) -> None:
     """As in Qwen's directories."""
     document = json.loads(byte_level().to_str())

@@ -93,7 +93,7 @@ class Embedder:
         ids = self._tokenizer.encode(text)
         if not ids:
             raise InvalidRequestError("the text is empty, and this model has no token to begin a text with")
-        return self.fitted(ids, keep_last=int(self._tokenizer.add_eos))
+        return self.fitted(ids, keep_last=len(self._tokenizer.after))
 
     def fitted(self, ids: list[int], keep_last: int = 0) -> list[int]:
         """The ids, cut where that was asked for, but for the last ``keep_last``. Raises ContextOverflowError."""
@@ -120,7 +120,7 @@ class Embedder:
     def _prompt_tokens(self) -> int:
         """Tokens that the prompt takes, BOS included, as sentence-transformers counts them."""
         prompt = self._prompt.lower() if self._lower_case else self._prompt
-        return len(self._tokenizer.encode(prompt)) - int(self._tokenizer.add_eos)
+        return len(self._tokenizer.encode(prompt)) - len(self._tokenizer.after)
 
 
 def _width(width: int, dense: tuple[DenseModule, ...]) -> int:

@@ -176,8 +176,9 @@ def chat_prompt(
 
     Messages are made to fit the template, see `fit_messages`. continue_final_message: the prompt ends within the last
     message, which is the assistant's. variables: more for the template. openings: for what the caller looks in how the
-    reply begins. BOS comes first where the model wants it, once, whether or not the template writes
-    it too. Raises what `ChatTemplate.render` raises, and ContextOverflowError where there are certainly more than
+    reply begins. As in llama.cpp, a chat of a GGUF file that wants BOS gets it where the template writes none; a
+    Hugging Face directory's has what its template writes, as in transformers. Raises what `ChatTemplate.render`
+    raises, and ContextOverflowError where there are certainly more than
     ``most_tokens``.
     """
     _check(messages)
@@ -195,8 +196,9 @@ def chat_prompt(
     if most_tokens is not None:
         check_segments(tokenizer, segments, most_tokens)
     ids = tokenizer.encode_segments(segments, add_special=False)
-    if tokenizer.add_bos and tokenizer.bos_id is not None and ids[:1] != [tokenizer.bos_id]:
-        ids.insert(0, tokenizer.bos_id)
+    gets_bos = tokenizer.chats_get_bos or template.source in (CHATML, PLAIN)
+    if gets_bos and ids[: len(tokenizer.before)] != tokenizer.before:
+        ids = tokenizer.before + ids
     return ChatPrompt(ids, begun)
 
 

@@ -52,7 +52,7 @@ class ForeignText:
     def _mark_text(self, text: str) -> str:
         # A character that is already private use is marked as well, so that a message cannot forge a mark.
         text = self._PRIVATE.sub(lambda match: self._stand_in(match.group()), text)
-        marked = "".join(self._mark_part(part) for part in self._tokenizer.split_special(text))
+        marked = "".join(self._mark_part(part) for part in self._tokenizer.split_control(text))
         body = marked.rstrip()
         for length in range(min(self._longest - 1, len(body)), 0, -1):
             tail = body[-length:]
@@ -64,8 +64,7 @@ class ForeignText:
     def _mark_part(self, part: str | int) -> str:
         if isinstance(part, str):
             return part
-        text = self._tokenizer.token_text(part)
-        return self._stand_in(text) if self._tokenizer.is_special(part) else text
+        return self._stand_in(self._tokenizer.token_text(part))
 
     def _stand_in(self, text: str) -> str:
         known = self._stand_ins.get(text)

@@ -40,7 +40,7 @@ def gguf_tokenizer(files: TextFiles, tokenizer: Tokenizer) -> dict[str, Any]:
         f"{PREFIX}add_bos_token": tokenizer.add_bos,
         f"{PREFIX}add_eos_token": tokenizer.add_eos,
     }
-    eos = tokenizer.last_id if tokenizer.add_eos else vocabulary.eos_id  # GGUF has one role for both
+    eos = tokenizer.after[-1] if tokenizer.after else vocabulary.eos_id  # GGUF has one role for both
     for role, id in (("bos", vocabulary.bos_id), ("eos", eos), ("unknown", vocabulary.unknown_id)):
         if id is not None:
             common[f"{PREFIX}{role}_token_id"] = id
@@ -88,5 +88,5 @@ def _sentence_pieces(files: TextFiles, tokenizer: Tokenizer) -> dict[str, Any]:
         f"{PREFIX}model": "llama",
         f"{PREFIX}pre": "default",
         f"{PREFIX}scores": scores,
-        f"{PREFIX}add_space_prefix": tokenizer.add_space_prefix,
+        f"{PREFIX}add_space_prefix": tokenizer.prefix.added,
     }

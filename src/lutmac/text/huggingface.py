@@ -9,7 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from lutmac.bounded_json import read_json_object, read_optional_json, shown
-from lutmac.errors import CheckpointError, UnsupportedModelError
+from lutmac.errors import CheckpointError
+from lutmac.text.added_tokens import AddedToken
+from lutmac.text.encoder import PieceEncoder, SpacePrefix
 from lutmac.text.template_names import DEFAULT, named_templates
 from lutmac.text.tokenizer import Tokenizer
 from lutmac.text.vocabulary import TokenType, Vocabulary
@@ -21,6 +23,7 @@ TEMPLATE_FOLDER: Final = "additional_chat_templates"
 MAX_BYTES: Final = 64 << 20
 # Tokenizers of these families begin a text with BOS unless their configuration says otherwise, whatever the file says.
 _FAMILIES_THAT_SAY: Final = ("Llama", "Gemma")
+_ROLES: Final = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 
 
 class TextFiles:
@@ -66,78 +69,75 @@ class TextFiles:
         return templates
 
     def _from_json(self, vocab_size: int) -> Tokenizer:
-        from lutmac.text.tokenizer_json import TokenizerJson, strips_right  # noqa: PLC0415 (only what is needed)
+        from lutmac.text.tokenizer_json import TokenizerJson  # noqa: PLC0415 (only what is needed)
 
         file = TokenizerJson(read_json_object(self.directory / TOKENIZER_JSON))
-        tokens = _tokens_by_id(vocab_size, file.ids.items(), ((token.text, token.id) for token in file.added))
+        listed = {token.text for token in file.added}
+        file.added += [token for token in self._added_tokens() if token.text not in listed]
+        tokens = _tokens_by_id(vocab_size, file.ids.items(), file.added)
         types = np.fromiter(file.types(tokens), np.int8, vocab_size)
-        vocabulary = self._vocabulary(tokens, types, file.before[0] if file.before else None)
-        if len(file.before) > 1 or len(file.after) > 1:
-            raise UnsupportedModelError(f"{self.directory}: {TOKENIZER_JSON} puts several tokens around a text")
+        before, after = ([id for id in ids if id < vocab_size] for ids in (file.before, file.after))
+        vocabulary = self._vocabulary(tokens, types, before[0] if before else None)
         return Tokenizer(
             vocabulary,
             file.encoder(vocabulary),
-            add_bos=self._adds("add_bos_token", bool(file.before)),
-            add_eos=self._adds("add_eos_token", bool(file.after)),
-            last_id=file.after[0] if file.after and file.after[0] < vocab_size else None,
-            add_space_prefix=file.prefix.added,
-            space_prefix_once=file.prefix.once,
-            space_prefix_if_missing=file.prefix.if_missing,
-            strips_right=strips_right(file.added, vocabulary),
+            before=self._framing("add_bos_token", before, vocabulary.bos_id),
+            after=self._framing("add_eos_token", after, vocabulary.eos_id),
+            prefix=SpacePrefix(added=file.strips_prefix, once=file.prefix.once),
+            strips_once=True,
         )
 
     def _from_sentencepiece(self, vocab_size: int) -> Tokenizer:
-        from lutmac.text.sentencepiece_model import SentencePieceEncoder, SentencePieceModel  # noqa: PLC0415 (as above)
+        from lutmac.text.sentencepiece_model import SentencePieceModel, SentencePieces  # noqa: PLC0415 (as above)
 
         model = SentencePieceModel(_read_bytes(self.directory / SENTENCEPIECE_MODEL))
-        added = list(self._added_tokens())
-        tokens = _tokens_by_id(
-            vocab_size, zip(model.tokens, range(len(model.tokens)), strict=True), ((text, id) for text, id, _ in added)
-        )
+        added = [*self._added_tokens(), *self._older_added_tokens()]
+        tokens = _tokens_by_id(vocab_size, zip(model.tokens, range(len(model.tokens)), strict=True), added)
         types = np.full(vocab_size, TokenType.UNUSED, np.int8)
         types[: len(model.types)] = model.types
-        for text, id, special in added:
-            if id < vocab_size and tokens[id] == text:
-                types[id] = TokenType.CONTROL if special else TokenType.USER_DEFINED
+        for token in added:
+            if token.id < vocab_size and tokens[token.id] == token.text:
+                types[token.id] = TokenType.CONTROL if token.special else TokenType.USER_DEFINED
         vocabulary = self._vocabulary(tokens, types, None)
+        prefix = SpacePrefix(added=model.adds_prefix, once=self._settings.get("legacy") is False)
+        add_bos, add_eos = self._settings.get("add_bos_token", True), self._settings.get("add_eos_token", False)
         return Tokenizer(
             vocabulary,
-            SentencePieceEncoder(model, vocabulary),
-            add_bos=bool(self._settings.get("add_bos_token", True)),
-            add_eos=bool(self._settings.get("add_eos_token", False)),
-            add_space_prefix=model.adds_prefix,
-            space_prefix_once=self._settings.get("legacy") is False,
+            PieceEncoder(SentencePieces(model, vocabulary), vocabulary, prefix=prefix),
+            before=[vocabulary.bos_id] if add_bos and vocabulary.bos_id is not None else [],
+            after=[vocabulary.eos_id] if add_eos and vocabulary.eos_id is not None else [],
+            prefix=prefix,
         )
 
-    def _added_tokens(self) -> Iterable[tuple[str, int, bool]]:
-        """Tokens that were added to a SentencePiece model: text, id, whether it is a control token."""
+    def _added_tokens(self) -> Iterable[AddedToken]:
+        """Tokens that the configuration adds to those of the model."""
+        where = f"{self.directory}: added_tokens_decoder"
         for key, entry in (self._settings.get("added_tokens_decoder") or {}).items():
-            if not key.isdecimal() or not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
-                raise CheckpointError(f"{self.directory}: added_tokens_decoder[{shown(key)}] is {shown(entry)}")
-            yield entry["content"], int(key), bool(entry.get("special"))
+            yield AddedToken.read(entry, where, int(key) if key.isdecimal() else None)
+
+    def _older_added_tokens(self) -> Iterable[AddedToken]:
+        """Tokens that a file of its own adds to a SentencePiece model."""
         for text, id in read_optional_json(self.directory / "added_tokens.json").items():
             if type(id) is not int or id < 0:
                 raise CheckpointError(f"{self.directory}: added_tokens.json: the id of {shown(text)} is {shown(id)}")
-            yield text, id, True
+            yield AddedToken(id, text, special=True)
 
     def _vocabulary(self, tokens: list[str], types: np.ndarray[Any, Any], bos_id: int | None) -> Vocabulary:
-        ids = dict(zip(tokens, range(len(tokens)), strict=True))
-
-        def named(role: str) -> int | None:
-            entry = self._settings.get(role, self._special.get(role))
-            text = entry.get("content") if isinstance(entry, dict) else entry
-            return ids.get(text) if isinstance(text, str) and text else None
-
+        ids = {text: id for id, text in enumerate(tokens) if text}
+        roles = {role: ids.get(_content(self._settings.get(role, self._special.get(role)))) for role in _ROLES}
+        listed = self._settings.get("additional_special_tokens", self._special.get("additional_special_tokens"))
+        special = {ids.get(_content(entry)) for entry in (listed if isinstance(listed, list) else ())}
+        types[[id for id in special | set(roles.values()) if id is not None]] = TokenType.CONTROL
         ends = self._end_ids(len(tokens))
-        bos, eos, unknown = named("bos_token"), named("eos_token"), named("unk_token")
-        bos = bos_id if bos_id is not None and bos_id < len(tokens) else bos
-        if eos is None and ends:
-            eos = min(ends)
-        for id in (bos, eos, *ends):
-            if id is not None:
-                types[id] = TokenType.CONTROL
-        ends |= set() if eos is None else {eos}
-        return Vocabulary.from_tokens(tokens, types, bos_id=bos, eos_id=eos, unknown_id=unknown, ends=ends)
+        eos = min(ends, default=None) if roles["eos_token"] is None else roles["eos_token"]
+        return Vocabulary.from_tokens(
+            tokens,
+            types,
+            bos_id=roles["bos_token"] if bos_id is None else bos_id,
+            eos_id=eos,
+            unknown_id=roles["unk_token"],
+            ends=ends if eos is None else ends | {eos},
+        )
 
     def _end_ids(self, size: int) -> set[int]:
         """``eos_token_id`` of generation_config.json and config.json, an id or several."""
@@ -148,22 +148,31 @@ class TextFiles:
             found |= {id for id in listed if type(id) is int and 0 <= id < size}
         return found
 
-    def _adds(self, setting: str, default: bool) -> bool:
+    def _framing(self, setting: str, ids: list[int], id: int | None) -> list[int]:
+        """The ids on one side of a text; `ids` are the tokenizer's own, `id` the token that the setting is about."""
         kind, value = str(self._settings.get("tokenizer_class")), self._settings.get(setting)
-        return value if isinstance(value, bool) and kind.startswith(_FAMILIES_THAT_SAY) else default
+        if not isinstance(value, bool) or not kind.startswith(_FAMILIES_THAT_SAY) or value == bool(ids):
+            return ids
+        return [id] if value and id is not None else []
 
 
-def _tokens_by_id(size: int, model: Iterable[tuple[str, int]], added: Iterable[tuple[str, int]]) -> list[str]:
+def _tokens_by_id(size: int, model: Iterable[tuple[str, int]], added: Iterable[AddedToken]) -> list[str]:
     """Tokens by id, "" where there is none. Added ones outside of the model's vocabulary can never be fed to it."""
     tokens = [""] * size
     for text, id in model:
         if id >= size:
             raise CheckpointError(f"the tokenizer has a token {id}, the model's vocabulary ends before {size}")
         tokens[id] = text
-    for text, id in added:
-        if id < size:
-            tokens[id] = text
+    for token in added:
+        if token.id < size:
+            tokens[token.id] = token.text
     return tokens
+
+
+def _content(entry: object) -> str:
+    """The text of a token that a configuration names, as text or as an object; "" where it names none."""
+    text = entry.get("content") if isinstance(entry, dict) else entry
+    return text if isinstance(text, str) else ""
 
 
 def _read_bytes(path: Path) -> bytes:

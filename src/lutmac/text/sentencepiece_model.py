@@ -49,7 +49,7 @@ class SentencePieceModel:
         return ids
 
 
-class SentencePieceEncoder:
+class SentencePieces:
     """Encodes plain text with a SentencePiece model, and gives tokens their bytes back."""
 
     def __init__(self, model: SentencePieceModel, vocabulary: Vocabulary) -> None:

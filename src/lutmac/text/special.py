@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
-_ASCII_SPACE = " \t\n\v\f\r"
-
 # One look-up of a slice in a dictionary takes about as long as a substring search takes over this many characters.
 _LOOKUP_COST = 200
 
@@ -15,13 +13,12 @@ class TokenMatcher:
     """Splits text at the tokens of a given set.
 
     Longer tokens win over shorter ones wherever in the text they stand, and of equal ones the leftmost: llama.cpp's
-    order. `strips_right` names the ids that swallow the ASCII white space that follows them.
+    order.
     """
 
-    def __init__(self, tokens: Mapping[str, int], strips_right: Iterable[int] = ()) -> None:
+    def __init__(self, tokens: Mapping[str, int]) -> None:
         """`tokens` maps a token's text to its id; empty texts are ignored."""
         self._ids = {text: id for text, id in tokens.items() if text}
-        self._strips_right = frozenset(strips_right)
         by_start: defaultdict[str, list[str]] = defaultdict(list)
         for text in self._ids:
             by_start[text[0]].append(text)
@@ -60,5 +57,5 @@ class TokenMatcher:
         first, *rest = piece.split(token)
         parts: list[str | int] = [first]
         for part in rest:
-            parts += (id, part.lstrip(_ASCII_SPACE) if id in self._strips_right else part)
+            parts += (id, part)
         return [part for part in parts if part != ""]

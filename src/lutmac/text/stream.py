@@ -6,12 +6,14 @@ import codecs
 from collections.abc import Container, Sequence
 from typing import Protocol
 
+from lutmac.text.encoder import SpacePrefix
+
 
 class TokenTable(Protocol):
     """What a decoder has to know of a tokenizer."""
 
-    add_space_prefix: bool
-    space_prefix_once: bool
+    prefix: SpacePrefix
+    strips_once: bool
 
     def token_bytes(self, id: int) -> bytes:
         """The bytes a token stands for."""
@@ -20,7 +22,7 @@ class TokenTable(Protocol):
         """Whether the token is a control token, not text."""
 
     def is_boundary(self, id: int) -> bool:
-        """Whether text after the token is encoded as a text of its own."""
+        """Whether the token may stand before the beginning of a text."""
 
 
 class StreamDecoder:
@@ -46,8 +48,8 @@ class StreamDecoder:
         self._shown = shown
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._at_boundary = True
-        for id in prompt if table.space_prefix_once else prompt[-1:]:
-            self._at_boundary = self._space_may_follow(id)
+        for id in prompt if table.prefix.once else prompt[-1:]:
+            self._at_boundary = table.is_boundary(id) and (self._at_boundary or not table.prefix.once)
 
     def push(self, id: int) -> str:
         """The text that this token completes; often the whole token, "" in the middle of a character.
@@ -58,14 +60,12 @@ class StreamDecoder:
         skipped = special and self._skip_special and id not in self._shown
         piece = b"" if skipped else self._table.token_bytes(id)
         boundary = self._table.is_boundary(id)
-        if self._table.add_space_prefix and self._at_boundary and not boundary:
+        if self._table.prefix.added and self._at_boundary and not boundary:
             piece = piece.removeprefix(b" ")  # the one that encoding puts before every text
-        self._at_boundary = self._space_may_follow(id)
+        if self._table.strips_once:
+            boundary = boundary and self._at_boundary and skipped
+        self._at_boundary = boundary
         return self._utf8.decode(piece)
-
-    def _space_may_follow(self, id: int) -> bool:
-        """Whether encoding puts a space before a text that follows the token."""
-        return self._table.is_boundary(id) and (self._at_boundary or not self._table.space_prefix_once)
 
     def flush(self) -> str:
         """What is left at the end of the stream: U+FFFD for an incomplete character, otherwise ""."""

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
-from lutmac.errors import InvalidRequestError, UnsupportedModelError
-from lutmac.text.pretokenizers import pre_tokenizer
-from lutmac.text.special import TokenMatcher
+from lutmac.errors import InvalidRequestError
+from lutmac.text.encoder import SPECIAL, Encoder, Part, SpacePrefix
+from lutmac.text.gguf import gguf_encoding
 from lutmac.text.stream import StreamDecoder
-from lutmac.text.vocabulary import TokenType, Vocabulary, flag, string
-
-_SPECIAL = (TokenType.CONTROL, TokenType.UNKNOWN)
-
-
-class Encoder(Protocol):
-    """A way of cutting plain text into ordinary tokens."""
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of plain text."""
-
-    def token_bytes(self, id: int) -> bytes:
-        """The bytes that a token of text stands for."""
+from lutmac.text.vocabulary import TokenType, Vocabulary
 
 
 class Tokenizer:
-    """Text to token ids and back, as the model was trained and as llama.cpp does it.
+    """Text to token ids and back, as the model was trained and as its file's own library does it.
 
     Control tokens such as `<|im_end|>` are recognised only where the caller says that a text may hold them; a user's
     text never turns into one. Tokens that the vocabulary calls user-defined are recognised everywhere.
 
     Attributes: `vocabulary`; `vocab_size`; `bos_id` and `eos_id`, None where the vocabulary has none;
-    `end_of_generation`, the ids that end a reply; `add_bos` and `add_eos`, whether a text begins with BOS or ends with
-    `last_id`, which is EOS but where the file names another one (Qwen3-Embedding's does);
-    `add_space_prefix`, whether a text is encoded with a space before it.
+    `end_of_generation`, the ids that end a reply; `before` and `after`, the ids that go around a text; `prefix`, the
+    space that goes before one, and `strips_once`, whether decoding takes it away at the very beginning alone;
+    `chats_get_bos`, whether a chat gets BOS where its template writes none.
     """
 
     def __init__(
@@ -42,36 +29,28 @@ class Tokenizer:
         vocabulary: Vocabulary,
         encoder: Encoder,
         *,
-        add_bos: bool = False,
-        add_eos: bool = False,
-        last_id: int | None = None,
-        add_space_prefix: bool = False,
-        space_prefix_once: bool = False,
-        space_prefix_if_missing: bool = False,
-        strips_right: Iterable[int] = (),
+        before: Sequence[int] = (),
+        after: Sequence[int] = (),
+        prefix: SpacePrefix = SpacePrefix(),  # noqa: B008 (frozen)
+        strips_once: bool = False,
+        chats_get_bos: bool = False,
     ) -> None:
-        """`strips_right` names the special tokens that swallow the white space that follows them.
-
-        The space before a text comes, with `space_prefix_once`, only at its very beginning, otherwise after every
-        special token too; with `space_prefix_if_missing` only where there is none.
-        """
+        """`vocabulary` is the one that `encoder` encodes with."""
         self.vocabulary = vocabulary
         self._encoder = encoder
         self.vocab_size = len(vocabulary.tokens)
         self.bos_id = vocabulary.bos_id
         self.eos_id = vocabulary.eos_id
         self.end_of_generation = vocabulary.end_of_generation
-        self.add_bos = add_bos and vocabulary.bos_id is not None
-        self.last_id = vocabulary.eos_id if last_id is None else last_id
-        self.add_eos = add_eos and self.last_id is not None
-        self.add_space_prefix = add_space_prefix
-        self.space_prefix_once = space_prefix_once
-        self._space_prefix_if_missing = space_prefix_if_missing
-        special, user_defined = vocabulary.of_type(*_SPECIAL), vocabulary.of_type(TokenType.USER_DEFINED)
+        self.before = list(before)
+        self.after = list(after)
+        self.prefix = prefix
+        self.strips_once = strips_once
+        self.chats_get_bos = chats_get_bos
+        special = vocabulary.of_type(*SPECIAL)
         self._special = frozenset(special)
-        self._boundaries = frozenset(special + user_defined)
-        self._in_text = TokenMatcher(self._by_text(user_defined))
-        self._in_templates = TokenMatcher(self._by_text(special + user_defined), strips_right)
+        boundaries = special if prefix.once or strips_once else special + vocabulary.of_type(TokenType.USER_DEFINED)
+        self._boundaries = frozenset(boundaries)
         self._bytes: dict[int, bytes] = {}
 
     @classmethod
@@ -81,31 +60,11 @@ class Tokenizer:
         Raises CheckpointError where the metadata contradicts itself and UnsupportedModelError for a tokenizer or a
         pre-tokenizer that lutmac lacks.
         """
-        model = string(metadata, "model")
-        encoder: Encoder
-        if model == "gpt2":
-            from lutmac.text.bpe import byte_level_bpe  # noqa: PLC0415 (what a file does not need is not imported)
-
-            pre = pre_tokenizer(string(metadata, "pre"))
-            vocabulary = Vocabulary.from_gguf(metadata)
-            encoder = byte_level_bpe(metadata, vocabulary, pre)
-            adds_bos, adds_space = pre.adds_bos, False
-        elif model == "llama":
-            from lutmac.text.spm import sentence_pieces  # noqa: PLC0415
-
-            vocabulary = Vocabulary.from_gguf(metadata, bos_id=1, eos_id=2)
-            encoder = sentence_pieces(metadata, vocabulary)
-            adds_bos, adds_space = True, flag(metadata, "add_space_prefix", default=True)
-        else:
-            raise UnsupportedModelError(f"unsupported tokenizer {model!r} (tokenizer.ggml.model); known: gpt2, llama")
-        return cls(
-            vocabulary,
-            encoder,
-            add_bos=flag(metadata, "add_bos_token", default=adds_bos),
-            add_eos=flag(metadata, "add_eos_token", default=False),
-            add_space_prefix=adds_space,
-            strips_right=_strips_right(metadata, vocabulary),
-        )
+        found = gguf_encoding(metadata)
+        vocabulary = found.vocabulary
+        before = [vocabulary.bos_id] if found.add_bos and vocabulary.bos_id is not None else []
+        after = [vocabulary.eos_id] if found.add_eos and vocabulary.eos_id is not None else []
+        return cls(vocabulary, found.encoder, before=before, after=after, prefix=found.prefix, chats_get_bos=True)
 
     def encode(self, text: str, *, parse_special: bool = False, add_special: bool = True) -> list[int]:
         """Token ids of a text.
@@ -122,17 +81,17 @@ class Tokenizer:
         Where no control token stands between them, segments are encoded as one text, so that it makes no difference
         where a text was cut.
         """
-        parts: list[str | int] = []
+        parts: list[Part] = []
         for text, parse_special in segments:
             valid = _valid(text)
-            parts += self._in_templates.split(valid) if parse_special else [valid]
-        ids = self._encode_parts(parts, at_boundary=True)
+            parts += self._encoder.cut(valid) if parse_special else [valid]
+        ids = self._encoder.encode(parts, begins=True)
         return self.with_special(ids) if add_special else ids
 
     def with_special(self, ids: list[int]) -> list[int]:
-        """The ids with BOS before and EOS behind them, where the model wants these and they are not there."""
-        before = [self.bos_id] if self.add_bos and self.bos_id is not None and ids[:1] != [self.bos_id] else []
-        after = [self.last_id] if self.add_eos and self.last_id is not None and ids[-1:] != [self.last_id] else []
+        """The ids with what the model wants around a text, BOS before and EOS behind, unless these are there."""
+        before = [] if ids[: len(self.before)] == self.before else self.before
+        after = [] if ids[len(ids) - len(self.after) :] == self.after else self.after
         return before + ids + after
 
     def encode_fill(self, prefix: str, suffix: str) -> list[int]:
@@ -144,9 +103,8 @@ class Tokenizer:
         if marks is None:
             raise InvalidRequestError("this model cannot fill in the middle: its vocabulary has no marks for it")
         before = self.encode(prefix, add_special=False)
-        behind = self._encode_parts([_valid(suffix)], at_boundary=False)  # it goes on from what will be filled in
-        ids = [marks.prefix, *before, marks.suffix, *behind, marks.middle]
-        return [self.bos_id, *ids] if self.add_bos and self.bos_id is not None else ids
+        behind = self._encoder.encode([_valid(suffix)], begins=False)  # it goes on from what will be filled in
+        return [*self.before, marks.prefix, *before, marks.suffix, *behind, marks.middle]
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """The text of token ids: of ids that came from `encode`, the text that was encoded.
@@ -182,51 +140,32 @@ class Tokenizer:
         """The id of the token that the vocabulary writes so, or None."""
         return self.vocabulary.ids.get(text)
 
-    def split_special(self, text: str) -> list[str | int]:
-        """The text cut at the control and user-defined tokens in it: texts between them, and ids."""
-        return self._in_templates.split(text)
-
-    def split_control(self, text: str) -> list[str | int]:
+    def split_control(self, text: str) -> list[Part]:
         """The text cut at the control tokens in it: texts between them, and ids."""
-        parts = self._in_templates.split(text)
-        return [part if isinstance(part, str) or self.is_special(part) else self.token_text(part) for part in parts]
+        return self._encoder.cut(text)
 
     def is_special(self, id: int) -> bool:
         """Whether the token is a control token, not text."""
         return id in self._special
 
     def is_boundary(self, id: int) -> bool:
-        """Whether the token cuts the text, so that what follows it is encoded as a text of its own."""
+        """Whether the token may stand before the beginning of a text."""
         return id in self._boundaries
+
+    @property
+    def add_bos(self) -> bool:
+        """Whether a text begins with BOS."""
+        return self.bos_id is not None and self.before[:1] == [self.bos_id]
+
+    @property
+    def add_eos(self) -> bool:
+        """Whether a text ends with EOS, or with what the file has in its place (Qwen3-Embedding's)."""
+        return bool(self.after)
 
     @property
     def special_texts(self) -> frozenset[str]:
         """What the control tokens are called."""
-        return frozenset(self._by_text(self._special))
-
-    def _encode_parts(self, parts: Iterable[str | int], *, at_boundary: bool) -> list[int]:
-        """The ids of texts and of tokens among them; at_boundary: whether the first text is the beginning of one."""
-        ids: list[int] = []
-        for part in self._joined(parts):
-            if isinstance(part, int):
-                ids.append(part)
-            else:
-                adds_space = at_boundary and self.add_space_prefix
-                has_space = self._space_prefix_if_missing and part[0] in " ▁"
-                ids += self._encoder.encode(" " + part if adds_space and not has_space else part)
-            at_boundary = isinstance(part, int) and not self.space_prefix_once
-        return ids
-
-    def _by_text(self, ids: Iterable[int]) -> dict[str, int]:
-        return {self.vocabulary.tokens[id]: id for id in ids}
-
-    def _joined(self, parts: Iterable[str | int]) -> list[str | int]:
-        """The parts with neighbouring texts joined, and cut again at the tokens that any text may hold."""
-        joined: list[str | int] = []
-        for is_text, run in groupby(parts, lambda part: isinstance(part, str)):
-            items = list(run)
-            joined += self._in_text.split("".join(map(str, items))) if is_text else items
-        return joined
+        return frozenset(self.vocabulary.tokens[id] for id in self._special)
 
 
 def _valid(text: str) -> str:
@@ -236,13 +175,3 @@ def _valid(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
-
-
-def _strips_right(metadata: Mapping[str, Any], vocabulary: Vocabulary) -> list[int]:
-    """The tokens that swallow the white space after them. No GGUF key says so; Phi-3 is known by its name."""
-    name = str(metadata.get("general.name", "")).lower()
-    if "phi-3" not in name and "phi3" not in name:
-        return []
-    keep = {"<unk>", "<s>", "<|endoftext|>"}
-    special = vocabulary.of_type(*_SPECIAL, TokenType.USER_DEFINED)
-    return [id for id in special if vocabulary.tokens[id] not in keep]

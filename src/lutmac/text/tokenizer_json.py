@@ -1,22 +1,25 @@
-"""tokenizer.json, the file of Hugging Face `tokenizers`: its model and its normalisers run by that library.
+"""tokenizer.json, the file of Hugging Face `tokenizers`, whose library runs all of it but two things.
 
-What the file says of special tokens, of spaces before a text and of tokens around it is taken out and done by
-`Tokenizer`, so that nobody's text ever turns into a control token.
+Control tokens are found by lutmac, so that nobody's text ever turns into one; and so is what goes around a text.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any, Final
 
-import numpy as np
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from lutmac.bounded_json import shown
 from lutmac.errors import CheckpointError, UnsupportedModelError
+from lutmac.text.added_tokens import SPACE as WHITE_SPACE
+from lutmac.text.added_tokens import AddedToken, ControlTokens
 from lutmac.text.bpe import bytes_of_characters, failures_of_tokenizers
+from lutmac.text.encoder import Part, SpacePrefix, join_texts
 from lutmac.text.spm import BYTE_PIECES, SPACE
 from lutmac.text.vocabulary import TokenType, Vocabulary
 
@@ -24,30 +27,12 @@ MODELS: Final = ("BPE", "Unigram")
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class SpacePrefix:
-    """Whether a space goes before a text: only at its very beginning, only where there is none."""
-
-    added: bool = False
-    once: bool = False
-    if_missing: bool = False
-
-
-@dataclass(frozen=True)
-class AddedToken:
-    """A token that is found in a text as a whole. strips_right: it swallows the white space that follows it."""
-
-    id: int
-    text: str
-    special: bool
-    strips_right: bool
-
-
 class TokenizerJson:
     """What stands in a tokenizer.json, checked as far as it is used. Raises CheckpointError where it is malformed.
 
-    ids: the model's tokens. added: those beside it. before, after: ids that go around a text. prefix: see SpacePrefix.
-    byte_level: a character of a token stands for a byte.
+    ids: the model's tokens. added: those that are found as a whole. before, after: ids that go around a text. prefix:
+    the space that encoding puts before a text; strips_prefix: whether decoding takes it away. byte_level: a character
+    of a token stands for a byte.
     """
 
     def __init__(self, document: Json) -> None:
@@ -61,14 +46,15 @@ class TokenizerJson:
             raise UnsupportedModelError(
                 f"tokenizer.json: model {shown(kind)} is not supported; supported: BPE, Unigram"
             )
-        if self._model.get("continuing_subword_prefix") or self._model.get("end_of_word_suffix"):
-            raise UnsupportedModelError("tokenizer.json: affixes of words (end_of_word_suffix) are not supported")
         self.ids = self._model_ids(kind)
-        self.added = [_added_token(entry) for entry in document.get("added_tokens") or ()]
+        self.added = [AddedToken.read(entry, "tokenizer.json") for entry in document.get("added_tokens") or ()]
         self.before, self.after = _framing(document.get("post_processor"))
-        steps = [*_steps(document.get("pre_tokenizer")), *_steps(document.get("decoder"))]
-        self.byte_level = any(step.get("type") == "ByteLevel" for step in steps)
-        self.prefix = self._take_prefix()
+        decoders = _steps(document.get("decoder"))
+        self.byte_level = any(
+            step.get("type") == "ByteLevel" for step in (*_steps(document.get("pre_tokenizer")), *decoders)
+        )
+        self.prefix = _space_prefix(document)
+        self.strips_prefix = any(map(_strips_prefix, decoders)) if decoders else self.prefix.added
 
     def types(self, tokens: Iterable[str]) -> Iterator[TokenType]:
         """What each of the vocabulary's tokens is."""
@@ -83,20 +69,27 @@ class TokenizerJson:
                 yield TokenType.NORMAL if text else TokenType.UNUSED
 
     def encoder(self, vocabulary: Vocabulary) -> JsonEncoder:
-        """Encodes plain text with the model."""
-        hidden = {vocabulary.tokens[id] for id in vocabulary.of_type(TokenType.CONTROL)}
-        self._hide(hidden - {self._model.get("unk_token")})
-        kept = {key: self._document.get(key) for key in ("version", "normalizer", "pre_tokenizer")}
-        document = {**kept, "model": self._model, "added_tokens": [], "post_processor": None, "decoder": None}
+        """Encodes and decodes with the file. vocabulary: of its tokens, with all control tokens among them."""
+        control = {vocabulary.tokens[id]: id for id in vocabulary.of_type(TokenType.CONTROL) if vocabulary.tokens[id]}
+        added = [replace(token, special=token.text in control) for token in self.added]
+        known = {token.text for token in added}
+        added += [AddedToken(id, text, special=True) for text, id in control.items() if text not in known]
+        beyond = {token.text for token in added if token.id >= len(vocabulary.tokens)}  # no model can be fed these
+        concealed = {text: f"\ufdd0{secrets.token_hex(16)}" for text in beyond | control.keys()}
+        self._conceal(concealed)
+        entries = [replace(token, text=concealed.get(token.text, token.text)).entry() for token in added]
+        added = [token for token in added if token.text not in beyond]
+        kept = {key: self._document.get(key) for key in ("normalizer", "pre_tokenizer")}
+        document = {"version": "1.0", **kept, "model": self._model, "added_tokens": entries}
         with failures_of_tokenizers("tokenizer.json cannot be used"):
-            tokenizer = HuggingFaceTokenizer.from_str(json.dumps(document))
-        return JsonEncoder(tokenizer, vocabulary, byte_level=self.byte_level)
+            library = HuggingFaceTokenizer.from_str(json.dumps(document))
+        decoding = None if self.byte_level else self._replacements()
+        return JsonEncoder(library, vocabulary, added, self.prefix, decoding)
 
     @property
     def merges(self) -> list[str] | None:
         """The pairs that are merged, first ones first, with a space between; None where the model has none."""
-        pairs = self._model.get("merges")
-        return None if pairs is None else [pair if isinstance(pair, str) else " ".join(pair) for pair in pairs]
+        return None if self._model.get("merges") is None else [" ".join(pair) for pair in self._merges()]
 
     def _model_ids(self, kind: str) -> dict[str, int]:
         vocabulary = self._model.get("vocab")
@@ -109,83 +102,101 @@ class TokenizerJson:
             raise CheckpointError("tokenizer.json: its vocabulary has an id that is no number from 0 on")
         return dict(vocabulary)
 
-    def _hide(self, texts: set[str]) -> None:
-        """Takes control tokens out of the model, so that no text can come out as one."""
-        if self._model["type"] == "Unigram":
-            for place, entry in enumerate(self._model["vocab"]):
-                if entry[0] in texts and place != self._model.get("unk_id"):
-                    entry[0] = f"\ufdd0{place}"  # a noncharacter, which no text holds
-            return
-        for text in texts:
-            self._model["vocab"].pop(text, None)
-        self._model["merges"] = list(self._merges_without(texts))
-
-    def _merges_without(self, texts: set[str]) -> Iterator[list[str]]:
-        """The merges but for those of or to these texts, and those that make no token: `tokenizers` panics at some."""
-        vocabulary = self._model["vocab"]
+    def _merges(self) -> Iterator[Sequence[str]]:
         for rank, merge in enumerate(self._model.get("merges") or ()):
             pair = merge.split(" ", 1) if isinstance(merge, str) else merge
             if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
                 raise CheckpointError(f"tokenizer.json: merge {rank} is {shown(merge)}, not two tokens")
-            left, right = pair
-            useless = left in vocabulary and right in vocabulary and left + right not in vocabulary
-            if not useless and left not in texts and right not in texts:
-                yield pair
+            yield pair
 
-    def _take_prefix(self) -> SpacePrefix:
-        """Finds who puts a space before a text, and keeps them from doing it."""
-        normalizers = _steps(self._document.get("normalizer"))
-        if any(step.get("type") == "Prepend" and step.get("prepend") == SPACE for step in normalizers):
-            rest = [step for step in normalizers if step.get("type") != "Prepend"]
-            self._document["normalizer"] = {"type": "Sequence", "normalizers": rest}
-            return SpacePrefix(added=True)
-        for step in _steps(self._document.get("pre_tokenizer")):
-            if step.get("type") == "Metaspace":
-                scheme = step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) else "never")
-                step.update(prepend_scheme="never", add_prefix_space=False)
-                return SpacePrefix(added=scheme != "never", once=scheme == "first", if_missing=True)
-            if step.get("type") == "ByteLevel" and step.get("add_prefix_space"):
-                step["add_prefix_space"] = False
-                return SpacePrefix(added=True, if_missing=True)
-        return SpacePrefix()
+    def _conceal(self, names: Mapping[str, str]) -> None:
+        """Gives control tokens secret names in the model, so that no text can come out as one."""
+        model = self._model
+        if model["type"] == "Unigram":
+            model["vocab"] = [[names.get(text, text), score] for text, score in model["vocab"]]
+            return
+        affix = model.get("continuing_subword_prefix") or ""
+        vocabulary, merges = model["vocab"], []
+        for left, right in self._merges():
+            made = left + right.removeprefix(affix)
+            # `tokenizers` panics at some that make no token; one of what is no token it refuses.
+            makes_none = made not in vocabulary and left in vocabulary and right in vocabulary
+            if not makes_none and names.keys().isdisjoint((left, right, made)):
+                merges.append((left, right))
+        model["merges"] = merges
+        model["vocab"] = {names.get(text, text): id for text, id in vocabulary.items()}
+        if model.get("unk_token") is not None:
+            model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
+
+    def _replacements(self) -> list[tuple[str, str]]:
+        """What decoding replaces in every token by what; a file that does not say means SentencePiece's spaces."""
+        steps = _steps(self._document.get("decoder"))
+        found = [] if steps else [(SPACE, " ")]
+        for step in steps:
+            pattern = step.get("pattern")
+            if step.get("type") == "Replace" and isinstance(pattern, dict) and "String" in pattern:
+                found.append((str(pattern["String"]), str(step.get("content", ""))))
+            elif step.get("type") == "Metaspace":
+                found.append((str(step.get("replacement", SPACE)), " "))
+            elif step.get("type") == "BPEDecoder":
+                found.append((str(step.get("suffix", "</w>")), " "))
+        return found
 
 
 class JsonEncoder:
-    """Encodes plain text with the model of a tokenizer.json, and gives tokens their bytes back."""
+    """Text to ids with `tokenizers`, and tokens back to bytes."""
 
-    def __init__(self, tokenizer: HuggingFaceTokenizer, vocabulary: Vocabulary, *, byte_level: bool) -> None:
-        """byte_level: a character of a token stands for a byte, as in GPT-2."""
-        self._tokenizer = tokenizer
+    def __init__(
+        self,
+        library: HuggingFaceTokenizer,
+        vocabulary: Vocabulary,
+        added: Sequence[AddedToken],
+        prefix: SpacePrefix,
+        decoding: Sequence[tuple[str, str]] | None,
+    ) -> None:
+        """decoding: what is replaced in tokens by what; None where their characters stand for bytes."""
+        self._library = library
         self._vocabulary = vocabulary
-        self._byte_level = byte_level
+        self._prefix = prefix
+        self._decoding = decoding
+        self._lstrip = {token.id for token in added if token.special and token.lstrip}
+        self._rstrip = {token.id for token in added if token.special and token.rstrip}
+        self.cut = ControlTokens(added).cut
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of plain text."""
-        ids: list[int] = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
+    def encode(self, parts: Sequence[Part], *, begins: bool) -> list[int]:
+        """Ids of plain texts and control tokens; neighbouring texts are one. begins: whether they begin a prompt."""
+        ids: list[int] = []
+        joined = join_texts(parts)
+        for place, part in enumerate(joined):
+            if isinstance(part, int):
+                ids.append(part)
+                begins = not self._prefix.once
+                continue
+            text = part.lstrip(WHITE_SPACE) if place and joined[place - 1] in self._rstrip else part
+            if joined[place + 1 : place + 2] and joined[place + 1] in self._lstrip:
+                text = text.rstrip(WHITE_SPACE)
+            library = self._library if begins or not self._prefix.added else self._without_prefix
+            with failures_of_tokenizers("tokenizer.json cannot encode this text"):
+                ids += library.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return ids
 
     def token_bytes(self, id: int) -> bytes:
         """The bytes that a token of text stands for."""
         text, kind = self._vocabulary.tokens[id], self._vocabulary.types[id]
-        if kind == TokenType.USER_DEFINED:
-            return text.encode(errors="surrogateescape")
         if kind == TokenType.BYTE:
             return bytes([BYTE_PIECES[text]])
-        return bytes_of_characters(text) if self._byte_level else text.replace(SPACE, " ").encode(errors="replace")
+        if self._decoding is None:
+            return text.encode(errors="replace") if kind == TokenType.USER_DEFINED else bytes_of_characters(text)
+        for old, new in self._decoding:
+            text = text.replace(old, new)
+        return text.encode(errors="replace")
 
-
-def strips_right(added: Iterable[AddedToken], vocabulary: Vocabulary) -> list[int]:
-    """The ids of added tokens that swallow the white space after them."""
-    control = set(np.flatnonzero(vocabulary.types == TokenType.CONTROL).tolist())
-    return [token.id for token in added if token.strips_right and token.id in control]
-
-
-def _added_token(entry: object) -> AddedToken:
-    if isinstance(entry, dict):
-        id, text = entry.get("id"), entry.get("content")
-        if type(id) is int and id >= 0 and isinstance(text, str):
-            return AddedToken(id, text, bool(entry.get("special")), bool(entry.get("rstrip")))
-    raise CheckpointError(f"tokenizer.json: added token {shown(entry)} has no id or no content")
+    @cached_property
+    def _without_prefix(self) -> HuggingFaceTokenizer:
+        """The library for text that is not the beginning of one."""
+        document = json.loads(self._library.to_str())
+        _drop_prefix(document)
+        return HuggingFaceTokenizer.from_str(json.dumps(document))
 
 
 def _steps(part: object) -> list[Json]:
@@ -198,11 +209,51 @@ def _steps(part: object) -> list[Json]:
     return [step for item in inner for step in _steps(item)]
 
 
+def _space_prefix(document: Json) -> SpacePrefix:
+    """Who puts a space before a text."""
+    if any(_prepends(step) for step in _steps(document.get("normalizer"))):
+        return SpacePrefix(added=True)
+    for step in _steps(document.get("pre_tokenizer")):
+        if step.get("type") == "Metaspace":
+            scheme = step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) else "never")
+            return SpacePrefix(added=scheme != "never", once=scheme == "first")
+        if step.get("type") == "ByteLevel" and step.get("add_prefix_space"):
+            return SpacePrefix(added=True)
+    return SpacePrefix()
+
+
+def _drop_prefix(document: Json) -> None:
+    """Keeps whoever does from putting a space before a text."""
+    normalizers = _steps(document.get("normalizer"))
+    if any(map(_prepends, normalizers)):
+        rest = [step for step in normalizers if not _prepends(step)]
+        document["normalizer"] = {"type": "Sequence", "normalizers": rest}
+    for step in _steps(document.get("pre_tokenizer")):
+        if step.get("type") == "Metaspace":
+            step.update(prepend_scheme="never", add_prefix_space=False)
+        elif step.get("type") == "ByteLevel":
+            step["add_prefix_space"] = False
+
+
+def _prepends(normalizer: Json) -> bool:
+    return normalizer.get("type") == "Prepend" and normalizer.get("prepend") == SPACE
+
+
+def _strips_prefix(decoder: Json) -> bool:
+    """Whether a decoder takes away the space before a text."""
+    if decoder.get("type") == "Strip":
+        return decoder.get("content") == " " and bool(decoder.get("start"))
+    scheme = decoder.get("prepend_scheme", "always" if decoder.get("add_prefix_space", True) else "never")
+    return decoder.get("type") == "Metaspace" and scheme != "never"
+
+
 def _framing(post_processor: object) -> tuple[list[int], list[int]]:
     """The ids that a post-processor puts before and after a single text."""
     before: list[int] = []
     after: list[int] = []
     for step in _steps(post_processor):
+        if step.get("type") in ("BertProcessing", "RobertaProcessing"):
+            before, after = [_framed(step, "cls")], [_framed(step, "sep")]
         if step.get("type") != "TemplateProcessing":
             continue
         target = before
@@ -217,3 +268,10 @@ def _framing(post_processor: object) -> tuple[list[int], list[int]]:
                 raise CheckpointError(f"tokenizer.json: the post-processor names {shown(name)}, which has no ids")
             target += ids
     return before, after
+
+
+def _framed(step: Json, role: str) -> int:
+    pair = step.get(role)
+    if not isinstance(pair, list) or len(pair) != 2 or type(pair[1]) is not int or pair[1] < 0:
+        raise CheckpointError(f"tokenizer.json: the post-processor's {role} is {shown(pair)}, not a token and its id")
+    return pair[1]

@@ -1,0 +1,93 @@
+"""The tokenizers that GGUF metadata can describe, by `tokenizer.ggml.model`.
+
+Keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lutmac.errors import UnsupportedModelError
+from lutmac.text.encoder import SPECIAL, Encoder, PieceEncoder, SpacePrefix
+from lutmac.text.pretokenizers import pre_tokenizer
+from lutmac.text.vocabulary import TokenType, Vocabulary, flag, string
+
+
+@dataclass(frozen=True)
+class GGUFEncoding:
+    """What a file says of its tokenizer. prefix: see SpacePrefix; add_bos, add_eos: whether a text gets them."""
+
+    vocabulary: Vocabulary
+    encoder: Encoder
+    prefix: SpacePrefix
+    add_bos: bool
+    add_eos: bool
+
+
+def gguf_encoding(metadata: Mapping[str, Any]) -> GGUFEncoding:
+    """The tokenizer that a file describes.
+
+    Raises CheckpointError where the metadata contradicts itself and UnsupportedModelError for a tokenizer or a
+    pre-tokenizer that lutmac lacks.
+    """
+    model = string(metadata, "model")
+    make = _MODELS.get(model or "")
+    if make is None:
+        known = ", ".join(_MODELS)
+        raise UnsupportedModelError(f"unsupported tokenizer {model!r} (tokenizer.ggml.model); known: {known}")
+    return make(metadata)
+
+
+def _byte_level(metadata: Mapping[str, Any]) -> GGUFEncoding:
+    from lutmac.text.bpe import byte_level_bpe  # noqa: PLC0415 (what a file does not need is not imported)
+
+    pre = pre_tokenizer(string(metadata, "pre"))
+    vocabulary = Vocabulary.from_gguf(metadata)
+    pieces = byte_level_bpe(metadata, vocabulary, pre)
+    encoder = PieceEncoder(pieces, vocabulary, strips_right=_strips_right(metadata, vocabulary))
+    return _encoding(metadata, vocabulary, encoder, adds_bos=pre.adds_bos)
+
+
+def _sentencepiece(metadata: Mapping[str, Any]) -> GGUFEncoding:
+    from lutmac.text.spm import sentence_pieces  # noqa: PLC0415 (as above)
+
+    vocabulary = Vocabulary.from_gguf(metadata, bos_id=1, eos_id=2)
+    pieces = sentence_pieces(metadata, vocabulary)
+    prefix = SpacePrefix(added=flag(metadata, "add_space_prefix", default=True))
+    encoder = PieceEncoder(pieces, vocabulary, prefix=prefix, strips_right=_strips_right(metadata, vocabulary))
+    return _encoding(metadata, vocabulary, encoder, adds_bos=True, prefix=prefix)
+
+
+_MODELS: Final[Mapping[str, Callable[[Mapping[str, Any]], GGUFEncoding]]] = {
+    "gpt2": _byte_level,
+    "llama": _sentencepiece,
+}
+
+
+def _encoding(
+    metadata: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    encoder: Encoder,
+    *,
+    adds_bos: bool,
+    adds_eos: bool = False,
+    prefix: SpacePrefix = SpacePrefix(),  # noqa: B008 (frozen)
+) -> GGUFEncoding:
+    """adds_bos, adds_eos: what holds where the file does not say."""
+    add_bos, add_eos = (
+        flag(metadata, "add_bos_token", default=adds_bos),
+        flag(metadata, "add_eos_token", default=adds_eos),
+    )
+    return GGUFEncoding(vocabulary, encoder, prefix, add_bos, add_eos)
+
+
+def _strips_right(metadata: Mapping[str, Any], vocabulary: Vocabulary) -> list[int]:
+    """The tokens that swallow the white space after them. No GGUF key says so; Phi-3 is known by its name."""
+    name = str(metadata.get("general.name", "")).lower()
+    if "phi-3" not in name and "phi3" not in name:
+        return []
+    keep = {"<unk>", "<s>", "<|endoftext|>"}
+    special = vocabulary.of_type(*SPECIAL, TokenType.USER_DEFINED)
+    return [id for id in special if vocabulary.tokens[id] not in keep]
