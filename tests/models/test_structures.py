@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,17 @@ import pytest
 import lutmac
 from lutmac.errors import CheckpointError, UnsupportedModelError
 
+sys.path.insert(0, str(Path(__file__).parent / "architectures"))
+
+from cases import CASES
+from random_weights import random_weights, write_checkpoint
+
 HERE = Path(__file__).parent / "structures"
 TOKENIZER = Path(__file__).parents[1] / "checkpoints" / "huggingface" / "bf16"
 REFERENCES = dict(np.load(HERE / "logits.npz"))
 NAMES = [name for name in REFERENCES if name != "tokens"]
+SHAPES = json.loads((HERE.parent / "architectures" / "shapes.json").read_text())
+QUANTISED = sorted(path.stem for path in HERE.glob("*.npz") if path.stem != "logits")
 Config = dict[str, Any]
 
 
@@ -45,8 +53,9 @@ def directory(
 def difference(path: Path, name: str, kv_cache: str = "f32") -> float:
     """The largest, in standard deviations of the reference."""
     model = lutmac.load(path, precision="exact", kv_cache=kv_cache, threads=1)  # type: ignore[arg-type]
+    expected = np.load(HERE / f"{name}.npz")["logits"] if name in QUANTISED else REFERENCES[name]
     found = model.logits(REFERENCES["tokens"].tolist())[7::8]
-    return float(np.abs(found - REFERENCES[name]).max() / REFERENCES[name].std())
+    return float(np.abs(found - expected).max() / expected.std())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -59,6 +68,38 @@ def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
     assert difference(path, name, "f16") < (3e-3 if name.startswith(("gemma3", "qwen3")) else 2e-3)
     native = lutmac.convert(path, tmp_path / "native", threads=1).path
     assert difference(native, name) < 1e-4
+
+
+@pytest.mark.parametrize("name", QUANTISED)
+def test_quantised_models_by_the_names_of_their_writers(name: str, tmp_path: Path) -> None:
+    """The reference is transformers with the weights that the writer's library dequantises."""
+    path = directory(tmp_path / name, name)
+    assert difference(path, name) < 1e-4
+    assert difference(path, name, "f16") < (3e-3 if "gemma3" in name else 2e-3)
+    native = lutmac.convert(path, tmp_path / "native", threads=1).path
+    assert difference(native, name) < 1e-4
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_experts_of_a_layer_in_one_tensor(turned: bool, tmp_path: Path) -> None:
+    """As transformers 5 has them in memory, and turned as Qwen3-VL's files have them: the same bits."""
+    config = CASES["qwen3-moe"].config
+    weights = random_weights(config, SHAPES["qwen3-moe"])
+    write_checkpoint(tmp_path / "apart", config, weights)
+    stacked = {name: values for name, values in weights.items() if ".experts." not in name}
+    for layer in range(config["num_hidden_layers"]):
+        front = f"model.layers.{layer}.mlp.experts"
+        gate, up, down = (
+            np.stack([weights[f"{front}.{expert}.{part}_proj.weight"] for expert in range(config["num_experts"])])
+            for part in ("gate", "up", "down")
+        )
+        for name, stack in (("gate_up_proj", np.concatenate([gate, up], 1)), ("down_proj", down)):
+            stacked[f"{front}.{name}"] = np.ascontiguousarray(stack.swapaxes(1, 2) if turned else stack)
+    write_checkpoint(tmp_path / "stacked", config, stacked)
+    apart, together = (
+        lutmac.load(tmp_path / name, threads=1).logits(REFERENCES["tokens"].tolist()) for name in ("apart", "stacked")
+    )
+    np.testing.assert_array_equal(apart, together)
 
 
 def test_what_is_no_text_is_left_out_and_listed(tmp_path: Path) -> None:

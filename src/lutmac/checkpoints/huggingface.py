@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from lutmac.bounded_json import read_json_object, read_optional_json, shown
 from lutmac.checkpoints.quantization_formats import open_format, quantization_config
 from lutmac.checkpoints.quantized_modules import QuantizationFormat
+from lutmac.checkpoints.stacked_experts import expert_matrices
 from lutmac.checkpoints.tensor_files import TensorFiles
 from lutmac.checkpoints.tensor_names import TensorNames
 from lutmac.checkpoints.text_config import text_config
 from lutmac.errors import CheckpointError
-from lutmac.lowbit.matrix import AnyMatrix
+from lutmac.lowbit.matrix import AnyMatrix, DenseMatrix
 
 CONFIG_FILE: Final = "config.json"
 GENERATION_CONFIG_FILE: Final = "generation_config.json"
@@ -61,6 +62,9 @@ class HuggingFaceCheckpoint:
         self._format: QuantizationFormat | None = (quantization and open_format(self._files, quantization)) or None
         self._modules = self._format.modules if self._format else {}
         self.names = TensorNames(self._files.tensors)
+        self._experts = {
+            self.names.of_model(expert.name): expert for expert in expert_matrices(self._files.tensors, self.config)
+        }
         self.tensors = self._directory()
 
     def __enter__(self) -> Self:
@@ -87,6 +91,9 @@ class HuggingFaceCheckpoint:
         module = tensor.name.removesuffix(".weight")
         if self._format and module in self._modules:
             return self._format.matrix(module)
+        if name in self._experts:
+            self._files.check_floats(tensor.name)
+            return DenseMatrix(self._experts[name].of(self._files.array(tensor.name)))
         if len(tensor.shape) != 2:
             raise CheckpointError(
                 f"{self.path}: tensor {shown(tensor.name)} has shape {tensor.shape}, not that of a matrix"
@@ -131,6 +138,11 @@ class HuggingFaceCheckpoint:
             nbytes = sum(stored[part].nbytes for part in module.parts)
             name = f"{module.name}.weight"
             found[self.names.of_model(name)] = StoredTensor(name, (module.rows, module.columns), module.kind, nbytes)
+        in_modules.update(expert.stack for expert in self._experts.values())
+        for name, expert in self._experts.items():
+            tensor = stored[expert.stack]
+            shape = expert.rows, expert.columns
+            found[name] = StoredTensor(expert.stack, shape, tensor.dtype, tensor.nbytes // expert.share)
         for name, tensor in stored.items():
             if name not in in_modules:
                 found[self.names.of_model(name)] = StoredTensor(name, tensor.shape, tensor.dtype, tensor.nbytes)

@@ -33,6 +33,7 @@ REGISTRY = {
     "qwen2_vl_text": "lutmac.models.qwen2",
     "qwen3": "lutmac.models.qwen3",
     "qwen3_moe": "lutmac.models.qwen3_moe",
+    "qwen3_vl_moe_text": "lutmac.models.qwen3_moe",
     "qwen3_vl_text": "lutmac.models.qwen3",
     "qwen3moe": "lutmac.models.qwen3_moe",
     "smollm3": "lutmac.models.smollm3",

@@ -48,6 +48,7 @@ def read_config(config: Mapping[str, Any]) -> MixtureConfig:
     dense, step = config.get("mlp_only_layers") or [], read.integer("decoder_sparse_step", 1)
     if not isinstance(dense, list):
         raise CheckpointError(f"mlp_only_layers is {dense!r:.60}, expected a list of layers")
+    of_images = str(config.get("model_type")).startswith("qwen3_vl_moe")  # which always has it so
     uses_window = config.get("use_sliding_window") is True
     return MixtureConfig(
         **{
@@ -56,7 +57,7 @@ def read_config(config: Mapping[str, Any]) -> MixtureConfig:
             "num_experts": read.integer("num_experts", read.integer("num_local_experts", 128)),
             "num_experts_per_tok": read.integer("num_experts_per_tok", 8),
             "moe_intermediate_size": read.integer("moe_intermediate_size", 768),
-            "norm_topk_prob": config.get("norm_topk_prob", False) is True,
+            "norm_topk_prob": of_images or config.get("norm_topk_prob", False) is True,
             "dense_layers": tuple(layer for layer in range(layers) if layer in dense or (layer + 1) % step),
         }
     )

@@ -54,6 +54,10 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "qwen2_vl": (MROPE, {"depth": 1, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 1}),
     "qwen2_5_vl": (MROPE, {**QWEN_VISION, "fullatt_block_indexes": [0]}),
+    "qwen3_vl_moe": (
+        {**MROPE, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 96},
+        {**QWEN_VISION, "num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
+    ),
     "qwen3_vl": (MROPE, {**QWEN_VISION, "num_position_embeddings": 16, "deepstack_visual_indexes": [0]}),
 }
 
