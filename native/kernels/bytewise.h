@@ -150,6 +150,9 @@ struct Bytewise : BytewiseChunks<Simd> {
 
   static void matmul_lowbit_exact(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
                                   int64_t token_begin, int64_t token_end) {
+    if (w.kind == CodeKind::float8) {
+      return float8_product<kTileRows>(w, args, tile_begin, tile_end, token_begin, token_end);
+    }
     exact_product<kTileRows>(w, args, tile_begin, tile_end, token_begin, token_end, Layout::unpack_block);
   }
 

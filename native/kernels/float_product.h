@@ -1,6 +1,6 @@
-// Products on plain f32 activations: dense matrices, and low-bit matrices in exact mode.
+// Products on plain f32 activations: dense matrices, FP8, and low-bit matrices in exact mode.
 //
-// Both turn 32 k of a tile into f32 and accumulate; one FMA per weight and token, k ascending, for any number of tokens.
+// All turn 32 k of a tile into f32 and accumulate; one FMA per weight and token, k ascending, for any number of tokens.
 #pragma once
 
 #include "kernels/params.h"
@@ -107,6 +107,7 @@ void dense_row(const Dense& w, int64_t row, float* out) {
 
 // One weight. scale and offset: as load_group gives them for center 0 (a codebook's zero point is 0).
 inline float weight_of(const LowBit& w, uint8_t code, float scale, float offset) {
+  if (w.kind == CodeKind::float8) return scale * e4m3_to_float(code);
   if (w.kind != CodeKind::codebook) return multiply_add(scale, static_cast<float>(code), offset);
   const float other = w.has_second ? offset * w.second.values[code & 15] : offset;
   return multiply_add(scale, w.codebook.values[code & 15], other);
@@ -129,6 +130,25 @@ void exact_product(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, 
             for (int r = 0; r < kTileRows; ++r) {
               weights[k * kTileRows + r] = weight_of(w, codes[r * 32 + k], scale[r], offset[r]);
             }
+          }
+        }
+      });
+}
+
+// FP8 weights lie in the order in which their floats are wanted.
+template <int kTileRows>
+void float8_product(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
+                    int64_t token_end) {
+  const int64_t segment = w.group_size < 32 ? w.group_size : 32;
+  float_product<kTileRows>(
+      w.rows, w.columns, args, tile_begin, tile_end, token_begin, token_end,
+      [&](int64_t tile, int64_t block, float* weights) {
+        const uint8_t* codes = w.codes + (tile * w.columns + block * 32) * kTileRows;
+        float scale[kTileRows], offset[kTileRows];
+        for (int64_t first = 0; first < 32; first += segment) {
+          load_group(w, kTileRows, tile, (block * 32 + first) / w.group_size, 0.0f, scale, offset);
+          for (int64_t k = first * kTileRows; k < (first + segment) * kTileRows; k += kTileRows) {
+            for (int r = 0; r < kTileRows; ++r) weights[k + r] = scale[r] * e4m3_to_float(codes[k + r]);
           }
         }
       });

@@ -3,7 +3,7 @@
 // The definition of correct, for a row m and a token (W the matrix, x the activations, both exact):
 //     y[m] = sum over k of W[m,k] * x[k],   W[m,k] = scale[m,g] * value(q[m,k]) + offset[m,g] * second(q[m,k])
 // with value(q) = q - zero_point and second(q) = 1 for affine and ternary codes, and look-ups of 16 values each for a
-// codebook (second is 1 where there is one codebook alone).
+// codebook (second is 1 where there is one codebook alone). FP8 codes are floats themselves.
 // A kernel may replace x by the form it asked for (tables, integers); portable states the arithmetic for each form.
 //
 // Batch invariance: a token's result depends bit for bit only on its own form and the matrix. Every kernel reduces k in
@@ -26,7 +26,7 @@ inline constexpr float kLargestFloat = 0x1.fffffep127f;
 
 // What a kernel wants its activations turned into.
 enum class Form {
-  plain,     // f32, as they are
+  plain,     // f32, as they are: for floats, and for FP8
   tables,    // for 1 to 7 bits
   integers,  // for 8 bits and for codebooks
   ternary,   // for ternary codes
@@ -37,6 +37,7 @@ enum class CodeKind {
   affine,    // 1 to 8 bits: a number
   codebook,  // 4 bits: an index into 16 values
   ternary,   // 0, 1, 2, five of them in a byte; one scale per row
+  float8,    // 8 bits: an FP8 E4M3, see ParamKind::e4m3; there is no offset
 };
 
 // Kinds of per-group parameter (scale, offset), kept in memory as small as in the file.
@@ -126,7 +127,7 @@ struct Codebook {
 struct LowBit {
   int64_t rows = 0, columns = 0;
   CodeKind kind = CodeKind::affine;
-  int bits = 0;            // 1 to 8; codebook: 4; ternary: 2
+  int bits = 0;            // 1 to 8; codebook: 4; ternary: 2; float8: 8
   int64_t group_size = 0;  // 16, or a multiple of 32
   int64_t groups = 0;      // ceil(columns / group_size)
   float zero_point = 0.0f;
@@ -174,7 +175,7 @@ struct Kernels {
 
   void (*matmul_lowbit)(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
                         int64_t token_begin, int64_t token_end);
-  // The same product on plain activations in f32, for exact mode.
+  // The same product on plain activations in f32, for exact mode; of FP8 codes the only one.
   void (*matmul_lowbit_exact)(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
                               int64_t token_begin, int64_t token_end);
   void (*matmul_dense)(const Dense& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,

@@ -1,7 +1,7 @@
 // Codebook and ternary products in plain C++, for portable and for targets without kernels of their own for them.
 //
 // Packing: codebook [tile][8 k][tile row][4 bytes], a byte's low nibble one of the first 4 codes, its high nibble one of the
-// other 4, which of them is the target's choice; ternary as ternary_code.h says.
+// other 4, which of them is the target's choice; ternary as ternary_code.h says; float8 [tile][k][tile row].
 #pragma once
 
 #include "kernels/float_product.h"
@@ -17,11 +17,18 @@ struct PlainCodes {
   static constexpr int code_at(int i) { return kCrossed && (i == 1 || i == 2) ? 3 - i : i; }
 
   static int64_t packed_tile_bytes(CodeKind kind, int64_t columns) {
+    if (kind == CodeKind::float8) return kTileRows * columns;
     return kTileRows * (kind == CodeKind::ternary ? ternary_runs(columns) : columns / 2);
   }
 
   static void pack_tile(CodeKind kind, int64_t columns, const uint8_t* codes, uint8_t* out) {
     if (kind == CodeKind::ternary) return pack_ternary(kTileRows, columns, codes, out);
+    if (kind == CodeKind::float8) {
+      for (int r = 0; r < kTileRows; ++r) {
+        for (int64_t k = 0; k < columns; ++k) out[k * kTileRows + r] = codes[r * columns + k];
+      }
+      return;
+    }
     for (int64_t k = 0; k < columns; k += 8) {
       for (int r = 0; r < kTileRows; ++r) {
         const uint8_t* q = codes + r * columns + k;
@@ -33,6 +40,10 @@ struct PlainCodes {
   static void unpack_row_block(const LowBit& w, int64_t tile, int64_t block, int row, uint8_t* codes) {
     const uint8_t* in = w.codes + tile * packed_tile_bytes(w.kind, w.columns);
     if (w.kind == CodeKind::ternary) return unpack_ternary(in, kTileRows, row, block * 32, 32, codes);
+    if (w.kind == CodeKind::float8) {
+      for (int k = 0; k < 32; ++k) codes[k] = in[(block * 32 + k) * kTileRows + row];
+      return;
+    }
     in += (block * 4 * kTileRows + row) * 4;
     for (int k = 0; k < 32; k += 8, in += kTileRows * 4) {
       for (int i = 0; i < 4; ++i) {

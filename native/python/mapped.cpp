@@ -25,7 +25,10 @@ constexpr std::pair<ParamKind, const char*> kParamNames[] = {
     {ParamKind::two_level_f16, "int8 under f16"},         {ParamKind::two_level_f32, "int8 under f32"},
 };
 constexpr std::pair<CodeKind, const char*> kCodeNames[] = {
-    {CodeKind::affine, "affine"}, {CodeKind::codebook, "codebook"}, {CodeKind::ternary, "ternary"}};
+    {CodeKind::affine, "affine"},
+    {CodeKind::codebook, "codebook"},
+    {CodeKind::ternary, "ternary"},
+    {CodeKind::float8, "float8"}};
 constexpr std::pair<DenseType, const char*> kDenseNames[] = {
     {DenseType::f32, "f32"}, {DenseType::f16, "f16"}, {DenseType::bf16, "bf16"}};
 

@@ -85,7 +85,8 @@ class ArrayPacker {
                                            const std::optional<AnyArray>& offset_super, int offset_groups_per_super,
                                            const std::string& scale_format, const std::string& offset_format,
                                            float factor, const std::optional<FloatArray>& codebook,
-                                           const std::optional<FloatArray>& second_codebook, bool ternary) {
+                                           const std::optional<FloatArray>& second_codebook, bool ternary,
+                                           bool float8) {
     require(group_size > 0 && columns > 0, "columns and group size must be positive");
     require(static_cast<int64_t>(source.shape(0)) == rows, "the source must have one line per row");
     const int64_t groups = (columns + group_size - 1) / group_size;
@@ -103,12 +104,15 @@ class ArrayPacker {
     in.code_xor = static_cast<uint8_t>(code_xor);
     in.zero_point = zero_point;
     in.factor = factor;
-    require(!codebook || !ternary, "a matrix has a codebook or ternary codes, not both");
+    require((codebook ? 1 : 0) + ternary + float8 <= 1, "a matrix has a codebook, ternary codes or FP8 codes, not two of them");
     require(codebook || !second_codebook, "a second codebook stands beside a first");
     for (const auto* book : {&codebook, &second_codebook}) {
       require(!*book || (*book)->shape(0) == 16, "a codebook must have 16 values");
     }
-    in.kind = codebook ? CodeKind::codebook : ternary ? CodeKind::ternary : CodeKind::affine;
+    in.kind = codebook  ? CodeKind::codebook
+              : ternary ? CodeKind::ternary
+              : float8  ? CodeKind::float8
+                        : CodeKind::affine;
     in.codebook = codebook ? codebook->data() : nullptr;
     in.second_codebook = second_codebook ? second_codebook->data() : nullptr;
     require(scale_in_blocks || scale, "a matrix needs scales");
@@ -216,8 +220,12 @@ const char* form_name(Form form) {
 
 const char* codes_name(const PackedMatrix& matrix) {
   if (matrix.is_dense()) return "floats";
-  const CodeKind kind = matrix.lowbit().kind;
-  return kind == CodeKind::codebook ? "codebook" : kind == CodeKind::ternary ? "ternary" : "affine";
+  switch (matrix.lowbit().kind) {
+    case CodeKind::affine: return "affine";
+    case CodeKind::codebook: return "codebook";
+    case CodeKind::ternary: return "ternary";
+    default: return "float8";
+  }
 }
 
 int bits_of(const PackedMatrix& matrix) {
@@ -236,7 +244,8 @@ void bind_matrix(nb::module_& module) {
            nb::arg("offset_in_blocks").none(), nb::arg("offset").none(), nb::arg("offset_super").none(),
            nb::arg("offset_groups_per_super"), nb::arg("scale_format") = "", nb::arg("offset_format") = "",
            nb::arg("factor") = 1.0f, nb::arg("codebook").none() = nb::none(),
-           nb::arg("second_codebook").none() = nb::none(), nb::arg("ternary") = false)
+           nb::arg("second_codebook").none() = nb::none(), nb::arg("ternary") = false,
+           nb::arg("float8") = false)
       .def("add_dense", &ArrayPacker::add_dense, nb::arg("data"))
       .def("add_random", &ArrayPacker::add_random, nb::kw_only(), nb::arg("rows"), nb::arg("columns"), nb::arg("bits"),
            nb::arg("group_size"), nb::arg("scale_exponent"), nb::arg("seed"), nb::arg("ternary") = false)

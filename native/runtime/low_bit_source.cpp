@@ -33,6 +33,11 @@ void check_ternary(const LowBitSource& source) {
   require(source.columns <= kMaxTernaryColumns, "a ternary matrix has at most 131072 columns");
 }
 
+void check_float8(const LowBitSource& source) {
+  require(source.bits == 8 && source.zero_point == 0.0f, "FP8 codes have 8 bits and no zero point");
+  require(source.offset.kind == ParamKind::none, "FP8 codes take no offset");
+}
+
 }  // namespace
 
 void LowBitSource::check() const {
@@ -48,6 +53,7 @@ void LowBitSource::check() const {
   require(std::isfinite(factor), "factor must be finite");
   if (kind == CodeKind::codebook) check_codebook(*this);
   if (kind == CodeKind::ternary) check_ternary(*this);
+  if (kind == CodeKind::float8) check_float8(*this);
   if (grid) {
     grid->check(block_weights, block_bytes);
   } else {

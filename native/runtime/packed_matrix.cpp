@@ -218,7 +218,7 @@ void PackedMatrix::fill_tile(const RandomSource& source, int64_t tile) const {
 }
 
 Form PackedMatrix::form() const {
-  if (is_dense()) return Form::plain;
+  if (is_dense() || lowbit_.kind == CodeKind::float8) return Form::plain;
   if (lowbit_.kind == CodeKind::ternary) return Form::ternary;
   return lowbit_.kind == CodeKind::codebook || lowbit_.bits == 8 ? Form::integers : Form::tables;
 }
@@ -236,7 +236,7 @@ void PackedMatrix::matmul(const MatmulArgs& args, bool exact, int64_t tile_begin
   const Kernels& kernels = *target_->kernels;
   if (is_dense()) {
     kernels.matmul_dense(dense_, args, tile_begin, tile_end, token_begin, token_end);
-  } else if (exact) {
+  } else if (exact || lowbit_.kind == CodeKind::float8) {
     kernels.matmul_lowbit_exact(lowbit_, args, tile_begin, tile_end, token_begin, token_end);
   } else {
     kernels.matmul_lowbit(lowbit_, args, tile_begin, tile_end, token_begin, token_end);

@@ -86,6 +86,7 @@ class Packer:
         codebook: NDArray[Any] | None = None,  # [16] float32
         second_codebook: NDArray[Any] | None = None,
         ternary: bool = False,
+        float8: bool = False,
     ) -> Matrix:
         """A matrix that has its shape and size now, and its contents after ``finish``."""
 
@@ -128,7 +129,7 @@ class Matrix:
 
     @property
     def codes(self) -> str:
-        """What codes mean: "affine", "codebook", "ternary" ("floats" where it is dense)."""
+        """What codes mean: "affine", "codebook", "ternary", "float8" ("floats" where it is dense)."""
 
     @property
     def group_size(self) -> int: ...

@@ -108,9 +108,26 @@ def make_ternary_case(rng, rows, columns, tokens, scale_kind, factor) -> Case:
     return Case(matrix, weights, make_activations(rng, tokens, columns))
 
 
+def make_float8_case(rng, group_size, rows, columns, tokens, scale_kind, float8, factor) -> Case:
+    """Every FP8 number, subnormal ones too, but those that are none. float8: says which case this is."""
+    size = columns if group_size is None else group_size
+    codes = rng.integers(0, 127, (rows, columns)).astype(np.uint8) | rng.choice([0, 128], (rows, columns)).astype(
+        np.uint8
+    )
+    scale, exact_scale = make_scale(rng, scale_kind, rows, -(-columns // size))
+    matrix = LowBitMatrix(rows, columns, 8, size, codes, plain_codes(), scale, float8=float8, factor=factor)
+    exponent, mantissa = (codes >> 3 & 15).astype(np.float64), (codes & 7) / 8
+    values = np.where(exponent > 0, (1 + mantissa) * 2.0 ** (exponent - 7), mantissa * 2.0**-6)
+    values *= np.where(codes & 128, -1, 1)
+    weights = per_weight(exact_scale, matrix) * values * float(np.float32(factor))
+    return Case(matrix, weights, make_activations(rng, tokens, columns))
+
+
 def magnitudes(case: Case) -> np.ndarray:
     """The largest magnitude that a weight's terms could have, [M, K] float64."""
     matrix = case.matrix
+    if matrix.float8:
+        return np.abs(case.weights)
     if matrix.ternary:
         return np.abs(dequantize(replace(matrix, source=np.full_like(matrix.source, 2)))).astype(np.float64)
     largest = np.zeros(case.weights.shape)
@@ -130,6 +147,8 @@ def rounding_bound(case: Case) -> np.ndarray:
 
 def form_bound(case: Case) -> np.ndarray:
     """What the integers may cost, [n, M]."""
+    if case.matrix.float8:
+        return np.zeros((len(case.x), case.matrix.rows))
     return ternary_bound(case) if case.matrix.ternary else codebook_bound(case)
 
 
@@ -168,10 +187,14 @@ codebook_cases = st.fixed_dictionaries(
         "offset": st.booleans(),
     }
 )
-cases = st.one_of(codebook_cases, st.fixed_dictionaries(SHAPES))
+GROUP_SIZES = st.sampled_from([16, 32, 64, 128, 256, None])
+float8_cases = st.fixed_dictionaries({**SHAPES, "group_size": GROUP_SIZES, "float8": st.just(True)})
+cases = st.one_of(codebook_cases, float8_cases, st.fixed_dictionaries(SHAPES))
 
 
 def make_case(rng: np.random.Generator, case: dict) -> Case:
+    if "float8" in case:
+        return make_float8_case(rng, **case)
     return make_codebook_case(rng, **case) if "codebooks" in case else make_ternary_case(rng, **case)
 
 
@@ -236,6 +259,18 @@ def test_every_five_trits_come_back_and_take_one_byte(target):
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_every_fp8_number_comes_back(target):
+    """As torch's float8_e4m3fn has them, to the bit; 0x7f and 0xff are not numbers."""
+    codes = np.arange(256, dtype=np.uint8).reshape(1, 256)
+    matrix = LowBitMatrix(1, 256, 8, 256, codes, plain_codes(), np.ones((1, 1), np.float32), float8=True)
+    packed = pack(matrix, target=target, threads=1)
+    row = packed.unpack_rows(np.zeros(1, np.int32))[0]
+    assert (packed.codes, packed.bits, packed.form) == ("float8", 8, "plain")
+    assert np.flatnonzero(np.isnan(row)).tolist() == [127, 255]
+    assert row[[0, 1, 7, 8, 56, 126, 129, 254]].tolist() == [0, 2**-9, 7 * 2**-9, 2**-6, 1, 448, -(2.0**-9), -448]
+
+
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("tokens", [1, 3, 8])
 def test_silent_activations_give_zero(target, tokens):
     case = make_ternary_case(np.random.default_rng(0), 70, 96, tokens, "f32", 1.0)
@@ -254,7 +289,10 @@ def test_silent_activations_give_zero(target, tokens):
         ({"second_codebook": np.zeros(16, np.float32)}, "beside a first"),
         ({"ternary": True, "bits": 2, "zero_point": 1.0}, "one scale per row"),
         ({"ternary": True, "group_size": 64, "scale": np.ones((4, 1), np.float32)}, "zero point of 1"),
-        ({"ternary": True, "codebook": np.zeros(16, np.float32)}, "not both"),
+        ({"ternary": True, "codebook": np.zeros(16, np.float32)}, "not two of them"),
+        ({"float8": True, "codebook": np.zeros(16, np.float32)}, "not two of them"),
+        ({"float8": True}, "FP8 codes have 8 bits"),
+        ({"float8": True, "bits": 8, "offset": np.ones((4, 2), np.float32)}, "no offset"),
         ({"scale": np.ones((4, 2), np.uint8)}, "uint8 with a format"),
         ({"factor": np.nan}, "factor must be finite"),
     ],

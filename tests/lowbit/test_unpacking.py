@@ -52,6 +52,7 @@ def cases() -> dict[str, LowBitMatrix | DenseMatrix]:
     found["bfloat16"] = low_bit(5, scale=rng.integers(15000, 16000, shape).astype(np.uint16), factor=0.5)
     found["ternary"] = low_bit(2, COLUMNS, ternary=True, zero_point=1.0)
     found["offset"] = low_bit(2, 16, offset=rng.normal(size=(ROWS, COLUMNS // 16)).astype(np.float32), zero_point=1.5)
+    found["float8"] = low_bit(8, 16, source=rng.integers(0, 127, (ROWS, COLUMNS), dtype=np.uint8) * 2, float8=True)
     found["codebook"] = low_bit(4, codebook=BOOK)
     found["two codebooks"] = low_bit(
         4, codebook=BOOK, second_codebook=BOOK[::-1], offset=rng.normal(size=shape).astype(np.float16)

@@ -282,6 +282,9 @@ void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, 
 
 void matmul_lowbit_exact(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
                          int64_t token_begin, int64_t token_end) {
+  if (w.kind == CodeKind::float8) {
+    return float8_product<kTileRows>(w, args, tile_begin, tile_end, token_begin, token_end);
+  }
   exact_product<kTileRows>(w, args, tile_begin, tile_end, token_begin, token_end, unpack_block);
 }
 

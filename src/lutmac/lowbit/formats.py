@@ -19,6 +19,8 @@ _TINY: Final = np.float32(1e-30)
 
 # Magnitudes of floats by bits, the largest last: sign and E2M0 (3 bits; 0, 1, 2, 4), E2M1 (4 bits, OCP's FP4).
 MAGNITUDES: Final = {3: (0.0, 1.0, 2.0, 4.0), 4: (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)}
+# What a code of E2M1 stands for: the magnitudes, then those of negative floats.
+E2M1: Final = (*MAGNITUDES[4], *(-value for value in MAGNITUDES[4]))
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ Parameter = Array | TwoLevel | ByteFloats | InBlocks
 class LowBitMatrix:
     """``W[m, k] = scale[m, g] * value(q[m, k]) + offset[m, g]`` with ``g = k // group_size``.
 
-    What a code means is one of three:
+    What a code means is one of four:
 
     - affine: ``value(q) = q - zero_point``, q of 1 to 8 bits.
     - a codebook of 16 values, q of 4 bits: ``value(q) = codebook[q]``. With a second one the offset is its scale:
@@ -122,6 +122,8 @@ class LowBitMatrix:
       positive values in one, the negative ones in the other, zeros elsewhere).
     - ternary: ``value(q) = q - 1``, q of 0, 1 or 2, with one scale per row, packed five to a byte; bits is 2,
       zero_point 1, and there is no offset. Ternary weights with a scale for each group are affine, of 2 bits.
+    - float8: the code is an FP8 float itself, "e4m3" as ByteFloats has it, of 8 bits; there is no offset. Its products
+      read activations as they are, in every precision.
 
     rows, columns: M output features, K input features (K is a multiple of 32).
     bits: 1 to 8. group_size: weights that share a scale (16, 32, 64, 128, 256, or K for one per row);
@@ -129,7 +131,7 @@ class LowBitMatrix:
     source: [M, row_bytes] uint8, contiguous; row m is K / block_weights blocks one after another (a memory-mapped view
     of the checkpoint is fine: it is read once, by packing).
     scale: [M, G] float16, float32 or uint16 holding bfloat16 bits, TwoLevel, ByteFloats, or InBlocks.
-    zero_point: one constant for the whole matrix (0 with a codebook). offset: None, or of the types of scale.
+    zero_point: one constant for the whole matrix (0 with a codebook or FP8). offset: None, or of the types of scale.
     factor: multiplies every scale and offset.
     input_permutation: [K] int32; column k, as stored, multiplies activation ``input_permutation[k]``. None: k.
     """
@@ -147,6 +149,7 @@ class LowBitMatrix:
     codebook: tuple[float, ...] | None = None
     second_codebook: tuple[float, ...] | None = None
     ternary: bool = False
+    float8: bool = False
     input_permutation: Array | None = None
 
 

@@ -19,7 +19,7 @@ _SHARED: Final = {"avxvnni": "avx2"}
 
 _PARAMETERS: Final = ("f16", "f32", "bf16", "e8m0", "e4m3", "int8 under f16", "int8 under f32")
 _NAMES: Final = {
-    "codes": ("affine", "codebook", "ternary"),
+    "codes": ("affine", "codebook", "ternary", "float8"),
     "scale": _PARAMETERS,
     "offset": ("none", *_PARAMETERS),
     "floats": ("f32", "f16", "bf16"),
@@ -48,7 +48,7 @@ def packing_target(packing: str) -> str | None:
 class PackedLowBit:
     """A packed low-bit matrix without its bytes; see LowBitMatrix for what the fields mean.
 
-    codes: "affine", "codebook" or "ternary". scale, offset: "none", "f16", "f32", "bf16", "e8m0", "e4m3", or
+    codes: "affine", "codebook", "ternary" or "float8". scale, offset: "none", "f16", "f32", "bf16", "e8m0", "e4m3", or
     "int8 under f16", "int8 under f32" with as many groups under a super-scale as scale_groups_per_super says.
     """
 
@@ -133,7 +133,7 @@ def _check(kind: PackedLowBit) -> None:
         raise ValueError(f"a matrix of {kind.columns} columns and {kind.bits} bits is not to be had")
     if (kind.codes == "codebook") != (kind.codebook is not None) or kind.scale == "none":
         raise ValueError("codes of a codebook come with its values, and all with a scale")
-    if (kind.codes == "codebook" and kind.bits != 4) or (kind.codes == "ternary" and kind.bits != 2):
+    if kind.bits != {"codebook": 4, "ternary": 2, "float8": 8}.get(kind.codes, kind.bits):
         raise ValueError(f"{kind.codes} codes do not have {kind.bits} bits")
     for name in ("zero_point", "factor"):
         if not isinstance(getattr(kind, name), int | float):

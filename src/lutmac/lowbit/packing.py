@@ -71,6 +71,7 @@ class Packer:
             codebook=_values(matrix.codebook),
             second_codebook=_values(matrix.second_codebook),
             ternary=matrix.ternary,
+            float8=matrix.float8,
         )
 
 

@@ -42,7 +42,7 @@ def dequantize(matrix: AnyMatrix) -> NDArray[np.float32]:
     # Scales of hostile or untrained files may be infinite: the result is then what IEEE 754 says.
     with np.errstate(invalid="ignore", over="ignore"):
         found = codes(matrix)
-        weights = _looked_up(matrix.codebook, found) - np.float32(matrix.zero_point)
+        weights = _values(matrix, found)
         weights *= _per_weight(matrix.scale, matrix)
         if matrix.offset is not None:
             offset = _per_weight(matrix.offset, matrix)
@@ -61,6 +61,13 @@ def codes(matrix: LowBitMatrix) -> NDArray[np.uint8]:
     else:
         found = _look_up(layout.grid, layout.block_weights, blocks)
     return (found.astype(np.uint8) ^ np.uint8(layout.xor)).reshape(matrix.rows, -1)
+
+
+def _values(matrix: LowBitMatrix, found: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What the codes mean, before their scale."""
+    if matrix.float8:
+        return _E4M3[found]
+    return _looked_up(matrix.codebook, found) - np.float32(matrix.zero_point)
 
 
 def _looked_up(codebook: tuple[float, ...] | None, found: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -58,6 +58,7 @@ def unpack(kind: PackedKind, parts: Sequence[Bytes], *, target: str) -> AnyMatri
         codebook=kind.codebook,
         second_codebook=kind.second_codebook,
         ternary=kind.codes == "ternary",
+        float8=kind.codes == "float8",
     )
 
 
@@ -65,6 +66,8 @@ def _codes(kind: PackedLowBit, packed: Bytes, target: str) -> tuple[Array, Block
     """The codes as [padded rows, bytes], and where they lie in those bytes."""
     if kind.codes == "ternary":
         return _ternary(kind, packed, TILE_ROWS[target]), plain_codes()
+    if kind.codes == "float8":
+        return _params(packed, "u1", kind.rows, kind.columns, TILE_ROWS[target]), plain_codes()
     if kind.codes == "codebook":
         order = np.array([0, 2, 1, 3] if target == "avx2" else [0, 1, 2, 3])
         nibbles = tuple(BitRun(8 * n + 4 * high, 4, 4 * n, 4 * high, 4) for n in range(4) for high in range(2))
