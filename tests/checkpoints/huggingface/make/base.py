@@ -72,7 +72,7 @@ def save_plain(directory: Path, dtype: torch.dtype = torch.float16, **changes: o
 
 def write_reference(directory: Path, weights: dict[str, torch.Tensor], made_with: str, **changes: object) -> None:
     """Logits of the float32 model whose linear weights are those given, and some of these weights themselves."""
-    model = tiny_model(**changes).float()
+    model = tiny_model(torch.float32, **changes)  # never half: its rope frequencies would be rounded with it
     missing, unexpected = model.load_state_dict({n: w.float() for n, w in weights.items()}, strict=False)
     assert not unexpected, unexpected
     assert not missing or missing == ["lm_head.weight"], missing
