@@ -67,9 +67,6 @@ MISTAKES: dict[str, tuple[str, Change, str]] = {
     "another GPTQ": (
         "gptq_4bit_sym", edit("config.json", quantization_config={"checkpoint_format": "marlin"}), "'marlin' is not",
     ),
-    "another compression": (
-        "ct_4bit_sym_g32", edit("config.json", quantization_config={"format": "float-quantized"}), "'float-quantized'",
-    ),
     "a wrong shape": ("bf16", edit("config.json", vocab_size=321), r"embed_tokens.weight has shape \(320, 64\), exp"),
     "more layers than there are": ("bf16", edit("config.json", num_hidden_layers=3), "layers.2.* is missing"),
     "broken JSON": ("bf16", lambda d: (d / "config.json").write_text("{"), r"config\.json: is not valid JSON"),

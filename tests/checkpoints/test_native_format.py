@@ -55,14 +55,19 @@ def test_a_converted_gguf_file_gives_the_same_logits(tiny: TinyLlama, converted:
 
 
 @pytest.mark.parametrize(
-    "name", ["bf16", "fp32_tied", "gptq_3bit_act_order_v2", "hqq_1bit_g32", "bitnet_packed", "ct_8bit_channel"]
-)
+    "name",
+    [
+        "bf16", "fp32_tied", "gptq_3bit_act_order_v2", "hqq_1bit_g32", "bitnet_packed", "ct_8bit_channel",
+        "bnb_nf4_double", "bnb_int8", "ct_fp8_block", "ct_int8_channel_asym", "mlx_mixed", "mlx_mxfp8", "mlx_mixtral",
+        "modelopt_nvfp4", "auto_round_mxfp4",
+    ],
+)  # fmt: skip
 def test_a_converted_directory_gives_the_same_logits(name: str, tmp_path: Path) -> None:
     path = lutmac.convert(HUGGING_FACE / name, tmp_path / "out", threads=1).path
     assert np.array_equal(logits(path), logits(HUGGING_FACE / name))
 
 
-@pytest.mark.parametrize("name", ["bf16", "gptq_3bit_act_order_v2", "hqq_1bit_g32", "bitnet_packed"])
+@pytest.mark.parametrize("name", ["bf16", "gptq_3bit_act_order_v2", "hqq_1bit_g32", "bitnet_packed", "ct_fp8_block"])
 def test_another_targets_packing_is_packed_anew_and_said(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -76,6 +76,9 @@ class KernelCase {
         x(std::move(activations)) {
     const int count = shape.kind == lutmac::CodeKind::ternary ? 3 : 1 << shape.bits;
     for (uint8_t& code : codes) code = static_cast<uint8_t>(random.below(count));
+    if (shape.kind == lutmac::CodeKind::float8) {
+      for (uint8_t& code : codes) code &= (code & 0x7f) == 0x7f ? 0xfe : 0xff;  // that would be no number
+    }
     for (int64_t row = 0; row < shape.rows; ++row) {
       for (int64_t k = 0; k < shape.columns; ++k) add_weight(row, k);
     }
@@ -130,6 +133,13 @@ class KernelCase {
     return largest;
   }
 
+  // OCP's E4M3: 4 bits of exponent around 7, 3 of mantissa.
+  static double float8_value(uint8_t code) {
+    const int exponent = code >> 3 & 15, mantissa = code & 7;
+    const double value = std::ldexp(exponent > 0 ? 8 + mantissa : mantissa, std::max(exponent, 1) - 10);
+    return code & 0x80 ? -value : value;
+  }
+
   void add_weight(int64_t row, int64_t k) {
     const double code = codes[row * shape.columns + k], zero_point = double{shape.zero_point};
     const double shift = offset.value(row * shape.groups() + k / shape.group_size);
@@ -140,6 +150,11 @@ class KernelCase {
       const double second_largest = with_second ? largest_of(kBooks[shape.second_book]) : 1.0;
       weights_.push_back(scale_at(row, k) * kBooks[shape.book][at] + shift * second);
       magnitudes_.push_back(scale_at(row, k) * largest_of(kBooks[shape.book]) + std::abs(shift) * second_largest);
+      return;
+    }
+    if (shape.kind == lutmac::CodeKind::float8) {
+      weights_.push_back(scale_at(row, k) * float8_value(codes[row * shape.columns + k]));
+      magnitudes_.push_back(scale_at(row, k) * 448.0);
       return;
     }
     weights_.push_back(scale_at(row, k) * (code - zero_point) + shift);
@@ -157,12 +172,19 @@ class KernelCase {
       tiny += 0x1p-149 * (1.0 + magnitude(row, k));
       result.form += lutmac::kQuietest * magnitude(row, k);
     }
-    if (shape.kind == lutmac::CodeKind::ternary) {
+    if (shape.kind == lutmac::CodeKind::float8) {
+      result.form = 0.0;
+    } else if (shape.kind == lutmac::CodeKind::ternary) {
       result.form += form_of_runs(token, row);
     } else {
       for (int64_t block = 0; block < shape.columns; block += 32) result.form += form_of_block(token, row, block);
     }
     constexpr double kUnit = 0x1p-24;
+    // Products of FP8 weights are those of exact mode.
+    if (shape.kind == lutmac::CodeKind::float8) {
+      result.rounding = result.exact_rounding = sum * kUnit * (2.0 * static_cast<double>(shape.columns) + 4.0) + tiny;
+      return result;
+    }
     const double passes = shape.kind == lutmac::CodeKind::codebook ? 4.0 : 1.0;
     result.rounding = (sum + result.form) * kUnit * (static_cast<double>(shape.columns) / 8.0 * passes + 24.0) + tiny;
     result.exact_rounding = sum * kUnit * (2.0 * static_cast<double>(shape.columns) + 4.0) + tiny;

@@ -55,6 +55,10 @@ KernelShape random_shape(TestRandom& random, uint64_t seed) {
     shape.group_size = shape.columns;
     shape.zero_point = 1.0f;
     shape.offset_kind = ParamKind::none;
+  } else if (shape.bits == 8 && random.below(2)) {
+    shape.kind = CodeKind::float8;
+    shape.zero_point = 0.0f;
+    shape.offset_kind = ParamKind::none;
   }
   return shape;
 }
@@ -104,7 +108,8 @@ void run_seed(const std::vector<TargetEntry>& targets, uint64_t seed) {
   std::vector<float> x = random_activations(random, shape, mix_of(seed));
   const KernelCase test(random, shape, std::move(x));
   const TargetEntry& portable = targets.back();
-  const Form form = shape.kind == CodeKind::ternary                            ? Form::ternary
+  const Form form = shape.kind == CodeKind::float8                             ? Form::plain
+                    : shape.kind == CodeKind::ternary                     ? Form::ternary
                     : shape.bits == 8 || shape.kind == CodeKind::codebook ? Form::integers
                                                                           : Form::tables;
   FormRows portable_forms(*portable.kernels, form, test.x, shape.columns);

@@ -94,22 +94,24 @@ void test_lowbit(const std::vector<TargetEntry>& targets) {
   }
 }
 
-// Codebooks of each kind, alone and with a second one, and ternary codes.
+// Codebooks of each kind, alone and with a second one, ternary codes, and FP8.
 void test_codes(const std::vector<TargetEntry>& targets) {
   TestRandom random(5);
-  for (int number = 0; number < 5 * 6 * 9; ++number) {
+  for (int number = 0; number < 6 * 6 * 9; ++number) {
     KernelShape shape;
-    const int books = number % 5;
-    shape.kind = books == 4 ? CodeKind::ternary : CodeKind::codebook;
+    const int books = number % 6;
+    shape.kind = books == 5 ? CodeKind::float8 : books == 4 ? CodeKind::ternary : CodeKind::codebook;
     shape.columns = 32 * (1 + random.below(18));
-    shape.group_size = kGroupSizes[number / 5 % 6];
+    shape.group_size = kGroupSizes[number / 6 % 6];
     if (shape.group_size == 0 || books == 4) shape.group_size = shape.columns;
     shape.rows = 1 + random.below(number % 4 == 0 ? 150 : 40);
-    shape.tokens = 1 + number / 30;
+    shape.tokens = 1 + number / 36;
     shape.scale_kind = kKinds[number % 7];
     if (books == 4) {
       shape.bits = 2;
       shape.zero_point = 1.0f;
+    } else if (books == 5) {
+      shape.bits = 8;
     } else {
       shape.book = books % 2;
       shape.second_book = books < 2 ? -1 : 4 - books;

@@ -41,7 +41,7 @@ def distance(path: Path, source: Path) -> float:
     return float(np.linalg.norm(logits(path) - exact) / np.linalg.norm(exact))
 
 
-@pytest.mark.parametrize("name", ["bf16", "fp32_tied", "gptq_3bit_act_order_v2"])
+@pytest.mark.parametrize("name", ["bf16", "fp32_tied", "gptq_3bit_act_order_v2", "bnb_nf4", "fp8_block"])
 def test_the_forward_pass_of_calibration_is_the_models(name: str, tmp_path: Path) -> None:
     """NumPy in float32 against the engine's exact mode, which keeps keys and values in half precision."""
     path = HUGGING_FACE / name

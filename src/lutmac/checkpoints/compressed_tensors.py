@@ -1,81 +1,105 @@
-"""compressed-tensors "pack-quantized", as llm-compressor writes it.
+"""compressed-tensors, as llm-compressor writes it, and other tools after it.
 
-A layer [N, K] of b bits has ``weight_packed`` int32 [N, ceil(K*b/32)], each row a string of codes with the lowest bits
-first; ``weight_scale`` [N, G]; ``weight_shape``; where it is asymmetric ``weight_zero_point`` int32
-[ceil(N*b/32), G], packed along N; and with activation order ``weight_g_idx``. Integers are stored plus 2**(b-1).
+A layer is in one of the library's formats, which its tensors tell:
+
+| format | tensors of a layer |
+| --- | --- |
+| pack-quantized | see pack_quantized.py |
+| int-quantized, float-quantized, naive-quantized | ``weight`` I8 or FP8, ``weight_scale``, ``weight_zero_point`` |
+| nvfp4-pack-quantized | ``weight_packed`` U8, ``weight_scale`` E4M3, over ``weight_global_scale`` |
+| mxfp4-pack-quantized, mxfp8-quantized | ``weight_packed`` U8 or ``weight`` FP8, ``weight_scale`` a U8 exponent |
+
+Activations, keys and values that the configuration would have quantised too stay as they are.
 https://github.com/vllm-project/compressed-tensors
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from lutmac.checkpoints.group_affine import exact_scales, group_affine, group_size_of, order_of_groups
-from lutmac.checkpoints.packed_codes import codes_along_columns, codes_along_rows
-from lutmac.checkpoints.quantized_modules import QuantizedModule, checked_shape, names_with_suffix, require_shape
-from lutmac.checkpoints.tensor_files import FLOAT_TYPES, TensorFiles
-from lutmac.errors import CheckpointError, UnsupportedModelError
+from lutmac.bounded_json import shown
+from lutmac.checkpoints.pack_quantized import packed_matrix, packed_module
+from lutmac.checkpoints.quantized_modules import QuantizedModule, names_with_suffix, pair_of_integers
+from lutmac.checkpoints.scaled_weights import ScaledWeight, scaled_matrix, scaled_module
+from lutmac.checkpoints.tensor_files import TensorFiles
+from lutmac.errors import UnsupportedModelError
 from lutmac.lowbit.matrix import LowBitMatrix
 
-FORMAT: Final = "pack-quantized"
+FORMATS: Final = (
+    "pack-quantized", "int-quantized", "float-quantized", "naive-quantized", "nvfp4-pack-quantized",
+    "mxfp4-pack-quantized", "mxfp8-quantized", "mixed-precision",
+)  # fmt: skip
+# Rotations that are in the weights already; all others would have to be done to activations.
+_OFFLINE: Final = ("weight_input", "weight_output")
 
 
 class CompressedTensors:
-    """The quantised layers of a pack-quantized checkpoint; see QuantizationFormat.
-
-    Activations that the configuration would have quantised too stay as they are.
-    """
+    """The quantised layers of a checkpoint; see QuantizationFormat."""
 
     def __init__(self, files: TensorFiles, config: Mapping[str, Any]) -> None:
         """config: quantization_config."""
         found = config.get("format")
-        if found != FORMAT:
+        if found not in FORMATS:
             raise UnsupportedModelError(
-                f"{files.directory}: compressed-tensors format {found!r} is not supported; supported: {FORMAT}"
+                f"{files.directory}: compressed-tensors format {shown(found)} is not supported; supported: "
+                f"{', '.join(FORMATS)}"
             )
+        _refuse_rotations(files, config)
         self._files = files
-        self.modules = {name: self._module(name) for name in names_with_suffix(files, ".weight_packed")}
-
-    def _module(self, name: str) -> QuantizedModule:
-        files, what = self._files, f"{self._files.directory}: {name}"
-        if checked_shape(files, f"{name}.weight_shape", ("I64", "I32"), 1) != (2,):
-            raise CheckpointError(f"{what}: weight_shape is not that of a matrix")
-        rows, columns = files.array(f"{name}.weight_shape").tolist()
-        packed_rows, words = checked_shape(files, f"{name}.weight_packed", ("I32",), 2)
-        bits = words * 32 // columns if columns > 0 else 0
-        if packed_rows != rows or not 1 <= bits <= 8 or words != -(-columns * bits // 32):
-            raise CheckpointError(f"{what}: weight_packed {packed_rows}x{words} holds no {rows}x{columns} weights")
-        found_rows, groups = checked_shape(files, f"{name}.weight_scale", FLOAT_TYPES, 2)
-        if found_rows != rows:
-            raise CheckpointError(f"{what}: weight_scale has {found_rows} rows, expected {rows}")
-        parts = [f"{name}.{part}" for part in ("weight_packed", "weight_scale", "weight_shape")]
-        if f"{name}.weight_zero_point" in files.tensors:
-            require_shape(files, f"{name}.weight_zero_point", (-(-rows * bits // 32), groups), ("I32",))
-            parts.append(f"{name}.weight_zero_point")
-        if f"{name}.weight_g_idx" in files.tensors:
-            require_shape(files, f"{name}.weight_g_idx", (columns,), ("I32", "I64"))
-            parts.append(f"{name}.weight_g_idx")
-        return QuantizedModule(name, rows, columns, f"pack-quantized {bits}-bit", tuple(parts))
+        self._scaled: dict[str, ScaledWeight] = {}
+        self.modules: dict[str, QuantizedModule] = {}
+        schemes = list(_schemes(config))
+        bits = max((scheme["num_bits"] for scheme in schemes if scheme.get("type", "int") == "int"), default=8)
+        blocks = next((pair for scheme in schemes if (pair := pair_of_integers(scheme.get("block_structure")))), None)
+        for name in names_with_suffix(files, ".weight_packed"):
+            if files.tensors[f"{name}.weight_packed"].dtype == "U8":
+                self._add(self._float4(name))
+            else:
+                self.modules[name] = packed_module(files, name)
+        for name in names_with_suffix(files, ".weight_scale"):
+            if name not in self.modules:
+                zero = f"{name}.weight_zero_point" if f"{name}.weight_zero_point" in files.tensors else None
+                self._add(ScaledWeight(name, f"{name}.weight", f"{name}.weight_scale", zero, blocks=blocks, bits=bits))
 
     def matrix(self, name: str) -> LowBitMatrix:
         """The weight of a layer."""
-        files, module, what = self._files, self.modules[name], f"{self._files.directory}: {name}"
-        packed, scale = files.array(f"{name}.weight_packed"), files.array(f"{name}.weight_scale")
-        bits, groups = packed.shape[1] * 32 // module.columns, scale.shape[1]
-        group_size = group_size_of(what, module.columns, groups, None)
-        codes = codes_along_rows(packed, bits, module.columns)
-        zeros = order = None
-        if f"{name}.weight_zero_point" in module.parts:
-            packed_zeros = files.array(f"{name}.weight_zero_point")
-            zeros = codes_along_columns(packed_zeros, bits, module.rows).T  # [G, N] to [N, G]
-        if f"{name}.weight_g_idx" in module.parts:
-            order = order_of_groups(what, files.array(f"{name}.weight_g_idx"), group_size, groups)
-        return group_affine(
-            codes if order is None else codes[:, order],
-            bits=bits,
-            group_size=group_size,
-            scale=exact_scales(scale, files.tensors[f"{name}.weight_scale"].dtype),
-            zeros=zeros,
-            permutation=order,
-        )
+        if name in self._scaled:
+            return scaled_matrix(self._files, self._scaled[name], self.modules[name])
+        return packed_matrix(self._files, self.modules[name])
+
+    def _float4(self, name: str) -> ScaledWeight:
+        total = f"{name}.weight_global_scale"
+        return ScaledWeight(
+            name, f"{name}.weight_packed", f"{name}.weight_scale",
+            global_scale=total if total in self._files.tensors else None, divides=True,
+        )  # fmt: skip
+
+    def _add(self, w: ScaledWeight) -> None:
+        for part in ("weight_g_idx", "weight_zero_point"):
+            if f"{w.name}.{part}" in self._files.tensors and f"{w.name}.{part}" not in w.parts:
+                raise UnsupportedModelError(f"{self._files.directory}: {w.name}: {part} is not supported here")
+        self._scaled[w.name] = w
+        self.modules[w.name] = scaled_module(self._files, w)
+
+
+def _schemes(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What the configuration says of weights: an entry for each group of layers."""
+    groups = config.get("config_groups")
+    for group in groups.values() if isinstance(groups, Mapping) else ():
+        weights = group.get("weights") if isinstance(group, Mapping) else None
+        if isinstance(weights, Mapping) and type(weights.get("num_bits")) is int and 1 <= weights["num_bits"] <= 8:
+            yield weights
+
+
+def _refuse_rotations(files: TensorFiles, config: Mapping[str, Any]) -> None:
+    """Raises UnsupportedModelError for a model that rotates activations (QuIP, SpinQuant) when it runs."""
+    transforms = config.get("transform_config")
+    groups = transforms.get("config_groups") if isinstance(transforms, Mapping) else None
+    for group in groups.values() if isinstance(groups, Mapping) else ():
+        applied = group.get("apply") if isinstance(group, Mapping) else None
+        for entry in applied if isinstance(applied, list) else ():
+            if not isinstance(entry, Mapping) or entry.get("location") not in _OFFLINE:
+                raise UnsupportedModelError(
+                    f"{files.directory}: transform_config rotates activations while the model runs; not supported"
+                )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from lutmac.lowbit.formats import E2M1
 from lutmac.lowbit.matrix import BitRun, BlockLayout, InBlocks
 
 Runs = tuple[BitRun, ...]
@@ -114,7 +115,6 @@ _IQ4_XS_RUNS = tuple(
 # Both of the 4-bit floats hold E2M1 (https://www.opencompute.org/documents/ocp-microscaling-formats-mx-v1-0-spec-final-pdf).
 # MXFP4: a power of two (E8M0), nibbles. NVFP4: 4 scales (E4M3 without a sign; what would not be a number is 0), nibbles
 # of 16 weights in 8 bytes each.
-_E2M1_VALUES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0)
 _UNSIGNED = tuple(byte & 0x7F if byte & 0x7F != 0x7F else 0 for byte in range(256))
 _NVFP4_RUNS = tuple(
     BitRun(16 * group + 8 * high, 8, 4 + 8 * group, 4 * high, 4) for group in range(4) for high in range(2)
@@ -147,6 +147,6 @@ BLOCK_TYPES: Final = {
     "Q2_0": BlockType(2, 64, BlockLayout(64, 18, (BitRun(0, 64, 2, 0, 2, stride=2),)), _AT_0, zero_point=1.0),
     "IQ4_NL": BlockType(4, 32, BlockLayout(32, 18, _nibbles(2)), _AT_0, codebook=_IQ4_VALUES),
     "IQ4_XS": BlockType(4, 32, BlockLayout(256, 136, _IQ4_XS_RUNS), _IQ4_XS_SCALE, codebook=_IQ4_VALUES),
-    "MXFP4": BlockType(4, 32, BlockLayout(32, 17, _nibbles(1)), _MXFP4_SCALE, codebook=_E2M1_VALUES),
-    "NVFP4": BlockType(4, 16, BlockLayout(64, 36, _NVFP4_RUNS), _NVFP4_SCALE, codebook=_E2M1_VALUES),
+    "MXFP4": BlockType(4, 32, BlockLayout(32, 17, _nibbles(1)), _MXFP4_SCALE, codebook=E2M1),
+    "NVFP4": BlockType(4, 16, BlockLayout(64, 36, _NVFP4_RUNS), _NVFP4_SCALE, codebook=E2M1),
 }

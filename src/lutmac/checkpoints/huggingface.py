@@ -58,8 +58,7 @@ class HuggingFaceCheckpoint:
         self.generation_config = read_optional_json(path / GENERATION_CONFIG_FILE)
         self._files = TensorFiles(path)
         self.nbytes = self._files.nbytes
-        quantization = quantization_config(path, self.config)
-        self._format: QuantizationFormat | None = (quantization and open_format(self._files, quantization)) or None
+        self._format: QuantizationFormat | None = open_format(self._files, quantization_config(path, self.config))
         self._modules = self._format.modules if self._format else {}
         self.names = TensorNames(self._files.tensors)
         self._experts = {
@@ -135,7 +134,7 @@ class HuggingFaceCheckpoint:
         in_modules: set[str] = set()
         for module in self._modules.values():
             in_modules.update(module.parts)
-            nbytes = sum(stored[part].nbytes for part in module.parts)
+            nbytes = sum(stored[part].nbytes for part in module.parts) // module.stacked
             name = f"{module.name}.weight"
             found[self.names.of_model(name)] = StoredTensor(name, (module.rows, module.columns), module.kind, nbytes)
         in_modules.update(expert.stack for expert in self._experts.values())

@@ -2,66 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from lutmac.bounded_json import read_optional_json, shown
 from lutmac.checkpoints.awq import AWQ
 from lutmac.checkpoints.bitnet import BitNet
+from lutmac.checkpoints.bitsandbytes import BitsAndBytes
 from lutmac.checkpoints.compressed_tensors import CompressedTensors
+from lutmac.checkpoints.fp8 import FP8
 from lutmac.checkpoints.gptq import GPTQ
 from lutmac.checkpoints.hqq import HQQ
+from lutmac.checkpoints.mlx import MLX
+from lutmac.checkpoints.modelopt import ModelOpt
+from lutmac.checkpoints.mxfp4 import MXFP4
 from lutmac.checkpoints.quantized_modules import QuantizationFormat
 from lutmac.checkpoints.tensor_files import TensorFiles
 from lutmac.errors import CheckpointError, UnsupportedModelError
 
-SUPPORTED: Final = ("gptq", "awq", "auto-round", "hqq", "compressed-tensors", "bitnet")
-# Where older tools wrote what now stands in config.json, and the method that it means.
-_OLDER_FILES: Final = {"quantize_config.json": "gptq", "quant_config.json": "awq"}
+# What a format's tensors are called, where the configuration says nothing: endings, and the method that they mean.
+_TELLING: Final = {".W_q": "hqq", ".q_invperm": "exl2", ".trellis": "exl3", ".SCB": "bitsandbytes"}
+# Where other tools write what else stands in config.json, and the method that it means.
+_OTHER_FILES: Final = {"quantize_config.json": "gptq", "quant_config.json": "awq", "hf_quant_config.json": "modelopt"}
 
 
 def quantization_config(directory: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """``quantization_config`` of config.json, or of the files that older tools wrote; None for plain floats.
+    """What config.json says of quantisation, or a file beside it that some tools write; None for plain floats.
 
-    Raises CheckpointError where it is no object.
+    The method is its ``quant_method``. Raises CheckpointError where it is no object.
     """
+    mlx = config.get("quantization")
+    if isinstance(mlx, dict) and "bits" in mlx:
+        return {"quant_method": "mlx", **mlx}
     found = config.get("quantization_config", config.get("compression_config"))
     if found is None and "weight_bits" in config and "input_bits" in config:  # 1bitLLM's form of BitNet
         return {"quant_method": "bitnet", "quantization_mode": "online"}
     if found is None:
-        for file, method in _OLDER_FILES.items():
-            older = read_optional_json(directory / file)
-            if older:
-                return {"quant_method": method, **older}
+        for file, method in _OTHER_FILES.items():
+            other = read_optional_json(directory / file)
+            if other:
+                return {"quant_method": method, **other}
         return None
     if not isinstance(found, dict):
         raise CheckpointError(f"{directory}: quantization_config in config.json is {shown(found)}, expected an object")
+    if "quant_method" not in found and "bits" in found and "mode" in found:
+        return {"quant_method": "mlx", **found}
     return found
 
 
-def open_format(files: TensorFiles, config: Mapping[str, Any]) -> QuantizationFormat:
-    """The quantised layers of a checkpoint whose quantization_config is ``config``.
+def open_format(files: TensorFiles, config: Mapping[str, Any] | None) -> QuantizationFormat | None:
+    """The quantised layers of a checkpoint; None for plain floats.
 
-    Raises UnsupportedModelError, naming the method and those that are supported, for any other.
+    config: what quantization_config returned. Raises UnsupportedModelError, naming the method and those that are
+    supported, for any other.
     """
+    config = config or _told_by_tensors(files)
+    if config is None:
+        return None
     method = config.get("quant_method")
-    match method:
-        case "gptq" | "gptqmodel":
-            return GPTQ(files, config)
-        case "awq":
-            return AWQ(files, config)
-        case "auto-round" | "intel/auto-round":
-            return _auto_round(files, config)
-        case "hqq":
-            return HQQ(files, config)
-        case "compressed-tensors" | "sparseml":
-            return CompressedTensors(files, config)
-        case "bitnet":
-            return BitNet(files, config)
-    raise UnsupportedModelError(
-        f"{files.directory}: quantisation method {shown(method)} is not supported; supported: {', '.join(SUPPORTED)}"
-    )
+    opened = _FORMATS.get(method) if isinstance(method, str) else None
+    if opened is None:
+        name = _ELSEWHERE.get(method, shown(method)) if isinstance(method, str) else shown(method)
+        raise UnsupportedModelError(
+            f"{files.directory}: quantisation method {name} is not supported; supported: {', '.join(SUPPORTED)}"
+        )
+    return opened(files, config)
+
+
+def _told_by_tensors(files: TensorFiles) -> dict[str, Any] | None:
+    """A configuration for what the tensors' names say, None where they say nothing."""
+    for ending, method in _TELLING.items():
+        if any(name.endswith(ending) for name in files.tensors):
+            return {"quant_method": method}
+    return None
 
 
 def _auto_round(files: TensorFiles, config: Mapping[str, Any]) -> QuantizationFormat:
@@ -70,11 +84,33 @@ def _auto_round(files: TensorFiles, config: Mapping[str, Any]) -> QuantizationFo
     borrowed = str(packing).removeprefix("auto_round:")
     if "awq" in borrowed:
         return AWQ(files, config, label="AutoRound")
-    if borrowed == "llm_compressor":
-        return CompressedTensors(files, {"format": "pack-quantized", **config})
+    if borrowed in ("llm_compressor", "fp8_static") or "fp" in str(config.get("data_type")):
+        return CompressedTensors(files, {"format": "mixed-precision", **config})
     if borrowed in ("auto_gptq", "gptq", "gptq:exllamav2", "gptq:marlin"):
         return GPTQ(files, {**config, "checkpoint_format": "gptq"}, label="AutoRound")
     if borrowed in ("auto_round", "exllamav2", "gptqmodel", "tritonv2", "marlin"):
         # Its own layout is GPTQ's with zero points stored as they are.
         return GPTQ(files, {**config, "checkpoint_format": "gptq_v2"}, label="AutoRound")
     raise UnsupportedModelError(f"{files.directory}: AutoRound's packing {shown(packing)} is not supported")
+
+
+# Formats that only their own library's GPU kernels read; their names, where people know them by others.
+_ELSEWHERE: Final = {"exl2": "EXL2 (ExLlamaV2)", "exl3": "EXL3 (ExLlamaV3)"}
+_FORMATS: Final[Mapping[str, Callable[[TensorFiles, Mapping[str, Any]], QuantizationFormat]]] = {
+    "gptq": GPTQ,
+    "gptqmodel": GPTQ,
+    "awq": AWQ,
+    "auto-round": _auto_round,
+    "intel/auto-round": _auto_round,
+    "hqq": HQQ,
+    "compressed-tensors": CompressedTensors,
+    "sparseml": CompressedTensors,
+    "bitnet": BitNet,
+    "bitsandbytes": BitsAndBytes,
+    "fp8": FP8,
+    "fbgemm_fp8": FP8,
+    "mlx": MLX,
+    "modelopt": ModelOpt,
+    "mxfp4": MXFP4,
+}
+SUPPORTED: Final = tuple(name for name in _FORMATS if name not in ("gptqmodel", "intel/auto-round", "sparseml"))

@@ -17,7 +17,7 @@ class QuantizedModule:
     """A linear layer whose weight is quantised.
 
     name: as in ``model.layers.0.self_attn.q_proj``. rows, columns: output and input features. kind: format and bits,
-    for people. parts: the tensors that make up its weight.
+    for people. parts: the tensors that make up its weight. stacked: of so many matrices, whose tensors these are.
     """
 
     name: str
@@ -25,6 +25,7 @@ class QuantizedModule:
     columns: int
     kind: str
     parts: tuple[str, ...]
+    stacked: int = 1
 
 
 class QuantizationFormat(Protocol):
@@ -70,3 +71,10 @@ def optional_integer(config: Mapping[str, Any], key: str) -> int | None:
     """An integer of a configuration, None where it is absent or something else."""
     value = config.get(key)
     return value if type(value) is int else None
+
+
+def pair_of_integers(value: object) -> tuple[int, int] | None:
+    """A list of two integers above 0, None where it is something else."""
+    if isinstance(value, list) and len(value) == 2 and all(type(item) is int and item > 0 for item in value):
+        return value[0], value[1]
+    return None

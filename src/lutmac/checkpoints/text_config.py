@@ -12,7 +12,8 @@ from lutmac.errors import CheckpointError, UnsupportedModelError
 _KEYS: Final = ("text_config", "llm_config", "language_config", "thinker_config")
 # Of the whole model, where its text model does not say.
 _INHERITED: Final = (
-    "quantization_config", "compression_config", "tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id",
+    "quantization_config", "compression_config", "quantization", "tie_word_embeddings", "bos_token_id", "eos_token_id",
+    "pad_token_id",
 )  # fmt: skip
 _MOST_WITHIN: Final = 4
 # Their text models see the whole prompt at once.

@@ -30,7 +30,7 @@ _IGNORED: Final = (
     (GUESSING, r"^(\w+\.)?(mtp|nextn)\w*\."),
     (
         "scales of activations and of caches",
-        r"\.(input|output|q|k|v|kv|prob)(_proj)?(_global|_output)?_(scale|zero_point)$",
+        r"\.(input|output|activation|q|k|v|kv|prob)(_proj)?(_global|_output)?_(scale|zero_point)$",
     ),
     ("state of a training library", r"_extra_state$"),
 )  # fmt: skip
