@@ -65,10 +65,12 @@ class _GGUFText:
 
 @contextmanager
 def _naming(file: object) -> Iterator[None]:
-    """Puts the file in front of what is wrong in it."""
+    """Puts the file in front of what is wrong in it, unless that names it already."""
     try:
         yield
     except (CheckpointError, UnsupportedModelError) as error:
+        if str(error).startswith(str(file)):
+            raise
         raise type(error)(f"{file}: {error}") from None
 
 
@@ -102,10 +104,20 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
             file_bytes=file.nbytes,
             guessing_layers=guessing,
             layers_key=f"{file.architecture}.block_count",
-            read_tokenizer=lambda: text.tokenizer(config.vocab_size),
+            read_tokenizer=_named(path, lambda: text.tokenizer(config.vocab_size)),
             read_templates=text.chat_templates,
             embedding=gguf_embedding_config(file.metadata, file.architecture),
         )
+
+
+def _named(path: Path, read: Callable[[], Tokenizer]) -> Callable[[], Tokenizer]:
+    """The same, with errors that begin with the path."""
+
+    def read_named() -> Tokenizer:
+        with _naming(path):
+            return read()
+
+    return read_named
 
 
 @contextmanager
@@ -153,7 +165,7 @@ def _opened_directory(
         file_bytes=checkpoint.nbytes,
         guessing_layers=MetadataReader(checkpoint.config, "").integer("num_nextn_predict_layers", 0, low=0),
         layers_key="num_hidden_layers",
-        read_tokenizer=lambda: text.tokenizer(config.vocab_size),
+        read_tokenizer=_named(path, lambda: text.tokenizer(config.vocab_size)),
         read_templates=text.chat_templates,
         embedding=gguf_embedding_config(text.metadata, checkpoint.model_type)
         if isinstance(text, _GGUFText)

@@ -10,17 +10,17 @@ import gc
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from tokenizers import Regex
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 from tokenizers.models import BPE
+from tokenizers.normalizers import NFC
 from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as Chain
 
 from lutmac.errors import CheckpointError, LutmacError
 from lutmac.text.pretokenizers import PreTokenizer
-from lutmac.text.vocabulary import TokenType, Vocabulary, strings
+from lutmac.text.vocabulary import TokenType, Vocabulary, is_text
 
 
 def _characters_of_bytes() -> list[str]:
@@ -45,13 +45,10 @@ class ByteLevelBPE:
         pair, and where none of them is of tokens.
         """
         self._vocabulary = vocabulary
-        # Control tokens are left out, so that no text can ever come out as one.
-        words = dict(vocabulary.ids)
-        for id in vocabulary.of_type(TokenType.CONTROL, TokenType.UNKNOWN):
-            words.pop(vocabulary.tokens[id], None)
-        with _garbage_collection_paused(), failures_of_tokenizers("tokenizer.ggml.merges cannot be used"):
-            model = BPE(words, _usable(words, _pairs(merges)), ignore_merges=pre.ignore_merges)
-            self._tokenizer = HuggingFaceTokenizer(model)
+        words = words_of(vocabulary)
+        self._tokenizer = merging(words, merges, ignore_merges=pre.ignore_merges)
+        if pre.normalizes:
+            self._tokenizer.normalizer = NFC()
         steps: list[Split | ByteLevel] = [Split(Regex(pattern), "isolated") for pattern in pre.patterns]
         steps.append(ByteLevel(add_prefix_space=False, use_regex=False))
         if unknown := "".join(character for character in _CHARACTERS if character not in words):
@@ -80,9 +77,20 @@ def bytes_of_characters(token: str) -> bytes:
         return token.encode(errors="surrogateescape")
 
 
-def byte_level_bpe(metadata: Mapping[str, Any], vocabulary: Vocabulary, pre: PreTokenizer) -> ByteLevelBPE:
-    """The encoder a GGUF file describes. Raises CheckpointError where it lacks merges."""
-    return ByteLevelBPE(vocabulary, strings(metadata, "merges"), pre)
+def words_of(vocabulary: Vocabulary) -> dict[str, int]:
+    """The tokens that text may come out as: no control tokens, and none that is not UTF-8."""
+    words = dict(vocabulary.ids)
+    for id in vocabulary.of_type(TokenType.CONTROL, TokenType.UNKNOWN):
+        words.pop(vocabulary.tokens[id], None)
+    if not is_text("".join(words)):
+        words = {text: id for text, id in words.items() if is_text(text)}
+    return words
+
+
+def merging(words: Mapping[str, int], merges: Sequence[str], **options: bool) -> HuggingFaceTokenizer:
+    """A tokenizer of these words; merges: see ByteLevelBPE. options: of `tokenizers.models.BPE`."""
+    with _garbage_collection_paused(), failures_of_tokenizers("tokenizer.ggml.merges cannot be used"):
+        return HuggingFaceTokenizer(BPE(dict(words), _usable(words, _pairs(merges)), **options))
 
 
 def _pairs(merges: Sequence[str]) -> list[tuple[str, str]]:

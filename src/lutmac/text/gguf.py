@@ -6,13 +6,16 @@ Keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lutmac.errors import UnsupportedModelError
-from lutmac.text.encoder import SPECIAL, Encoder, PieceEncoder, SpacePrefix
+from lutmac.text.encoder import SPECIAL, Encoder, PieceEncoder, Pieces, SpacePrefix
 from lutmac.text.pretokenizers import pre_tokenizer
-from lutmac.text.vocabulary import TokenType, Vocabulary, flag, string
+from lutmac.text.vocabulary import PREFIX, TokenType, Vocabulary, flag, numbers, string, strings
 
 
 @dataclass(frozen=True)
@@ -40,30 +43,63 @@ def gguf_encoding(metadata: Mapping[str, Any]) -> GGUFEncoding:
     return make(metadata)
 
 
-def _byte_level(metadata: Mapping[str, Any]) -> GGUFEncoding:
-    from lutmac.text.bpe import byte_level_bpe  # noqa: PLC0415 (what a file does not need is not imported)
-
-    pre = pre_tokenizer(string(metadata, "pre"))
+def _merges(metadata: Mapping[str, Any], pre_name: str | None = None) -> GGUFEncoding:
+    """Byte-pair encoding, of bytes or with spaces written as ▁."""
+    pre = pre_tokenizer(pre_name or string(metadata, "pre"))
     vocabulary = Vocabulary.from_gguf(metadata)
-    pieces = byte_level_bpe(metadata, vocabulary, pre)
+    pieces: Pieces
+    if pre.spaces:
+        from lutmac.text.spaced_bpe import SpacedBPE  # noqa: PLC0415 (what a file does not need is not imported)
+
+        pieces = SpacedBPE(vocabulary, strings(metadata, "merges"), pre)
+    else:
+        from lutmac.text.bpe import ByteLevelBPE  # noqa: PLC0415 (as above)
+
+        pieces = ByteLevelBPE(vocabulary, strings(metadata, "merges"), pre)
     encoder = PieceEncoder(pieces, vocabulary, strips_right=_strips_right(metadata, vocabulary))
     return _encoding(metadata, vocabulary, encoder, adds_bos=pre.adds_bos)
 
 
+def _gemma4(metadata: Mapping[str, Any]) -> GGUFEncoding:
+    return replace(_merges(metadata, "gemma4"), add_bos=True)  # some files deny it, but the model wants it
+
+
 def _sentencepiece(metadata: Mapping[str, Any]) -> GGUFEncoding:
-    from lutmac.text.spm import sentence_pieces  # noqa: PLC0415 (as above)
+    from lutmac.text.spm import SentencePieces  # noqa: PLC0415 (as above)
 
     vocabulary = Vocabulary.from_gguf(metadata, bos_id=1, eos_id=2)
-    pieces = sentence_pieces(metadata, vocabulary)
+    pieces = SentencePieces(vocabulary, _scores(metadata, vocabulary))
     prefix = SpacePrefix(added=flag(metadata, "add_space_prefix", default=True))
     encoder = PieceEncoder(pieces, vocabulary, prefix=prefix, strips_right=_strips_right(metadata, vocabulary))
     return _encoding(metadata, vocabulary, encoder, adds_bos=True, prefix=prefix)
 
 
+def _unigrams(metadata: Mapping[str, Any]) -> GGUFEncoding:
+    from lutmac.text.spm import Normalization, SentencePieces  # noqa: PLC0415 (as above)
+
+    vocabulary = Vocabulary.from_gguf(metadata, eos_id=1, unknown_id=2)
+    characters: Any = metadata.get(f"{PREFIX}precompiled_charsmap", b"")
+    normalization = Normalization(
+        unigram=True,
+        adds_prefix=flag(metadata, "add_space_prefix"),
+        removes_spaces=flag(metadata, "remove_extra_whitespaces"),
+        characters=np.asarray(characters, np.int64).astype(np.uint8).tobytes() if len(characters) else b"",
+    )
+    encoder = PieceEncoder(SentencePieces(vocabulary, _scores(metadata, vocabulary), normalization), vocabulary)
+    prefix = SpacePrefix(added=normalization.adds_prefix)
+    return _encoding(metadata, vocabulary, encoder, adds_bos=False, adds_eos=True, prefix=prefix)
+
+
 _MODELS: Final[Mapping[str, Callable[[Mapping[str, Any]], GGUFEncoding]]] = {
-    "gpt2": _byte_level,
+    "gpt2": _merges,
     "llama": _sentencepiece,
+    "t5": _unigrams,
+    "gemma4": _gemma4,
 }
+
+
+def _scores(metadata: Mapping[str, Any], vocabulary: Vocabulary) -> NDArray[np.float32]:
+    return numbers(metadata, "scores", len(vocabulary.tokens)).astype(np.float32)
 
 
 def _encoding(

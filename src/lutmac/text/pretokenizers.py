@@ -28,6 +28,8 @@ _DIGIT = r"\p{N}"
 _LLAMA3 = rf"{_CONTRACTION}|{_WORD}|\p{{N}}{{1,3}}{_SYMBOLS}{_LINES_AND_SPACES}"
 _QWEN2 = rf"{_CONTRACTION}|{_WORD}|\p{{N}}{_SYMBOLS}{_LINES_AND_SPACES}"
 _BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
+_LINES = r"[^\n]+|\n+"
+_ASIAN = "[一-鿿㐀-䶿豈-﫿぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-꧿가-힯ᄀ-ᇿ]+"
 _CJK = "[一-龥぀-ゟ゠-ヿ]+"
 
 # Looking ahead to the end of a number takes quadratic time, so these look no further than 1,000 digits.
@@ -71,32 +73,38 @@ class PreTokenizer:
     """How to cut text into words, and what else the name implies.
 
     `ignore_merges`: a word that is itself a token is taken whole. `adds_bos`: the file need not ask for BOS.
+    `normalizes`: the text is brought to Unicode's normal form C first, as the models' own tokenizer.json has it.
+    `spaces`: characters are not written byte by byte; a space is ▁, as in SentencePiece.
     """
 
     patterns: tuple[str, ...]
     ignore_merges: bool = False
     adds_bos: bool = False
+    normalizes: bool = False
+    spaces: bool = False
 
 
 _KINDS: dict[tuple[str, ...], PreTokenizer] = {
     ("default",): PreTokenizer((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]")),
     (
-        "gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "granite-docling", "gigachat", "a.x-4.0", "mellum",
-        "exaone4",
+        "gpt-2", "phi-2", "jais", "trillion", "granite-docling", "gigachat", "a.x-4.0", "mellum", "exaone4", "jina-es",
+        "jina-de", "jina-v2-es", "jina-v2-de", "modern-bert",
     ): PreTokenizer((_GPT2,)),
+    ("mpt", "olmo"): PreTokenizer((_GPT2,), normalizes=True),  # the tokenizer of GPT-NeoX
     (
-        "starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2",
+        "starcoder", "refact", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2",
     ): PreTokenizer((_DIGIT, _GPT2)),
+    ("command-r",): PreTokenizer((_DIGIT, _GPT2), normalizes=True),
     ("falcon",): PreTokenizer((r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, "[0-9][0-9][0-9]")),
     (
         "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+        "jina-v5-nano",
     ): PreTokenizer((_LLAMA3,), ignore_merges=True, adds_bos=True),
     ("dbrx", "smaug-bpe", "chatglm-bpe"): PreTokenizer((_LLAMA3,)),
     ("glm4", "glm5"): PreTokenizer((_LLAMA3,), ignore_merges=True),
     ("minicpm5",): PreTokenizer((r"\p{N}{1,3}", _LLAMA3), ignore_merges=True),
-    (
-        "qwen2", "stablelm2", "deepseek-r1-qwen", "kormo", "megrez", "hunyuan", "solar-open", "grok-2",
-    ): PreTokenizer((_QWEN2,)),
+    ("qwen2", "deepseek-r1-qwen", "megrez", "f2llmv2"): PreTokenizer((_QWEN2,), normalizes=True),
+    ("stablelm2", "kormo", "hunyuan", "solar-open", "grok-2"): PreTokenizer((_QWEN2,)),
     ("ufakzeka",): PreTokenizer((rf"{_WORD}|\p{{N}}{_SYMBOLS}{_LINES_AND_SPACES}",)),
     ("laguna",): PreTokenizer((r"[^\n]+|[\n]+", _QWEN2)),
     ("qwen35",): PreTokenizer((
@@ -119,7 +127,8 @@ _KINDS: dict[tuple[str, ...], PreTokenizer] = {
     )),
     ("tekken",): PreTokenizer((_TEKKEN,), ignore_merges=True, adds_bos=True),
     ("gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"): PreTokenizer((_GPT4O,)),
-    ("tiny_aya", "cohere2moe"): PreTokenizer((_THREES_FROM_THE_RIGHT, _GPT4O)),
+    ("granite-embed-multi-97m",): PreTokenizer((_GPT4O,), ignore_merges=True),
+    ("tiny_aya", "cohere2moe"): PreTokenizer((_THREES_FROM_THE_RIGHT, _GPT4O), normalizes=True),
     ("youtu",): PreTokenizer((
         "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|" + _CJK, _cased(f"{_CONTRACTION}?", r"\p{N}"),
     ), ignore_merges=True),
@@ -128,6 +137,19 @@ _KINDS: dict[tuple[str, ...], PreTokenizer] = {
         .replace(_UPPER, _UPPER[:-1] + r"&&[^\p{Han}]]").replace(_LOWER, _LOWER[:-1] + r"&&[^\p{Han}]]"),
     )),
     ("deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"): PreTokenizer(_DEEPSEEK3),
+    ("spark2_5",): PreTokenizer((
+        *_DEEPSEEK3[:2],
+        rf"{_ASCII_PUNCTUATION}[A-Za-z]+|[^\r\n\p{{L}}\p{{P}}\p{{S}}]?[\p{{L}}\p{{M}}]+| ?[\p{{P}}\p{{S}}]+"
+        rf"|[\r\n]{_SPACES}",
+        _DIGIT,
+    )),
+    ("afmoe",): PreTokenizer((_THREES_FROM_THE_RIGHT, _ASIAN, _DEEPSEEK3[2])),
+    ("chameleon",): PreTokenizer((
+        "<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", r"([\t\n]|    |  )", _DIGIT,
+        r"[\p{P}!-/:-@\[-`{-~]", _GPT2.removesuffix(r"|\s+"),
+    ), adds_bos=True),
+    ("gemma4", "granite-embed-multi-311m"): PreTokenizer((_LINES,), spaces=True, adds_bos=True),
+    ("sarvam-moe",): PreTokenizer((_LINES,), spaces=True),
     ("deepseek-coder",): PreTokenizer((r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}")),
     ("deepseek-llm",): PreTokenizer((
         r"[\r\n]", rf"\s?[{_DEEPSEEK_LETTERS}]+", r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", "[一-龥ࠀ-一가-퟿]+",

@@ -1,13 +1,13 @@
-"""SentencePiece vocabularies (the `llama` tokenizer of GGUF), run by `sentencepiece`.
+"""SentencePiece vocabularies (the `llama` and `t5` tokenizers of GGUF), run by `sentencepiece`.
 
 GGUF keeps a SentencePiece model's pieces, scores and types; the model proto is built again from them. Pieces are
-merged in the order of their scores, and characters that are no piece fall back to byte pieces such as `<0x0A>`
-(Kudo and Richardson 2018, https://github.com/google/sentencepiece).
+merged in the order of their scores or chosen by their probability, and characters that are no piece fall back to byte
+pieces such as `<0x0A>` (Kudo and Richardson 2018, https://github.com/google/sentencepiece).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
 from lutmac.errors import CheckpointError
-from lutmac.text.vocabulary import TokenType, Vocabulary, numbers
+from lutmac.text.vocabulary import TokenType, Vocabulary, is_text
 
 _PROTO: Any = sentencepiece_model_pb2  # its classes are made at run time, unseen by type checkers
 
@@ -29,48 +29,68 @@ BYTE_PIECES = {f"<0x{byte:02X}>": byte for byte in range(256)}
 class SentencePieces:
     """Encodes plain text with a SentencePiece vocabulary, and gives tokens their bytes back."""
 
-    def __init__(self, vocabulary: Vocabulary, scores: NDArray[np.float32]) -> None:
-        """`scores[i]` ranks piece i: the higher, the earlier it is merged."""
+    def __init__(
+        self, vocabulary: Vocabulary, scores: NDArray[np.float32], normalization: Normalization | None = None
+    ) -> None:
+        """`scores[i]` ranks piece i: the higher, the earlier it is merged, or the likelier it is."""
         self._vocabulary = vocabulary
         self._processor = SentencePieceProcessor()
         try:
-            self._processor.LoadFromSerializedProto(_model(vocabulary, scores))
+            self._processor.LoadFromSerializedProto(_model(vocabulary, scores, normalization or Normalization()))
         except (RuntimeError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(f"tokenizer.ggml.tokens make no SentencePiece model: {reason}") from error
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of plain text; no space is put before it."""
+        """Token ids of plain text; a space is put before it only where the normalization says so."""
         ids: list[int] = self._processor.EncodeAsIds(text)
         return ids
 
     def token_bytes(self, id: int) -> bytes:
         """The bytes that a token of text stands for."""
-        text = self._vocabulary.tokens[id]
-        if self._vocabulary.types[id] == TokenType.BYTE and text in BYTE_PIECES:
-            return bytes([BYTE_PIECES[text]])
-        return text.replace(SPACE, " ").encode(errors="surrogateescape")
+        return piece_bytes(self._vocabulary, id)
 
 
-def sentence_pieces(metadata: Mapping[str, Any], vocabulary: Vocabulary) -> SentencePieces:
-    """The encoder a GGUF file describes. Raises CheckpointError where it lacks scores."""
-    return SentencePieces(vocabulary, numbers(metadata, "scores", len(vocabulary.tokens)).astype(np.float32))
+@dataclass(frozen=True)
+class Normalization:
+    """What happens to a text first.
+
+    unigram: pieces are chosen by their probability, not merged by score. adds_prefix: a space goes before every text.
+    removes_spaces: runs of spaces become one, and none stays at the ends. characters: a map of SentencePiece's, of
+    characters to others.
+    """
+
+    unigram: bool = False
+    adds_prefix: bool = False
+    removes_spaces: bool = False
+    characters: bytes = b""
 
 
-def _model(vocabulary: Vocabulary, scores: NDArray[np.float32]) -> bytes:
+def piece_bytes(vocabulary: Vocabulary, id: int) -> bytes:
+    """The bytes that a piece stands for."""
+    text = vocabulary.tokens[id]
+    if vocabulary.types[id] == TokenType.BYTE and text in BYTE_PIECES:
+        return bytes([BYTE_PIECES[text]])
+    return text.replace(SPACE, " ").encode(errors="surrogateescape")
+
+
+def _model(vocabulary: Vocabulary, scores: NDArray[np.float32], normalization: Normalization) -> bytes:
     """A serialized model proto. Pieces that SentencePiece would refuse become unused ones that no text can match."""
     model = _PROTO.ModelProto()
     types = _types(vocabulary)
+    all_text = is_text("".join(vocabulary.tokens))
     for id, (token, score, type) in enumerate(zip(vocabulary.tokens, scores.tolist(), types, strict=True)):
-        if vocabulary.ids[token] != id or not token:
+        if vocabulary.ids[token] != id or not token or not (all_text or is_text(token)):
             model.pieces.add(piece=f"\ufdd0{id}", score=0.0, type=TokenType.UNUSED)
         else:
             model.pieces.add(piece=token, score=score, type=type)
-    model.trainer_spec.model_type = _PROTO.TrainerSpec.BPE
+    spec = _PROTO.TrainerSpec
+    model.trainer_spec.model_type = spec.UNIGRAM if normalization.unigram else spec.BPE
     model.trainer_spec.byte_fallback = TokenType.BYTE in types
     model.normalizer_spec.name = "identity"
-    model.normalizer_spec.add_dummy_prefix = False  # the caller knows where a text begins
-    model.normalizer_spec.remove_extra_whitespaces = False
+    model.normalizer_spec.add_dummy_prefix = normalization.adds_prefix
+    model.normalizer_spec.remove_extra_whitespaces = normalization.removes_spaces
+    model.normalizer_spec.precompiled_charsmap = normalization.characters
     model.normalizer_spec.escape_whitespaces = True
     serialized: bytes = model.SerializeToString()
     return serialized

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lutmac.errors import CheckpointError
 from lutmac.text import fill
 
-_PREFIX = "tokenizer.ggml."
+PREFIX = "tokenizer.ggml."
 
 # Converters do not always say which tokens end a reply, so control tokens with these texts do so as well, as in
 # llama.cpp. Elsewhere the texts are ordinary: Qwen's </s> is made by a merge, Gemma's is the HTML tag.
@@ -59,26 +59,37 @@ class Vocabulary:
 
     @classmethod
     def from_gguf(
-        cls, metadata: Mapping[str, Any], *, bos_id: int | None = None, eos_id: int | None = None
+        cls,
+        metadata: Mapping[str, Any],
+        *,
+        bos_id: int | None = None,
+        eos_id: int | None = None,
+        unknown_id: int | None = None,
     ) -> Vocabulary:
-        """Read a vocabulary from GGUF metadata; `bos_id` and `eos_id` hold where the metadata names none.
+        """Read a vocabulary from GGUF metadata; `bos_id`, `eos_id`, `unknown_id` hold where the metadata names none.
 
         Raises CheckpointError where the file contradicts itself.
         """
         tokens = strings(metadata, "tokens")
         if not tokens:
-            raise CheckpointError(f"the file has no tokenizer: {_PREFIX}tokens is empty")
+            raise CheckpointError(f"the file has no tokenizer: {PREFIX}tokens is empty")
         bos, eos, eot, eom, unknown = (
             _role(metadata, key, len(tokens), default)
-            for key, default in (("bos", bos_id), ("eos", eos_id), ("eot", None), ("eom", None), ("unknown", None))
+            for key, default in (
+                ("bos", bos_id),
+                ("eos", eos_id),
+                ("eot", None),
+                ("eom", None),
+                ("unknown", unknown_id),
+            )
         )
         ends = {id for id in (eos, eot, eom) if id is not None}
         fills = {role: _fill_role(metadata, role, len(tokens)) for role in fill.TEXTS}
-        if _PREFIX + "token_type" in metadata:
+        if PREFIX + "token_type" in metadata:
             types = _token_types(metadata, len(tokens))
         else:
             named = ends | {id for id in (bos, *fills.values()) if id is not None}
-            types = _guessed_types(tokens, named, metadata.get(_PREFIX + "merges", ()))
+            types = _guessed_types(tokens, named, metadata.get(PREFIX + "merges", ()))
         return cls.from_tokens(tokens, types, bos_id=bos, eos_id=eos, unknown_id=unknown, ends=ends, fills=fills)
 
     @classmethod
@@ -120,42 +131,51 @@ class Vocabulary:
         return found
 
 
+def is_text(token: str) -> bool:
+    """Whether a token is UTF-8, not bytes that were read as surrogates (PEP 383)."""
+    try:
+        token.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def strings(metadata: Mapping[str, Any], name: str) -> list[str]:
     """The list of strings `tokenizer.ggml.<name>`. Raises CheckpointError where it is missing or something else."""
-    value = metadata.get(_PREFIX + name)
+    value = metadata.get(PREFIX + name)
     if not isinstance(value, Sequence) or isinstance(value, str) or not set(map(type, value)) <= {str}:
         fault = "missing" if value is None else "no list of strings"
-        raise CheckpointError(f"the file's tokenizer cannot be read: {_PREFIX}{name} is {fault}")
+        raise CheckpointError(f"the file's tokenizer cannot be read: {PREFIX}{name} is {fault}")
     return value if isinstance(value, list) else list(value)
 
 
 def string(metadata: Mapping[str, Any], name: str) -> str | None:
     """The string `tokenizer.ggml.<name>`, if there is one. Raises CheckpointError where it is something else."""
-    value = metadata.get(_PREFIX + name)
+    value = metadata.get(PREFIX + name)
     if value is not None and not isinstance(value, str):
-        raise CheckpointError(f"the file's tokenizer cannot be read: {_PREFIX}{name} is no string")
+        raise CheckpointError(f"the file's tokenizer cannot be read: {PREFIX}{name} is no string")
     return value
 
 
-def flag(metadata: Mapping[str, Any], name: str, *, default: bool) -> bool:
+def flag(metadata: Mapping[str, Any], name: str, *, default: bool = False) -> bool:
     """Whether `tokenizer.ggml.<name>` is set. Raises CheckpointError where it is neither a truth value nor a number."""
-    value = metadata.get(_PREFIX + name, default)
+    value = metadata.get(PREFIX + name, default)
     if not isinstance(value, int):
-        raise CheckpointError(f"the file's tokenizer cannot be read: {_PREFIX}{name} is neither true nor false")
+        raise CheckpointError(f"the file's tokenizer cannot be read: {PREFIX}{name} is neither true nor false")
     return bool(value)
 
 
 def numbers(metadata: Mapping[str, Any], name: str, size: int) -> NDArray[Any]:
     """The first `size` numbers of `tokenizer.ggml.<name>`. Raises CheckpointError where it holds fewer or others."""
-    value = np.asarray(metadata.get(_PREFIX + name, ()))
+    value = np.asarray(metadata.get(PREFIX + name, ()))
     if value.ndim != 1 or len(value) < size or value.dtype.kind not in "iuf":
-        raise CheckpointError(f"the file's tokenizer cannot be read: {_PREFIX}{name} is no list of {size} numbers")
+        raise CheckpointError(f"the file's tokenizer cannot be read: {PREFIX}{name} is no list of {size} numbers")
     return value[:size]
 
 
 def _role(metadata: Mapping[str, Any], name: str, size: int, default: int | None = None) -> int | None:
     """The token id that `tokenizer.ggml.<name>_token_id` gives; outside a vocabulary of `size`, it is no id."""
-    key = f"{_PREFIX}{name}_token_id"
+    key = f"{PREFIX}{name}_token_id"
     value = metadata.get(key, default)
     if value is not None and not isinstance(value, int | np.integer):
         raise CheckpointError(f"{key} is {value!r}, not a token id")
