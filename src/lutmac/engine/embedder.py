@@ -13,10 +13,12 @@ from lutmac.checkpoints.dense_module import DenseModule
 from lutmac.checkpoints.embedding_config import EmbeddingConfig, Pooling
 from lutmac.engine.embedding import TextBatch
 from lutmac.errors import ContextOverflowError, InvalidRequestError
-from lutmac.text.length import check_segments
+from lutmac.text.length import byte_length, check_segments
 
 if TYPE_CHECKING:
     from lutmac.text.tokenizer import Tokenizer
+
+BEGINNING = 2  # times as many tokens as fit: where a text is cut, what stands far before it has the same tokens
 
 
 class EmbeddingKeywords(TypedDict, total=False):
@@ -90,10 +92,14 @@ class Embedder:
         text = text.lower() if self._lower_case else text
         if not self._truncate:
             check_segments(self._tokenizer, [(text, False)], self.max_tokens)  # without reading a book to its end
-        ids = self._tokenizer.encode(text)
+        ids = self._encode_beginning(text) if self._truncate else self._tokenizer.encode(text)
         if not ids:
             raise InvalidRequestError("the text is empty, and this model has no token to begin a text with")
         return self.fitted(ids, keep_last=len(self._tokenizer.after))
+
+    def text_bytes(self, text: str) -> int:
+        """How much there is to encode: bytes of the text and of the prompt before it."""
+        return byte_length(self._prompt) + byte_length(text)
 
     def fitted(self, ids: list[int], keep_last: int = 0) -> list[int]:
         """The ids, cut where that was asked for, but for the last ``keep_last``. Raises ContextOverflowError."""
@@ -116,6 +122,16 @@ class Embedder:
             lengths = np.linalg.norm(pooled, axis=1, keepdims=True)
             pooled = pooled / np.where(lengths > 0, lengths, 1.0)
         return pooled[:, : self._own_dimensions].astype(np.float32)
+
+    def _encode_beginning(self, text: str) -> list[int]:
+        """Token ids of a text, or of so much of it that the first ``max_tokens`` of them are certain to be the same."""
+        size = 4 * BEGINNING * self.max_tokens
+        while size < len(text):
+            ids = self._tokenizer.encode(text[:size])
+            if len(ids) >= BEGINNING * self.max_tokens:
+                return ids
+            size *= 4
+        return self._tokenizer.encode(text)
 
     def _prompt_tokens(self) -> int:
         """Tokens that the prompt takes, BOS included, as sentence-transformers counts them."""

@@ -23,7 +23,6 @@ from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_at_most
 from lutmac.server.logs import RequestRecord
 from lutmac.server.schemas import embeddings as schema
-from lutmac.text.length import byte_length
 
 router = new_router("OpenAI")
 Inputs = str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]]
@@ -118,7 +117,7 @@ async def _encode_one(
 ) -> list[int]:
     try:
         if isinstance(item, str):
-            return await backend.preparation.run(lambda: embedder.encode(item), byte_length(item))
+            return await backend.preparation.run(lambda: embedder.encode(item), embedder.text_bytes(item))
         vocabulary = backend.model.info().vocab_size
         if max(item) >= vocabulary:
             raise InvalidRequestError(f"token id {max(item)} is not in the vocabulary of {vocabulary}")
