@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import lutmac
+from lutmac.engine.embedding import EmbeddingRun, TextBatch
+from lutmac.engine.sampler import SamplingParams
 from lutmac.errors import ContextOverflowError, InvalidRequestError
 from tiny_llama import CONTEXT, HIDDEN, TinyLlama, exact_logits
 
@@ -65,3 +67,21 @@ def test_mistakes(tiny_model: lutmac.Model) -> None:
         tiny_model.embed(["a"], pooling="sum")  # type: ignore[arg-type]
     with pytest.raises(ContextOverflowError):
         tiny_model.embed([[65] * (CONTEXT + 1)])
+
+
+def test_what_was_computed_twice_counts_once(tiny: TinyLlama) -> None:
+    """Where pages run out, a sequence gives its own up and is computed again."""
+    expected = lutmac.load(tiny.path, threads=1).embed([[kind] * 300 for kind in range(4)], normalize=False)
+    page_bytes = lutmac.load(tiny.path, threads=1).info().cache_bytes_per_position * 64
+    engine = lutmac.load(tiny.path, threads=1, max_batch_tokens=64, kv_cache_memory=8 * page_bytes).engine
+    runs = [EmbeddingRun(engine, TextBatch([[kind] * 300])) for kind in range(4)]
+    replies = [engine.new_sequence([9] * 40, 60) for _ in range(3)]
+    for sequence in replies:
+        sequence.sampler = SamplingParams(seed=1).sampler(engine.vocab_size)
+    for sequence in [*replies, *(next(run.due()) for run in runs)]:
+        engine.submit(sequence)
+    for run in runs:
+        engine.drive(run.oldest, run.oldest.length)
+        run.take()
+    assert engine.stats().preemptions > 0
+    np.testing.assert_array_equal(np.concatenate([run.vectors for run in runs]).astype(np.float32), expected)

@@ -22,10 +22,11 @@ class Sequence:
 
     A generating sequence has a sampler and grows until ``max_length``, or until it draws one of ``stop_ids``. A scored
     one has ``sink(position, rows)``: it is handed the logits of every position from ``sink_from`` on, or with
-    wants_hidden their final hidden states; they are valid during the call only. One with both is scored up to the end
-    of its prompt, maybe more than once where it is preempted. top_logprobs: how many alternatives ``logprobs`` holds
-    for each generated token, and for the token of stop_ids that was drawn; None: it stays empty. prompt_scores: what
-    takes down the log probabilities of the prompt's tokens, where somebody asked for them.
+    wants_hidden their final hidden states; they are valid during the call only. Each position comes once, whatever is
+    computed again: ``sink_from`` moves on. One with both is scored up to the end of its prompt. top_logprobs: how many
+    alternatives ``logprobs`` holds for each generated token, and for the token of stop_ids that was drawn; None: it
+    stays empty. prompt_scores: what takes down the log probabilities of the prompt's tokens, where somebody asked for
+    them.
 
     reused: tokens of the prompt that were found in the cache. share: what its request has had of the engine; of its own
     unless it is set. preempted: whether it has had to give its pages up since it began.
@@ -96,6 +97,7 @@ class Sequence:
             scored = rows if self.sampler is None else rows[: max(0, self.prompt_length - first)]
             if len(scored):
                 self.sink(first, scored)
+                self.sink_from = first + len(scored)  # whatever is computed again is not handed over again
         if not done:
             self.computed += count
         elif self.sampler is None:
