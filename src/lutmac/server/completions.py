@@ -24,7 +24,7 @@ from lutmac.server.logprobs import token_text
 from lutmac.server.logs import RequestRecord
 from lutmac.server.prompt_input import encode_prompts
 from lutmac.server.schemas import completions as schema
-from lutmac.server.schemas.common import PromptTokensDetails, Usage
+from lutmac.server.schemas.common import PromptTokensDetails, StreamOptions, Usage
 from lutmac.server.streaming import DONE, EventStream, data_event
 from lutmac.server.turn import numbered
 
@@ -40,8 +40,7 @@ async def completions(asked: schema.CompletionRequest, request: Request) -> Resp
     reply = await _begin(asked, backend)
     events = await _run(reply, asked, backend, record)
     if asked.stream:
-        usage = bool(asked.stream_options and asked.stream_options.include_usage)
-        stream = _stream(reply, events, with_usage=usage)
+        stream = _stream(reply, events, asked.stream_options)
         return EventStream(stream, record, failure=failure_event, silence=backend.settings.timeouts.comment)
     async with aclosing(events):
         async for index, chunk in events:
@@ -120,6 +119,7 @@ class _Choice:
     writer: LogprobWriter | None
     texts: list[str] = field(default_factory=list)
     logprobs: list[schema.CompletionLogprobs] = field(default_factory=list)
+    tokens: int = 0
     completion: results.Completion | None = None
 
 
@@ -159,6 +159,7 @@ class _Reply:
             logprobs = choice.writer.write(chunk)
             choice.logprobs.append(logprobs)
         choice.texts.append(text)
+        choice.tokens += len(chunk.token_ids)
         choice.completion = chunk.completion
         return schema.CompletionChoice(index=index, text=text, logprobs=logprobs, finish_reason=chunk.finish_reason)
 
@@ -193,6 +194,11 @@ class _Reply:
             id=self._id, created=self._created, model=self._backend.name, choices=choices, usage=usage
         )
 
+    def usage_so_far(self) -> Usage:
+        """Tokens up to now."""
+        prompt, made = sum(map(len, self._prompts)), sum(choice.tokens for choice in self.choices)
+        return Usage(prompt_tokens=prompt, completion_tokens=made, total_tokens=prompt + made)
+
     def usage(self) -> Usage:
         """Tokens of the request, each prompt counted once."""
         prompt = sum(map(len, self._prompts))
@@ -208,13 +214,14 @@ class _Reply:
 
 
 async def _stream(
-    reply: _Reply, events: AsyncGenerator[tuple[int, results.Chunk], None], *, with_usage: bool
+    reply: _Reply, events: AsyncGenerator[tuple[int, results.Chunk], None], options: StreamOptions | None
 ) -> AsyncGenerator[bytes, None]:
+    tells_usage = bool(options and options.continuous_usage_stats)
     async with aclosing(events):
         async for index, chunk in events:
             choice = reply.add(index, chunk)
             if choice.text or choice.finish_reason is not None or (choice.logprobs and choice.logprobs.tokens):
-                yield data_event(reply.message([choice]))
-    if with_usage:
+                yield data_event(reply.message([choice], reply.usage_so_far() if tells_usage else None))
+    if options is not None and options.include_usage:
         yield data_event(reply.message([], reply.usage()))
     yield DONE

@@ -8,21 +8,26 @@ from typing import Any
 from lutmac.server.errors import missing_parameter
 from lutmac.server.omissions import Omissions
 from lutmac.server.schemas.chat import CalledFunction, ChatMessage, ToolCall
-from lutmac.server.schemas.responses import InputItem, OutputCall, OutputItem, OutputMessage, OutputReasoning
+from lutmac.server.schemas.responses import (
+    InputItem,
+    OtherItem,
+    OutputCall,
+    OutputItem,
+    OutputMessage,
+    OutputReasoning,
+)
 
-_KINDS = frozenset({None, "message", "function_call", "function_call_output", "reasoning"})
 
-
-def input_items(given: str | Sequence[InputItem], omissions: Omissions) -> list[InputItem]:
+def input_items(given: str | Sequence[InputItem | OtherItem], omissions: Omissions) -> list[InputItem]:
     """A request's input; plain text is a user's message. Items of other types are left out."""
     if isinstance(given, str):
         return [InputItem(role="user", content=given)]
     items = []
     for place, item in enumerate(given):
-        if item.type in _KINDS:
+        if isinstance(item, InputItem):
             items.append(item)
         else:
-            omissions.leave_out("item", item.type or "", f"input[{place}].type")
+            omissions.leave_out("item", item.type, f"input[{place}].type")
     return items
 
 

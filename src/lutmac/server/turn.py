@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lutmac.engine.grammar import Grammar
-from lutmac.engine.results import Chunk, Completion, TokenLogprob
+from lutmac.engine.results import Chunk, Completion, PromptProgress, TokenLogprob
 from lutmac.engine.schema_support import binding_schema
 from lutmac.server.backend import Backend, Job, in_thread
 from lutmac.server.limits import check_at_most
@@ -32,6 +32,7 @@ class Turn:
     has to fit, unless it is a call. thinking: how much to think. continues: whether the reply goes on with the last
     message, which is the assistant's. begins: whether the prompt begins a reply, where it does not go on with one.
     template_arguments: more variables for the chat template. param: where in the request the conversation is.
+    tells_progress: whether events say how far the prompt has been read.
     """
 
     messages: Sequence[ChatMessage]
@@ -46,22 +47,26 @@ class Turn:
     begins: bool = True
     template_arguments: Mapping[str, Any] = field(default_factory=dict)
     param: str | None = "messages"
+    tells_progress: bool = False
 
 
 @dataclass(frozen=True)
 class TurnEvent:
     """What is new in one of the replies. completion, finish_reason: in its last event.
 
-    parts: in order. thought_tokens: how many of the tokens so far were thoughts.
+    parts: in order. tokens: drawn so far. thought_tokens: how many of these were thoughts. progress: of the prompt, in
+    events before the first token, which hold nothing else.
     """
 
     index: int
     prompt_tokens: int
-    parts: tuple[Part, ...]
-    thought_tokens: int
-    logprobs: tuple[TokenLogprob, ...]
-    completion: Completion | None
-    finish_reason: Literal["stop", "length", "tool_calls"] | None
+    parts: tuple[Part, ...] = ()
+    tokens: int = 0
+    thought_tokens: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
+    completion: Completion | None = None
+    finish_reason: Literal["stop", "length", "tool_calls"] | None = None
+    progress: PromptProgress | None = None
 
     @property
     def text(self) -> str:
@@ -123,10 +128,13 @@ async def run_turn(backend: Backend, turn: Turn, record: RequestRecord) -> Async
     form = _form(turn, style, thinking)
     if form is not None:
         options["grammar"] = await in_thread(reply_grammar, form, backend.model.tokenizer)
-    jobs = [Job(prompt.ids, numbered(options, place), turn.param) for place in range(turn.n)]
+    jobs = [Job(prompt.ids, numbered(options, place), turn.param, turn.tells_progress) for place in range(turn.n)]
     readers = [_Reader(index, len(prompt.ids), turn, style, thinking) for index in range(turn.n)]
     async with aclosing(backend.stream(jobs, record)) as chunks:
         async for index, chunk in chunks:
+            if chunk.progress is not None:
+                yield TurnEvent(index, len(prompt.ids), progress=chunk.progress)
+                continue
             event = readers[index].read(chunk)
             if event.finish_reason == "tool_calls":
                 record.finish_reason = event.finish_reason
@@ -180,6 +188,7 @@ class _Reader:
         self._called = False
         self._ignores = False  # calls behind the first, where there may be one alone
         self._thinks = thinking is not None
+        self._tokens = 0
         self._thought_tokens = 0
 
     def read(self, chunk: Chunk) -> TurnEvent:
@@ -190,6 +199,7 @@ class _Reader:
         parts = tuple(part for part in found if self._keeps(part))
         if parts:
             self._thinks = isinstance(parts[-1], Thought)
+        self._tokens += len(chunk.token_ids)
         if self._thinks:
             self._thought_tokens += len(chunk.token_ids)
         reason: Literal["stop", "length", "tool_calls"] | None = chunk.finish_reason
@@ -199,6 +209,7 @@ class _Reader:
             self._index,
             self._prompt_tokens,
             parts,
+            self._tokens,
             self._thought_tokens,
             chunk.logprobs or (),
             chunk.completion,

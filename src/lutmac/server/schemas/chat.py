@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, StrictBool, StrictInt, Tag, field_validator
@@ -87,9 +88,13 @@ class Tool(Request):
 
 
 class OtherTool(Request):
-    """A tool of a type that only other servers run: it is left out."""
+    """A tool of a type that only other servers run: it is left out, with all that is in it."""
 
     type: str
+
+    def unknown_names(self, place: str = "") -> Iterator[tuple[str, str]]:
+        """None."""
+        yield from ()
 
 
 def kind_of_tool(given: Any) -> str:
@@ -180,6 +185,7 @@ class ChatRequest(SamplingOptions):
     reasoning_effort: str | None = None
     add_generation_prompt: StrictBool | None = None
     continue_final_message: StrictBool | None = None
+    return_progress: StrictBool | None = None
 
     user: str | None = None
     metadata: JsonObject | None = None
@@ -220,6 +226,7 @@ class AssistantMessage(Reply):
     reasoning_content: Annotated[str | None, Field(exclude_if=is_none)] = None
     refusal: None = None
     tool_calls: Annotated[list[ToolCall] | None, Field(exclude_if=is_none)] = None
+    function_call: Annotated[CalledFunction | None, Field(exclude_if=is_none)] = None
 
 
 class ChoiceLogprobs(Reply):
@@ -229,7 +236,7 @@ class ChoiceLogprobs(Reply):
     refusal: None = None
 
 
-FinishReason = Literal["stop", "length", "tool_calls"]
+FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
 
 
 class ChatChoice(Reply):
@@ -264,7 +271,7 @@ class ChunkChoice(Reply):
 
 
 class ChatChunk(Reply):
-    """An event of a stream."""
+    """An event of a stream. prompt_progress: llama.cpp's."""
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
@@ -272,3 +279,4 @@ class ChatChunk(Reply):
     model: str
     choices: list[ChunkChoice]
     usage: Annotated[Usage | None, Field(exclude_if=is_none)] = None
+    prompt_progress: Annotated[JsonObject | None, Field(exclude_if=is_none)] = None

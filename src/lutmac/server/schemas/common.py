@@ -119,7 +119,7 @@ class Usage(Reply):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
-    prompt_tokens_details: PromptTokensDetails
+    prompt_tokens_details: Annotated[PromptTokensDetails | None, Field(exclude_if=is_none)] = None
     completion_tokens_details: Annotated[CompletionTokensDetails | None, Field(exclude_if=is_none)] = None
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, StrictBool, StrictInt, Tag
 
+from lutmac.server.schemas.chat import OtherTool
 from lutmac.server.schemas.common import MAX_INTEGER, JsonObject, Number, Reply, Request, TokenLimit
 
 
@@ -57,19 +58,13 @@ class MessagesTool(Request):
     input_examples: list[Any] | None = None
 
 
-class ServerTool(Request):
-    """A tool that a server of Anthropic's runs: it is left out."""
-
-    type: str
-
-
 def _kind_of_tool(given: Any) -> str:
     kind = given.get("type") if isinstance(given, dict) else getattr(given, "type", None)
-    return "MessagesTool" if kind in ("custom", None) or not isinstance(kind, str) else "ServerTool"
+    return "MessagesTool" if kind in ("custom", None) or not isinstance(kind, str) else "OtherTool"
 
 
 AnyMessagesTool = Annotated[
-    Annotated[MessagesTool, Tag("MessagesTool")] | Annotated[ServerTool, Tag("ServerTool")],
+    Annotated[MessagesTool, Tag("MessagesTool")] | Annotated[OtherTool, Tag("OtherTool")],
     Discriminator(_kind_of_tool),
 ]
 

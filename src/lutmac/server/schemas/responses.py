@@ -22,12 +22,12 @@ from lutmac.server.schemas.other_names import RESPONSE_NAMES
 
 
 class InputItem(Request):
-    """A message, a call that the model made, or what a call gave back. Items of other types are left out.
+    """A message, a call that the model made, or what a call gave back.
 
     The parameters of the last block are parts of earlier output and change nothing here.
     """
 
-    type: str | None = None
+    type: Literal["message", "function_call", "function_call_output", "reasoning"] | None = None
     role: Literal["system", "developer", "user", "assistant"] | None = None
     content: str | list[ContentPart] | None = None
     call_id: str | None = None
@@ -40,6 +40,23 @@ class InputItem(Request):
     phase: str | None = None
     summary: list[Any] | None = None
     encrypted_content: str | None = None
+
+
+class OtherItem(OtherTool):
+    """An item of a type that only other servers make: it is left out, with all that is in it."""
+
+
+ITEM_TYPES = frozenset({None, "message", "function_call", "function_call_output", "reasoning"})
+
+
+def _kind_of_item(given: Any) -> str:
+    kind = given.get("type") if isinstance(given, dict) else getattr(given, "type", None)
+    return "InputItem" if not isinstance(kind, str) or kind in ITEM_TYPES else "OtherItem"
+
+
+AnyItem = Annotated[
+    Annotated[InputItem, Tag("InputItem")] | Annotated[OtherItem, Tag("OtherItem")], Discriminator(_kind_of_item)
+]
 
 
 class FunctionTool(Request):
@@ -99,7 +116,7 @@ class ResponseRequest(Request):
     """An input to answer. The parameters of the last block are taken and change nothing here."""
 
     other_names: ClassVar = RESPONSE_NAMES
-    input: str | Annotated[list[InputItem], Field(min_length=1)]
+    input: str | Annotated[list[AnyItem], Field(min_length=1)]
     model: str | None = None
     instructions: str | None = None
     max_output_tokens: TokenLimit | None = None
