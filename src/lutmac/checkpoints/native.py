@@ -211,7 +211,7 @@ def _type_name(kind: PackedKind) -> str:
     if kind.codes == "ternary":
         return "ternary"
     groups = "rows" if kind.group_size >= kind.columns else f"groups of {kind.group_size}"
-    return f"{kind.bits}-bit {kind.codes}, {groups}"
+    return f"FP8, {groups}" if kind.codes == "float8" else f"{kind.bits}-bit {kind.codes}, {groups}"
 
 
 def open_native(path: Path) -> NativeCheckpoint:
