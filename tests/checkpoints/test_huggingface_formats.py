@@ -107,6 +107,7 @@ def test_the_experts_of_gpt_oss_are_read_without_loss() -> None:
         ("modelopt_nvfp4", {"BF16", "NVFP4"}),
         ("fp8_tensor", {"BF16", "FP8"}),
         ("auto_round_mxfp4", {"F16", "BF16", "MXFP4"}),
+        ("auto_round_fp8_block", {"BF16", "FP8"}),
     ],
 )
 def test_types_are_named(name: str, types: set[str]) -> None:

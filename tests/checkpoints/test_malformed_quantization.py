@@ -112,6 +112,10 @@ MISTAKES: dict[str, tuple[str, Change, str]] = {
     "another mode": ("mlx_3bit_g64", config(mode="trellis"), "MLX mode 'trellis' is not supported; supported: affine"),
     "another compression": ("ct_fp8_channel", config(format="marlin-24"), "tensors format 'marlin-24' is not supp"),
     "a rotation": ("ct_fp8_channel", config(transform_config=ONLINE), "transform_config rotates activations"),
+    "sparse weights": ("ct_fp8_channel", renamed(f"{Q}.bias", f"{Q}.bitmask"), "sparse weights .bitmask. are not"),
+    "unknown scales": ("ct_nvfp4", entry(f"{Q}.weight_scale", dtype="U8"), "holds scales of an unknown type"),
+    "a rotated AutoRound": ("auto_round_mxfp4", config(rotation_config={"block_size": 32}), "AutoRound with rotations"),
+    "AutoRound's E5M3": ("auto_round_nvfp4", config(packing_format="auto_round:llm_compressor_nvfp4_e5m3"), "packing"),
     "no scale": ("ct_nvfp4", renamed(f"{Q}.weight_scale", "x"), r"q_proj\.weight_scale is missing, expected scales"),
     "a global scale of 0": ("ct_nvfp4", content(f"{Q}.weight_global_scale", bytes(4)), "its global scale is 0.0"),
     "scales of other rows": ("ct_fp8_channel", entry(f"{Q}.weight_scale", shape=[32, 2]), r"\(32, 2\) do not fit"),
@@ -140,6 +144,7 @@ def test_what_is_wrong_is_said(mistake: str, tmp_path: Path) -> None:
     [
         ("modelopt_nvfp4", unsaid()),  # hf_quant_config.json says the same
         ("ct_fp8_block", config(format="mixed-precision")),
+        ("ct_int4_group", config(format=None)),
         ("mlx_mixed", lambda directory: only_quantization(directory, "quantization")),
         ("mlx_mixed", lambda directory: only_quantization(directory, "quantization_config")),
     ],

@@ -28,7 +28,7 @@ from lutmac.lowbit.matrix import LowBitMatrix
 
 FORMATS: Final = (
     "pack-quantized", "int-quantized", "float-quantized", "naive-quantized", "nvfp4-pack-quantized",
-    "mxfp4-pack-quantized", "mxfp8-quantized", "mixed-precision",
+    "mxfp4-pack-quantized", "mxfp8-quantized", "mixed-precision", "dense",
 )  # fmt: skip
 # Rotations that are in the weights already; all others would have to be done to activations.
 _OFFLINE: Final = ("weight_input", "weight_output")
@@ -39,13 +39,15 @@ class CompressedTensors:
 
     def __init__(self, files: TensorFiles, config: Mapping[str, Any]) -> None:
         """config: quantization_config."""
-        found = config.get("format")
+        found = config.get("format", "mixed-precision")
         if found not in FORMATS:
             raise UnsupportedModelError(
                 f"{files.directory}: compressed-tensors format {shown(found)} is not supported; supported: "
                 f"{', '.join(FORMATS)}"
             )
         _refuse_rotations(files, config)
+        for name in names_with_suffix(files, ".bitmask"):
+            raise UnsupportedModelError(f"{files.directory}: {name}: sparse weights (bitmask) are not supported")
         self._files = files
         self._scaled: dict[str, ScaledWeight] = {}
         self.modules: dict[str, QuantizedModule] = {}

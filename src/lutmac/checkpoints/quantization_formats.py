@@ -80,11 +80,18 @@ def _told_by_tensors(files: TensorFiles) -> dict[str, Any] | None:
 
 def _auto_round(files: TensorFiles, config: Mapping[str, Any]) -> QuantizationFormat:
     """AutoRound (Cheng et al., 2023) borrows the layouts of others, and names them in ``packing_format``."""
+    for rotation in ("rotation_config", "spinquant_config"):
+        if config.get(rotation):
+            raise UnsupportedModelError(f"{files.directory}: AutoRound with rotations ({rotation}) is not supported")
     packing = config.get("packing_format") or config.get("backend") or "auto_round:auto_gptq"
     borrowed = str(packing).removeprefix("auto_round:")
     if "awq" in borrowed:
         return AWQ(files, config, label="AutoRound")
-    if borrowed in ("llm_compressor", "fp8_static") or "fp" in str(config.get("data_type")):
+    if borrowed in ("fp8", "fp8_static"):
+        return FP8(files, config)
+    if borrowed == "mlx":
+        return MLX(files, config)
+    if borrowed in ("llm_compressor", "mx_fp", "nv_fp"):
         return CompressedTensors(files, {"format": "mixed-precision", **config})
     if borrowed in ("auto_gptq", "gptq", "gptq:exllamav2", "gptq:marlin"):
         return GPTQ(files, {**config, "checkpoint_format": "gptq"}, label="AutoRound")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lutmac.checkpoints.group_affine import exact_scales, group_affine, group_size_of
 from lutmac.checkpoints.quantized_modules import QuantizedModule, checked_shape, require_shape
 from lutmac.checkpoints.tensor_files import FLOAT_TYPES, TensorFiles
-from lutmac.errors import CheckpointError
+from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.lowbit.formats import E2M1
 from lutmac.lowbit.matrix import BitRun, BlockLayout, ByteFloats, LowBitMatrix
 from lutmac.lowbit.reference import dequantize
@@ -67,6 +67,8 @@ def scaled_module(files: TensorFiles, w: ScaledWeight) -> QuantizedModule:
         require_shape(files, w.zero_point, scale.shape, ("I8",))
     if w.global_scale:
         require_one_number(files, w.global_scale)
+        if scale.dtype == "U8":  # not the powers of two that stand alone
+            raise UnsupportedModelError(f"{files.directory}: tensor {w.scale} holds scales of an unknown type")
     columns = 2 * width if dtype == "U8" else width
     return QuantizedModule(w.name, rows, columns, _kind(w, dtype, scale.dtype), w.parts)
 

@@ -1,4 +1,4 @@
-"""AutoRound checkpoints of MXFP4 and NVFP4 in compressed-tensors' layout, rounding to nearest (no tuning steps).
+"""AutoRound checkpoints of floats, some in compressed-tensors' layout, rounding to nearest (no tuning steps).
 
 Its schemes would quantise activations too, which the reference does not.
 torch==2.13.0 auto-round==0.16.1 transformers==5.24.0
@@ -17,11 +17,16 @@ from auto_round.utils.model_free_utils import dequant_mxfp4
 from base import ROOT, TOKENS, save_plain, write_reference, write_tokenizer
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.integrations.finegrained_fp8 import _dequantize_fp8_weight
 
 MADE_WITH = ", ".join(f"{name} {version(name)}" for name in ("auto-round", "transformers", "torch"))
 
 
 def dequantized(stored: dict[str, torch.Tensor], module: str) -> torch.Tensor:
+    if f"{module}.weight_scale_inv" in stored:
+        return _dequantize_fp8_weight(
+            stored[f"{module}.weight"], stored[f"{module}.weight_scale_inv"], [128, 128], torch.float32
+        )
     packed, scale = stored[f"{module}.weight_packed"], stored[f"{module}.weight_scale"]
     total = stored.get(f"{module}.weight_global_scale")
     if total is None:
@@ -30,11 +35,18 @@ def dequantized(stored: dict[str, torch.Tensor], module: str) -> torch.Tensor:
     return codes * (scale.float() / total).repeat_interleave(16, 1)
 
 
-for name, scheme in (("auto_round_mxfp4", "MXFP4"), ("auto_round_nvfp4", "NVFP4")):
+BLOCKS = {"hidden_size": 128, "intermediate_size": 256, "head_dim": 32}
+CASES = {
+    "auto_round_mxfp4": ("MXFP4", {}),
+    "auto_round_nvfp4": ("NVFP4", {}),
+    "auto_round_fp8_block": ("FP8_BLOCK", BLOCKS),
+}
+
+for name, (scheme, changes) in CASES.items():
     if sys.argv[1:] and name not in sys.argv[1:]:
         continue
     directory = ROOT / name
-    save_plain(directory, torch.bfloat16)
+    save_plain(directory, torch.bfloat16, **changes)
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.bfloat16)
     tokenizer = AutoTokenizer.from_pretrained(directory)
     texts = [tokenizer.decode(TOKENS * 8)] * 8  # of which the scales of activations are made
@@ -59,7 +71,7 @@ for name, scheme in (("auto_round_mxfp4", "MXFP4"), ("auto_round_nvfp4", "NVFP4"
     stored = load_file(directory / "model.safetensors")
     weights = {n: w for n, w in stored.items() if n.endswith((".weight", ".bias"))}
     for key in stored:
-        if key.endswith(".weight_packed"):
-            module = key.removesuffix(".weight_packed")
+        module, _, part = key.rpartition(".")
+        if part in ("weight_packed", "weight_scale_inv"):
             weights[f"{module}.weight"] = dequantized(stored, module)
-    write_reference(directory, weights, MADE_WITH)
+    write_reference(directory, weights, MADE_WITH, **changes)
