@@ -21,6 +21,7 @@ REGISTRY = {
     "granite": "lutmac.models.granite",
     "llama": "lutmac.models.llama",
     "mistral": "lutmac.models.mistral",
+    "mistral3": "lutmac.models.llama",
     "mixtral": "lutmac.models.mixtral",
     "olmo2": "lutmac.models.olmo2",
     "olmo3": "lutmac.models.olmo2",
@@ -31,11 +32,14 @@ REGISTRY = {
     "qwen2_5_vl_text": "lutmac.models.qwen2",
     "qwen2_vl": "lutmac.models.qwen2",
     "qwen2_vl_text": "lutmac.models.qwen2",
+    "qwen2vl": "lutmac.models.qwen2",
     "qwen3": "lutmac.models.qwen3",
     "qwen3_moe": "lutmac.models.qwen3_moe",
     "qwen3_vl_moe_text": "lutmac.models.qwen3_moe",
     "qwen3_vl_text": "lutmac.models.qwen3",
     "qwen3moe": "lutmac.models.qwen3_moe",
+    "qwen3vl": "lutmac.models.qwen3",
+    "qwen3vlmoe": "lutmac.models.qwen3_moe",
     "smollm3": "lutmac.models.smollm3",
 }
 # What a checkpoint's "architectures" says where its model_type says less: 1bitLLM's models call themselves llamas.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lutmac.errors import UnsupportedModelError
 from lutmac.graph.ir import Graph
 from lutmac.models import Architecture, WeightSource
 from lutmac.models.config import DecoderConfig, MixtureConfig
@@ -20,9 +21,16 @@ from lutmac.models.mixtral import GGUF_NAMES, Mixtral, gguf_mixture
 
 
 def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
-    """GGUF's keys, under which Mixtral comes too."""
-    config = read_gguf_decoder_config(metadata, "llama", "interleaved")
-    read = MetadataReader(metadata, "llama")
+    """GGUF's keys, under which Mixtral comes too; under "mistral3" the text of Mistral Small 3.
+
+    Raises UnsupportedModelError for Ministral 3, which scales queries by their position.
+    """
+    architecture = str(metadata.get("general.architecture", "llama"))
+    config = read_gguf_decoder_config(metadata, architecture, "interleaved")
+    read = MetadataReader(metadata, architecture)
+    if read.number("attention.temperature_scale", 0.0):
+        key = f"{architecture}.attention.temperature_scale"
+        raise UnsupportedModelError(f"queries scaled by position ({key}) are not supported")
     return gguf_mixture(config, read) if read.integer("expert_count", 0, low=0) else config
 
 

@@ -40,8 +40,8 @@ def read_config(config: Mapping[str, Any]) -> DecoderConfig:
 
 
 def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
-    """GGUF's keys."""
-    return read_gguf_decoder_config(metadata, "qwen2", "half_split")
+    """GGUF's keys, under "qwen2vl" for the text of Qwen2-VL and Qwen2.5-VL."""
+    return read_gguf_decoder_config(metadata, str(metadata.get("general.architecture", "qwen2")), "half_split")
 
 
 def build(config: DecoderConfig, weights: WeightSource) -> Graph:

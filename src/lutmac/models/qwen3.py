@@ -38,8 +38,8 @@ def read_config(config: Mapping[str, Any]) -> DecoderConfig:
 
 
 def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
-    """GGUF's keys."""
-    return read_gguf_decoder_config(metadata, "qwen3", "half_split")
+    """GGUF's keys, under "qwen3vl" for the text of Qwen3-VL."""
+    return read_gguf_decoder_config(metadata, str(metadata.get("general.architecture", "qwen3")), "half_split")
 
 
 def build(config: DecoderConfig, weights: WeightSource) -> Graph:

@@ -64,10 +64,11 @@ def read_config(config: Mapping[str, Any]) -> MixtureConfig:
 
 
 def read_gguf_config(metadata: Mapping[str, Any]) -> MixtureConfig:
-    """GGUF's keys; such files have experts in every layer."""
-    read = MetadataReader(metadata, "qwen3moe")
+    """GGUF's keys, under "qwen3vlmoe" for the text of Qwen3-VL; such files have experts in every layer."""
+    architecture = str(metadata.get("general.architecture", "qwen3moe"))
+    read = MetadataReader(metadata, architecture)
     decoder, used = (
-        read_gguf_decoder_config(metadata, "qwen3moe", "half_split"),
+        read_gguf_decoder_config(metadata, architecture, "half_split"),
         read.same_for_all_layers("expert_used_count"),
     )
     return MixtureConfig(

@@ -42,7 +42,9 @@ VISION = {
     "patch_size": 14,
 }
 QWEN_VISION = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "out_hidden_size": 64, "num_heads": 2}
-MROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}}
+ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+MROPE = {"rope_parameters": {**ROPE, "mrope_section": [2, 3, 3]}}
+INTERLEAVED = {"rope_parameters": {**ROPE, "mrope_section": [3, 3, 2], "mrope_interleaved": True}}
 GEMMA = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"], "query_pre_attn_scalar": 16}
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "gemma3": (GEMMA, {**VISION, "model_type": "siglip_vision_model"}),
@@ -55,10 +57,10 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "qwen2_vl": (MROPE, {"depth": 1, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 1}),
     "qwen2_5_vl": (MROPE, {**QWEN_VISION, "fullatt_block_indexes": [0]}),
     "qwen3_vl_moe": (
-        {**MROPE, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 96},
+        {**INTERLEAVED, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 96},
         {**QWEN_VISION, "num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
     ),
-    "qwen3_vl": (MROPE, {**QWEN_VISION, "num_position_embeddings": 16, "deepstack_visual_indexes": [0]}),
+    "qwen3_vl": (INTERLEAVED, {**QWEN_VISION, "num_position_embeddings": 16, "deepstack_visual_indexes": [0]}),
 }
 
 

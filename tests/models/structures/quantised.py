@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 HERE = Path(__file__).parent
+TOKENIZER = HERE.parents[1] / "checkpoints" / "huggingface" / "bf16"
 TOKENS = [(7 * i + 3) % 300 for i in range(80)]
 KEPT = slice(7, None, 8)  # positions whose logits are written
 SIZES: dict[str, Any] = {
@@ -32,7 +33,7 @@ SIZES: dict[str, Any] = {
 
 
 def plain(kind: str, **config: Any) -> Path:
-    """A directory with a model of random weights."""
+    """A directory with a model of random weights, and a tokenizer for writers that ask for one."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **SIZES, **config))
     for name, values in model.named_parameters():
@@ -40,6 +41,8 @@ def plain(kind: str, **config: Any) -> Path:
             torch.nn.init.normal_(values, 0.0 if kind.startswith("gemma") else 1.0, 0.1)
     directory = Path(tempfile.mkdtemp())
     model.bfloat16().save_pretrained(directory)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(TOKENIZER / file, directory / file)
     return directory
 
 
