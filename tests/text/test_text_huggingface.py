@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer as Library
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -228,6 +231,66 @@ def test_malformed_tokenizers_are_named(document: dict[str, Any], message: str, 
     (tmp_path / "tokenizer.json").write_text(json.dumps(document))
     with pytest.raises(LutmacError, match=message):
         read(tmp_path, 100)
+
+
+@pytest.mark.parametrize(
+    ("charsmap", "message"),
+    [
+        ("", "cannot be read"),
+        ("YWJj", "cannot be read"),
+        ("!", "cannot be read"),
+        (base64.b64encode(b"\4\0\0\0abcdef").decode(), "leads outside"),
+        (base64.b64encode(b"\xff" * 40).decode(), "cannot be read"),
+    ],
+)
+def test_a_broken_map_of_characters_is_named(charsmap: str, message: str, tmp_path: Path) -> None:
+    """`tokenizers` panics at these."""
+    model = {"type": "Unigram", "vocab": [["<unk>", 0.0], ["a", -1.0]], "unk_id": 0}
+    document = {"model": model, "normalizer": {"type": "Precompiled", "precompiled_charsmap": charsmap}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match=message):
+        read(tmp_path, 2)
+
+
+def test_unigrams_with_a_map_of_characters_are_those_of_the_original(tmp_path: Path) -> None:
+    """As XLM-RoBERTa and T5 have them."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([SENTENCE, "naïve ﬁ ① Å e\u0301"] * 9), model_writer=model, model_type="unigram",
+        vocab_size=80, hard_vocab_limit=False, minloglevel=2,
+    )  # fmt: skip
+    original = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model.getvalue())
+    document = {
+        "model": {"type": "Unigram", "vocab": [[p.piece, p.score] for p in proto.pieces], "unk_id": 0},
+        "added_tokens": [{"id": id, "content": text, "special": True} for id, text in ((0, "<unk>"), (2, "</s>"))],
+        "normalizer": {
+            "type": "Precompiled",
+            "precompiled_charsmap": base64.b64encode(proto.normalizer_spec.precompiled_charsmap).decode(),
+        },
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"},
+        "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"},
+    }
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document))
+    tokenizer = read(tmp_path, len(proto.pieces))
+    for text in ("the quick brown fox", "na\u0131\u0308ve ﬁ ① \u212b é", "</s> fox"):
+        assert tokenizer.encode(text) == original.encode(text)
+    assert tokenizer.decode(tokenizer.encode("the ﬁ fox")) == "the fi fox"
+    assert tokenizer.encode("</s>", parse_special=True) == [2]
+
+
+@pytest.mark.parametrize("affix", [{"continuing_subword_prefix": "##"}, {"end_of_word_suffix": "</w>"}])
+def test_affixes_of_words_are_the_librarys(affix: dict[str, str], tmp_path: Path) -> None:
+    vocabulary = ["a", "b", "##a", "##b", "ab", "ab##", "a</w>", "b</w>", "ab</w>"]
+    merges = [["a", "##b"], ["a", "b</w>"]] if "continuing_subword_prefix" in affix else [["a", "b</w>"], ["a", "b"]]
+    model = {"type": "BPE", "vocab": {text: id for id, text in enumerate(vocabulary)}, "merges": merges, **affix}
+    usable = {**model, "merges": merges[:1] if "continuing_subword_prefix" in affix else merges}
+    pre_tokenizer = {"type": "Whitespace"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model, "pre_tokenizer": pre_tokenizer}))
+    library = Library.from_str(json.dumps({"version": "1.0", "model": usable, "pre_tokenizer": pre_tokenizer}))
+    tokenizer = read(tmp_path, len(vocabulary))
+    for text in ("ab", "ba ab", "aab b"):
+        assert tokenizer.encode(text) == library.encode(text).ids
 
 
 def test_a_tokenizer_model_that_is_none(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.text.added_tokens import SPACE as WHITE_SPACE
 from lutmac.text.added_tokens import AddedToken, ControlTokens
 from lutmac.text.bpe import bytes_of_characters, failures_of_tokenizers
+from lutmac.text.charsmap import check_charsmap
 from lutmac.text.encoder import Part, SpacePrefix, join_texts
 from lutmac.text.spm import BYTE_PIECES, SPACE
 from lutmac.text.vocabulary import TokenType, Vocabulary
@@ -54,6 +55,9 @@ class TokenizerJson:
             step.get("type") == "ByteLevel" for step in (*_steps(document.get("pre_tokenizer")), *decoders)
         )
         self.prefix = _space_prefix(document)
+        for step in _steps(document.get("normalizer")):
+            if step.get("type") == "Precompiled":
+                check_charsmap(step.get("precompiled_charsmap"))
         self.strips_prefix = any(map(_strips_prefix, decoders)) if decoders else self.prefix.added
 
     def types(self, tokens: Iterable[str]) -> Iterator[TokenType]:
@@ -121,7 +125,7 @@ class TokenizerJson:
             made = left + right.removeprefix(affix)
             # `tokenizers` panics at some that make no token; one of what is no token it refuses.
             makes_none = made not in vocabulary and left in vocabulary and right in vocabulary
-            if not makes_none and names.keys().isdisjoint((left, right, made)):
+            if not makes_none and right.startswith(affix) and names.keys().isdisjoint((left, right, made)):
                 merges.append((left, right))
         model["merges"] = merges
         model["vocab"] = {names.get(text, text): id for text, id in vocabulary.items()}
