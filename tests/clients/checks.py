@@ -33,6 +33,7 @@ PERSON = {
     "required": ["name", "age"],
     "additionalProperties": False,
 }
+# The model is small: with its tools at hand it calls them again and again, so none is offered beside a result.
 OVERLONG = "word " * (2 * CONTEXT)
 
 

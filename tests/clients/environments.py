@@ -38,10 +38,16 @@ def environment_of(script: Path, progress: Callable[[str], object] = lambda _: N
     if not (folder / "complete").is_file():
         progress(f"installing what {script.name} needs")
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         first = listed.index("---") if "---" in listed else 0
         if first:
-            subprocess.run([*pip, *listed[:first]], check=True)
-        subprocess.run([*pip, *(name for name in listed if name != "---")], check=True)
+            _install(python, listed[:first])
+        _install(python, [name for name in listed if name != "---"])
         (folder / "complete").touch()
     return python
+
+
+def _install(python: Path, names: list[str]) -> None:
+    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{', '.join(names)} cannot be installed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from checks import BASE, FACTS, MODEL, OVERLONG, QUESTION, TOOL_QUESTION, WEATHER, check
 from langchain.agents import create_agent
+from langchain.agents.middleware import ModelRequest, ModelResponse, wrap_model_call
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
@@ -36,7 +39,14 @@ check("usage counts both sides", whole.usage_metadata["input_tokens"] > 10, whol
 text = "".join(piece.content for piece in model.stream(QUESTION))
 check("streamed chat equals unstreamed", text == whole.content, text)
 
-agent = create_agent(model, tools=[get_weather])
+
+@wrap_model_call
+def answer_after_result(request: ModelRequest, handler: Callable[[ModelRequest], ModelResponse]) -> ModelResponse:
+    """Offers no tool beside the result of one."""
+    return handler(request.override(tools=[]) if asked_for else request)
+
+
+agent = create_agent(model, tools=[get_weather], middleware=[answer_after_result])
 last = agent.invoke({"messages": [{"role": "user", "content": TOOL_QUESTION}]})["messages"][-1]
 check("the agent calls its tool", "Paris" in asked_for[0], asked_for)
 check("the agent uses the tool's result", "21" in last.content or "sunny" in last.content.lower(), last)

@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["litellm[proxy]==1.110.2", "openai"]
+# dependencies = ["litellm[proxy]==1.108.7"]
 # ///
 """litellm: its client, and its proxy between the openai SDK and lutmac."""
 
@@ -35,7 +35,7 @@ def client() -> None:
     call = reply.message.tool_calls[0]
     check("a tool is called", call.function.name == TOOL_NAME and "Paris" in call.function.arguments, reply)
     messages += [reply.message.model_dump(), {"role": "tool", "tool_call_id": call.id, "content": WEATHER}]
-    answer = litellm.completion(messages=messages, tools=[TOOL], **CHAT).choices[0].message.content
+    answer = litellm.completion(messages=messages, tools=[TOOL], tool_choice="none", **CHAT).choices[0].message.content
     check("the answer uses the tool's result", "21" in answer or "sunny" in answer.lower(), answer)
 
     schema = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON, "strict": True}}

@@ -33,7 +33,7 @@ class Person(BaseModel):
     age: int
 
 
-@function_tool
+@function_tool(is_enabled=lambda *_: not asked_for)  # the model is small: see checks.py
 def get_weather(city: str) -> str:
     """Gives the current weather in a city."""
     asked_for.append(city)

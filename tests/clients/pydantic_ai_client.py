@@ -9,10 +9,12 @@ import asyncio
 
 from checks import BASE, FACTS, MODEL, OVERLONG, QUESTION, TOOL_QUESTION, WEATHER, check
 from pydantic import BaseModel
-from pydantic_ai import Agent
+from pydantic_ai import Agent, RunContext
+from pydantic_ai.capabilities import PrepareTools
 from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
+from pydantic_ai.tools import ToolDefinition
 
 
 class Person(BaseModel):
@@ -38,7 +40,10 @@ async def main() -> None:
         text = "".join([piece async for piece in stream.stream_text(delta=True)])
     check("streamed chat equals unstreamed", text == whole.output, text)
 
-    agent = Agent(model, model_settings=settings)
+    async def before_the_result(_: RunContext, tools: list[ToolDefinition]) -> list[ToolDefinition]:
+        return [] if asked_for else tools
+
+    agent = Agent(model, model_settings=settings, capabilities=[PrepareTools(before_the_result)])
 
     @agent.tool_plain
     def get_weather(city: str) -> str:

@@ -32,7 +32,7 @@ PROMPT = "Once upon a time"
         ("logit_bias", {99999: 1.0}),
         ("logit_bias", {1: float("inf")}),
         ("logit_bias", [1]),
-        ("max_tokens", 0),
+        ("max_tokens", -1),
         ("max_tokens", 2.5),
         ("stop", ""),
         ("stop", ["a", ""]),

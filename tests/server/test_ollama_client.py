@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncGenerator
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import httpx
@@ -10,6 +13,10 @@ import ollama
 import pytest
 from pydantic import BaseModel, ConfigDict
 
+from lutmac.engine.results import Completion, Timings
+from lutmac.server.ollama import _chat_lines
+from lutmac.server.tools.calls import CallEnd, ToolCall
+from lutmac.server.turn import TurnEvent
 from serving import Served
 
 HI = [{"role": "user", "content": "Say hi."}]
@@ -144,3 +151,22 @@ def test_lines_are_json_alone(http: httpx.Client) -> None:
     reply = http.post("/api/chat", json={"model": "smollm2", "messages": HI, "options": GREEDY})
     assert reply.headers["content-type"] == "application/x-ndjson"
     assert all(json.loads(line) for line in reply.text.splitlines())
+
+
+def test_a_call_that_was_cut_off_has_what_was_complete() -> None:
+    """A reply may end in the middle of a call's arguments, which Ollama writes as an object."""
+    call = ToolCall("call_1", "get_weather", '{"city": "Par')
+    end = Completion(
+        text="", token_ids=(1,), finish_reason="length", prompt_tokens=3, seed=0, timings=Timings(3, 0.1, 0, 0.0)
+    )
+    event = TurnEvent(0, 3, (CallEnd(call),), 0, (), end, "length")
+
+    async def lines() -> list[Any]:
+        async def events() -> AsyncGenerator[TurnEvent, None]:
+            yield event
+
+        return [line async for line in _chat_lines(events(), SimpleNamespace(name="tiny"))]  # type: ignore[arg-type]
+
+    first, last = asyncio.run(lines())
+    assert first.message.tool_calls[0].function.arguments == {"city": "Par"}
+    assert last.done_reason == "length"

@@ -29,6 +29,7 @@ from lutmac.server.schemas import ollama as schema
 from lutmac.server.schemas.common import TokenLogprob
 from lutmac.server.schemas.embeddings import EmbeddingRequest
 from lutmac.server.streaming import LineStream
+from lutmac.server.tools.lenient_json import closed_object
 from lutmac.server.turn import TurnEvent, run_turn
 from lutmac.text.length import bytes_per_token
 
@@ -148,7 +149,10 @@ async def _chat_lines(events: AsyncGenerator[TurnEvent, None], backend: Backend)
     clock = _Clock(backend.name)
     async with aclosing(events):
         async for event in events:
-            calls = [{"function": {"name": c.name, "arguments": json.loads(c.arguments)}} for c in event.calls]
+            calls = [
+                {"function": {"name": call.name, "arguments": json.loads(closed_object(call.arguments))}}
+                for call in event.calls
+            ]
             thoughts, logprobs = event.thoughts or None, _logprobs(event, backend)
             if event.text or calls or thoughts or logprobs:
                 message = schema.ReplyMessage(content=event.text, thinking=thoughts, tool_calls=calls or None)
