@@ -181,11 +181,20 @@ def test_a_clients_request_id_comes_back_if_it_is_harmless(http: httpx.Client) -
     assert http.get("/health", headers={"x-request-id": 'a"b'}).headers["x-request-id"].startswith("req_")
 
 
+def test_what_there_is_to_know_of_the_tokenizer(http: httpx.Client) -> None:
+    found = http.get("/tokenizer_info").json()
+    assert (found["eos_token"], found["vocab_size"], found["model_max_length"]) == ("<|im_end|>", 49152, 8192)
+    assert "<|im_start|>" in found["chat_template"]
+
+
 def test_tokens_and_back(http: httpx.Client) -> None:
     text = "Naïve 日本 <|im_end|>"
     found = http.post("/tokenize", json={"prompt": text, "return_token_strs": True}).json()
     assert found["count"] == len(found["tokens"]) == len(found["token_strs"])
-    assert http.post("/detokenize", json={"tokens": found["tokens"]}).json() == {"prompt": text}
+    assert http.post("/detokenize", json={"tokens": found["tokens"]}).json() == {
+        "prompt": text,
+        "content": text,
+    }
     assert "<|im_end|>" in found["token_strs"]
     asked = {"prompt": text, "parse_special": False, "return_token_strs": True}
     assert "<|im_end|>" not in http.post("/tokenize", json=asked).json()["token_strs"]

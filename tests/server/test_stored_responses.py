@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import openai
@@ -93,10 +94,10 @@ def test_the_store_stays_within_its_bytes_and_drops_the_oldest() -> None:
     async def run() -> None:
         store = ResponseStore(20_000, lifetime=60)
         for number in range(10):
-            store.put(response(number), [InputItem(role="user", content="x" * 4000)])
+            store.put(response(number), [InputItem(role="user", content="x" * 4000)], 0)
         kept = [number for number in range(10) if is_there(store, f"resp_{number}")]
         assert kept == [7, 8, 9]
-        store.put(response(10), [InputItem(role="user", content="x" * 20_000)])  # alone too large
+        store.put(response(10), [InputItem(role="user", content="x" * 20_000)], 0)  # alone too large
         assert not is_there(store, "resp_10")
         assert is_there(store, "resp_9")
 
@@ -106,10 +107,10 @@ def test_the_store_stays_within_its_bytes_and_drops_the_oldest() -> None:
 def test_the_store_forgets_when_the_time_is_up() -> None:
     async def run() -> None:
         store = ResponseStore(1 << 20, lifetime=0.5)
-        store.put(response(1), [InputItem(role="user", content="Hi!")])
+        store.put(response(1), [InputItem(role="user", content="Hi!")], 0)
         assert json.loads(store.response("resp_1"))["id"] == "resp_1"
         await asyncio.sleep(0.01)
-        store.put(response(2), [])
+        store.put(response(2), [], 0)
         assert len(store) == 2
         await asyncio.sleep(1)
         assert len(store) == 0  # though nobody has asked
@@ -123,3 +124,64 @@ def is_there(store: ResponseStore, id: str) -> bool:
     except ApiError:
         return False
     return True
+
+
+def test_the_input_of_a_response_is_listed(client: openai.OpenAI) -> None:
+    first = client.responses.create(model="smollm2", input="One", max_output_tokens=4)
+    second = client.responses.create(
+        model="smollm2", previous_response_id=first.id, max_output_tokens=4,
+        input=[{"role": "user", "content": "Two"},
+               {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+               {"type": "function_call_output", "call_id": "c", "output": "x"}],
+    )  # fmt: skip
+    items: Any = list(client.responses.input_items.list(second.id, order="asc"))
+    assert [item.type for item in items] == ["message", "message", "message", "function_call", "function_call_output"]
+    assert (items[0].role, items[0].content[0].text) == ("user", "One")
+    assert (items[1].role, items[1].content[0].type) == ("assistant", "output_text")
+    assert len({item.id for item in items}) == 5
+    pages: Any = list(client.responses.input_items.list(second.id, limit=2))
+    assert [item.id for item in pages] == [item.id for item in reversed(items)]
+    with pytest.raises(openai.NotFoundError):
+        client.responses.input_items.list("resp_none")
+    with pytest.raises(openai.BadRequestError):
+        client.responses.input_items.list(second.id, limit=1000)
+
+
+def test_tokens_of_an_input_are_counted(client: openai.OpenAI) -> None:
+    counted: Any = client.responses.input_tokens.count(model="smollm2", input="Hello!", instructions="Be kind.")
+    answered = client.responses.create(model="smollm2", input="Hello!", instructions="Be kind.", max_output_tokens=4)
+    assert answered.usage is not None
+    assert counted.input_tokens == answered.usage.input_tokens
+
+
+def test_a_response_in_the_background_is_read_until_it_has_ended(client: openai.OpenAI) -> None:
+    begun = client.responses.create(
+        model="smollm2", input="Hello!", max_output_tokens=8, background=True, temperature=0
+    )
+    assert (begun.status, begun.background) == ("in_progress", True)
+    found, deadline = begun, time.monotonic() + 60
+    while found.status == "in_progress" and time.monotonic() < deadline:
+        time.sleep(0.05)
+        found = client.responses.retrieve(begun.id)
+    alone = client.responses.create(model="smollm2", input="Hello!", max_output_tokens=8, temperature=0)
+    assert found.output_text == alone.output_text
+    assert found.status == alone.status
+    assert client.responses.cancel(begun.id).status == found.status
+    with pytest.raises(openai.BadRequestError, match="background"):
+        client.responses.cancel(alone.id)
+
+
+def test_a_response_in_the_background_is_cancelled(client: openai.OpenAI) -> None:
+    begun = client.responses.create(model="smollm2", input="Count to a million.", background=True, temperature=0)
+    cancelled = client.responses.cancel(begun.id)
+    assert cancelled.status == "cancelled"
+    assert client.responses.retrieve(begun.id).status == "cancelled"
+    with pytest.raises(openai.BadRequestError):
+        client.responses.create(model="smollm2", input="Hi", background=True, store=False)
+    failed = client.responses.create(model="smollm2", input="word " * 9000, background=True)
+    deadline = time.monotonic() + 30
+    while failed.status == "in_progress" and time.monotonic() < deadline:
+        time.sleep(0.05)
+        failed = client.responses.retrieve(failed.id)
+    assert failed.error is not None
+    assert "prompt is too long" in failed.error.message

@@ -25,6 +25,7 @@ from lutmac.server import (
     ollama_models,
     page,
     responses,
+    stored_responses,
     tokens,
 )
 from lutmac.server.backend import Backend
@@ -36,8 +37,8 @@ from lutmac.server.metrics import EngineCollector, Metrics
 from lutmac.server.settings import Settings
 
 _MODULES = (
-    chat, completions, responses, embeddings, models, messages, tokens, llama_cpp, llama_cpp_server, ollama,
-    ollama_models, health, page,
+    chat, completions, responses, stored_responses, embeddings, models, messages, tokens, llama_cpp, llama_cpp_server,
+    ollama, ollama_models, health, page,
 )  # fmt: skip
 
 

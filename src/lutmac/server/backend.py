@@ -14,6 +14,7 @@ from lutmac.engine.model import Model
 from lutmac.engine.results import Chunk
 from lutmac.engine.share import Share
 from lutmac.errors import ContextOverflowError
+from lutmac.server.background import BackgroundResponses
 from lutmac.server.clients import current_client
 from lutmac.server.errors import CONTEXT_OVERFLOW, ApiError
 from lutmac.server.logs import RequestRecord
@@ -62,8 +63,8 @@ class Backend:
     """A model that is being served.
 
     draining: whether the server has been told to stop, and takes nothing new. responses: those that can be gone on
-    from. omissions: what becomes of what requests have and this server lacks.
-    told_of_tools: whether the log says that the model may not know tools.
+    from. background: those that are written while nobody waits. omissions: what becomes of what requests have and this
+    server lacks. told_of_tools: whether the log says that the model may not know tools.
     """
 
     model: Model
@@ -72,6 +73,7 @@ class Backend:
     draining: bool = False
     started: int = field(default_factory=lambda: int(time()))
     responses: ResponseStore = field(init=False)
+    background: BackgroundResponses = field(init=False)
     preparation: Preparation = field(default_factory=Preparation)
     omissions: Omissions = field(init=False)
     told_of_tools: bool = False
@@ -82,6 +84,7 @@ class Backend:
         preparation = self.preparation
         self.model.worker.run_slow = lambda work, size: preparation.run(work, GRAMMAR_COST * size)
         self.responses = ResponseStore(self.settings.limits.stored_bytes, self.settings.timeouts.stored)
+        self.background = BackgroundResponses(self.responses)
 
     @property
     def name(self) -> str:

@@ -8,13 +8,13 @@ from fastapi import Request
 
 import lutmac
 from lutmac.engine.sampler import SamplingParams
-from lutmac.errors import LutmacError
-from lutmac.server.backend import Backend, in_thread
+from lutmac.server.backend import in_thread
 from lutmac.server.documents import backend_of, error_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.llama_cpp_reply import settings
 from lutmac.server.logprobs import token_text
 from lutmac.server.schemas import llama_cpp as schema
+from lutmac.server.template_text import chat_template_text
 from lutmac.server.tool_choice import chat_tools
 from lutmac.server.turn import Turn, continues, encode_turn
 
@@ -32,7 +32,7 @@ async def props(request: Request) -> schema.Props:
         total_slots=backend.model.engine.max_sequences,
         model_alias=backend.name,
         model_path=Path(info.path).name,
-        chat_template=_template(backend),
+        chat_template=chat_template_text(backend.model) or "",
         bos_token="" if tokenizer.bos_id is None else token_text(tokenizer, tokenizer.bos_id),
         eos_token="" if tokenizer.eos_id is None else token_text(tokenizer, tokenizer.eos_id),
         modalities={"vision": False, "audio": False},
@@ -82,11 +82,3 @@ def _defaults() -> dict[str, object]:
         "presence_penalty": params.presence_penalty,
         "frequency_penalty": params.frequency_penalty,
     }
-
-
-def _template(backend: Backend) -> str:
-    """The model's chat template; "" where it has none."""
-    try:
-        return backend.model.chat_template.source
-    except LutmacError:
-        return ""

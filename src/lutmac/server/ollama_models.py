@@ -10,11 +10,11 @@ from typing import Final
 
 from fastapi import Request
 
-from lutmac.errors import LutmacError
 from lutmac.server.backend import Backend
 from lutmac.server.documents import backend_of, error_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.schemas import ollama as schema
+from lutmac.server.template_text import chat_template_text
 
 router = new_router("Ollama")
 # Programs ask for it to know what they may send; this is the version whose interface these endpoints have.
@@ -47,7 +47,7 @@ async def show(asked: schema.ModelRequest, request: Request) -> schema.Shown:
     return schema.Shown(
         modelfile=f"FROM {backend.name}",
         parameters="",
-        template=_template(backend),
+        template=chat_template_text(backend.model) or "",
         details=_details(backend),
         model_info={
             "general.architecture": kind,
@@ -96,19 +96,11 @@ def _size(parameters: int) -> str:
 
 
 def _capabilities(backend: Backend) -> list[str]:
-    template = _template(backend)
+    template = chat_template_text(backend.model) or ""
     found = ["completion", "embedding"]
     found += ["tools"] if template else []
     found += ["insert"] if backend.model.tokenizer.vocabulary.fill_marks is not None else []
     return [*found, "thinking"] if "enable_thinking" in template or "<think>" in template else found
-
-
-def _template(backend: Backend) -> str:
-    """The model's chat template; "" where it has none."""
-    try:
-        return backend.model.chat_template.source
-    except LutmacError:
-        return ""
 
 
 def _modified(backend: Backend) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 from lutmac.server.errors import missing_parameter
 from lutmac.server.omissions import Omissions
 from lutmac.server.schemas.chat import CalledFunction, ChatMessage, ToolCall
+from lutmac.server.schemas.common import JsonObject
 from lutmac.server.schemas.responses import (
     InputItem,
     OtherItem,
@@ -44,6 +46,23 @@ def _input_item(item: OutputItem) -> InputItem:
             return InputItem(type="reasoning", content="".join(part.text for part in item.content))
         case OutputMessage():
             return InputItem(role="assistant", content="".join(part.text for part in item.content))
+
+
+def listed_items(response_id: str, items: Sequence[InputItem]) -> list[JsonObject]:
+    """Items as a list of them shows them, each with an id of its own that is always the same."""
+    found = []
+    for place, item in enumerate(items):
+        fields = item.model_dump(exclude_none=True)
+        fields["type"] = kind = item.type or "message"
+        fields.setdefault("id", f"{_PREFIXES[kind]}_{sha256(f'{response_id} {place}'.encode()).hexdigest()[:32]}")
+        if kind == "message" and isinstance(item.content, str):
+            part = "output_text" if item.role == "assistant" else "input_text"
+            fields["content"] = [{"type": part, "text": item.content}]
+        found.append(fields)
+    return found
+
+
+_PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
 
 
 def item_messages(

@@ -21,11 +21,12 @@ _OVERHEAD_BYTES: Final = 1024  # of an entry, beside its texts
 class _Entry:
     """A response and the conversation up to its end, as JSON: objects would take many times what they are counted as.
 
-    end: when it is forgotten, in seconds of the monotonic clock.
+    inputs: items before its own. end: when it is forgotten, in seconds of the monotonic clock.
     """
 
     response: bytes
     items: bytes
+    inputs: int
     end: float
 
     @property
@@ -53,10 +54,13 @@ class ResponseStore:
         """Whether anything is kept."""
         return self._most_bytes > 0
 
-    def put(self, response: Response, items: Sequence[InputItem]) -> None:
-        """Keeps a response, unless it alone is too large. items: the conversation up to its end, instructions apart."""
+    def put(self, response: Response, items: Sequence[InputItem], inputs: int) -> None:
+        """Keeps a response, unless it alone is too large.
+
+        items: the conversation up to its end, instructions apart. inputs: how many of these were there before it.
+        """
         body, conversation = response.model_dump_json().encode(), _ITEMS.dump_json(list(items), exclude_none=True)
-        entry = _Entry(body, conversation, monotonic() + self._lifetime)
+        entry = _Entry(body, conversation, inputs, monotonic() + self._lifetime)
         if entry.size > self._most_bytes:
             return
         self._entries[response.id] = entry
@@ -68,6 +72,11 @@ class ResponseStore:
     def response(self, id: str) -> bytes:
         """A response, as JSON. Raises ApiError (404)."""
         return self._find(id).response
+
+    def input(self, id: str) -> list[InputItem]:
+        """The conversation up to a response's beginning. Raises ApiError (404)."""
+        entry = self._find(id)
+        return _ITEMS.validate_json(entry.items)[: entry.inputs]
 
     def items(self, id: str) -> list[InputItem]:
         """The conversation up to a response's end. Raises ApiError (400), since a request's body names the id."""

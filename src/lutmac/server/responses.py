@@ -1,4 +1,4 @@
-"""/v1/responses: OpenAI's newer interface. A response may be read again, and gone on from, for a while."""
+"""/v1/responses: OpenAI's newer interface. What can be done with a response afterwards is in `stored_responses`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from lutmac.server.schemas.responses import InputItem
 from lutmac.server.streaming import EventStream
 from lutmac.server.thinking import Thinking
 from lutmac.server.tool_choice import choose_tools, response_choice, response_tools, tool_of
-from lutmac.server.turn import Turn, TurnEvent, run_turn
+from lutmac.server.turn import Turn, TurnEvent, encode_turn, run_turn
 
 router = new_router("OpenAI")
 LOGPROBS = "message.output_text.logprobs"
@@ -39,31 +39,40 @@ async def responses(asked: schema.ResponseRequest, request: Request) -> HttpResp
     """The answer to an input."""
     backend, record = backend_of(request), record_of(request)
     backend.accept(asked)
+    turn, conversation = await _begin(asked, backend, record)
+    writer = ResponseWriter(_empty(asked, backend), backend.model.tokenizer)
+    if asked.background and not asked.stream:
+        record = RequestRecord(record.request_id, record.method, record.path)
+    written = _write(writer, run_turn(backend, turn, record), backend.responses, conversation)
+    if asked.stream:
+        return EventStream(written, record, failure=writer.failure, silence=backend.settings.timeouts.comment)
+    if asked.background:
+        backend.background.start(writer, written, conversation, record)
+    else:
+        async with aclosing(written):
+            async for _ in written:
+                pass
+    return HttpResponse(writer.response.model_dump_json(), media_type="application/json")
+
+
+@router.post("/v1/responses/input_tokens", responses=error_responses())
+async def count_input(asked: schema.ResponseRequest, request: Request) -> schema.InputTokens:
+    """How many tokens the prompt of a request has."""
+    backend, record = backend_of(request), record_of(request)
+    backend.accept(asked)
+    turn, _ = await _begin(asked, backend, record)
+    return schema.InputTokens(input_tokens=len((await encode_turn(backend, turn)).ids))
+
+
+async def _begin(
+    asked: schema.ResponseRequest, backend: Backend, record: RequestRecord
+) -> tuple[Turn, list[InputItem]]:
+    """What a request asks for, and the conversation up to the response. Raises ApiError (400)."""
     _check(asked)
     before = backend.responses.items(asked.previous_response_id) if asked.previous_response_id is not None else []
     given = input_items(asked.input, backend.omissions)
     turn = await _turn(asked, item_messages(asked.instructions, before, given), backend, record)
-    writer = ResponseWriter(_empty(asked, backend), backend.model.tokenizer)
-    written = _write(writer, run_turn(backend, turn, record), backend.responses, [*before, *given])
-    if asked.stream:
-        return EventStream(written, record, failure=writer.failure, silence=backend.settings.timeouts.comment)
-    async with aclosing(written):
-        async for _ in written:
-            pass
-    return HttpResponse(writer.response.model_dump_json(), media_type="application/json")
-
-
-@router.get("/v1/responses/{response_id}", response_model=schema.Response, responses=error_responses())
-async def stored_response(response_id: str, request: Request) -> HttpResponse:
-    """A response that was given before."""
-    return HttpResponse(backend_of(request).responses.response(response_id), media_type="application/json")
-
-
-@router.delete("/v1/responses/{response_id}", responses=error_responses())
-async def delete_response(response_id: str, request: Request) -> schema.DeletedResponse:
-    """Forgets a response. Those that went on from it keep what they need of it."""
-    backend_of(request).responses.delete(response_id)
-    return schema.DeletedResponse(id=response_id)
+    return turn, [*before, *given]
 
 
 async def _write(
@@ -79,15 +88,16 @@ async def _write(
                     yield said
             news = writer.add(event)
             if event.completion is not None and writer.response.store:
-                store.put(writer.response, [*asked, *output_items(writer.response.output)])
+                store.put(writer.response, [*asked, *output_items(writer.response.output)], len(asked))
             for said in news:
                 yield said
 
 
 def _check(asked: schema.ResponseRequest) -> None:
-    for param, wrong in (("conversation", asked.conversation is not None), ("background", bool(asked.background))):
-        if wrong:
-            raise ApiError(400, f"{param} is not supported: go on with previous_response_id", param=param)
+    if asked.conversation is not None:
+        raise ApiError(400, "conversation is not supported: go on with previous_response_id", param="conversation")
+    if asked.background and asked.store is False:
+        raise ApiError(400, "a response in the background has to be stored", param="background")
 
 
 async def _turn(
@@ -128,6 +138,7 @@ def _empty(asked: schema.ResponseRequest, backend: Backend) -> schema.Response:
         id=f"resp_{uuid4().hex}",
         created_at=int(time()),
         status="in_progress",
+        background=bool(asked.background) and not asked.stream,
         instructions=asked.instructions,
         max_output_tokens=asked.max_output_tokens,
         metadata=asked.metadata or {},

@@ -10,6 +10,7 @@ from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.logprobs import token_text
 from lutmac.server.schemas import completions as schema
+from lutmac.server.template_text import chat_template_text
 from lutmac.server.tool_choice import chat_tools
 from lutmac.server.turn import Turn, continues, encode_turn
 from lutmac.text.tokenizer import Tokenizer
@@ -54,6 +55,26 @@ async def detokenize(asked: schema.DetokenizeRequest, request: Request) -> schem
         raise ApiError(400, f"token id {max(asked.tokens)} is not in the vocabulary of {vocabulary}", param="tokens")
     text = await in_thread(backend.model.tokenizer.decode, asked.tokens, skip_special=False)
     return schema.DetokenizeReply(prompt=text, content=text)
+
+
+@router.get("/tokenizer_info", responses=error_responses(without=(400, 404, 408, 413, 415, 429)))
+async def tokenizer_info(request: Request) -> schema.TokenizerInfo:
+    """What there is to know of the tokenizer; evaluation harnesses read it."""
+    backend = backend_of(request)
+    tokenizer = backend.model.tokenizer
+    bos, eos = (None if id is None else tokenizer.token_text(id) for id in (tokenizer.bos_id, tokenizer.eos_id))
+    return schema.TokenizerInfo(
+        tokenizer_class=type(tokenizer).__name__,
+        vocab_size=tokenizer.vocab_size,
+        model_max_length=backend.model.context,
+        bos_token=bos,
+        eos_token=eos,
+        pad_token=eos,
+        add_bos_token=tokenizer.add_bos,
+        add_eos_token=tokenizer.add_eos,
+        eos_token_ids=sorted(tokenizer.end_of_generation),
+        chat_template=chat_template_text(backend.model),
+    )
 
 
 def _pieces(tokenizer: Tokenizer, ids: list[int]) -> list[schema.TokenPiece]:

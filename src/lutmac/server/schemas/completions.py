@@ -114,6 +114,21 @@ class TokenizeReply(Reply):
     token_strs: Annotated[list[str] | None, Field(exclude_if=is_none)] = None
 
 
+class TokenizerInfo(Reply):
+    """What there is to know of the tokenizer, by Hugging Face's names, as vLLM and lm-eval have them."""
+
+    tokenizer_class: str
+    vocab_size: int
+    model_max_length: int
+    bos_token: str | None
+    eos_token: str | None
+    pad_token: str | None
+    add_bos_token: bool
+    add_eos_token: bool
+    eos_token_ids: list[int]
+    chat_template: str | None
+
+
 class DetokenizeRequest(Request):
     """Token ids."""
 

@@ -258,7 +258,8 @@ class Response(Reply):
     id: str
     object: Literal["response"] = "response"
     created_at: int
-    status: Literal["in_progress", "completed", "incomplete", "failed"]
+    status: Literal["in_progress", "completed", "incomplete", "failed", "cancelled"]
+    background: bool = False
     error: ResponseError | None = None
     incomplete_details: IncompleteDetails | None = None
     instructions: str | None
@@ -278,6 +279,23 @@ class Response(Reply):
     truncation: Literal["disabled"] = "disabled"
     usage: Annotated[ResponseUsage | None, Field(exclude_if=is_none)] = None
     user: str | None = None
+
+
+class InputItemList(Reply):
+    """Items of a conversation. first_id, last_id: of these; a client goes on after the last."""
+
+    object: Literal["list"] = "list"
+    data: list[JsonObject]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class InputTokens(Reply):
+    """Tokens of a prompt."""
+
+    object: Literal["response.input_tokens"] = "response.input_tokens"
+    input_tokens: int
 
 
 class DeletedResponse(Reply):
