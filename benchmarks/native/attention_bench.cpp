@@ -12,7 +12,8 @@
 #include <numeric>
 #include <vector>
 
-#include "ops/ops.h"
+#include "ops/attention.h"
+#include "runtime/operation_list.h"
 #include "runtime/memory.h"
 #include "runtime/thread_pool.h"
 
@@ -75,9 +76,9 @@ double read_memory(int threads, const uint8_t* memory, int64_t bytes) {
 // One sequence's last `tokens` tokens in every layer of a cache.
 class Bench {
  public:
-  Bench(const Ops& ops, const Shape& shape, CacheType type, int context, int tokens, uint8_t* memory)
+  Bench(const AttentionLoops& ops, const Shape& shape, CacheType type, int context, int tokens, uint8_t* memory)
       : ops_(ops), shape_(shape), context_(context), tokens_(tokens), memory_(memory), start_{0, tokens} {
-    page_bytes_ = page_bytes(type, shape.num_kv_heads, shape.head_dim);
+    page_bytes_ = page_bytes(type, shape.num_kv_heads, shape.head_dim, shape.head_dim);
     const int pages = (context + kPageTokens - 1) / kPageTokens;
     layers_ = static_cast<int>(std::max<int64_t>(1, kCacheBytes / (page_bytes_ * pages)));
     pages_.resize(pages);
@@ -100,10 +101,10 @@ class Bench {
     args_.q_stride = args_.out_stride = width;
     args_.num_heads = shape.num_heads;
     args_.num_kv_heads = shape.num_kv_heads;
-    args_.head_dim = shape.head_dim;
+    args_.head_dim = args_.value_dim = shape.head_dim;
     args_.cache_type = type;
     args_.scale = 0.125f;
-    args_.scratch_bytes = ops.attention_scratch_bytes(tokens, context, shape.num_heads, shape.head_dim);
+    args_.scratch_bytes = ops.scratch_bytes(tokens, context, shape.num_heads, shape.head_dim);
     scratch_.resize(args_.scratch_bytes / sizeof(float));
     args_.scratch = reinterpret_cast<uint8_t*>(scratch_.data());
   }
@@ -112,8 +113,8 @@ class Bench {
   double layer(int index, int threads) {
     args_.cache = {memory_ + index % layers_ * page_bytes_, pages_.data(), static_cast<int>(pages_.size()),
                    page_bytes_ * layers_};
-    double seconds = run_tasks(threads, ops_.attention_tasks(args_), [&](int task) { ops_.attention(args_, task); });
-    seconds += run_tasks(threads, ops_.attention_combine_tasks(args_), [&](int task) { ops_.attention_combine(args_, task); });
+    double seconds = run_tasks(threads, ops_.tasks(args_), [&](int task) { ops_.attend(args_, task); });
+    seconds += run_tasks(threads, ops_.combine_tasks(args_), [&](int task) { ops_.combine(args_, task); });
     return seconds;
   }
 
@@ -123,7 +124,7 @@ class Bench {
   }
 
  private:
-  const Ops& ops_;
+  const AttentionLoops& ops_;
   const Shape& shape_;
   int context_, tokens_, layers_;
   int64_t page_bytes_;
@@ -135,7 +136,7 @@ class Bench {
   AttentionArgs args_;
 };
 
-void report(const char* target, const Ops& ops, const Shape& shape, CacheType type, int context, int threads,
+void report(const char* target, const AttentionLoops& ops, const Shape& shape, CacheType type, int context, int threads,
             uint8_t* memory) {
   const char* type_name = type == CacheType::int8 ? "int8" : "f16";
   {
@@ -175,9 +176,11 @@ int main(int argc, char** argv) {
   for (const Shape& shape : kShapes) {
     if (argc > 4 && std::strstr(shape.name, argv[4]) == nullptr) continue;
     for (const CacheType type : {CacheType::f16, CacheType::int8}) {
-      if (std::strstr(wanted, "avx512")) report("avx512", avx512::kOps, shape, type, context, threads, memory.data());
-      if (std::strstr(wanted, "avx2")) report("avx2", avx2::kOps, shape, type, context, threads, memory.data());
-      if (std::strstr(wanted, "portable")) report("portable", portable::kOps, shape, type, context, threads, memory.data());
+      for (const TargetEntry& target : targets()) {
+        if (std::strstr(wanted, target.name) == nullptr || !target.runs_here()) continue;
+        const auto* loops = static_cast<const AttentionLoops*>(*target.loops[operation_number("attention")]);
+        report(target.name, *loops, shape, type, context, threads, memory.data());
+      }
     }
   }
   return 0;

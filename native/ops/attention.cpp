@@ -1,12 +1,15 @@
 // Attention's tasks: which tile and which span a task is, and the combination of spans.
 #include "ops/attention.h"
 
+#include "ops/op.h"
+
+#ifdef LUTMAC_TARGET
+
 #include "ops/attention_tile.h"
 #include "ops/byte_pages.h"
 #include "ops/float_pages.h"
 
 namespace lutmac::LUTMAC_TARGET {
-
 namespace {
 
 constexpr int64_t kScratchBytes = int64_t{4} << 20;
@@ -17,15 +20,15 @@ int combine_tasks(const AttentionArgs& args, const SequencePlan& plan) {
 }
 
 void combine_head(const AttentionArgs& args, const SequencePlan& plan, int token, int head) {
-  alignas(64) float total[kTileFloats / 16] = {};
+  alignas(64) float total[kMaxHeadDim] = {};
   SoftmaxState state;
   for (int span = plan.first_span; span < plan.first_span + plan.spans; ++span) {
     const float* partial = plan.partial(args, token, head, span);
     if (partial[1] != 0.0f)  // a span of which the token sees nothing
-      merge_span(state, total, {partial[0], partial[1]}, partial + kPartialHeader, padded_head_dim(args.head_dim));
+      merge_span(state, total, {partial[0], partial[1]}, partial + kPartialHeader, padded_head_dim(args.value_dim));
   }
-  float* out = args.out + int64_t{plan.first_token + token} * args.out_stride + int64_t{head} * args.head_dim;
-  write_scaled(total, args.head_dim, 1.0f / state.sum, out);
+  float* out = args.out + int64_t{plan.first_token + token} * args.out_stride + int64_t{head} * args.value_dim;
+  write_scaled(total, args.value_dim, 1.0f / state.sum, out);
 }
 
 template <class Pages>
@@ -40,11 +43,9 @@ void run_tile(const AttentionArgs& args, const SequencePlan& plan, int task, int
   }
 }
 
-}  // namespace
-
 // Room for the partials of any one token, and of as many more as fit in 4 MB.
-int64_t attention_scratch_bytes(int max_tokens, int max_context, int num_heads, int head_dim) {
-  const int64_t one = int64_t{num_heads} * (max_context / kSpanTokens + 1) * partial_floats(head_dim) * 4;
+int64_t attention_scratch_bytes(int max_tokens, int max_context, int num_heads, int value_dim) {
+  const int64_t one = int64_t{num_heads} * (max_context / kSpanTokens + 1) * partial_floats(value_dim) * 4;
   const int64_t all = one * max_tokens;
   const int64_t some = all < kScratchBytes ? all : kScratchBytes;
   return one > some ? one : some;
@@ -90,4 +91,81 @@ void attention_combine(const AttentionArgs& args, int task) {
     combine_head(args, plan, task / args.num_kv_heads, head);
 }
 
+}  // namespace
+
+LUTMAC_LOOPS(attention, AttentionLoops,
+             {attention_scratch_bytes, attention_tasks, attention, attention_combine_tasks, attention_combine});
+
 }  // namespace lutmac::LUTMAC_TARGET
+
+#else
+
+#include "runtime/program.h"
+
+namespace lutmac {
+namespace {
+
+class Attention final : public Operation {
+ public:
+  explicit Attention(Fields& fields)
+      : loops_(fields.loops<AttentionLoops>()),
+        cache_(fields.pages("cache")),
+        q_(fields.reads("q")),
+        out_(fields.writes("out")) {
+    args_.num_heads = fields.integer("num_heads", 1, 65536);
+    args_.num_kv_heads = cache_.num_kv_heads;
+    args_.head_dim = cache_.head_dim;
+    args_.value_dim = cache_.value_dim;
+    args_.cache_type = cache_.type;
+    args_.window = cache_.window;
+    args_.scale = fields.number("scale");
+    args_.softcap = fields.number("softcap");
+    fields.require(args_.num_heads % args_.num_kv_heads == 0, "its heads are no multiple of those of keys and values");
+    fields.require(q_.width == int64_t{args_.num_heads} * args_.head_dim &&
+                       out_.width == int64_t{args_.num_heads} * args_.value_dim,
+                   "its heads have other widths");
+    fields.require(q_.rows == Rows{} && out_.rows == Rows{}, "it works on the rows of tokens");
+    args_.q_stride = float_stride(q_.width);
+    args_.out_stride = float_stride(out_.width);
+    Program& program = fields.program();
+    program.reserve_scratch(
+        loops_.scratch_bytes(program.max_tokens(), program.max_context(), args_.num_heads, args_.value_dim));
+  }
+
+  int phases() const override { return 2; }
+
+  int64_t tasks(const Step& step, int phase) const override {
+    const AttentionArgs args = args_for(step);
+    return phase == 0 ? loops_.tasks(args) : loops_.combine_tasks(args);
+  }
+
+  void run(const Step& step, int phase, int64_t task) const override {
+    const AttentionArgs args = args_for(step);
+    (phase == 0 ? loops_.attend : loops_.combine)(args, static_cast<int>(task));
+  }
+
+ private:
+  AttentionArgs args_for(const Step& step) const {
+    AttentionArgs args = args_;
+    args.batch = &step.batch;
+    args.q = q_.floats(step, 0);
+    args.out = out_.floats(step, 0);
+    args.cache = cache_.of(step);
+    args.scratch = step.scratch;
+    args.scratch_bytes = step.scratch_bytes;
+    return args;
+  }
+
+  const AttentionLoops& loops_;
+  AttentionArgs args_;
+  ProgramState cache_;
+  Buffer q_, out_;
+};
+
+}  // namespace
+
+LUTMAC_OPERATION(attention, Attention)
+
+}  // namespace lutmac
+
+#endif

@@ -1,14 +1,34 @@
-// Attention over the paged cache; see ops.h.
+// What attention over the paged cache is given.
 #pragma once
 
 #include "ops/ops.h"
 
-namespace lutmac::LUTMAC_TARGET {
+namespace lutmac {
 
-int64_t attention_scratch_bytes(int max_tokens, int max_context, int num_heads, int head_dim);
-int attention_tasks(const AttentionArgs& args);
-void attention(const AttentionArgs& args, int task);
-int attention_combine_tasks(const AttentionArgs& args);
-void attention_combine(const AttentionArgs& args, int task);
+struct AttentionArgs {
+  const Batch* batch = nullptr;
+  const float* q = nullptr;  // [num_tokens, num_heads * head_dim], rotated
+  float* out = nullptr;      // [num_tokens, num_heads * value_dim]
+  int64_t q_stride = 0, out_stride = 0;
+  int num_heads = 0, num_kv_heads = 0, head_dim = 0, value_dim = 0;  // head_dim: of queries and keys
+  float scale = 1.0f;
+  float softcap = 0.0f;  // 0: none; else scores become softcap * tanh(score / softcap)
+  int window = 0;        // 0: none; else a token sees positions p - window + 1 .. p
+  CacheType cache_type = CacheType::f16;
+  LayerCache cache;
+  uint8_t* scratch = nullptr;  // scratch_bytes, 64-byte aligned, shared by all threads of the step
+  int64_t scratch_bytes = 0;
+};
 
-}  // namespace lutmac::LUTMAC_TARGET
+// Attention runs in two phases, one after the other: partial results over fixed spans of absolute position, then their
+// combination in order. Where spans need not be spread over threads, phase one does it all and phase two has no tasks; the
+// result is the same bit for bit.
+struct AttentionLoops {
+  int64_t (*scratch_bytes)(int max_tokens, int max_context, int num_heads, int value_dim);
+  int (*tasks)(const AttentionArgs&);
+  void (*attend)(const AttentionArgs&, int task);
+  int (*combine_tasks)(const AttentionArgs&);
+  void (*combine)(const AttentionArgs&, int task);
+};
+
+}  // namespace lutmac

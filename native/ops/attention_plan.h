@@ -1,7 +1,7 @@
 // How a step's attention is cut into tasks.
 #pragma once
 
-#include "ops/ops.h"
+#include "ops/attention.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
@@ -13,7 +13,7 @@ inline constexpr int kSpanTokens = 256;
 // Rows (a token's query head each) of a task: with 4,096 floats per array, a task's arrays stay in the L2 cache and on
 // the stack, and a page of keys that is in the L1 cache is used by up to 64 rows.
 inline constexpr int kTileFloats = 4096;
-inline constexpr int kTileRows = 64;
+inline constexpr int kTaskRows = 64;
 
 // A sequence with fewer tasks than this has its spans made tasks of their own.
 inline constexpr int kEnoughTasks = 32;
@@ -24,7 +24,7 @@ inline int larger(int a, int b) { return a > b ? a : b; }
 
 // One span's result for one row: maximum score, sum of weights, padding to 16 floats, weighted sum of values.
 inline constexpr int kPartialHeader = 16;
-inline int64_t partial_floats(int head_dim) { return padded_head_dim(head_dim) + kPartialHeader; }
+inline int64_t partial_floats(int value_dim) { return padded_head_dim(value_dim) + kPartialHeader; }
 
 // First position that the token at `position` sees.
 inline int first_visible(const AttentionArgs& args, int position) {
@@ -45,11 +45,11 @@ struct SequencePlan {
     return tiles * args.num_kv_heads * head_blocks * (split ? spans : 1);
   }
   int64_t num_partial_floats(const AttentionArgs& args) const {
-    return int64_t{num_tokens} * args.num_heads * spans * partial_floats(args.head_dim);
+    return int64_t{num_tokens} * args.num_heads * spans * partial_floats(args.value_dim);
   }
   float* partial(const AttentionArgs& args, int token, int head, int span) const {
     return partials +
-           ((int64_t{token} * args.num_heads + head) * spans + span - first_span) * partial_floats(args.head_dim);
+           ((int64_t{token} * args.num_heads + head) * spans + span - first_span) * partial_floats(args.value_dim);
   }
 };
 
@@ -67,7 +67,7 @@ class Planner {
     plan.num_tokens = batch.sequence_start[sequence_ + 1] - plan.first_token;
     plan.first_position = batch.first_position[sequence_];
     if (plan.num_tokens == 0) return true;
-    const int rows = smaller(kTileRows, kTileFloats / padded_head_dim(args_.head_dim));
+    const int rows = smaller(kTaskRows, kTileFloats / padded_head_dim(larger(args_.head_dim, args_.value_dim)));
     const int group = args_.num_heads / args_.num_kv_heads;
     plan.block_heads = smaller(group, rows);
     plan.head_blocks = ceil_divide(group, plan.block_heads);

@@ -40,7 +40,7 @@ class AttentionTile {
 
   // All spans in one go, normalised into args.out.
   void run_all() {
-    const int width = rows_.width;
+    const int width = rows_.value_width;
     for (int row = 0; row < rows_.count; ++row) total_state_[row] = {};
     __builtin_memset(total_, 0, sizeof(float) * rows_.count * width);
     const int first = first_visible(args_, rows_.first_position) / kSpanTokens;
@@ -52,8 +52,8 @@ class AttentionTile {
           merge_span(total_state_[row], total_ + row * width, state_[row], weighted(row), width);
     }
     for (int row = 0; row < rows_.count; ++row) {
-      float* out = args_.out + rows_.batch_row(row) * args_.out_stride + int64_t{rows_.head(row)} * rows_.head_dim;
-      write_scaled(total_ + row * width, rows_.head_dim, 1.0f / total_state_[row].sum, out);
+      float* out = args_.out + rows_.batch_row(row) * args_.out_stride + int64_t{rows_.head(row)} * rows_.value_dim;
+      write_scaled(total_ + row * width, rows_.value_dim, 1.0f / total_state_[row].sum, out);
     }
   }
 
@@ -64,12 +64,12 @@ class AttentionTile {
       float* partial = plan_.partial(args_, rows_.first_token + row / rows_.heads, rows_.head(row), span);
       partial[0] = state_[row].max;
       partial[1] = state_[row].sum;
-      __builtin_memcpy(partial + kPartialHeader, weighted(row), sizeof(float) * rows_.width);
+      __builtin_memcpy(partial + kPartialHeader, weighted(row), sizeof(float) * rows_.value_width);
     }
   }
 
  private:
-  float* weighted(int row) { return rows_.weighted + row * rows_.width; }
+  float* weighted(int row) { return rows_.weighted + row * rows_.value_width; }
 
   void run_span(int span) {
     const int origin = span * kSpanTokens;
@@ -83,7 +83,7 @@ class AttentionTile {
                    page < last ? rows_.page(page + 1).keys : rows_.page(first).values);
     }
 
-    __builtin_memset(rows_.weighted, 0, sizeof(float) * rows_.count * rows_.width);
+    __builtin_memset(rows_.weighted, 0, sizeof(float) * rows_.count * rows_.value_width);
     for (int row = 0; row < rows_.count; ++row) {
       const Range range = rows_.visible(row / rows_.heads, origin, kSpanTokens);
       state_[row] = range.begin < range.end ? weigh(rows_.score + row * kSpanTokens, range) : SoftmaxState{};
@@ -125,7 +125,7 @@ class AttentionTile {
   const SequencePlan& plan_;
   TileRows rows_;
   Pages pages_;
-  SoftmaxState state_[kTileRows], total_state_[kTileRows];
+  SoftmaxState state_[kTaskRows], total_state_[kTaskRows];
   alignas(64) float total_[kTileFloats];  // [rows, width] of all spans so far
 };
 

@@ -54,8 +54,8 @@ class BytePages {
   void add_values(int page, int begin, int end, const uint8_t* next) {
     const HeadPage head = rows_.page(page);
     const auto* codes = reinterpret_cast<const int8_t*>(head.values);
-    const uint16_t* scales = page_scales(head.values, rows_.width);
-    const int width = rows_.width, row = begin * rows_.heads;
+    const uint16_t* scales = page_scales(head.values, rows_.value_width);
+    const int width = rows_.value_width, row = begin * rows_.heads;
     const int from = rows_.visible(begin, page).begin / 16 * 16, to = (rows_.visible(end - 1, page).end + 15) / 16 * 16;
     for (int first = 0; first < width; first += kValueBlock) {
       for (int token = begin; token < end; ++token)
@@ -96,9 +96,9 @@ class BytePages {
   TileRows& rows_;
   int key_blocks_;
   float query_step_[kTileFloats / 16];                     // [rows, key blocks]
-  float weight_step_[kTileRows];                           // of one block of values
+  float weight_step_[kTaskRows];                           // of one block of values
   alignas(64) int16_t query_[kTileFloats];                 // [rows, width]
-  alignas(64) int16_t weight_[kTileRows * kPageTokens];    // of one page and block of values
+  alignas(64) int16_t weight_[kTaskRows * kPageTokens];    // of one page and block of values
 };
 
 }  // namespace lutmac::LUTMAC_TARGET

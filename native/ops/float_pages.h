@@ -49,16 +49,16 @@ class FloatPages {
     if (range.begin >= range.end) return;
     const int row = begin * rows_.heads;
     const RowProduct<FloatElements<Stored>> product = {
-        .out = rows_.weighted + row * rows_.width,
-        .out_stride = rows_.width,
+        .out = rows_.weighted + row * rows_.value_width,
+        .out_stride = rows_.value_width,
         .a = rows_.page_score(row, page) + range.begin,
         .a_stride = kSpanTokens,
-        .b = reinterpret_cast<const Stored*>(rows_.page(page).values) + range.begin * rows_.width,
-        .b_stride = rows_.width,
+        .b = reinterpret_cast<const Stored*>(rows_.page(page).values) + range.begin * rows_.value_width,
+        .b_stride = rows_.value_width,
         .count = range.end - range.begin,
         .next = reinterpret_cast<const Stored*>(next),
     };
-    multiply_rows(product, (end - begin) * rows_.heads, 0, rows_.width, true);
+    multiply_rows(product, (end - begin) * rows_.heads, 0, rows_.value_width, true);
   }
 
   TileRows& rows_;

@@ -1,7 +1,7 @@
 // The order within a page of one layer's keys and values: for each kv head its keys, then its values.
 //
 // f16 and f32. Keys: [head_dim][64 positions], so that the lanes of a vector are positions and scores need no sum over lanes.
-// Values: [64 positions][width], so that the lanes are outputs; width is head_dim padded with zeros to whole vectors.
+// Values: [64 positions][width], so that the lanes are outputs; width is value_dim padded with zeros to whole vectors.
 // Either way a product with a page is a row of floats times a matrix whose rows lie next to each other.
 //
 // int8. The same with two rows interleaved, since instructions that multiply integers add the products of neighbours.
@@ -19,8 +19,9 @@ struct HeadPage {
   uint8_t* values;
 };
 
-inline HeadPage head_page(const LayerCache& cache, CacheType type, int sequence, int page, int head_dim, int kv_head) {
-  const int64_t key_bytes = key_page_bytes(type, head_dim), value_bytes = value_page_bytes(type, head_dim);
+inline HeadPage head_page(const LayerCache& cache, CacheType type, int sequence, int page, int head_dim, int value_dim,
+                          int kv_head) {
+  const int64_t key_bytes = key_page_bytes(type, head_dim), value_bytes = value_page_bytes(type, value_dim);
   const int32_t id = cache.block_table[int64_t{sequence} * cache.table_stride + page];
   uint8_t* keys = cache.base + id * cache.page_stride + kv_head * (key_bytes + value_bytes);
   return {keys, keys + key_bytes};

@@ -7,7 +7,6 @@
 
 namespace lutmac::LUTMAC_TARGET {
 
-inline constexpr int kMaxHeadDim = 256;
 inline constexpr int kStoreTokens = 16;  // keys are turned to the page's order in blocks that stay in the L1 cache
 inline constexpr float kCodeLimit = 127.0f;
 
@@ -15,9 +14,9 @@ inline constexpr float kCodeLimit = 127.0f;
 struct StoreBlock {
   HeadPage page;
   int slot = 0, count = 0;  // first position on the page, and how many: at most kStoreTokens
-  int head_dim = 0;
+  int head_dim = 0, value_dim = 0;
   const float* keys = nullptr;    // [count, kMaxHeadDim], zero from head_dim to the padded width
-  const float* values = nullptr;  // the same
+  const float* values = nullptr;  // the same, of value_dim
 };
 
 inline void store_row(const float* x, int count, uint16_t* f16) {
@@ -31,9 +30,9 @@ void store_floats(const StoreBlock& block) {
   alignas(64) Stored rows[kStoreTokens][kMaxHeadDim];
   auto* keys = reinterpret_cast<Stored*>(block.page.keys);
   auto* values = reinterpret_cast<Stored*>(block.page.values);
-  const int width = padded_head_dim(block.head_dim);
+  const int key_width = padded_head_dim(block.head_dim), width = padded_head_dim(block.value_dim);
   for (int i = 0; i < block.count; ++i) {
-    store_row(block.keys + i * kMaxHeadDim, width, rows[i]);
+    store_row(block.keys + i * kMaxHeadDim, key_width, rows[i]);
     store_row(block.values + i * kMaxHeadDim, width, values + (block.slot + i) * width);
   }
   for (int d = 0; d < block.head_dim; ++d)
@@ -65,14 +64,14 @@ inline void to_codes_by_block(const float* x, int width, int block, int16_t* cod
 
 inline void store_bytes(const StoreBlock& block) {
   alignas(64) int16_t rows[kStoreTokens][kMaxHeadDim], value[kMaxHeadDim];
-  const int head_dim = block.head_dim, width = padded_head_dim(head_dim);
+  const int head_dim = block.head_dim, key_width = padded_head_dim(head_dim), width = padded_head_dim(block.value_dim);
   auto* keys = reinterpret_cast<int8_t*>(block.page.keys);
   auto* values = reinterpret_cast<int8_t*>(block.page.values);
   uint16_t* key_scales = page_scales(block.page.keys, head_dim);
   uint16_t* value_scales = page_scales(block.page.values, width);
   for (int i = 0; i < block.count; ++i) {
     const int slot = block.slot + i;
-    to_codes_by_block(block.keys + i * kMaxHeadDim, width, kKeyBlock, rows[i], key_scales + slot);
+    to_codes_by_block(block.keys + i * kMaxHeadDim, key_width, kKeyBlock, rows[i], key_scales + slot);
     to_codes_by_block(block.values + i * kMaxHeadDim, width, kValueBlock, value, value_scales + slot);
     int8_t* out = values + slot / 2 * 2 * width + slot % 2;
     for (int d = 0; d < width; ++d) out[2 * d] = static_cast<int8_t>(value[d]);

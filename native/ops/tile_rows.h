@@ -21,7 +21,8 @@ inline void write_scaled(const float* x, int count, float factor, float* out) {
 
 struct TileRows {
   TileRows(const AttentionArgs& tile_args, const SequencePlan& plan, int tile, int kv, int head_block)
-      : args(tile_args), sequence(plan.sequence), kv_head(kv), head_dim(args.head_dim), width(padded_head_dim(head_dim)) {
+      : args(tile_args), sequence(plan.sequence), kv_head(kv), head_dim(args.head_dim), value_dim(args.value_dim),
+        width(padded_head_dim(head_dim)), value_width(padded_head_dim(value_dim)) {
     const int group = args.num_heads / args.num_kv_heads;
     first_head = kv_head * group + head_block * plan.block_heads;
     heads = smaller(plan.block_heads, group - head_block * plan.block_heads);
@@ -54,7 +55,7 @@ struct TileRows {
   }
 
   HeadPage page(int index) const {
-    return head_page(args.cache, args.cache_type, sequence, index, head_dim, kv_head);
+    return head_page(args.cache, args.cache_type, sequence, index, head_dim, value_dim, kv_head);
   }
 
   // Scores, then weights, of a row for a page of the span.
@@ -62,14 +63,15 @@ struct TileRows {
 
   const AttentionArgs& args;
   int sequence, kv_head;
-  int head_dim, width;  // width: padded_head_dim
+  int head_dim, value_dim;
+  int width, value_width;  // padded_head_dim of either
   int first_head, heads;
   int first_token, tokens;        // of the sequence's tokens in this step
   int first_row, first_position;  // of the first token: row in the batch, position in the sequence
   int count;                      // rows: [tokens, heads]
   alignas(64) float q[kTileFloats];                  // [count, width], times the scale
-  alignas(64) float score[kTileRows * kSpanTokens];  // [count, positions of one span]: scores, then weights
-  alignas(64) float weighted[kTileFloats];           // [count, width], sum of weighted values of one span
+  alignas(64) float score[kTaskRows * kSpanTokens];  // [count, positions of one span]: scores, then weights
+  alignas(64) float weighted[kTileFloats];           // [count, value_width], sum of weighted values of one span
 };
 
 }  // namespace lutmac::LUTMAC_TARGET

@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "runtime/fields.h"
+
 namespace lutmac {
 
 namespace nb = nanobind;
@@ -26,7 +28,11 @@ inline void require(bool condition, const std::string& message) {
 // A new [rows, columns] float32 array for NumPy, uninitialised.
 nb::ndarray<nb::numpy, float, nb::ndim<2>> new_matrix(int64_t rows, int64_t columns, float*& data);
 
+// An operation's fields as Python has them: Buffer, State, Matrix, arrays, numbers, texts, and lists of the first and third.
+FieldMap to_fields(const nb::dict& fields);
+
 void bind_blocks(nb::module_& module);
+void bind_fields(nb::module_& module);
 void bind_mapped(nb::module_& module);
 void bind_matrix(nb::module_& module);
 void bind_program(nb::module_& module);

@@ -1,68 +1,80 @@
 #include "runtime/program.h"
 
 #include <algorithm>
-#include <cstring>
-#include <stdexcept>
+
+#include "runtime/operation_list.h"
+#include "runtime/require.h"
 
 namespace lutmac {
 
-Cache::Cache(std::vector<int> num_pages, std::vector<int> layer_groups, std::vector<int64_t> layer_page_bytes)
-    : num_pages_(std::move(num_pages)),
-      layer_groups_(std::move(layer_groups)),
-      layer_page_bytes_(std::move(layer_page_bytes)),
-      page_strides_(num_pages_.size(), 0) {
-  for (size_t i = 0; i < layer_groups_.size(); ++i) page_strides_[layer_groups_[i]] += layer_page_bytes_[i];
-  int64_t total = 0;
-  std::vector<int64_t> next_layer(num_pages_.size());  // of each group, as layers take their places
-  for (size_t group = 0; group < num_pages_.size(); ++group) {
-    next_layer[group] = total;
-    total += num_pages_[group] * page_strides_[group];
-  }
-  memory_ = std::make_unique<Mapping>(static_cast<size_t>(total), true);
-  for (size_t i = 0; i < layer_groups_.size(); ++i) {
-    layers_.push_back(memory_->data() + next_layer[layer_groups_[i]]);
-    next_layer[layer_groups_[i]] += layer_page_bytes_[i];
-  }
-}
-
-void Cache::copy_page(int source, int target) {
-  if (source == target) return;
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const int64_t stride = page_strides_[layer_groups_[i]];
-    std::memcpy(layers_[i] + target * stride, layers_[i] + source * stride, static_cast<size_t>(layer_page_bytes_[i]));
-  }
-}
-
-Program::Program(const TargetEntry& target, int max_tokens, int max_sequences, int max_context, int64_t arena_bytes,
-                 int num_layers, int num_cache_groups)
+Program::Program(const TargetEntry& target, int max_tokens, int max_sequences, int max_context, int64_t arena_bytes)
     : target_(target),
       max_tokens_(max_tokens),
       max_sequences_(max_sequences),
       max_context_(max_context),
-      num_cache_groups_(num_cache_groups),
-      cached_layers_(num_layers),
-      arena_bytes_(arena_bytes),
-      arena_(std::make_unique<Mapping>(static_cast<size_t>(arena_bytes), true)),
-      token_sequence_(max_tokens),
-      token_position_(max_tokens) {
-  step_.groups.resize(num_cache_groups);
+      arena_bytes_(arena_bytes) {
+  require(max_tokens >= 1 && max_tokens <= 65536 && max_sequences >= 1 && max_context >= 1 && arena_bytes >= 1,
+          "a program's limits must be positive, and a step have at most 65536 tokens");
+  arena_ = std::make_unique<Mapping>(static_cast<size_t>(arena_bytes), true);
+  token_sequence_.resize(max_tokens);
+  token_position_.resize(max_tokens);
   step_.arena = arena_->data();
 }
 
-void Program::add_cached_layer(int layer, int group, int64_t page_bytes) {
-  if (layer < 0 || layer >= static_cast<int>(cached_layers_.size())) throw std::invalid_argument("no such layer");
-  if (group < 0 || group >= num_cache_groups_) throw std::invalid_argument("no such cache group");
-  cached_layers_[layer] = {group, std::max(page_bytes, cached_layers_[layer].page_bytes)};
+void Program::add_state(ProgramState state) {
+  require(state.group >= 0 && state.group <= num_cache_groups_, "cache groups are numbered in the order of their states");
+  require(state.group == num_cache_groups_ || group_has_slots(state.group) == state.slot,
+          "a cache group has pages alone or slots alone");
+  state.index = static_cast<int>(states_.size());
+  if (state.slot) {
+    require(state.bytes >= 1 && state.bytes <= int64_t{1} << 40 && state.bytes % 64 == 0,
+            "a slot must have bytes, a multiple of 64");
+  } else {
+    require(state.num_kv_heads >= 1 && state.num_kv_heads <= 65536, "keys and values need a head");
+    for (const int dim : {state.head_dim, state.value_dim}) {
+      require(dim > 0 && dim % 2 == 0 && dim <= kMaxHeadDim, "the size of a key or a value must be even, at most 576");
+    }
+    require(state.window >= 0, "window must not be negative");
+    state.bytes = page_bytes(state.type, state.num_kv_heads, state.head_dim, state.value_dim);
+  }
+  num_cache_groups_ = std::max(num_cache_groups_, state.group + 1);
+  step_.groups.resize(num_cache_groups_);
+  states_.push_back(state);
+}
+
+bool Program::group_has_slots(int group) const {
+  return std::any_of(states_.begin(), states_.end(),
+                     [&](const ProgramState& state) { return state.group == group && state.slot; });
+}
+
+void Program::add(const std::string& name, FieldMap given, bool together) {
+  Fields fields(*this, name, std::move(given));
+  std::unique_ptr<Operation> operation = make_operation(name, fields);
+  fields.finish();
+  require(!together || !operations_.empty(), "there is nothing to run side by side with");
+  if (!together) maker_ = operations_.empty() ? nullptr : operations_.back()->leaves_forms();
+  for (const int64_t form : fields.forms_read()) {
+    require(left_forms_.count(form) == 0 || (maker_ && maker_->writes_form(form)),
+            "a form is read that only the operation behind its maker has");
+  }
+  for (const int64_t form : fields.forms_written()) left_forms_.erase(form);
+  if (maker_) operation->take_over(*maker_);
+  if (const RowOperation* maker = operation->leaves_forms()) {
+    for (const Buffer& form : maker->forms()) left_forms_.insert(form.offset);
+  }
+  if (together) {
+    operations_.back()->join(*operation);
+  } else {
+    operations_.push_back(std::move(operation));
+  }
 }
 
 void Program::check_cache(const Cache& cache) const {
-  bool fits = cache.num_groups() == num_cache_groups_ && cache.num_layers() == static_cast<int>(cached_layers_.size());
-  for (int layer = 0; fits && layer < cache.num_layers(); ++layer) {
-    const CachedLayer& needed = cached_layers_[layer];
-    fits = needed.group < 0 ||
-           (cache.layer_group(layer) == needed.group && cache.layer_page_bytes(layer) >= needed.page_bytes);
+  bool fits = cache.num_groups() == num_cache_groups_ && cache.num_states() == static_cast<int>(states_.size());
+  for (int i = 0; fits && i < cache.num_states(); ++i) {
+    fits = cache.state_group(i) == states_[i].group && cache.state_page_bytes(i) >= states_[i].bytes;
   }
-  if (!fits) throw std::invalid_argument("the cache does not have the layers that the program keeps");
+  require(fits, "the cache does not have the states that the program keeps");
 }
 
 void Program::reserve_scratch(int64_t bytes) {
@@ -77,8 +89,6 @@ void Program::prepare_walk(int threads) {
   for (const auto& operation : operations_) phases += static_cast<size_t>(operation->phases());
   if (progress_.size() != phases) {
     progress_ = std::vector<Progress>(phases);
-    const std::span all(operations_);
-    for (size_t i = 1; i < all.size(); ++i) all[i]->follow(*all[i - 1], all.subspan(i + 1));
   }
   for (Progress& progress : progress_) {
     progress.claimed.store(0, std::memory_order_relaxed);

@@ -10,6 +10,13 @@
 #endif
 
 namespace lutmac {
+
+namespace portable { extern const void* const* const kLoops[]; }
+namespace avx2 { extern const void* const* const kLoops[]; }
+namespace avxvnni { extern const void* const* const kLoops[]; }
+namespace avx512 { extern const void* const* const kLoops[]; }
+namespace neon { extern const void* const* const kLoops[]; }
+
 namespace {
 
 #if defined(__x86_64__)
@@ -42,13 +49,13 @@ bool always() { return true; }
 const std::vector<TargetEntry>& targets() {
   static const std::vector<TargetEntry> all = {
 #if defined(__x86_64__)
-      {Target::avx512, "avx512", &avx512::kKernels, &avx512::kOps, has_avx512},
-      {Target::avxvnni, "avxvnni", &avxvnni::kKernels, &avxvnni::kOps, has_avxvnni},
-      {Target::avx2, "avx2", &avx2::kKernels, &avx2::kOps, has_avx2},
+      {Target::avx512, "avx512", &avx512::kKernels, avx512::kLoops, has_avx512},
+      {Target::avxvnni, "avxvnni", &avxvnni::kKernels, avxvnni::kLoops, has_avxvnni},
+      {Target::avx2, "avx2", &avx2::kKernels, avx2::kLoops, has_avx2},
 #elif defined(__aarch64__)
-      {Target::neon, "neon", &neon::kKernels, &neon::kOps, has_dot_products},
+      {Target::neon, "neon", &neon::kKernels, neon::kLoops, has_dot_products},
 #endif
-      {Target::portable, "portable", &portable::kKernels, &portable::kOps, always},
+      {Target::portable, "portable", &portable::kKernels, portable::kLoops, always},
   };
   return all;
 }

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kernels/lut.h"
-#include "ops/ops.h"
+#include "target.h"
 
 namespace lutmac {
 
@@ -13,7 +13,7 @@ struct TargetEntry {
   Target target;
   const char* name;
   const Kernels* kernels;
-  const Ops* ops;
+  const void* const* const* loops;  // of each operation, by its number; see runtime/operation_list.h
   bool (*runs_here)();
 };
 

@@ -182,117 +182,45 @@ def map_dense(*, target: str, parts: list[NDArray[Any]], rows: int, columns: int
 def form_stride(form: str, width: int) -> int:
     """Bytes from one token to the next in a buffer of that form ("plain", "tables", "integers", "ternary")."""
 
-# Name of a form, its buffer, and the order of the row's floats in it: a permutation [width] int32, or None.
-Form = tuple[str, int, NDArray[Any] | None]
+class Buffer:
+    """Rows in the arena, at a byte offset: for each token, or for each row that wants outputs, per_token of them.
 
-class Program:
-    """The flat list of operations for one step. Build it once (methods below, in order), then run it many times.
-
-    Buffers are byte offsets into one arena; a buffer holds ``rows`` rows of ``form_stride(form, width)`` bytes.
-    ``rows`` of an operation is "tokens" (all rows of the batch), "outputs" (the rows that want logits), or "tokens*8"
-    (eight rows for each token, one for each of its experts).
+    order: a permutation [width] int32 in which the floats of a row are put before they are turned into the form.
     """
 
     def __init__(
-        self,
-        *,
-        target: str,
-        max_tokens: int,
-        max_sequences: int,
-        max_context: int,
-        arena_bytes: int,
-        num_layers: int,
-        num_cache_groups: int,
+        self, *, offset: int, form: str, width: int, outputs: bool, per_token: int, order: NDArray[Any] | None
     ) -> None: ...
-    def embed(self, *, matrix: Matrix, out: int, scale: float) -> None: ...
-    def gather_outputs(self, *, x: int, width: int, out: int) -> None:
-        """Copies the output rows of x to the front of out."""
 
-    def hidden_states(self, *, x: int, width: int) -> None:
-        """Copies the output rows of x to the array handed to step for hidden states, if there is one."""
+class State:
+    """What a program keeps for every sequence, by its number."""
 
-    def norm(
-        self,
-        *,
-        rows: str,
-        x: int,
-        width: int,
-        weight: NDArray[Any],
-        weight_bias: float,
-        eps: float,
-        accumulate: bool,
-        out: int | None,
-        forms: list[Form],
-    ) -> None:
-        """RMSNorm of each run of x as wide as weight, to out (f32) or onto it, and prepared into each of forms."""
+    def __init__(self, index: int) -> None: ...
 
-    def prepare(self, *, rows: str, x: int, width: int, forms: list[Form]) -> None: ...
-    def matmul(
-        self, *, rows: str, products: list[tuple[Matrix, int, int, NDArray[Any] | None, bool]], exact: bool
-    ) -> None:
-        """Products that may run side by side: (matrix, input buffer, output buffer, bias, accumulate)."""
+class Program:
+    """The flat list of operations for one step. Build it once (``add_pages``, ``add``, in order), then run it often.
 
-    def logits(self, *, matrix: Matrix, x: int, exact: bool, scale: float, softcap: float) -> None:
-        """The head: over the output rows, into the array handed to step."""
+    Buffers lie in one arena; a row takes ``form_stride(form, width)`` bytes.
+    """
 
-    def rope_store(
-        self,
-        *,
-        layer: int,
-        cache_group: int,
-        q: int,
-        k: int,
-        v: int,
-        num_heads: int,
-        num_kv_heads: int,
-        head_dim: int,
-        cache_type: str,
-        style: str,
-        rotary_dim: int,
-        inverse_frequency: NDArray[Any],
-        attention_factor: float,
-    ) -> None:
-        """Rotates q and k, stores k and v. cache_type: "f16", "f32" or "int8"; style: "half_split" or "interleaved"."""
-
-    def attention(
-        self,
-        *,
-        layer: int,
-        cache_group: int,
-        q: int,
-        out: int,
-        num_heads: int,
-        num_kv_heads: int,
-        head_dim: int,
-        cache_type: str,
-        scale: float,
-        softcap: float,
-        window: int,
+    def __init__(
+        self, *, target: str, max_tokens: int, max_sequences: int, max_context: int, arena_bytes: int
     ) -> None: ...
-    def gated_activation(
-        self, *, rows: str, kind: str, gate: int, up: int, width: int, out: int | None, forms: list[Form]
+    def add_pages(
+        self, *, group: int, cache_type: str, num_kv_heads: int, head_dim: int, value_dim: int, window: int
     ) -> None:
-        """activation(gate) * up. kind: "silu", "gelu_tanh", "gelu", "relu_squared"."""
+        """The next state: keys and values of a layer, in that cache group. cache_type: "f16", "f32" or "int8"."""
 
-    def add(self, *, rows: str, a: int, b: int, scale: float, width: int, out: int, forms: list[Form]) -> None:
-        """a + scale * b."""
+    def add_slot(self, *, group: int, bytes: int) -> None:
+        """The next state: a slot, in a group of slots, whose block table has one column. bytes: a multiple of 64."""
 
-    def multiply(self, *, rows: str, a: int, b: int, width: int, out: int) -> None: ...
-    def round_to_int8(self, *, rows: str, x: int, width: int, out: int) -> None:
-        """x as int8 with a scale per row would have it."""
+    def add(self, name: str, fields: dict[str, Any], *, together: bool) -> None:
+        """An operation: native/ops/ has a file of that name, which says what fields it has.
 
-    def route(
-        self, *, logits: int, num_experts: int, per_token: int, normalize: bool, choices: int, starts: int
-    ) -> None:
-        """Writes choices ("plain", 3 * per_token wide) and starts ("plain", num_experts + 1 wide); see graph/ir.py."""
+        A field is a Buffer, a State, a Matrix, a list of one of these, a float32 array, a number or a text. together:
+        it runs side by side with the one before. Raises ValueError, naming operation and field.
+        """
 
-    def expert_gather(self, *, form: str, x: int, width: int, choices: int, per_token: int, out: int) -> None: ...
-    def expert_matmul(
-        self, *, matrices: list[Matrix], x: int, starts: int, per_token: int, y: int, exact: bool
-    ) -> None:
-        """One matrix for each expert, over the rows that starts gives it."""
-
-    def expert_sum(self, *, x: int, width: int, choices: int, per_token: int, accumulate: bool, out: int) -> None: ...
     def step(
         self,
         cache: Cache,
@@ -316,16 +244,16 @@ class Program:
 class Cache:
     """Pages of keys and values, in memory that the system hands out as it is first written."""
 
-    def __init__(self, *, num_pages: list[int], layer_groups: list[int], layer_page_bytes: list[int]) -> None:
-        """num_pages: per cache group. layer_groups: cache group of each layer. layer_page_bytes: per layer."""
+    def __init__(self, *, num_pages: list[int], state_groups: list[int], state_page_bytes: list[int]) -> None:
+        """num_pages: per cache group. state_groups: cache group of each state. state_page_bytes: per state."""
 
-    def copy_page(self, source: int, target: int) -> None:
-        """Copies a page of every group to another; not while a step runs."""
+    def copy_page(self, group: int, source: int, target: int) -> None:
+        """Copies a page (or a slot) of a group to another; not while a step runs."""
 
     @property
     def nbytes(self) -> int: ...
 
-def page_bytes(*, cache_type: str, num_kv_heads: int, head_dim: int) -> int:
+def page_bytes(*, cache_type: str, num_kv_heads: int, head_dim: int, value_dim: int) -> int:
     """Bytes of PAGE_TOKENS positions of one layer. cache_type: "f16", "f32" or "int8"."""
 
 class Sampler:

@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lutmac.graph.ir import Add, Embed, Graph, Logits, MatMul, Product, Value, Weight
+from lutmac.graph.ir import Op, Value, Weight
+from lutmac.graph.operations.add import Add
+from lutmac.graph.operations.embed import Embed
+from lutmac.graph.operations.logits import Logits
+from lutmac.graph.operations.matmul import MatMul
+from lutmac.graph.operations.prepare import Prepare
 from lutmac.graph.placement import ALIGNMENT, lives, place
+from lutmac.graph.schedule import Call, Schedule
 
 WEIGHT = Weight("w", 8, 8)
 
 
+def scheduled(*ops: Op) -> Schedule:
+    return Schedule(tuple(Call(op) for op in ops))
+
+
 @st.composite
-def graphs(draw: st.DrawFn) -> Graph:
+def schedules(draw: st.DrawFn) -> Schedule:
     values = [Value("v0", draw(st.integers(1, 100)))]
     ops: list = [Embed(WEIGHT, values[0])]
     for index in range(1, draw(st.integers(2, 30))):
         out = Value(f"v{index}", draw(st.integers(1, 100)))
         ops.append(Add(draw(st.sampled_from(values)), draw(st.sampled_from(values)), out))
         values.append(out)
-    return Graph((*ops, Logits(WEIGHT, values[-1])))
+    return scheduled(*ops, Logits(WEIGHT, values[-1]))
 
 
 def nbytes(value: Value) -> int:
     return value.width * 12
 
 
-@given(graphs())
-def test_live_buffers_never_overlap(graph: Graph) -> None:
-    placement = place(graph, nbytes)
-    found = list(lives(graph, nbytes).items())
+@given(schedules())
+def test_live_buffers_never_overlap(schedule: Schedule) -> None:
+    placement = place(schedule, nbytes)
+    found = list(lives(schedule, nbytes).items())
     for index, (first, life) in enumerate(found):
         start, end = placement.offsets[first], placement.offsets[first] + life.nbytes
         assert start % ALIGNMENT == 0
@@ -42,27 +53,36 @@ def test_live_buffers_never_overlap(graph: Graph) -> None:
                 assert end <= other_start or other_start + other.nbytes <= start
 
 
-@given(graphs())
-def test_the_arena_is_no_larger_than_all_buffers_together(graph: Graph) -> None:
-    total = sum(-(-nbytes(value) // ALIGNMENT) * ALIGNMENT for op in graph.ops for value in op.writes())
-    assert place(graph, nbytes).arena_bytes <= total
+@given(schedules())
+def test_the_arena_is_no_larger_than_all_buffers_together(schedule: Schedule) -> None:
+    total = sum(-(-nbytes(value) // ALIGNMENT) * ALIGNMENT for call in schedule.calls for value in call.writes())
+    assert place(schedule, nbytes).arena_bytes <= total
 
 
 def test_a_chain_needs_two_buffers() -> None:
     values = [Value(f"v{i}", 16) for i in range(10)]
     ops = [Embed(WEIGHT, values[0])]
-    ops += [MatMul((Product(WEIGHT, x, out),)) for x, out in pairwise(values)]
-    assert place(Graph((*ops, Logits(WEIGHT, values[-1]))), lambda value: 64).arena_bytes == 128
+    ops += [MatMul(WEIGHT, x, out) for x, out in pairwise(values)]
+    assert place(scheduled(*ops, Logits(WEIGHT, values[-1])), lambda value: 64).arena_bytes == 128
 
 
 def test_a_residual_and_the_sum_are_one_buffer() -> None:
     hidden, x, total = Value("hidden", 16), Value("x", 16), Value("total", 16)
-    ops = (
-        Embed(WEIGHT, hidden),
-        MatMul((Product(WEIGHT, hidden, x),)),
-        MatMul((Product(WEIGHT, x, total, residual=hidden),)),
-        Logits(WEIGHT, total),
+    calls = (
+        Call(Embed(WEIGHT, hidden)),
+        Call(MatMul(WEIGHT, hidden, x)),
+        Call(MatMul(WEIGHT, x, total), residual=hidden),
+        Call(Logits(WEIGHT, total)),
     )
-    placement = place(Graph(ops), lambda value: 64)
+    placement = place(Schedule(calls), lambda value: 64)
     assert placement.offsets[total] == placement.offsets[hidden] != placement.offsets[x]
     assert placement.buffers[total] == hidden
+
+
+def test_what_threads_make_forms_of_lives_until_the_product_is_done() -> None:
+    x, form, out = Value("x", 32), Value("x.tables", 32, form="tables"), Value("out", 32)
+    own = Call(Prepare(x), forms=(form,), own=True)
+    for maker in (own, replace(own, own=False)):
+        calls = (Call(Embed(WEIGHT, x)), maker, Call(MatMul(WEIGHT, form, out)), Call(Logits(WEIGHT, out)))
+        placement = place(Schedule(calls), lambda value: 64)
+        assert (placement.offsets[out] == placement.offsets[x]) == (not maker.own)

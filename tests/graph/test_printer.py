@@ -13,13 +13,25 @@ def test_layers_that_are_alike_are_shown_once(tiny_model: lutmac.Model) -> None:
     assert page.count("layers 0-1:") == 1
     assert page.count("self_attn.q_proj [256x256, 4 bits, groups of 32]") == 1
     assert len(page.splitlines()) < 30
-    assert max(map(len, page.splitlines())) < 140
+    assert max(map(len, page.splitlines()[3:])) < 140
 
 
 def test_every_operation_is_there_in_order(tiny_model: lutmac.Model) -> None:
     operations = [line.split()[0] for line in tiny_model.program().splitlines()[3:]]
-    expected = ["embed", "layers", "norm", "matmul", "rope_store", "attention", "prepare", "matmul", "norm", "matmul"]
-    expected += ["gated_activation", "matmul", "gather_outputs", "norm", "hidden_states", "logits"]
+    expected = [
+        "rope_angles",
+        "embed",
+        "layers",
+        "rms_norm*",
+        "matmul",
+        "rope_store",
+        "attention",
+        "prepare*",
+        "matmul",
+        "rms_norm*",
+        "matmul",
+    ]
+    expected += ["gated_activation*", "matmul", "gather_outputs", "rms_norm", "hidden_states", "logits"]
     steps = [name for name in operations if not name.startswith(("k[", "v[", "up["))]
     assert steps == expected
 

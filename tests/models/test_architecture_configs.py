@@ -43,7 +43,7 @@ def test_every_registered_architecture_reads_a_config(name: str) -> None:
         ("llama", {"hidden_size": 66}, CheckpointError, "not a multiple of 4 attention heads"),
         ("llama", {"num_key_value_heads": 3}, CheckpointError, "not a multiple of 3 key-value heads"),
         ("llama", {"head_dim": 10}, UnsupportedModelError, "4 heads of size 10 are 40 wide"),
-        ("llama", {"head_dim": 33}, UnsupportedModelError, "head size 33 is not an even number up to 256"),
+        ("llama", {"head_dim": 33}, UnsupportedModelError, "head size 33 is not an even number up to 576"),
         ("llama", {"hidden_act": "mish"}, UnsupportedModelError, "activation 'mish' is not supported"),
         ("llama", {"rope_scaling": "linear"}, CheckpointError, "rope_scaling is 'linear', expected an object"),
         ("llama", rope("mrope"), UnsupportedModelError, "rope scaling 'mrope' is not supported; supported: default"),

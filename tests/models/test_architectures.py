@@ -24,7 +24,7 @@ from lutmac.engine.opened import open_model
 from lutmac.engine.quantization.forward import Forward
 from lutmac.engine.quantization.matrices import Weights
 from lutmac.engine.quantization.state import QuantizationState
-from lutmac.graph.ir import Logits
+from lutmac.graph.operations.logits import Logits
 
 ROOT = Path(__file__).parent / "architectures"
 sys.path.insert(0, str(ROOT))

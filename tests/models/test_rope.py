@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lutmac.errors import CheckpointError
-from lutmac.graph.ir import Rope, RopeStyle
+from lutmac.graph.operations.rope_angles import Rope, RopeStyle
 from lutmac.models.config_gguf import scaling_from_gguf
 from lutmac.models.metadata import MetadataReader
 from lutmac.models.rope import RopeConfig, RopeScaling

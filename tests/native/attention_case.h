@@ -9,18 +9,30 @@
 #include <vector>
 
 #include "check.h"
-#include "ops/ops.h"
+#include "ops/attention.h"
+#include "ops/rope_store.h"
+#include "runtime/operation_list.h"
 #include "runtime/targets.h"
+
+// The loops of an operation as they are compiled for a target.
+template <typename Loops>
+const Loops* loops_of(const lutmac::TargetEntry& target, const char* operation) {
+  return static_cast<const Loops*>(*target.loops[lutmac::operation_number(operation)]);
+}
 
 struct TestTarget {
   const char* name;
-  const lutmac::Ops* ops;
+  const lutmac::TargetEntry* entry;
+  const lutmac::AttentionLoops* attention;
+  const lutmac::RopeStoreLoops* rope_store;
 };
 
 inline std::vector<TestTarget> runnable_targets() {
   std::vector<TestTarget> targets;
   for (const lutmac::TargetEntry& target : lutmac::targets()) {
-    if (target.runs_here()) targets.push_back({target.name, target.ops});
+    if (!target.runs_here()) continue;
+    targets.push_back({target.name, &target, loops_of<lutmac::AttentionLoops>(target, "attention"),
+                       loops_of<lutmac::RopeStoreLoops>(target, "rope_store")});
   }
   return targets;
 }
@@ -33,6 +45,9 @@ struct CaseShape {
   int window = 0;
   float softcap = 0.0f;
   lutmac::CacheType cache_type = lutmac::CacheType::f16;
+  int value_dim = 0;  // 0: head_dim
+
+  int values() const { return value_dim > 0 ? value_dim : head_dim; }
 };
 
 inline const char* cache_name(lutmac::CacheType type) {
@@ -71,8 +86,9 @@ class AttentionCase {
  public:
   CaseShape shape;
   std::vector<float> q, k, v;  // before rotation
-  std::vector<float> inverse_frequency;
-  lutmac::RopeArgs rope;
+  lutmac::RopeStyle style = lutmac::RopeStyle::half_split;
+  int rotary_dim = 0;
+  std::vector<float> angles;  // [context, rotary_dim] cosines, then sines
   std::vector<uint8_t> memory;
   std::vector<int32_t> pages;
 
@@ -80,7 +96,7 @@ class AttentionCase {
     const int64_t tokens = shape.context, heads = shape.num_heads, kv_heads = shape.num_kv_heads, dim = shape.head_dim;
     q = random.floats(tokens * heads * dim, 3.0f);
     k = random.floats(tokens * kv_heads * dim);
-    v = random.floats(tokens * kv_heads * dim);
+    v = random.floats(tokens * kv_heads * shape.values());
     const int used = (shape.context + lutmac::kPageTokens - 1) / lutmac::kPageTokens;
     pages.resize(used + 2);
     std::iota(pages.begin(), pages.end(), 0);
@@ -90,39 +106,33 @@ class AttentionCase {
   AttentionCase(const AttentionCase&) = delete;
   AttentionCase(AttentionCase&&) = default;
 
-  int64_t page_size() const { return lutmac::page_bytes(shape.cache_type, shape.num_kv_heads, shape.head_dim); }
+  int64_t page_size() const { return lutmac::page_bytes(shape.cache_type, shape.num_kv_heads, shape.head_dim, shape.values()); }
   void clear() { memory.assign(pages.size() * page_size(), 0xff); }
-
-  void set_rope(lutmac::RopeStyle style, int rotary_dim, float factor) {
-    inverse_frequency.resize(rotary_dim / 2);
-    for (int i = 0; i < rotary_dim / 2; ++i) inverse_frequency[i] = std::pow(10000.0f, -2.0f * i / rotary_dim);
-    rope = {style, rotary_dim, inverse_frequency.data(), factor, nullptr};
-  }
 
   std::string describe() const {
     char text[128];
-    std::snprintf(text, sizeof(text), "%s heads %d/%d dim %d context %d window %d softcap %g",
+    std::snprintf(text, sizeof(text), "%s heads %d/%d dim %d/%d context %d window %d softcap %g",
                   cache_name(shape.cache_type), shape.num_heads, shape.num_kv_heads,
-                  shape.head_dim, shape.context, shape.window, static_cast<double>(shape.softcap));
+                  shape.head_dim, shape.values(), shape.context, shape.window, static_cast<double>(shape.softcap));
     return text;
   }
 
   lutmac::LayerCache cache() { return {memory.data(), pages.data(), static_cast<int>(pages.size()), page_size()}; }
 
   // Stores all tokens, chunks[i % size] at a time; rotates `rotated`.
-  void store(const TestTarget& target, const std::vector<int>& chunks, std::vector<float>& rotated, bool table) {
+  void store(const TestTarget& target, const std::vector<int>& chunks, std::vector<float>& rotated) {
     clear();
-    for_chunks(chunks, [&](const lutmac::Batch& batch, int first) { store_chunk(target, batch, first, rotated, table); });
+    for_chunks(chunks, [&](const lutmac::Batch& batch, int first) { store_chunk(target, batch, first, rotated); });
   }
 
   // Stores and attends, chunk by chunk.
   std::vector<float> run(const TestTarget& target, const std::vector<int>& chunks, Splitting splitting) {
-    std::vector<float> rotated = q, out(q.size());
+    std::vector<float> rotated = q, out(int64_t{shape.context} * shape.num_heads * shape.values());
     clear();
     for_chunks(chunks, [&](const lutmac::Batch& batch, int first) {
-      store_chunk(target, batch, first, rotated, false);
-      const int64_t offset = int64_t{first} * shape.num_heads * shape.head_dim;
-      attend(target, batch, rotated.data() + offset, out.data() + offset, cache(), splitting);
+      store_chunk(target, batch, first, rotated);
+      const int64_t heads = int64_t{first} * shape.num_heads;
+      attend(target, batch, rotated.data() + heads * shape.head_dim, out.data() + heads * shape.values(), cache(), splitting);
     });
     return out;
   }
@@ -133,10 +143,12 @@ class AttentionCase {
     args.batch = &batch;
     args.q = from;
     args.out = out;
-    args.q_stride = args.out_stride = int64_t{shape.num_heads} * shape.head_dim;
+    args.q_stride = int64_t{shape.num_heads} * shape.head_dim;
+    args.out_stride = int64_t{shape.num_heads} * shape.values();
     args.num_heads = shape.num_heads;
     args.num_kv_heads = shape.num_kv_heads;
     args.head_dim = shape.head_dim;
+    args.value_dim = shape.values();
     args.scale = scale();
     args.softcap = shape.softcap;
     args.window = shape.window;
@@ -144,45 +156,44 @@ class AttentionCase {
     args.cache = layer;
     std::vector<float> scratch;
     if (splitting == Splitting::on) {
-      args.scratch_bytes = target.ops->attention_scratch_bytes(batch.num_tokens, 2048, shape.num_heads, shape.head_dim);
+      args.scratch_bytes = target.attention->scratch_bytes(batch.num_tokens, 2048, shape.num_heads, shape.values());
       scratch.assign(args.scratch_bytes / sizeof(float), NAN);
       args.scratch = reinterpret_cast<uint8_t*>(scratch.data());
     }
-    for (int task = target.ops->attention_tasks(args); task-- > 0;) target.ops->attention(args, task);
-    for (int task = target.ops->attention_combine_tasks(args); task-- > 0;) target.ops->attention_combine(args, task);
+    for (int task = target.attention->tasks(args); task-- > 0;) target.attention->attend(args, task);
+    for (int task = target.attention->combine_tasks(args); task-- > 0;) target.attention->combine(args, task);
   }
 
-  void store_chunk(const TestTarget& target, const lutmac::Batch& batch, int first, std::vector<float>& rotated,
-                   bool table) {
+  void store_chunk(const TestTarget& target, const lutmac::Batch& batch, int first, std::vector<float>& rotated) {
     const int64_t kv_width = int64_t{shape.num_kv_heads} * shape.head_dim, width = int64_t{shape.num_heads} * shape.head_dim;
     lutmac::RopeStoreArgs args;
     args.batch = &batch;
-    args.rope = rope;
-    std::vector<float> angles(int64_t{batch.num_tokens} * rope.rotary_dim);
-    if (table) {
-      for (int token = 0; token < batch.num_tokens; ++token)
-        target.ops->rope_angles(batch, rope, token, angles.data() + int64_t{token} * rope.rotary_dim);
-      args.rope.cos_sin = angles.data();
-    }
+    args.style = style;
+    args.rotary_dim = rotary_dim;
+    args.cos_sin = angles.data() + int64_t{first} * rotary_dim;
+    args.cos_sin_stride = rotary_dim;
     args.q = rotated.data() + first * width;
     args.k = k.data() + first * kv_width;
-    args.v = v.data() + first * kv_width;
+    args.v = v.data() + int64_t{first} * shape.num_kv_heads * shape.values();
     args.q_stride = width;
-    args.k_stride = args.v_stride = kv_width;
+    args.k_stride = kv_width;
+    args.v_stride = int64_t{shape.num_kv_heads} * shape.values();
     args.num_heads = shape.num_heads;
     args.num_kv_heads = shape.num_kv_heads;
     args.head_dim = shape.head_dim;
+    args.value_dim = shape.values();
     args.cache_type = shape.cache_type;
     args.cache = cache();
-    for (int task = target.ops->rope_store_tasks(args); task-- > 0;) target.ops->rope_store(args, task);
+    for (int task = target.rope_store->tasks(args); task-- > 0;) target.rope_store->store(args, task);
   }
 
   // A cached row, as the cache has rounded it.
   std::vector<double> cached(const std::vector<float>& rows, int position, int kv_head, int block) const {
-    const float* row = rows.data() + (int64_t{position} * shape.num_kv_heads + kv_head) * shape.head_dim;
-    if (shape.cache_type == lutmac::CacheType::int8) return round_to_int8(row, shape.head_dim, block);
-    std::vector<double> out(row, row + shape.head_dim);
-    if (shape.cache_type == lutmac::CacheType::f16) std::transform(row, row + shape.head_dim, out.begin(), round_to_half);
+    const int dim = block == lutmac::kKeyBlock ? shape.head_dim : shape.values();
+    const float* row = rows.data() + (int64_t{position} * shape.num_kv_heads + kv_head) * dim;
+    if (shape.cache_type == lutmac::CacheType::int8) return round_to_int8(row, dim, block);
+    std::vector<double> out(row, row + dim);
+    if (shape.cache_type == lutmac::CacheType::f16) std::transform(row, row + dim, out.begin(), round_to_half);
     return out;
   }
 
@@ -190,7 +201,7 @@ class AttentionCase {
   std::vector<double> reference(const TestTarget&, int token, int head) const {
     const int dim = shape.head_dim, kv_head = head / (shape.num_heads / shape.num_kv_heads);
     const int first = shape.window > 0 ? std::max(0, token - shape.window + 1) : 0;
-    std::vector<double> weight, out(dim);
+    std::vector<double> weight, out(shape.values());
     double total = 0.0;
     for (int position = first; position <= token; ++position) {
       const std::vector<double> key = cached(k, position, kv_head, lutmac::kKeyBlock);
@@ -203,7 +214,7 @@ class AttentionCase {
     }
     for (int position = first; position <= token; ++position) {
       const std::vector<double> value = cached(v, position, kv_head, lutmac::kValueBlock);
-      for (int i = 0; i < dim; ++i) out[i] += weight[position - first] / total * value[i];
+      for (int i = 0; i < shape.values(); ++i) out[i] += weight[position - first] / total * value[i];
     }
     return out;
   }

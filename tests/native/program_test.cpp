@@ -2,11 +2,13 @@
 // and whoever else does at the same time. Run under the thread sanitizer, this is what finds a race.
 #include <atomic>
 #include <cstring>
+#include <functional>
 #include <memory>
+#include <string>
 #include <thread>
 
 #include "kernel_case.h"
-#include "runtime/operations.h"
+#include "runtime/program.h"
 
 using namespace lutmac;
 
@@ -40,26 +42,26 @@ std::shared_ptr<PackedMatrix> random_matrix(TestRandom& random, const TargetEntr
 // Embedding, norm and head, the smallest program that looks up, prepares and multiplies.
 class TinyProgram {
  public:
-  TinyProgram(const TargetEntry& target, uint64_t seed) : random_(seed), cache_({0}, {}, {}) {
-    const int64_t row = form_stride(Form::plain, kWidth), tables = kTokens * row;
-    program_ = std::make_unique<Program>(target, kTokens, 1, kTokens, tables + kTokens * form_stride(Form::tables, kWidth), 0, 1);
+  TinyProgram(const TargetEntry& target, uint64_t seed) : random_(seed), cache_({}, {}, {}) {
+    const int64_t rows = kTokens * form_stride(Form::plain, kWidth), outputs = rows, tables = 2 * rows;
+    program_ = std::make_unique<Program>(target, kTokens, 1, kTokens, tables + kTokens * form_stride(Form::tables, kWidth));
     const auto embedding = random_matrix(random_, target, 8), head = random_matrix(random_, target, 4);
-    program_->add(std::make_unique<Embed>(embedding, 0, 1.0f));
-    program_->add(std::make_unique<Norm>(target, Rows::tokens, 0, random_.floats(kWidth), 0.0f, 1e-5f, false,
-                                         RowOutput(target.kernels, kWidth, -1, {{Form::tables, tables}})));
-    Product product;
-    product.matrix = head;
-    product.x = tables;
-    product.to_logits = true;
-    program_->add(std::make_unique<Matmul>(Rows::tokens, std::vector<Product>{product}, false));
+    const Buffer hidden{0, Form::plain, kWidth, {}, {}}, gathered{outputs, Form::plain, kWidth, {true, 1}, {}};
+    const Buffer form{tables, Form::tables, kWidth, {true, 1}, {}};
+    program_->add("embed", {{"weight", embedding}, {"out", hidden}, {"scale", 1.0}}, false);
+    program_->add("gather_outputs", {{"x", hidden}, {"out", gathered}}, false);
+    program_->add("rms_norm",
+                  {{"x", gathered}, {"weight", random_.floats(kWidth)}, {"weight_bias", 0.0}, {"eps", 1e-5},
+                   {"forms", std::vector<Buffer>{form}}, {"own", true}},
+                  false);
+    program_->add("logits", {{"weight", head}, {"x", form}, {"scale", 1.0}, {"softcap", 0.0}}, false);
     for (int32_t& token : tokens_) token = random_.below(kVocabulary);
   }
 
   std::vector<float> step(int threads) {
     std::vector<float> logits(kTokens * kVocabulary);
-    const int32_t start[2] = {0, kTokens}, first = 0, rows[kTokens] = {0, 1, 2, 3, 4, 5, 6, 7, 8}, table = 0;
-    program_->step(cache_, {kTokens, 1, kTokens, tokens_, start, &first, rows, {{&table, 1}}, logits.data(), nullptr, kTokens},
-                   threads);
+    const int32_t start[2] = {0, kTokens}, first = 0, rows[kTokens] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+    program_->step(cache_, {kTokens, 1, kTokens, tokens_, start, &first, rows, {}, logits.data(), nullptr, kTokens}, threads);
     return logits;
   }
 
@@ -92,10 +94,86 @@ void test_programs(const TargetEntry& target) {
   for (std::thread& thread : callers) thread.join();
 }
 
+// What a program cannot be made of is refused by name, whoever makes it.
+void test_refusals(const TargetEntry& target) {
+  TestRandom random(3);
+  const int64_t row = form_stride(Form::plain, kWidth);
+  const Buffer x{0, Form::plain, kWidth, {}, {}}, out{kTokens * row, Form::plain, kWidth, {}, {}};
+  const Buffer tables{2 * kTokens * row, Form::tables, kWidth, {}, {}};
+  const auto weight = random_matrix(random, target, 4);
+  const FieldMap norm = {{"x", x}, {"weight", random.floats(kWidth)}, {"weight_bias", 0.0}, {"eps", 1e-5}, {"out", out}};
+  struct Case {
+    const char* operation;
+    std::function<void(FieldMap&)> change;
+    const char* message;
+  };
+  const auto with = [](const char* field, Field value) { return [=](FieldMap& fields) { fields[field] = value; }; };
+  const Buffer outside{1 << 20, Form::plain, kWidth, {}, {}}, crooked{4, Form::plain, kWidth, {}, {}};
+  const Buffer narrow{0, Form::plain, kWidth - 1, {}, {}}, wide{0, Form::plain, int64_t{1} << 40, {}, {}};
+  const Case cases[] = {
+      {"nothing", {}, "there is no operation"},
+      {"rms_norm", with("x", outside), "outside the arena"},
+      {"rms_norm", with("x", crooked), "outside the arena or is not aligned"},
+      {"rms_norm", with("x", wide), "no width that a row can have"},
+      {"rms_norm", with("x", narrow), "differ in width"},
+      {"rms_norm", with("x", tables), "must be plain floats"},
+      {"rms_norm", with("x", 3.0), "x is not a buffer"},
+      {"rms_norm", [](FieldMap& fields) { fields.erase("eps"); }, "eps is missing"},
+      {"rms_norm", with("epsilon", 1.0), "it has no field epsilon"},
+      {"rms_norm", with("weight", std::vector<float>(7)), "does not divide"},
+      {"rms_norm", with("own", true), "nobody's own"},
+      {"matmul", [&](FieldMap& fields) { fields = {{"x", tables}, {"out", x}, {"weight", weight}}; }, "other rows than its matrix"},
+      {"attention",
+       [&](FieldMap& fields) {
+         fields = {{"q", x}, {"out", out}, {"cache", StateIndex{0}}, {"num_heads", int64_t{1}}, {"scale", 1.0}, {"softcap", 0.0}};
+       },
+       "no such state"},
+  };
+  for (const Case& refused : cases) {
+    Program program(target, kTokens, 1, kTokens, 2 * kTokens * row + kTokens * form_stride(Form::tables, kWidth));
+    FieldMap fields = norm;
+    if (refused.change) refused.change(fields);
+    std::string message = "nothing";
+    try {
+      program.add(refused.operation, fields, false);
+    } catch (const std::invalid_argument& error) {
+      message = error.what();
+    }
+    check(message.find(refused.message) != std::string::npos, "%s: %s was refused with '%s', expected '%s'", target.name,
+          refused.operation, message.c_str(), refused.message);
+  }
+}
+
+// Forms that a product's threads make for themselves are in nobody else's hands.
+void test_left_forms(const TargetEntry& target) {
+  TestRandom random(4);
+  const int64_t row = form_stride(Form::plain, kWidth);
+  const Buffer x{0, Form::plain, kWidth, {}, {}}, tables{3 * kTokens * row, Form::tables, kWidth, {}, {}};
+  const auto weight = random_matrix(random, target, 4);
+  Program program(target, kTokens, 1, kTokens, 3 * kTokens * row + kTokens * form_stride(Form::tables, kWidth));
+  program.add("prepare", {{"x", x}, {"forms", std::vector<Buffer>{tables}}, {"own", true}}, false);
+  const Buffer out{kTokens * row, Form::plain, kVocabulary, {}, {}}, over_x{0, Form::plain, kVocabulary, {}, {}};
+  const auto refused = [&](const Buffer& result) {
+    try {
+      program.add("matmul", {{"x", tables}, {"out", result}, {"weight", weight}}, false);
+    } catch (const std::invalid_argument&) {
+      return true;
+    }
+    return false;
+  };
+  check(refused(over_x), "%s: a product writes over what its threads make its input of", target.name);
+  check(!refused(out), "%s: a product cannot take forms over", target.name);
+  check(refused(out), "%s: a form is read that nobody has made", target.name);
+}
+
 }  // namespace
 
 int main() {
   test_pool();
+  for (const TargetEntry& target : runnable_kernels()) {
+    test_refusals(target);
+    test_left_forms(target);
+  }
   for (const TargetEntry& target : runnable_kernels()) test_programs(target);
   return report("program_test");
 }

@@ -17,7 +17,7 @@ from lutmac.engine.quantization.forward import Forward
 from lutmac.engine.quantization.matrices import Weights
 from lutmac.engine.quantization.state import QuantizationState
 from lutmac.errors import InvalidRequestError
-from lutmac.graph.ir import Logits
+from lutmac.graph.operations.logits import Logits
 from tiny_llama import TinyLlama, make_tiny_llama
 
 HUGGING_FACE = Path(__file__).parent.parent / "checkpoints" / "huggingface"

@@ -91,13 +91,21 @@ class GGUFFile:
         rows, columns = tensor.shape[-2:]
         return scaled(as_matrix(tensor.type_name, rows, columns, data), self._scale(name, index or 0))
 
-    def vector(self, name: str) -> NDArray[np.float32]:
-        """The 1-D tensor of that name (F32, F16 or BF16) as float32, copied. Raises as matrix does."""
+    def vector(self, name: str, index: int | None = None) -> NDArray[np.float32]:
+        """The 1-D tensor of that name (F32, F16 or BF16) as float32, copied. Raises as matrix does.
+
+        index: which vector of a 2-D tensor, a stack of them.
+        """
         tensor = self._tensor(name)
         check_type(self.path, name, tensor.type_name)
-        if len(tensor.shape) != 1:
-            raise CheckpointError(f"{self.path}: tensor {name!r} has shape {tensor.shape}, not that of a vector")
-        matrix = as_matrix(tensor.type_name, 1, tensor.shape[0], self._bytes(tensor))
+        stacked = index is not None
+        if len(tensor.shape) != 1 + stacked or (index is not None and not 0 <= index < tensor.shape[0]):
+            what = f"that of {index + 1} vectors or more" if index is not None else "that of a vector"
+            raise CheckpointError(f"{self.path}: tensor {name!r} has shape {tensor.shape}, not {what}")
+        data = self._bytes(tensor)
+        if index is not None:
+            data = data.reshape(tensor.shape[0], -1)[index]
+        matrix = as_matrix(tensor.type_name, 1, tensor.shape[-1], data)
         if not isinstance(matrix, DenseMatrix):
             raise CheckpointError(f"{self.path}: vector {name!r} has type {tensor.type_name}, not F32, F16 or BF16")
         values: NDArray[np.float32] = dequantize(matrix)[0]

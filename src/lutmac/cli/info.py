@@ -82,6 +82,7 @@ def _as_dict(summary: FileSummary, model: Model | None, *, program: bool) -> dic
             "weight_bytes": figures.weight_bytes,
             "bytes_per_token": figures.bytes_per_token,
             "cache_bytes": figures.cache_bytes,
+            "sequence_cache_bytes": figures.sequence_cache_bytes,
         }
         if program:
             report["program"] = model.program()
@@ -121,6 +122,7 @@ def _print(summary: FileSummary, model: Model | None, *, tensors: bool) -> None:
             ("rope scaling", figures.rope_scaling),
             ("embeddings", str(figures.embedding)),
             ("key-value cache", f"up to {format_bytes(figures.cache_bytes)}, taken as it is used"),
+            ("one sequence", f"{format_bytes(figures.sequence_cache_bytes)} of it at {figures.context} positions"),
             ("ISA target", figures.isa),
             ("threads", str(figures.threads)),
         ]

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
-from lutmac.engine.kv_cache import PAGE_TOKENS
-from lutmac.engine.memory import cache_pages
+from lutmac.engine.kv_cache import PAGE_TOKENS, PageManager
+from lutmac.engine.memory import divide_memory, group_need
 from lutmac.engine.pace import Pace
 from lutmac.engine.residency import Residency
 from lutmac.engine.runner import Runner
@@ -39,22 +39,26 @@ class Engine:
     ) -> None:
         """Makes the program's key-value cache. vocab_size: logits of a row. threads: of every step.
 
-        kv_cache_memory: bytes of keys and values; default, what `cache_pages` finds. Raises InvalidRequestError where
+        kv_cache_memory: bytes of keys and values; default, what `divide_memory` finds. Raises InvalidRequestError where
         one sequence of full length does not fit.
         """
         limits, layout = compiled.limits, compiled.cache
         self.vocab_size = vocab_size
         self.max_context = limits.max_context
         self.expects_company = False
-        num_pages = cache_pages(sum(layout.layer_page_bytes), limits.max_context, kv_cache_memory)
+        groups = zip(layout.group_page_bytes, layout.windows, strict=True)
+        needs = [group_need(nbytes, window, limits) for nbytes, window in groups]
+        num_pages = divide_memory(needs, kv_cache_memory)
         cache = _native.Cache(
-            num_pages=[num_pages] * len(layout.windows),
-            layer_groups=list(layout.layer_groups),
-            layer_page_bytes=list(layout.layer_page_bytes),
+            num_pages=num_pages,
+            state_groups=list(layout.state_groups),
+            state_page_bytes=list(layout.state_page_bytes),
         )
         self.cache_bytes = cache.nbytes  # of address space; memory stands behind what has been written of it
         self._counters = Counters()
-        self._residency = Residency(cache, num_pages, self._counters)
+        self._windows = layout.windows
+        self.sequence_cache_bytes = sum(need.one * need.page_bytes for need in needs)  # of one sequence of full length
+        self._residency = Residency(cache, PageManager(num_pages, layout.windows), self._counters)
         rows = max(limits.max_sequences, min(limits.max_tokens, LOGITS_BYTES // (4 * vocab_size)))
         self._scheduler = Scheduler(limits.max_tokens, limits.max_sequences, rows)
         self._runner = Runner(compiled, cache, vocab_size, threads)
@@ -89,7 +93,7 @@ class Engine:
         """
         if max_length > self.max_context:
             raise ContextOverflowError(f"{max_length} tokens do not fit into the context of {self.max_context}")
-        return Sequence(tokens, max_length, private=private)
+        return Sequence(tokens, max_length, windows=self._windows, private=private)
 
     def submit(self, sequence: Sequence) -> None:
         """Queues a sequence; it runs in the steps that callers of ``drive`` and ``turn`` make."""
@@ -132,19 +136,20 @@ class Engine:
                 self._turn.notify_all()
 
     def available_pages(self) -> int:
-        """Pages that no sequence holds, once what is in the inbox is seen to."""
+        """Pages that no sequence holds, of the group with the fewest, once what is in the inbox is seen to."""
         with self._turn:
             self._turn.wait_for(lambda: not self._stepping)
             self._read_inbox()
-            return self._residency.pages.available
+            return self._residency.pages.tightest.available
 
     def stats(self) -> EngineStats:
         """Figures of now; from any thread, at once."""
+        pool = self._residency.pages.tightest
         return EngineStats(
             running=len(self._scheduler.running),
             waiting=len(self._scheduler.waiting) + sum(request == "submit" for request, _ in tuple(self._inbox)),
-            pages_total=self._residency.pages.num_pages,
-            pages_free=self._residency.pages.available,
+            pages_total=pool.num_pages,
+            pages_free=pool.available,
             **vars(self._counters),
         )
 

@@ -7,12 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from lutmac.checkpoints.embedding_config import EmbeddingConfig
-from lutmac.graph.experts import ExpertMatMul
-from lutmac.graph.ir import (
-    Graph,
-    Logits,
-    MatMul,
-)
+from lutmac.graph.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,8 @@ class ModelInfo:
 
     bits_per_weight: bytes of all tensors in the file over their elements. weight_bytes: packed matrices in memory.
     bytes_per_token: of these, what the products of one token read. cache_bytes: address space of the key-value cache;
-    memory is taken as it is used; cache_bytes_per_position of it stand for one token. kv_cache: "f16", "f32" or "int8".
+    memory is taken as it is used; cache_bytes_per_position of it stand for one token, and sequence_cache_bytes is what
+    one sequence of full length keeps, of windowed layers no more than they read. kv_cache: "f16", "f32" or "int8".
     context: positions that this model was loaded for, of trained_context; rope_scaling: how it reaches them, which for
     "longrope" depends on context. left_out: what stands in the files and is not read. embedding: how the file wants
     vectors of texts to be made.
@@ -70,6 +66,7 @@ class ModelInfo:
     bytes_per_token: int
     cache_bytes: int
     cache_bytes_per_position: int
+    sequence_cache_bytes: int
     isa: str
     threads: int
     precision: str
@@ -97,14 +94,11 @@ def bits_in_memory(tensors: Iterable[TensorInfo]) -> dict[str, float]:
     return found
 
 
-def bytes_per_token(graph: Graph) -> int:
+def bytes_per_token(schedule: Schedule) -> int:
     """Bytes of weights that the products of one token read."""
     total = 0
-    for op in graph.ops:
-        if isinstance(op, MatMul):
-            total += sum(product.weight.nbytes for product in op.products)
-        elif isinstance(op, ExpertMatMul):
-            total += op.x.per_token * sum(weight.nbytes for weight in op.weights) // len(op.weights)
-        elif isinstance(op, Logits):
-            total += op.weight.nbytes
+    for call in schedule.calls:
+        for name, weights in call.op.wants().items():
+            # Of matrices that take their turns, such as experts, a token meets as many as it has rows.
+            total += getattr(call.op, name).per_token * sum(weight.nbytes for weight in weights) // len(weights)
     return total

@@ -2,62 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from lutmac.engine.info import LeftOut
 from lutmac.engine.leftovers import left_out
 from lutmac.engine.opened import OpenedModel
-from lutmac.engine.sources import checked_entry, piece_name, stored_name
-from lutmac.graph.ir import Graph, Vector, Weight
+from lutmac.engine.sources import stored_name
+from lutmac.engine.weights import check_vector, check_weight
+from lutmac.graph.ir import Graph, Vector
+from lutmac.models.gguf_names import ROPE_TENSORS
 
 SHORT_CONTEXT: Final = 512  # of calibration
 
 
-@dataclass
+@dataclass(frozen=True)
 class WeightList:
-    """The matrices and vectors that a model has, in the order in which it asks for them; shape by name.
+    """The matrices and vectors that a model has at any context; shape by name. left_out: what else is in its files."""
 
-    left_out: what else is in its files.
-    """
-
-    opened: OpenedModel
-    matrices: dict[str, tuple[int, int]] = field(default_factory=dict)
-    vectors: dict[str, int] = field(default_factory=dict)
-    left_out: tuple[LeftOut, ...] = ()
-
-    def has(self, name: str) -> bool:
-        """Whether the checkpoint holds this tensor."""
-        return self.opened.source.has(name)
-
-    def matrix(self, name: str, rows: int, columns: int, *, first_row: int = 0, of_rows: int | None = None) -> Weight:
-        """Lists a matrix, or some rows of one. Raises CheckpointError where it is missing or misshapen."""
-        source = self.opened.source
-        if of_rows is None or of_rows == rows:
-            checked_entry(source, name, (rows, columns))
-        else:
-            piece = piece_name(name, first_row, rows)
-            if source.has_pieces:
-                checked_entry(source, piece, (rows, columns))
-            else:
-                checked_entry(source, name, (of_rows, columns))
-            name = piece
-        source.check(stored_name(source, name))
-        self.matrices[name] = rows, columns
-        return Weight(name, rows, columns)
-
-    def vector(self, name: str, width: int) -> Vector:
-        """Lists a vector. Raises CheckpointError where it is missing or has another width."""
-        checked_entry(self.opened.source, name, (width,))
-        self.opened.source.check(name)
-        self.vectors[name] = width
-        return Vector(name, width)
-
-    def values(self, name: str, width: int) -> tuple[float, ...]:
-        """A vector's values; lists it too."""
-        self.vector(name, width)
-        values: list[float] = self.opened.source.vector(name).tolist()
-        return tuple(values)
+    matrices: dict[str, tuple[int, int]]
+    vectors: dict[str, int]
+    left_out: tuple[LeftOut, ...]
 
 
 def list_weights(opened: OpenedModel) -> tuple[Graph, WeightList]:
@@ -65,8 +30,21 @@ def list_weights(opened: OpenedModel) -> tuple[Graph, WeightList]:
 
     Raises CheckpointError and UnsupportedModelError.
     """
-    listed, trained = WeightList(opened), opened.config.max_position_embeddings
-    opened.architecture.build(opened.config.at_context(trained), listed)  # may read other vectors than a short context
-    graph = opened.architecture.build(opened.config.at_context(min(trained, SHORT_CONTEXT)), listed)
-    listed.left_out = left_out(opened, (*listed.matrices, *listed.vectors))
-    return graph, listed
+    source, config = opened.source, opened.config
+    trained = config.max_position_embeddings
+    graphs = [opened.architecture.build(config.at_context(count)) for count in (trained, min(trained, SHORT_CONTEXT))]
+    weights = {name: weight for graph in graphs for name, weight in graph.weights().items()}
+    vectors = {name: vector for graph in graphs for name, vector in graph.vectors().items()}
+    for name in ROPE_TENSORS:  # part of the configuration by now
+        entry = source.find(name)
+        if entry is not None:
+            vectors[name] = Vector(name, entry.shape[0])
+    for weight in weights.values():
+        check_weight(source, weight)
+    for vector in vectors.values():
+        check_vector(source, vector)
+    for name in (*weights, *vectors):
+        source.check(stored_name(source, name))
+    shapes = {name: (weight.rows, weight.columns) for name, weight in weights.items()}
+    widths = {name: vector.width for name, vector in vectors.items()}
+    return graphs[-1], WeightList(shapes, widths, left_out(opened, (*shapes, *widths)))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from threading import Thread
 from typing import Generic, Literal, TypeVar, get_args
 
+from lutmac.engine.binding import bind
 from lutmac.engine.engine import Engine
 from lutmac.engine.info import LeftOut, ModelInfo, bytes_per_token
 from lutmac.engine.leftovers import left_out
@@ -16,12 +17,13 @@ from lutmac.engine.model import Model
 from lutmac.engine.opened import OpenedModel, open_model
 from lutmac.engine.resolve import resolve
 from lutmac.engine.tuning import current_tuning
-from lutmac.engine.weights import Progress, Weights
+from lutmac.engine.weights import CheckpointPacking, Progress
 from lutmac.errors import InvalidRequestError
-from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
-from lutmac.graph.passes import expose_hidden_states, optimize
+from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_schedule
+from lutmac.graph.passes import optimize
 from lutmac.lowbit.target import resolve_target
 from lutmac.models import ModelConfig
+from lutmac.models.gguf_names import ROPE_TENSORS
 from lutmac.text.tokenizer import Tokenizer
 
 Precision = Literal["default", "exact"]
@@ -89,19 +91,19 @@ class _Loaded:
 
 
 def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | None) -> _Loaded:
-    """Builds the graph, which loads the weights, and compiles it."""
+    """Builds the graph, packs its weights and compiles it."""
     config = opened.config
-    weights = Weights(opened.source, target=options.target, threads=options.threads, progress=progress)
     context = _context(options.context, config)
-    built = expose_hidden_states(opened.architecture.build(config.at_context(context), weights))
-    unread = left_out(opened, weights.read)
-    graph = optimize(built, exact=options.exact)
+    graph = opened.architecture.build(config.at_context(context))
+    unread = left_out(opened, (*graph.weights(), *graph.vectors(), *ROPE_TENSORS))
     tokenizer = _InBackground(opened.read_tokenizer)  # packing leaves Python idle
-    weights.finish()
+    packing = CheckpointPacking(opened.source, target=options.target, threads=options.threads, progress=progress)
+    bound = bind(graph, packing)
+    schedule = optimize(bound.graph, exact=options.exact)
     limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, context)
-    compiled = compile_graph(
-        graph,
-        weights.parameters,
+    compiled = compile_schedule(
+        schedule,
+        bound.parameters,
         target=options.target,
         exact=options.exact,
         limits=limits,
@@ -110,7 +112,7 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
     engine = Engine(
         compiled, vocab_size=config.vocab_size, threads=options.threads, kv_cache_memory=options.kv_cache_memory
     )
-    return _Loaded(config, compiled, engine, weights.parameters, unread, tokenizer.result())
+    return _Loaded(config, compiled, engine, bound.parameters, unread, tokenizer.result())
 
 
 class _InBackground(Generic[T]):
@@ -181,7 +183,7 @@ def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
         name=opened.name,
         architecture=opened.architecture_name,
         parameters=elements,
-        layers=len(compiled.cache.layer_groups),
+        layers=compiled.layers,
         vocab_size=config.vocab_size,
         context=compiled.limits.max_context,
         trained_context=config.max_position_embeddings,
@@ -189,9 +191,10 @@ def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
         file_bytes=opened.file_bytes,
         bits_per_weight=8 * sum(tensor.nbytes for tensor in opened.tensors) / max(1, elements),
         weight_bytes=sum(matrix.nbytes for matrix in loaded.parameters.matrices.values()),
-        bytes_per_token=bytes_per_token(compiled.graph),
+        bytes_per_token=bytes_per_token(compiled.schedule),
         cache_bytes=engine.cache_bytes,
         cache_bytes_per_position=compiled.cache.bytes_per_position,
+        sequence_cache_bytes=engine.sequence_cache_bytes,
         isa=compiled.target,
         threads=engine.threads,
         precision="exact" if compiled.exact else "default",

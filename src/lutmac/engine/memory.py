@@ -2,32 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from lutmac import _native
+from lutmac.engine.kv_cache import pages_for
 from lutmac.errors import InvalidRequestError
+from lutmac.graph.compile import Limits
 
 FULL_SEQUENCES = 8  # sequences of full length that the cache has room for, where memory allows
 SHARE = 0.5  # of the memory that is available, at most
 
 
-def cache_pages(page_bytes: int, max_context: int, budget: int | None) -> int:
-    """Pages of a key-value cache. page_bytes: of all layers. budget: bytes, or None for the default.
+@dataclass(frozen=True)
+class GroupNeed:
+    """What a cache group takes. page_bytes: of all its states.
 
-    The default has room for ``FULL_SEQUENCES`` of full length, but takes at most half of the memory that is available,
-    and at least room for one. Raises InvalidRequestError where a given budget has none for one.
+    one: pages of one sequence of full length; of a windowed group those of its window and of a step's tokens. most:
+    pages beyond which more are of no use, 0 where there is no such number.
     """
-    full = -(-max_context // _native.PAGE_TOKENS)
+
+    page_bytes: int
+    one: int
+    most: int = 0
+
+
+def group_need(page_bytes: int, window: int, limits: Limits) -> GroupNeed:
+    """The need of a group whose layers see ``window`` positions, 0 for all.
+
+    A windowed group is of use as far as all sequences of a step have their windows in it, and as much again idle.
+    """
+    full = pages_for(limits.max_context)
+    if not window:
+        return GroupNeed(page_bytes, full)
+    of_window, of_step = pages_for(window) + 1, pages_for(limits.max_tokens) + 1
+    one = min(full, of_window + of_step)
+    return GroupNeed(
+        page_bytes, one, max(one, min(2 * limits.max_sequences * of_window + of_step, FULL_SEQUENCES * full))
+    )
+
+
+def divide_memory(groups: Sequence[GroupNeed], budget: int | None) -> list[int]:
+    """Pages of each cache group. budget: bytes in all, or None for the default.
+
+    Memory is divided as one sequence of full length needs it, but for what is beyond a windowed group's use. The
+    default has room for ``FULL_SEQUENCES`` of full length, but takes at most half of the memory that is available, and
+    at least room for one. Raises InvalidRequestError where a given budget has none for one.
+    """
+    one = sum(group.one * group.page_bytes for group in groups)
     if budget is None:
-        return max(full, min(full * FULL_SEQUENCES, int(available_memory() * SHARE) // page_bytes))
-    pages = budget // page_bytes
-    if pages < full:
+        wanted = sum((group.most or FULL_SEQUENCES * group.one) * group.page_bytes for group in groups)
+        budget = max(one, min(wanted, int(available_memory() * SHARE)))
+    if budget < one:
         raise InvalidRequestError(
-            f"kv_cache_memory is {budget} bytes, but one sequence of {max_context} positions takes "
-            f"{full * page_bytes}; give more, or a smaller context"
+            f"kv_cache_memory is {budget} bytes, but one sequence takes {one}; give more, or a smaller context"
         )
-    return pages
+    if all(group.most for group in groups):
+        return [budget * group.one // one for group in groups]
+    bounded = {index: min(group.most, budget * group.one // one) for index, group in enumerate(groups) if group.most}
+    rest = budget - sum(groups[index].page_bytes * pages for index, pages in bounded.items())
+    unbounded = sum(group.one * group.page_bytes for group in groups if not group.most)
+    return [bounded.get(index, rest * group.one // unbounded) for index, group in enumerate(groups)]
 
 
 def available_memory() -> int:

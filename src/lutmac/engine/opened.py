@@ -15,7 +15,7 @@ from lutmac.checkpoints.huggingface import CONFIG_FILE, GENERATION_CONFIG_FILE, 
 from lutmac.checkpoints.native import GGUF_METADATA_FILE, NativeCheckpoint, is_native, open_native
 from lutmac.checkpoints.sentence_transformers import read_embedding_config
 from lutmac.engine.info import TensorInfo
-from lutmac.engine.sources import GGUFSource, HuggingFaceSource, NativeSource, TensorSource
+from lutmac.engine.sources import GGUFSource, HuggingFaceSource, NativeSource, SourceTensors, TensorSource
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.models import Architecture, ModelConfig, architecture_name, find_architecture
 from lutmac.models.metadata import MetadataReader
@@ -89,8 +89,9 @@ def open_model(path: Path) -> Iterator[OpenedModel]:
 def _open_gguf(path: Path) -> Iterator[OpenedModel]:
     with open_gguf(path) as file:
         architecture = find_architecture(file.architecture)
+        source, text = GGUFSource(file, architecture.gguf_tensor_name), _GGUFText(file.metadata)
         with _naming(file.path):
-            config, text = architecture.read_gguf_config(file.metadata), _GGUFText(file.metadata)
+            config = architecture.complete(architecture.read_gguf_config(file.metadata), SourceTensors(source))
             guessing = MetadataReader(file.metadata, file.architecture).integer("nextn_predict_layers", 0, low=0)
         name: Any = file.metadata.get("general.name")
         yield OpenedModel(
@@ -99,7 +100,7 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
             architecture_name=file.architecture,
             architecture=architecture,
             config=config,
-            source=GGUFSource(file, architecture.gguf_tensor_name),
+            source=source,
             tensors=tuple(TensorInfo(t.name, tuple(t.shape), t.type_name, t.nbytes) for t in file.tensors.values()),
             file_bytes=file.nbytes,
             guessing_layers=guessing,
@@ -154,6 +155,7 @@ def _opened_directory(
     source: TensorSource,
     text: _GGUFText | TextFiles,
 ) -> OpenedModel:
+    config = architecture.complete(config, SourceTensors(source))
     return OpenedModel(
         path=path,
         name=path.resolve().name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lutmac import _native
-from lutmac.engine.kv_cache import PAGE_TOKENS, PageManager
+from lutmac.engine.kv_cache import PAGE_TOKENS, PageManager, pages_for
 from lutmac.engine.sequence import Sequence
 from lutmac.engine.stats import Counters
 
@@ -11,9 +11,9 @@ from lutmac.engine.stats import Counters
 class Residency:
     """Decides which sequences have pages, and starts them with what the cache has of their prompts."""
 
-    def __init__(self, cache: _native.Cache, num_pages: int, counters: Counters) -> None:
-        """num_pages: of each of the cache's groups. counters: told of prompts and of what was found of them."""
-        self.pages = PageManager(num_pages)
+    def __init__(self, cache: _native.Cache, pages: PageManager, counters: Counters) -> None:
+        """pages: of the cache. counters: told of prompts and of what was found of them."""
+        self.pages = pages
         self._cache = cache
         self._counters = counters
 
@@ -25,7 +25,7 @@ class Residency:
         """
         table = sequence.block_table
         table.adopt(self.pages, sequence.reusable)
-        if neighbours and table.lacks(sequence.length) + neighbours > self.pages.available:
+        if neighbours and not self._has_room(table.lacks(sequence.length), neighbours):
             table.release(self.pages, sequence.computed_tokens)
             return False
         found = table.adopt_beginning(self.pages, sequence.reusable, self._cache.copy_page)
@@ -41,10 +41,11 @@ class Residency:
             self._found(sequence, found)
 
     def commit(self, sequence: Sequence) -> None:
-        """Lets others have the pages that a sequence has filled."""
+        """Lets others have the pages that a sequence has filled, and gives back those behind its windows."""
         table = sequence.block_table
         if sequence.computed >= table.cached_tokens + PAGE_TOKENS:
             table.commit(self.pages, sequence.computed_tokens)
+        table.give_back(self.pages, sequence.computed)
 
     def grow(self, sequence: Sequence, count: int) -> bool:
         """Makes room for the next ``count`` tokens; False where pages run out."""
@@ -54,6 +55,13 @@ class Residency:
         """Takes all pages from a sequence; it may begin again."""
         sequence.block_table.release(self.pages, sequence.computed_tokens)
         sequence.computed = 0
+
+    def _has_room(self, pages: int, neighbours: int) -> bool:
+        """Whether each group has so many pages, a windowed one no more than it holds, and one for each neighbour."""
+        return all(
+            min(pages, pages_for(pool.window) + 1 if pool.window else pages) + neighbours <= pool.available
+            for pool in self.pages.pools
+        )
 
     def _found(self, sequence: Sequence, computed: int) -> None:
         if not sequence.preempted:  # it would find what it has computed itself

@@ -11,7 +11,7 @@ from lutmac import _native
 from lutmac.engine.kv_cache import pages_for
 from lutmac.engine.scheduler import Slice
 from lutmac.graph.compile import Compiled
-from lutmac.graph.ir import HiddenStates
+from lutmac.graph.operations.hidden_states import HiddenStates
 
 Rows = NDArray[np.float32]
 
@@ -22,7 +22,9 @@ class Runner:
     def __init__(self, compiled: Compiled, cache: _native.Cache, vocab_size: int, threads: int) -> None:
         """vocab_size: logits of a row. threads: of every step; may be set."""
         self.threads = threads
-        self.hidden_size = next(op.x.width for op in compiled.graph.ops if isinstance(op, HiddenStates))
+        self.hidden_size = next(
+            call.op.x.width for call in compiled.schedule.calls if isinstance(call.op, HiddenStates)
+        )
         self._program = compiled.program
         self._cache = cache
         self._groups = len(compiled.cache.windows)
@@ -45,7 +47,7 @@ class Runner:
             tokens=pieces[0] if len(pieces) == 1 else np.concatenate(pieces),
             sequence_start=starts,
             first_position=np.array([sequence.computed for sequence in sequences], dtype=np.int32),
-            block_tables=[_block_table(batch)] * self._groups,
+            block_tables=[_block_table(batch, group) for group in range(self._groups)],
             output_rows=np.array(outputs.rows, dtype=np.int32),
             logits=self._logits[:logits] if logits else None,
             hidden=self._hidden[:hidden] if hidden else None,
@@ -79,12 +81,12 @@ class _Outputs:
         self.logits, self.hidden = counts
 
 
-def _block_table(batch: list[Slice]) -> NDArray[np.int32]:
+def _block_table(batch: list[Slice], group: int) -> NDArray[np.int32]:
     """[sequences, pages] int32; what a sequence has no use for is 0."""
     counts = [pages_for(slice.sequence.computed + slice.count) for slice in batch]
     if len(batch) == 1:
-        return batch[0].sequence.block_table.pages[None, : counts[0]]
+        return batch[0].sequence.block_table.pages(group)[None, : counts[0]]
     table = np.zeros((len(batch), max(counts)), dtype=np.int32)
     for line, slice, count in zip(table, batch, counts, strict=True):
-        line[:count] = slice.sequence.block_table.pages[:count]
+        line[:count] = slice.sequence.block_table.pages(group)[:count]
     return table

@@ -32,8 +32,10 @@ class Sequence:
     unless it is set. preempted: whether it has had to give its pages up since it began.
     """
 
-    def __init__(self, tokens: Iterable[int], max_length: int, *, private: bool = False) -> None:
-        """private: nothing of it is shared with other sequences, now or later."""
+    def __init__(
+        self, tokens: Iterable[int], max_length: int, *, windows: tuple[int, ...] = (0,), private: bool = False
+    ) -> None:
+        """windows: of the cache groups. private: nothing of it is shared with other sequences, now or later."""
         given = np.fromiter(tokens, dtype=np.int32)
         self.max_length = max(max_length, len(given))
         self._buffer = np.empty(self.max_length, dtype=np.int32)
@@ -44,7 +46,7 @@ class Sequence:
         self.reused = 0
         self.share = Share()
         self.preempted = False
-        self.block_table = BlockTable(self.max_length, private=private)
+        self.block_table = BlockTable(self.max_length, windows, private=private)
         self.sampler: Sampler | None = None
         self.stop_ids: frozenset[int] = frozenset()
         self.top_logprobs: int | None = None

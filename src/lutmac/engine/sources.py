@@ -49,7 +49,7 @@ class TensorEntry(Protocol):
 class TensorSource(Protocol):
     """A checkpoint's tensors by Hugging Face's names.
 
-    has_pieces: whether rows that a model asks for apart lie apart, under the name that piece_name gives them.
+    has_pieces: whether rows that a model asks for apart lie apart, under the name that Weight.part_of gives them.
     """
 
     path: str
@@ -148,7 +148,7 @@ class _Unpacked(ABC):
 class GGUFSource(_Unpacked):
     """A GGUF file by Hugging Face's names; see TensorSource.
 
-    A name that maps to ``ffn_up_exps.weight[3]`` is the fourth matrix of that stack.
+    A name that maps to ``ffn_up_exps.weight[3]`` is the fourth matrix (or vector) of that stack.
     """
 
     def __init__(self, file: GGUFFile, gguf_name: Callable[[str], str]) -> None:
@@ -181,7 +181,7 @@ class GGUFSource(_Unpacked):
         entry = self._file.tensors.get(tensor)
         if entry is None or index is None:
             return entry
-        if len(entry.shape) != 3 or not index < entry.shape[0]:
+        if len(entry.shape) not in (2, 3) or not index < entry.shape[0]:
             return None
         return _StackedEntry(self.file_name(name), tuple(entry.shape[1:]), entry.nbytes // entry.shape[0])
 
@@ -192,7 +192,7 @@ class GGUFSource(_Unpacked):
 
     def vector(self, name: str) -> NDArray[np.float32]:
         """A vector."""
-        return self._file.vector(self.file_name(name))
+        return self._file.vector(*self._place(name))
 
     def drop_pages(self, name: str) -> None:
         """Gives memory back."""
@@ -206,7 +206,7 @@ class GGUFSource(_Unpacked):
 
 @dataclass(frozen=True)
 class _StackedEntry:
-    """A matrix in a stack; see TensorEntry."""
+    """A matrix or a vector in a stack; see TensorEntry."""
 
     name: str
     shape: tuple[int, ...]
@@ -312,13 +312,25 @@ class NativeSource:
         return None
 
 
-def piece_name(name: str, first_row: int, rows: int) -> str:
-    """What some rows of a matrix are called: ``model.layers.0.self_attn.qkv_proj.weight[0:64]``."""
-    return f"{name}[{first_row}:{first_row + rows}]"
+@dataclass(frozen=True)
+class SourceTensors:
+    """What completes a configuration; see models.Tensors."""
+
+    source: TensorSource
+
+    def has(self, name: str) -> bool:
+        """Whether the checkpoint holds this tensor."""
+        return self.source.has(name)
+
+    def values(self, name: str, width: int) -> tuple[float, ...]:
+        """A small vector's values. Raises CheckpointError where it has another width."""
+        checked_entry(self.source, name, (width,))
+        values: list[float] = self.source.vector(name).tolist()
+        return tuple(values)
 
 
 def read_piece(source: TensorSource, name: str) -> AnyMatrix:
-    """A matrix, or some rows of one, by the name that piece_name gives them."""
+    """A matrix, or some rows of one, by the name that Weight.part_of gives them."""
     piece = None if source.has_pieces else re.fullmatch(r"(.+)\[(\d+):(\d+)\]", name)
     if piece is None:
         return source.matrix(name)

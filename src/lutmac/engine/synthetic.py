@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from math import floor, log2, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lutmac import _native
+from lutmac.engine.binding import bind
 from lutmac.engine.engine import Engine
 from lutmac.engine.info import bytes_per_token
 from lutmac.engine.tuning import current_tuning
-from lutmac.engine.weights import FORMS
 from lutmac.errors import InvalidRequestError
-from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_graph
-from lutmac.graph.ir import Vector, Weight
-from lutmac.graph.passes import expose_hidden_states, optimize
+from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_schedule
+from lutmac.graph.ir import Graph, Vector, Weight
+from lutmac.graph.passes import optimize
 from lutmac.models.config import DecoderConfig
 from lutmac.models.llama import build
 from lutmac.models.rope import RopeConfig
@@ -96,7 +97,8 @@ class SyntheticSpec:
     @property
     def config(self) -> DecoderConfig:
         """The shape's config with as many layers as asked for."""
-        config = SHAPES[self.shape]
+        head = frozenset() if self.shape in TIED else frozenset({"lm_head.weight"})
+        config = replace(SHAPES[self.shape], optional=head)
         return config if self.layers is None else replace(config, num_hidden_layers=self.layers)
 
     @property
@@ -122,52 +124,42 @@ class SyntheticModel:
     def compiled_anew(self) -> SyntheticModel:
         """The same weights in a program made under the tuning that holds now."""
         old = self.compiled
-        compiled = compile_graph(old.graph, self.parameters, target=old.target, exact=old.exact, limits=old.limits)
+        compiled = compile_schedule(
+            old.schedule, self.parameters, target=old.target, exact=old.exact, limits=old.limits
+        )
         engine = Engine(compiled, vocab_size=self.engine.vocab_size, threads=self.engine.threads)
         return replace(self, engine=engine, compiled=compiled)
 
 
-class _RandomWeights:
-    """Random tensors by Hugging Face's names."""
+class _RandomPacking:
+    """Random matrices; see binding.Packing."""
 
-    def __init__(self, spec: SyntheticSpec, target: str, threads: int, progress: Progress | None) -> None:
-        self.parameters = Parameters({}, {})
+    def __init__(self, spec: SyntheticSpec, graph: Graph, target: str, threads: int, progress: Progress | None) -> None:
+        """graph: what it is asked for, in all."""
         self._spec = spec
         self._progress = progress
         self._packer = _native.Packer(target=target, threads=threads)
-        self._pending = self._done = 0
-        config = spec.config
-        kv = config.num_key_value_heads * config.head_dim
-        layer = config.hidden_size * (2 * config.hidden_size + 2 * kv + 3 * config.intermediate_size)
-        ends = config.vocab_size * config.hidden_size * (1 if spec.shape in TIED else 2)
-        self._total = layer * config.num_hidden_layers + ends
+        self._made = self._pending = self._done = 0
+        self._total = sum(weight.rows * weight.columns for weight in graph.weights().values())
 
-    def has(self, name: str) -> bool:
-        """There are no biases and no rope factors; a head where the shape has one of its own."""
-        return name == "lm_head.weight" and self._spec.shape not in TIED
-
-    def matrix(self, name: str, rows: int, columns: int, *, first_row: int = 0, of_rows: int | None = None) -> Weight:
-        """A random matrix; its values have a variance of about 1 / columns. Parts of a matrix are made one by one."""
-        if of_rows is not None:
-            name = f"{name}[{first_row}:{first_row + rows}]"
-        in_layer = name.startswith("model.layers.")
+    def matrix(self, weight: Weight) -> tuple[_native.Matrix, None]:
+        """A random matrix; its values have a variance of about 1 / columns."""
+        in_layer, columns = weight.name.startswith("model.layers."), weight.columns
         bits = self._spec.bits if in_layer else self._spec.head_bits
-        group_size = (self._spec.group_size or columns) if in_layer else 32
-        exponent = max(-14, floor(log2(sqrt(12 / columns) / 2**bits)))
         packed = self._packer.add_random(
-            rows=rows,
+            rows=weight.rows,
             columns=columns,
             bits=bits,
-            group_size=group_size,
-            scale_exponent=exponent,
-            seed=len(self.parameters.matrices),
+            group_size=(self._spec.group_size or columns) if in_layer else 32,
+            scale_exponent=max(-14, floor(log2(sqrt(12 / columns) / 2**bits))),
+            seed=self._made,
             ternary=self._spec.ternary and in_layer,
         )
-        self.parameters.matrices[name] = packed
-        self._pending += rows * columns
+        self._made += 1
+        self._pending += weight.rows * columns
         if self._pending >= PACK_TOGETHER:
             self.finish()
-        return Weight(name, rows, columns, FORMS[packed.form], packed.bits, packed.group_size, packed.nbytes)
+        return packed, None
 
     def finish(self) -> None:
         """Fills the matrices that were asked for."""
@@ -177,14 +169,9 @@ class _RandomWeights:
         if self._progress is not None:
             self._progress(self._done, self._total, "making random weights")
 
-    def vector(self, name: str, width: int) -> Vector:
+    def vector(self, vector: Vector) -> NDArray[np.float32]:
         """Ones: vectors are the weights of norms."""
-        self.parameters.vectors[name] = np.ones(width, dtype=np.float32)
-        return Vector(name, width)
-
-    def values(self, name: str, width: int) -> tuple[float, ...]:
-        """Nothing asks: `has` denies them."""
-        raise InvalidRequestError(f"a synthetic model has no {name}")
+        return np.ones(vector.width, dtype=np.float32)
 
 
 def make_synthetic(
@@ -203,13 +190,13 @@ def make_synthetic(
     if context > config.max_position_embeddings:
         raise InvalidRequestError(f"{context} tokens exceed the {config.max_position_embeddings} of {spec.shape}")
     current_tuning()
-    weights = _RandomWeights(spec, target, threads, progress)
-    graph = optimize(expose_hidden_states(build(config, weights)), exact=False)
-    weights.finish()
+    graph = build(config)
+    bound = bind(graph, _RandomPacking(spec, graph, target, threads, progress))
+    schedule = optimize(bound.graph, exact=False)
     limits = Limits(max_batch_tokens, max_sequences, context)
-    compiled: Compiled = compile_graph(
-        graph, weights.parameters, target=target, exact=False, limits=limits, cache_type=kv_cache
+    compiled: Compiled = compile_schedule(
+        schedule, bound.parameters, target=target, exact=False, limits=limits, cache_type=kv_cache
     )
     engine = Engine(compiled, vocab_size=config.vocab_size, threads=threads)
     position_bytes = compiled.cache.bytes_per_position
-    return SyntheticModel(spec, engine, target, bytes_per_token(graph), position_bytes, compiled, weights.parameters)
+    return SyntheticModel(spec, engine, target, bytes_per_token(schedule), position_bytes, compiled, bound.parameters)

@@ -1,21 +1,24 @@
 """The graph that a model file builds: a list of operations over named values, in the order of execution.
 
-Every value is written once and every operation is frozen; a pass takes a graph and returns another. Models use the
-plain operations (Embed to Logits); passes add prepared values, residuals and groups of products, and turn Activation
-and Multiply into GatedActivation.
+Every value is written once and every operation is frozen. An operation is one class in one file of ``operations/``;
+what printing, passes, placement, verification, lowering, calibration and tests need to know of it stands in that class.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutmac.graph.states import State
 
 Rows = Literal["tokens", "outputs"]
 Form = Literal["plain", "tables", "integers", "ternary"]
-ActivationKind = Literal["silu", "gelu_tanh", "gelu", "relu_squared"]
-RopeStyle = Literal["half_split", "interleaved"]
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,29 @@ class Value:
         """By name: values are looked up some ten thousand times while a model loads."""
         return hash(self.name)
 
+    @property
+    def rows_of(self) -> tuple[Rows, int]:
+        """What equal numbers of rows have in common."""
+        return self.rows, self.per_token
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a matrix that is stored as one: its name, the first of the rows, and how many it has."""
+
+    stored: str
+    first_row: int
+    of_rows: int
+
 
 @dataclass(frozen=True)
 class Weight:
-    """A packed matrix [rows, columns], by the name under which the compiler finds it.
+    """A matrix [rows, columns], by the name under which the compiler finds it.
 
-    form: what its product wants its input turned into. order: the permutation in which it wants it, by name; equal
-    names are equal permutations. bits, group_size and nbytes are for people to read.
+    part: where it is found in a checkpoint that stores it with others; None: by itself, under its name. The rest is
+    known when it has been packed (``Graph.bound``). form: what its product wants its input turned into. order: the
+    permutation in which it wants it, by name; equal names are equal permutations. bits, group_size and nbytes are for
+    people to read.
     """
 
     name: str
@@ -55,6 +74,18 @@ class Weight:
     group_size: int = 0
     nbytes: int = 0
     order: str | None = None
+    part: Part | None = None
+
+    @classmethod
+    def part_of(cls, stored: str, rows: int, columns: int, *, first_row: int, of_rows: int) -> Weight:
+        """Some rows of a stored matrix: ``model.layers.0.self_attn.qkv_proj.weight[0:64]``."""
+        name = f"{stored}[{first_row}:{first_row + rows}]"
+        return cls(name, rows, columns, part=Part(stored, first_row, of_rows))
+
+    def __str__(self) -> str:
+        """For people: name, shape, bits."""
+        group = f", groups of {self.group_size}" if self.group_size and self.group_size < self.columns else ""
+        return f"{short_name(self.name)} [{self.rows}x{self.columns}, {self.bits} bits{group}]"
 
 
 @dataclass(frozen=True)
@@ -64,271 +95,142 @@ class Vector:
     name: str
     width: int
 
+    def __str__(self) -> str:
+        """For people: name and width."""
+        return f"{short_name(self.name)} [{self.width}]"
 
-@dataclass(frozen=True)
-class Rope:
-    """Rotary embedding of the first ``rotary_dim`` of each head.
 
-    style: "half_split" pairs (i, i + rotary_dim / 2), "interleaved" pairs (2i, 2i + 1).
-    inverse_frequency: [rotary_dim / 2], scaling included. attention_factor multiplies cosine and sine.
+class Reference(Protocol):
+    """Where an operation's reference in NumPy finds what is not among its values.
+
+    tokens: [sequences, length] int32, each sequence from position 0. kept: what operations keep for the sequences, by
+    the name of the state.
     """
 
-    style: RopeStyle
-    rotary_dim: int
-    inverse_frequency: tuple[float, ...]
-    attention_factor: float = 1.0
+    tokens: NDArray[np.int32]
+    kept: dict[str, Any]
+
+    def matrix(self, name: str) -> Floats:
+        """[rows, columns]."""
+
+    def vector(self, name: str) -> Floats:
+        """[width]."""
 
 
 @dataclass(frozen=True)
 class Op:
-    """An operation. READS and WRITES name the fields that hold its values."""
+    """An operation. Its name is its module's, in Python and in C++.
+
+    READS and WRITES name the fields that hold its values. What else is true of it:
+
+    - ROWWISE: it makes each row of its result from the same row of what it reads, so that it can write prepared forms
+      of the row beside it or instead.
+    - ADDS: its result can be added onto an older value, in that value's buffer.
+    - IN_PLACE: results that take over the buffer of a value that is read: {result: value}.
+    - JOINS: it runs side by side with neighbours of its kind that do not depend on it.
+    - MOVES: it copies rows of the first of these fields to the second, in whatever form they are.
+    - STORES: states that it writes; others it reads.
+    - IDEAL: what it makes is what it reads, but for a rounding that default precision leaves out.
+    """
 
     READS: ClassVar[tuple[str, ...]] = ()
     WRITES: ClassVar[tuple[str, ...]] = ()
+    ROWWISE: ClassVar[bool] = False
+    ADDS: ClassVar[bool] = False
+    IN_PLACE: ClassVar[Mapping[str, str]] = {}
+    JOINS: ClassVar[bool] = False
+    MOVES: ClassVar[tuple[str, str] | None] = None
+    STORES: ClassVar[tuple[str, ...]] = ()
+    IDEAL: ClassVar[bool] = False
+
+    @classmethod
+    def name(cls) -> str:
+        """``rms_norm`` of ``lutmac.graph.operations.rms_norm``."""
+        return cls.__module__.rpartition(".")[2]
 
     def reads(self) -> tuple[Value, ...]:
         """Values that it reads."""
-        return tuple(self._values(self.READS))
+        return tuple(value for name in self.READS if (value := getattr(self, name)) is not None)
 
     def writes(self) -> tuple[Value, ...]:
         """Values that it writes."""
-        return tuple(self._values(self.WRITES))
+        return tuple(getattr(self, name) for name in self.WRITES)
+
+    def taken_over(self) -> dict[Value, Value]:
+        """Results that lie in the buffer of a value that is read, and that value."""
+        return {getattr(self, out): getattr(self, x) for out, x in self.IN_PLACE.items()}
 
     def matrices(self) -> tuple[Weight, ...]:
         """Matrices that it works with."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return tuple(value for value in values if isinstance(value, Weight))
+        return tuple(self._of_type(Weight))
+
+    def vectors(self) -> tuple[Vector, ...]:
+        """Vectors that it works with."""
+        return tuple(self._of_type(Vector))
+
+    def states(self) -> dict[str, State]:
+        """What it keeps for a sequence or reads of what is kept, by field."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in values if isinstance(value, State)}
+
+    def wants(self) -> Mapping[str, tuple[Weight, ...]]:
+        """Fields of values that are read in the form and order that matrices want; all of them must want the same."""
+        return {}
 
     def reading(self, substitutes: Mapping[Value, Value]) -> Self:
         """The same operation with some of the values it reads replaced."""
-        changes = {}
-        for name in self.READS:
-            value = getattr(self, name)
-            if isinstance(value, Value) and value in substitutes:
-                changes[name] = substitutes[value]
+        changes = {name: substitutes[x] for name in self.READS if (x := getattr(self, name)) in substitutes}
         return replace(self, **changes) if changes else self
 
-    def _values(self, names: tuple[str, ...]) -> Iterator[Value]:
-        for name in names:
-            value = getattr(self, name)
-            if isinstance(value, Value):
-                yield value
-            elif value is not None:
-                yield from value
+    def with_weights(self, known: Mapping[str, Weight]) -> Self:
+        """The same operation with its matrices as they are known by name."""
+        changes: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Weight):
+                changes[field.name] = known[value.name]
+            elif isinstance(value, tuple) and value and isinstance(value[0], Weight):
+                changes[field.name] = tuple(known[weight.name] for weight in value)
+        return replace(self, **changes) if changes else self
 
-    @property
-    def layer_index(self) -> int | None:
-        """The layer it belongs to, told by the names of what it writes; None outside of layers."""
-        written = self.writes()
-        match = re.match(r"layers\.(\d+)\.", written[0].name) if written else None
-        return int(match.group(1)) if match else None
+    def faults(self) -> Iterator[str]:
+        """What contradicts itself in its widths and rows. The verifier asks."""
+        yield from ()
 
+    def describe(self) -> str:
+        """What `lutmac info --program` prints behind its values."""
+        return ""
 
-@dataclass(frozen=True)
-class Embed(Op):
-    """Rows of the embedding matrix for the step's token ids, times ``scale``."""
+    def divided(self, at: Reference, divisor: Floats) -> Mapping[str, Floats] | None:
+        """Vectors with which its result is divided, element by element; None where that takes more than vectors."""
+        return None
 
-    weight: Weight
-    out: Value
-    scale: float = 1.0
-    WRITES = ("out",)
+    def reference(self, at: Reference, *values: Any) -> Any:
+        """What it computes, in NumPy: from the values read, [rows, width] each, those written; one, or a tuple."""
+        raise NotImplementedError(f"{type(self).__name__} has no reference")
 
-
-@dataclass(frozen=True)
-class GatherOutputs(Op):
-    """The rows of x that want logits."""
-
-    x: Value
-    out: Value
-    READS = ("x",)
-    WRITES = ("out",)
-
-
-@dataclass(frozen=True)
-class Norm(Op):
-    """RMSNorm (Zhang and Sennrich, 2019): ``x / rms(x) * (weight + weight_bias)``, also prepared into ``forms``.
-
-    A weight narrower than x norms each run of its width, such as each head. With a residual, which the norm is added
-    to, out takes over its buffer.
-    """
-
-    x: Value
-    weight: Vector
-    eps: float
-    out: Value | None
-    weight_bias: float = 0.0
-    forms: tuple[Value, ...] = ()
-    residual: Value | None = None
-    READS = ("x", "residual")
-    WRITES = ("out", "forms")
+    def _of_type(self, kind: type) -> Iterator[Any]:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            for item in value if isinstance(value, tuple) else (value,):
+                if isinstance(item, kind):
+                    yield item
 
 
-@dataclass(frozen=True)
-class Prepare(Op):
-    """x turned into each of ``forms``, permuted before where their order says so."""
-
-    x: Value
-    forms: tuple[Value, ...]
-    READS = ("x",)
-    WRITES = ("forms",)
+def layer_of(values: Sequence[Value]) -> int | None:
+    """The layer of the first of some values, told by its name; None outside of layers."""
+    match = re.match(r"layers\.(\d+)\.", values[0].name) if values else None
+    return int(match.group(1)) if match else None
 
 
-@dataclass(frozen=True)
-class Product:
-    """``out = weight @ x (+ bias) (+ residual)``. With a residual, out takes over the residual's buffer."""
-
-    weight: Weight
-    x: Value
-    out: Value
-    bias: Vector | None = None
-    residual: Value | None = None
-
-
-@dataclass(frozen=True)
-class MatMul(Op):
-    """Products that may run side by side."""
-
-    products: tuple[Product, ...]
-
-    def reads(self) -> tuple[Value, ...]:
-        """Inputs and residuals of all products."""
-        inputs = [product.x for product in self.products]
-        return tuple(inputs + [p.residual for p in self.products if p.residual is not None])
-
-    def writes(self) -> tuple[Value, ...]:
-        """Results of all products."""
-        return tuple(product.out for product in self.products)
-
-    def matrices(self) -> tuple[Weight, ...]:
-        """Those of all products."""
-        return tuple(product.weight for product in self.products)
-
-    def reading(self, substitutes: Mapping[Value, Value]) -> MatMul:
-        """The same products with some of their inputs replaced."""
-        products = []
-        for product in self.products:
-            residual = None if product.residual is None else substitutes.get(product.residual, product.residual)
-            products.append(replace(product, x=substitutes.get(product.x, product.x), residual=residual))
-        return MatMul(tuple(products))
-
-
-@dataclass(frozen=True)
-class RopeStore(Op):
-    """Rotates q (out takes over q's buffer) and k, and stores k and v in the layer's cache."""
-
-    layer: int
-    q: Value
-    k: Value
-    v: Value
-    out: Value
-    num_heads: int
-    num_kv_heads: int
-    head_dim: int
-    rope: Rope
-    READS = ("q", "k", "v")
-    WRITES = ("out",)
-
-
-@dataclass(frozen=True)
-class Attention(Op):
-    """Causal attention of q over the layer's cache. window 0: all positions; else the last ``window`` of them.
-
-    softcap: 0 for none, else scores become ``softcap * tanh(score / softcap)``.
-    """
-
-    layer: int
-    q: Value
-    out: Value
-    num_heads: int
-    num_kv_heads: int
-    head_dim: int
-    scale: float
-    softcap: float = 0.0
-    window: int = 0
-    READS = ("q",)
-    WRITES = ("out",)
-
-
-@dataclass(frozen=True)
-class Activation(Op):
-    """An elementwise activation; a pass fuses it with the Multiply that reads it."""
-
-    kind: ActivationKind
-    x: Value
-    out: Value
-    READS = ("x",)
-    WRITES = ("out",)
-
-
-@dataclass(frozen=True)
-class Multiply(Op):
-    """``a * b``."""
-
-    a: Value
-    b: Value
-    out: Value
-    READS = ("a", "b")
-    WRITES = ("out",)
-
-
-@dataclass(frozen=True)
-class GatedActivation(Op):
-    """``activation(gate) * up`` (Shazeer, 2020), also prepared into ``forms``."""
-
-    kind: ActivationKind
-    gate: Value
-    up: Value
-    out: Value | None
-    forms: tuple[Value, ...] = ()
-    READS = ("gate", "up")
-    WRITES = ("out", "forms")
-
-
-@dataclass(frozen=True)
-class Add(Op):
-    """``a + scale * b``, also prepared into ``forms``; a pass fuses plain sums into what made one of their parts."""
-
-    a: Value
-    b: Value
-    out: Value
-    scale: float = 1.0
-    forms: tuple[Value, ...] = ()
-    READS = ("a", "b")
-    WRITES = ("out", "forms")
-
-
-@dataclass(frozen=True)
-class RoundToInt8(Op):
-    """x as int8 with one scale per row would have it: what BitNet's products read. Default precision does without."""
-
-    x: Value
-    out: Value
-    READS = ("x",)
-    WRITES = ("out",)
-
-
-@dataclass(frozen=True)
-class HiddenStates(Op):
-    """x into the caller's array, for the rows that want outputs; a pass puts it before Logits."""
-
-    x: Value
-    READS = ("x",)
-
-
-@dataclass(frozen=True)
-class Logits(Op):
-    """The head: ``softcap(scale * weight @ x)`` into the caller's array, for the rows that want logits."""
-
-    weight: Weight
-    x: Value
-    softcap: float = 0.0
-    scale: float = 1.0
-    READS = ("x",)
+def short_name(name: str) -> str:
+    """A name without its layer and without what every name has in common."""
+    return re.sub(r"^(model\.)?(layers\.\d+\.)?", "", name).removesuffix(".weight")
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Operations in the order of execution."""
+    """What a model computes in a step: operations in the order of execution."""
 
     ops: tuple[Op, ...]
 
@@ -344,9 +246,14 @@ class Graph:
         """For each value, the operation that writes it, by place."""
         return {value: index for index, op in enumerate(self.ops) for value in op.writes()}
 
+    def bound(self, known: Mapping[str, Weight]) -> Graph:
+        """The same graph with its matrices as they are known by name, once they are packed."""
+        return Graph(tuple(op.with_weights(known) for op in self.ops))
+
     def weights(self) -> dict[str, Weight]:
         """Every matrix in use, by name; a tied one appears once."""
-        found: dict[str, Weight] = {}
-        for op in self.ops:
-            found.update((weight.name, weight) for weight in op.matrices())
-        return found
+        return {weight.name: weight for op in self.ops for weight in op.matrices()}
+
+    def vectors(self) -> dict[str, Vector]:
+        """Every vector in use, by name."""
+        return {vector.name: vector for op in self.ops for vector in op.vectors()}

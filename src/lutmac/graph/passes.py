@@ -1,246 +1,243 @@
-"""The passes between a model's graph and its program: each takes a graph and returns one that computes the same."""
+"""The passes between a model's graph and its program: each takes a schedule and returns one that computes the same."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from lutmac.errors import UnsupportedModelError
-from lutmac.graph.experts import ExpertGather, ExpertMatMul, ExpertSum
-from lutmac.graph.ir import (
-    Activation,
-    Add,
-    Form,
-    GatedActivation,
-    Graph,
-    HiddenStates,
-    Logits,
-    MatMul,
-    Multiply,
-    Norm,
-    Op,
-    Prepare,
-    RoundToInt8,
-    Value,
-    Weight,
-)
+from lutmac.graph.ir import Form, Graph, Value, Weight
+from lutmac.graph.operations.activation import Activation
+from lutmac.graph.operations.add import Add
+from lutmac.graph.operations.gated_activation import GatedActivation
+from lutmac.graph.operations.hidden_states import HiddenStates
+from lutmac.graph.operations.logits import Logits
+from lutmac.graph.operations.multiply import Multiply
+from lutmac.graph.operations.prepare import Prepare
+from lutmac.graph.schedule import Call, Schedule
+from lutmac.graph.verify import verify
+
+Pass = Callable[[Schedule], Schedule]
 
 
-def optimize(graph: Graph, *, exact: bool) -> Graph:
-    """All passes, in the order in which they build on each other.
+def optimize(graph: Graph, *, exact: bool) -> Schedule:
+    """All passes, in the order in which they build on each other; what each leaves is verified.
 
     exact: products read their inputs as plain floats, so that nothing is prepared but what is permuted.
     """
-    graph = fuse_gated_activations(graph)
-    if not exact:
-        graph = drop_rounding(graph)
-    graph = fuse_preparations(share_preparations(prepare_inputs(graph, exact=exact)))
-    graph = fuse_residual_adds(graph)
-    return drop_unread(group_products(graph))
+    passes: list[Pass] = [
+        expose_hidden_states,
+        fuse_gated_activations,
+        *([] if exact else [drop_rounding]),
+        lambda schedule: prepare_inputs(schedule, exact=exact),
+        share_preparations,
+        fuse_preparations,
+        fuse_residual_adds,
+        group_products,
+        drop_unread,
+        mark_own_forms,
+    ]
+    schedule = Schedule.of(graph)
+    verify(schedule)
+    for change in passes:
+        schedule = change(schedule)
+        verify(schedule)
+    return schedule
 
 
-def expose_hidden_states(graph: Graph) -> Graph:
+def expose_hidden_states(schedule: Schedule) -> Schedule:
     """Lets the caller have what the head reads, as it is before any preparation."""
-    ops: list[Op] = []
-    for op in graph.ops:
-        if isinstance(op, Logits):
-            ops.append(HiddenStates(op.x))
-        ops.append(op)
-    return Graph(tuple(ops))
+    calls: list[Call] = []
+    for call in schedule.calls:
+        if isinstance(call.op, Logits):
+            calls.append(Call(HiddenStates(call.op.x)))
+        calls.append(call)
+    return Schedule(tuple(calls))
 
 
-def fuse_gated_activations(graph: Graph) -> Graph:
+def fuse_gated_activations(schedule: Schedule) -> Schedule:
     """Activation, then Multiply by it: one GatedActivation, where nothing else reads the activation."""
-    readers, writers = graph.readers(), graph.writers()
-    ops: list[Op | None] = list(graph.ops)
-    for index, op in enumerate(graph.ops):
+    readers, writers = schedule.readers(), schedule.writers()
+    calls: list[Call | None] = list(schedule.calls)
+    for index, call in enumerate(schedule.calls):
+        op = call.op
         if not isinstance(op, Multiply):
             continue
         for gate, up in ((op.a, op.b), (op.b, op.a)):
-            producer = graph.ops[writers[gate]] if gate in writers else None
+            producer = schedule.calls[writers[gate]].op
             if isinstance(producer, Activation) and readers[gate] == [index]:
-                ops[index] = GatedActivation(producer.kind, producer.x, up, op.out)
-                ops[writers[gate]] = None
+                calls[index] = Call(GatedActivation(producer.kind, producer.x, up, op.out))
+                calls[writers[gate]] = None
                 break
-    return _without_holes(ops)
+    return Schedule.without_holes(calls)
 
 
-def drop_rounding(graph: Graph) -> Graph:
+def drop_rounding(schedule: Schedule) -> Schedule:
     """What read a rounded value reads the value itself: tables round less than int8 does, and once is enough."""
     substitutes: dict[Value, Value] = {}
-    ops: list[Op] = []
-    for op in graph.ops:
-        if isinstance(op, RoundToInt8):
-            substitutes[op.out] = op.x
+    calls: list[Call] = []
+    for call in schedule.calls:
+        if call.op.IDEAL:
+            substitutes[call.op.writes()[0]] = call.op.reads()[0]
         else:
-            ops.append(op.reading(substitutes))
-    return Graph(tuple(ops))
+            calls.append(call.reading(substitutes))
+    return Schedule(tuple(calls))
 
 
-def prepare_inputs(graph: Graph, *, exact: bool = False) -> Graph:
-    """Puts a Prepare before every product whose matrix wants its input in another form or order than it has.
+def prepare_inputs(schedule: Schedule, *, exact: bool = False) -> Schedule:
+    """Puts a Prepare before every call that wants a value in another form or order than it has.
 
-    exact: every product wants plain floats.
+    A value whose rows were moved is prepared where they come from, once for each. exact: products want plain floats.
     """
-    ops: list[Op] = []
-    for op in graph.ops:
-        if isinstance(op, MatMul):
-            products = []
-            for product in op.products:
-                x = _prepared(product.x, product.weight, exact)
-                if x != product.x:
-                    ops.append(Prepare(product.x, (x,)))
-                products.append(replace(product, x=x))
-            op = MatMul(tuple(products))  # noqa: PLW2901
-        elif isinstance(op, Logits):
-            x = _prepared(op.x, op.weight, exact)
-            if x != op.x:
-                ops.append(Prepare(op.x, (x,)))
-            op = replace(op, x=x)  # noqa: PLW2901
-        elif isinstance(op, ExpertMatMul):
-            ops += _prepared_for_experts(graph, op, exact)
-            op = replace(op, x=_prepared(op.x, _like_experts(op, exact), exact))  # noqa: PLW2901
-        ops.append(op)
-    return Graph(tuple(ops))
+    writers = schedule.writers()
+    calls: list[Call] = []
+    for call in schedule.calls:
+        substitutes: dict[Value, Value] = {}
+        for name, weights in call.op.wants().items():
+            x = getattr(call.op, name)
+            wanted = _prepared(x, _like_all(weights, exact), exact)
+            if wanted != x:
+                substitutes[x] = wanted
+                calls += _preparation(schedule.calls[writers[x]], x, wanted)
+        calls.append(call.reading(substitutes))
+    return Schedule(tuple(calls))
 
 
-def share_preparations(graph: Graph) -> Graph:
-    """Prepares a value, and gathers it for experts, once per form and order: what read a later one reads the first."""
-    first: dict[tuple[Value, str, str | None], Value] = {}
+def share_preparations(schedule: Schedule) -> Schedule:
+    """Prepares a value, and moves its rows, once per form and order: what read a later one reads the first."""
+    prepared: dict[tuple[Value, Form, str | None], Value] = {}
+    moved: dict[tuple[str, tuple[Value, ...]], Value] = {}
     substitutes: dict[Value, Value] = {}
-    ops: list[Op] = []
-    gathered: dict[tuple[Value, Value], Value] = {}
-    for op in graph.ops:
-        if isinstance(op, ExpertGather):
-            x = substitutes.get(op.x, op.x)
-            shared = gathered.setdefault((x, op.choices), op.out)
-            if shared is op.out:
-                ops.append(replace(op, x=x))
-            else:
-                substitutes[op.out] = shared
+    calls: list[Call] = []
+    for call in schedule.calls:
+        now = call.reading(substitutes)
+        if now.op.MOVES:
+            (out,) = now.op.writes()
+            shared = moved.setdefault((now.op.name(), now.op.reads()), out)
+            if shared is not out:
+                substitutes[out] = shared
+                continue
+        if isinstance(now.op, Prepare):
+            kept = []
+            for form in now.forms:
+                shared = prepared.setdefault((now.op.x, form.form, form.order), form)
+                if shared is form:
+                    kept.append(form)
+                else:
+                    substitutes[form] = shared
+            if not kept:
+                continue
+            now = replace(now, forms=tuple(kept))
+        calls.append(now)
+    return Schedule(tuple(calls))
+
+
+def fuse_preparations(schedule: Schedule) -> Schedule:
+    """Lets what makes the rows of a value also write its prepared forms."""
+    writers = schedule.writers()
+    calls: list[Call | None] = list(schedule.calls)
+    for index, call in enumerate(schedule.calls):
+        if not isinstance(call.op, Prepare):
             continue
-        if not isinstance(op, Prepare):
-            ops.append(op.reading(substitutes))
-            continue
-        kept = []
-        for form in op.forms:
-            shared = first.setdefault((op.x, form.form, form.order), form)
-            if shared is form:
-                kept.append(form)
-            else:
-                substitutes[form] = shared
-        if kept:
-            ops.append(Prepare(op.x, tuple(kept)))
-    return Graph(tuple(ops))
+        producer = calls[writers[call.op.x]]
+        if producer is not None and producer.op.ROWWISE:
+            calls[writers[call.op.x]] = replace(producer, forms=producer.forms + call.forms)
+            calls[index] = None
+    return Schedule.without_holes(calls)
 
 
-def fuse_preparations(graph: Graph) -> Graph:
-    """Lets the norm, gated activation or sum that makes a value also write its prepared forms."""
-    writers = graph.writers()
-    ops: list[Op | None] = list(graph.ops)
-    for index, op in enumerate(graph.ops):
-        if not isinstance(op, Prepare) or op.x not in writers:
-            continue
-        producer = ops[writers[op.x]]
-        if isinstance(producer, Norm | GatedActivation | Add):
-            ops[writers[op.x]] = replace(producer, forms=producer.forms + op.forms)
-            ops[index] = None
-    return _without_holes(ops)
-
-
-def fuse_residual_adds(graph: Graph) -> Graph:
-    """Add of an older value and the result of a product, norm or sum of experts: that adds onto the value's buffer.
+def fuse_residual_adds(schedule: Schedule) -> Schedule:
+    """Add of an older value and the result of what can add: that adds onto the value's buffer.
 
     Only where nothing else reads the result, and nothing reads the older value from there on: its buffer is
     overwritten.
     """
-    ops: list[Op | None] = list(graph.ops)
-    readers, writers = graph.readers(), graph.writers()
-    for index, op in enumerate(graph.ops):
+    calls: list[Call | None] = list(schedule.calls)
+    readers, writers = schedule.readers(), schedule.writers()
+    for index, call in enumerate(schedule.calls):
+        op = call.op
         if not isinstance(op, Add) or op.scale != 1:
             continue
         for result, residual in ((op.a, op.b), (op.b, op.a)):
-            place = writers.get(result, -1)
-            producer = ops[place] if place >= 0 else None
+            place = writers[result]
+            producer = calls[place]
             if producer is None or residual in producer.reads() + producer.writes():
                 continue
-            written_before = writers.get(residual, -1) < place
+            written_before = writers[residual] < place
             last_read = [reader for reader in readers[residual] if reader >= place] == [index]
-            if written_before and last_read and readers[result] == [index] and residual.rows == result.rows:
-                accumulating = _adding(producer, result, residual, op)
+            if written_before and last_read and readers[result] == [index] and residual.rows_of == result.rows_of:
+                accumulating = _adding(producer, residual, call)
                 if accumulating is not None:
-                    ops[place], ops[index] = accumulating, None
+                    calls[place], calls[index] = accumulating, None
                     break
-    return _without_holes(ops)
+    return Schedule.without_holes(calls)
 
 
-def group_products(graph: Graph) -> Graph:
-    """Joins neighbouring products that do not depend on each other (q, k, v; gate, up) into one operation."""
-    ops: list[Op] = []
-    for op in graph.ops:
-        last = ops[-1] if ops else None
-        if isinstance(op, MatMul) and isinstance(last, MatMul) and _independent(last, op):
-            ops[-1] = MatMul(last.products + op.products)
+def group_products(schedule: Schedule) -> Schedule:
+    """Neighbours that may run side by side and do not depend on each other (q, k, v; gate, up) do."""
+    calls: list[Call] = []
+    group: list[Call] = []
+    for call in schedule.calls:
+        if group and call.op.JOINS and type(call.op) is type(group[0].op) and _independent(group, call):
+            call = replace(call, together=True)  # noqa: PLW2901
         else:
-            ops.append(op)
-    return Graph(tuple(ops))
+            group = []
+        group = [*group, call] if call.op.JOINS else []
+        calls.append(call)
+    return Schedule(tuple(calls))
 
 
-def drop_unread(graph: Graph) -> Graph:
-    """Norms and gated activations of which only the prepared forms are read no longer write the plain result.
+def drop_unread(schedule: Schedule) -> Schedule:
+    """Results of which only the prepared forms are read are no longer written plain.
 
-    Rows gathered for experts in a form that none of them reads are not gathered.
+    Rows that were moved in a form that nothing reads are not moved.
     """
-    readers = graph.readers()
-    ops: list[Op] = []
-    for op in graph.ops:
-        if isinstance(op, ExpertGather) and op.out not in readers:
+    readers = schedule.readers()
+    calls: list[Call] = []
+    for call in schedule.calls:
+        unread = not any(value in readers for value in call.op.writes())
+        if call.op.MOVES and unread:
             continue
-        unread = isinstance(op, Norm | GatedActivation) and op.out is not None and op.forms and op.out not in readers
-        onto_residual = isinstance(op, Norm) and op.residual is not None
-        ops.append(replace(op, out=None) if unread and not onto_residual else op)  # type: ignore[call-arg]
-    graph = Graph(tuple(ops))
-    return graph if graph.readers().keys() == readers.keys() else drop_unread(graph)
+        drops = call.op.ROWWISE and unread and call.forms and call.residual is None
+        calls.append(replace(call, plain=False) if drops else call)
+    after = Schedule(tuple(calls))
+    return after if after.readers().keys() == readers.keys() else drop_unread(after)
 
 
-def _like_experts(op: ExpertMatMul, exact: bool) -> Weight:
-    """A weight that wants the same of its input as those of all experts."""
-    wants = {("plain" if exact else weight.form, weight.order) for weight in op.weights}
+def mark_own_forms(schedule: Schedule) -> Schedule:
+    """Marks what each thread of the product behind it makes for itself where a step has one row; see Call.
+
+    All that the product reads must come from there, and nothing else may read it. The product must not write over what
+    it is made of, for a thread may be late in making its own.
+    """
+    readers = schedule.readers()
+    calls = list(schedule.calls)
+    for index, call in enumerate(schedule.calls[:-1]):
+        end = schedule.end_of_phase(index + 1)
+        phase = schedule.calls[index + 1 : end]
+        takes = all(set(reader.op.reads()) <= set(call.forms) for reader in phase if reader.op.wants())
+        if (
+            call.op.ROWWISE
+            and call.forms
+            and not call.plain
+            and takes
+            and all(reader.op.wants() and not reader.op.MOVES for reader in phase)
+            and all(place < end for form in call.forms for place in readers[form])
+            and not any(reader.residual in call.reads() for reader in phase)
+        ):
+            calls[index] = replace(call, own=True)
+    return Schedule(tuple(calls))
+
+
+def _like_all(weights: tuple[Weight, ...], exact: bool) -> Weight:
+    """A weight that wants the same of its input as all of them."""
+    wants = {("plain" if exact else weight.form, weight.order) for weight in weights}
     if len(wants) != 1:
         raise UnsupportedModelError(
-            f"{op.weights[0].name} and its like with the other experts are quantised in ways that read their input in "
+            f"{weights[0].name} and its like with the other experts are quantised in ways that read their input in "
             f"different forms or orders ({len(wants)} kinds); all experts of a layer must read the same"
         )
-    return op.weights[0]
-
-
-def _prepared_for_experts(graph: Graph, op: ExpertMatMul, exact: bool) -> list[Op]:
-    """What makes the input's form: rows are prepared before they are gathered, once for each token."""
-    weight = _like_experts(op, exact)
-    x = _prepared(op.x, weight, exact)
-    if x == op.x:
-        return []
-    producer = graph.ops[graph.writers()[op.x]]
-    if not isinstance(producer, ExpertGather):
-        return [Prepare(op.x, (x,))]
-    source = _prepared(producer.x, weight, exact)
-    return [Prepare(producer.x, (source,)), replace(producer, x=source, out=x)]
-
-
-def _adding(producer: Op, result: Value, residual: Value, add: Add) -> Op | None:
-    """The producer of the result, adding it onto the residual; None where it cannot."""
-    if isinstance(producer, Norm) and producer.residual is None and not producer.forms:
-        return replace(producer, out=add.out, residual=residual, forms=add.forms)
-    if add.forms:
-        return None
-    if isinstance(producer, ExpertSum) and producer.residual is None:
-        return replace(producer, out=add.out, residual=residual)
-    if isinstance(producer, MatMul):
-        products = tuple(
-            replace(p, out=add.out, residual=residual) if p.out == result and p.residual is None else p
-            for p in producer.products
-        )
-        return MatMul(products) if products != producer.products else None
-    return None
+    return weights[0]
 
 
 def _prepared(x: Value, weight: Weight, exact: bool) -> Value:
@@ -251,18 +248,33 @@ def _prepared(x: Value, weight: Weight, exact: bool) -> Value:
     return replace(x, name=f"{x.name}.{form}({weight.name})", form=form, order=weight.order)
 
 
-def _independent(first: MatMul, second: MatMul) -> bool:
-    same_rows = first.writes()[0].rows == second.writes()[0].rows
-    touched = set(second.reads()) | set(second.writes())
-    overwritten = {p.residual for p in first.products if p.residual} | {
-        p.residual for p in second.products if p.residual
-    }
-    read = {p.x for p in first.products + second.products}
-    shared_residual = {p.residual for p in first.products if p.residual} & {
-        p.residual for p in second.products if p.residual
-    }
-    return same_rows and not set(first.writes()) & touched and not overwritten & read and not shared_residual
+def _preparation(producer: Call, x: Value, wanted: Value) -> list[Call]:
+    """What makes the wanted form of x."""
+    if producer.op.MOVES is None:
+        return [Call(Prepare(x), forms=(wanted,))]
+    source_field, out_field = producer.op.MOVES
+    source = getattr(producer.op, source_field)
+    prepared = replace(wanted, name=f"{source.name}{wanted.name.removeprefix(x.name)}", per_token=source.per_token)
+    moved = replace(producer.op, **{source_field: prepared, out_field: wanted})
+    return [Call(Prepare(source), forms=(prepared,)), Call(moved)]
 
 
-def _without_holes(ops: list[Op | None]) -> Graph:
-    return Graph(tuple(op for op in ops if op is not None))
+def _adding(producer: Call, residual: Value, add: Call) -> Call | None:
+    """The producer of a result, adding it onto the residual; None where it cannot."""
+    if not producer.op.ADDS or producer.residual is not None or producer.forms:
+        return None
+    if add.forms and not producer.op.ROWWISE:
+        return None
+    (out,) = add.op.writes()
+    return replace(producer, op=replace(producer.op, out=out), residual=residual, forms=add.forms)  # type: ignore[call-arg]
+
+
+def _independent(group: list[Call], call: Call) -> bool:
+    """Whether a call may run at the same time as those of a group."""
+    both = [*group, call]
+    same_rows = group[0].op.writes()[0].rows_of == call.op.writes()[0].rows_of
+    written = {value for other in group for value in other.writes()}
+    touched = set(call.reads()) | set(call.writes())
+    residuals = [other.residual for other in both if other.residual]
+    read = {value for other in both for value in other.op.reads()}
+    return same_rows and not written & touched and not read & set(residuals) and len(set(residuals)) == len(residuals)

@@ -1,4 +1,4 @@
-"""Where every value of a graph lies in the arena: values whose lives do not overlap share memory."""
+"""Where every value of a schedule lies in the arena: values whose lives do not overlap share memory."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lutmac.graph.experts import ExpertSum
-from lutmac.graph.ir import (
-    Graph,
-    MatMul,
-    Norm,
-    RopeStore,
-    Value,
-)
+from lutmac.graph.ir import Value
+from lutmac.graph.schedule import Schedule
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 
@@ -43,47 +37,48 @@ class Life:
         return self.first <= other.last and other.first <= self.last
 
 
-def buffer_of_values(graph: Graph) -> dict[Value, Value]:
+def buffer_of_values(schedule: Schedule) -> dict[Value, Value]:
     """For each value, the value whose buffer it takes over: residuals and rotated queries are worked on in place."""
     buffers: dict[Value, Value] = {}
-    for op in graph.ops:
-        taken_over = {}
-        if isinstance(op, MatMul):
-            taken_over = {p.out: p.residual for p in op.products if p.residual is not None}
-        elif isinstance(op, RopeStore):
-            taken_over = {op.out: op.q}
-        elif isinstance(op, Norm | ExpertSum) and op.out is not None and op.residual is not None:
-            taken_over = {op.out: op.residual}
-        for value in op.writes():
+    for call in schedule.calls:
+        taken_over = call.taken_over()
+        for value in call.writes():
             source = taken_over.get(value)
             buffers[value] = value if source is None else buffers[source]
     return buffers
 
 
-def lives(graph: Graph, size: Callable[[Value], int]) -> dict[Value, Life]:
-    """The life of each buffer. ``size`` gives the bytes that a value takes."""
-    buffers = buffer_of_values(graph)
+def lives(schedule: Schedule, size: Callable[[Value], int]) -> dict[Value, Life]:
+    """The life of each buffer. ``size`` gives the bytes that a value takes.
+
+    What runs side by side is one operation. What a product's threads make for themselves is made of values that live
+    until the product is done.
+    """
+    buffers = buffer_of_values(schedule)
     found: dict[Value, Life] = {}
-    for index, op in enumerate(graph.ops):
-        for value in op.reads() + op.writes():
-            life = found.setdefault(buffers[value], Life(0, index, index))
-            life.last = index
+    first = 0
+    for index, call in enumerate(schedule.calls):
+        first = first if call.together else index
+        end = schedule.end_of_phase(index + 1 if call.own else index) - 1
+        for value in call.reads() + call.writes():
+            life = found.setdefault(buffers[value], Life(0, first, end))
+            life.last = max(life.last, end)
             life.nbytes = max(life.nbytes, size(value))
     return found
 
 
-def place(graph: Graph, size: Callable[[Value], int]) -> Placement:
+def place(schedule: Schedule, size: Callable[[Value], int]) -> Placement:
     """Places buffers in the order of their lives, each in the lowest gap that the living ones leave."""
     starts: dict[Value, int] = {}
     living: list[tuple[int, Life]] = []  # by start
     arena_bytes = 0
-    for value, life in sorted(lives(graph, size).items(), key=lambda item: item[1].first):
+    for value, life in sorted(lives(schedule, size).items(), key=lambda item: item[1].first):
         living = [(start, other) for start, other in living if other.last >= life.first]
         start = _lowest_gap(_aligned(life.nbytes), living)
         insort(living, (start, life), key=lambda item: item[0])
         starts[value] = start
         arena_bytes = max(arena_bytes, start + _aligned(life.nbytes))
-    buffers = buffer_of_values(graph)
+    buffers = buffer_of_values(schedule)
     return Placement({value: starts[buffer] for value, buffer in buffers.items()}, buffers, arena_bytes)
 
 

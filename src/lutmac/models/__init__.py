@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, Protocol, Self
 
 from lutmac.errors import UnsupportedModelError
-from lutmac.graph.ir import Graph, Vector, Weight
+from lutmac.graph.ir import Graph
 
 # Architecture as a GGUF file or config.json's model_type names it -> the module that builds it.
 REGISTRY = {
@@ -46,23 +46,14 @@ REGISTRY = {
 _BY_CLASS = {"BitnetForCausalLM": "bitnet"}
 
 
-class WeightSource(Protocol):
-    """A checkpoint's tensors by Hugging Face's names. Asking for a tensor is what loads it."""
+class Tensors(Protocol):
+    """What a checkpoint holds, by Hugging Face's names."""
 
     def has(self, name: str) -> bool:
         """Whether the checkpoint holds this tensor."""
 
-    def matrix(self, name: str, rows: int, columns: int, *, first_row: int = 0, of_rows: int | None = None) -> Weight:
-        """A matrix of that shape. Raises CheckpointError where it is missing or has another shape.
-
-        of_rows: the checkpoint's matrix has so many rows; asked for are those from first_row on.
-        """
-
-    def vector(self, name: str, width: int) -> Vector:
-        """A vector of that width. Raises CheckpointError where it is missing or has another width."""
-
     def values(self, name: str, width: int) -> tuple[float, ...]:
-        """A small vector's values, for what a model works out while it is built."""
+        """A small vector's values. Raises CheckpointError where it has another width."""
 
 
 class ModelConfig(Protocol):
@@ -87,20 +78,27 @@ class ModelConfig(Protocol):
     def at_context(self, context: int) -> Self:
         """The same, for that many positions."""
 
+    def completed(self, tensors: Tensors, build: Callable[[Any], Graph]) -> Self:
+        """The same with what tensors alone say. build: the family's graph, which asks for what it may have."""
+
 
 @dataclass(frozen=True)
 class Architecture:
     """A family of models.
 
     read_config: Hugging Face's config.json to the family's config. read_gguf_config: a GGUF file's metadata to it.
-    gguf_tensor_name: Hugging Face's name of a tensor to GGUF's. build: config and weights to the graph of one step.
+    gguf_tensor_name: Hugging Face's name of a tensor to GGUF's. build: a config to the graph of one step.
     """
 
     name: str
     read_config: Callable[[Mapping[str, Any]], ModelConfig]
     read_gguf_config: Callable[[Mapping[str, Any]], ModelConfig]
     gguf_tensor_name: Callable[[str], str]
-    build: Callable[[Any, WeightSource], Graph]
+    build: Callable[[Any], Graph]
+
+    def complete(self, config: ModelConfig, tensors: Tensors) -> ModelConfig:
+        """What a checkpoint's metadata say, completed from the names and shapes of its tensors."""
+        return config.completed(tensors, self.build)
 
 
 def architecture_name(model_type: str, config: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lutmac.graph.ir import Graph, Value
-from lutmac.models import Architecture, WeightSource
+from lutmac.models import Architecture
 from lutmac.models.config import DecoderConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config
 from lutmac.models.config_json import read_decoder_config
@@ -45,9 +45,9 @@ class BitNet(Decoder):
 
     config: BitNetConfig
 
-    def __init__(self, config: BitNetConfig, weights: WeightSource) -> None:
+    def __init__(self, config: BitNetConfig) -> None:
         """As a decoder."""
-        super().__init__(config, weights)
+        super().__init__(config)
 
     def attention_output(self, layer: int, attended: Value) -> Value:
         """The norm of all heads together, projected."""
@@ -77,9 +77,9 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> BitNetConfig:
     return BitNetConfig(**{**vars(decoder), "round_activations": True, "activation": activation})
 
 
-def build(config: BitNetConfig, weights: WeightSource) -> Graph:
+def build(config: BitNetConfig) -> Graph:
     """The graph of one step."""
-    return BitNet(config, weights).model()
+    return BitNet(config).model()
 
 
 ARCHITECTURE = Architecture("bitnet", read_config, read_gguf_config, gguf_names(GGUF_NAMES), build)

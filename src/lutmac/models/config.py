@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from typing import Self
 
 from lutmac.errors import CheckpointError, UnsupportedModelError
-from lutmac.graph.ir import ActivationKind
-from lutmac.models.rope import RopeConfig
+from lutmac.graph.ir import Graph
+from lutmac.graph.operations.activation import ActivationKind
+from lutmac.models import Tensors
+from lutmac.models.gguf_names import ROPE_TENSORS
+from lutmac.models.rope import RopeConfig, RopeScaling
+
+
+class _Asked:
+    """Names that a graph asks for, answered by a checkpoint."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        self.found: set[str] = set()
+        self._tensors = tensors
+
+    def __contains__(self, name: object) -> bool:
+        found = isinstance(name, str) and self._tensors.has(name)
+        if found:
+            self.found.add(str(name))
+        return found
 
 
 @dataclass(frozen=True)
@@ -19,6 +37,8 @@ class DecoderConfig:
     Scales multiply: attention_scale the scores (None: 1 / sqrt(head_dim)), residual_scale what a block adds. Softcaps
     bound (0: none). norm_weight_bias is added to norms' weights. round_activations: the input of products in the layers
     is rounded to int8, as BitNet defines it. context: positions that will be in use, 0 for max_position_embeddings.
+    optional: tensors that not every checkpoint has and this one does, by Hugging Face's names: a head of its own,
+    biases, joint matrices. They are known when ``completed``.
     """
 
     vocab_size: int
@@ -44,6 +64,7 @@ class DecoderConfig:
     norm_weight_bias: float = 0.0
     round_activations: bool = False
     context: int = 0
+    optional: Container[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Raises UnsupportedModelError for shapes that no kernel has, CheckpointError for those that no model has."""
@@ -52,8 +73,8 @@ class DecoderConfig:
                 f"{self.num_attention_heads} attention heads are not a multiple of {self.num_key_value_heads} "
                 "key-value heads"
             )
-        if self.head_dim % 2 or self.head_dim > 256:
-            raise UnsupportedModelError(f"head size {self.head_dim} is not an even number up to 256")
+        if self.head_dim % 2 or self.head_dim > 576:
+            raise UnsupportedModelError(f"head size {self.head_dim} is not an even number up to 576")
         for rope in (self.rope, self.local_rope):
             if rope is not None and (rope.rotary_dim % 2 or rope.rotary_dim > self.head_dim):
                 raise CheckpointError(f"rope rotates {rope.rotary_dim} dimensions of heads of {self.head_dim}")
@@ -69,6 +90,27 @@ class DecoderConfig:
     def at_context(self, context: int) -> Self:
         """The same, for that many positions."""
         return replace(self, context=context)
+
+    def completed(self, tensors: Tensors, build: Callable[[Self], Graph]) -> Self:
+        """The same with what tensors alone say: those that are optional, and in GGUF the factors of a rope.
+
+        build: the family's graph, which asks for what it may have; a checkpoint answers once, here.
+        """
+        asked = _Asked(tensors)
+        completed = replace(self, rope=self._completed_rope(tensors))
+        build(replace(completed, optional=asked))
+        return replace(completed, optional=frozenset(asked.found))
+
+    def _completed_rope(self, tensors: Tensors) -> RopeConfig:
+        scaling, count = self.rope.scaling, self.rope.rotary_dim // 2
+        factors, short, long = (tensors.values(name, count) if tensors.has(name) else () for name in ROPE_TENSORS)
+        if short and long:
+            original = scaling.original_context or self.max_position_embeddings
+            attention = 1.0 if scaling.attention_factor is None else scaling.attention_factor
+            scaling = RopeScaling("longrope", 1.0, original, attention, short_factors=short, long_factors=long)
+        elif scaling.kind == "longrope" and not scaling.short_factors:  # a GGUF file without the tensors
+            scaling = RopeScaling(attention_factor=scaling.attention_factor)
+        return replace(self.rope, scaling=scaling, factors=factors)
 
     @property
     def positions(self) -> int:

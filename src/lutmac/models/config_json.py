@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lutmac.errors import CheckpointError, UnsupportedModelError
-from lutmac.graph.ir import ActivationKind
+from lutmac.graph.operations.activation import ActivationKind
 from lutmac.models.config import DecoderConfig
 from lutmac.models.metadata import MetadataReader
 from lutmac.models.rope import RopeConfig, RopeScaling

@@ -6,29 +6,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lutmac.errors import UnsupportedModelError
-from lutmac.graph.ir import (
-    Activation,
-    Add,
-    Attention,
-    Embed,
-    GatherOutputs,
-    Graph,
-    Logits,
-    MatMul,
-    Multiply,
-    Norm,
-    Op,
-    Product,
-    Rope,
-    RopeStore,
-    RoundToInt8,
-    Value,
-    Weight,
-)
-from lutmac.models import WeightSource
+from lutmac.graph.ir import Graph, Op, Value, Vector, Weight
+from lutmac.graph.operations.activation import Activation
+from lutmac.graph.operations.add import Add
+from lutmac.graph.operations.attention import Attention
+from lutmac.graph.operations.embed import Embed
+from lutmac.graph.operations.gather_outputs import GatherOutputs
+from lutmac.graph.operations.logits import Logits
+from lutmac.graph.operations.matmul import MatMul
+from lutmac.graph.operations.multiply import Multiply
+from lutmac.graph.operations.rms_norm import RMSNorm
+from lutmac.graph.operations.rope_angles import Rope, RopeAngles
+from lutmac.graph.operations.rope_store import RopeStore
+from lutmac.graph.operations.round_to_int8 import RoundToInt8
+from lutmac.graph.states import Pages
 from lutmac.models.config import DecoderConfig
-from lutmac.models.gguf_names import ROPE_FACTORS, ROPE_FACTORS_LONG, ROPE_FACTORS_SHORT
-from lutmac.models.rope import RopeConfig, RopeScaling
 
 
 class Decoder:
@@ -38,29 +30,28 @@ class Decoder:
     ``name``.
     """
 
-    def __init__(self, config: DecoderConfig, weights: WeightSource) -> None:
+    def __init__(self, config: DecoderConfig) -> None:
         """Works out the rotary frequencies, which layers share."""
         self.config = config
-        self.weights = weights
         self.ops: list[Op] = []
         self._rounded: dict[Value, Value] = {}
-        self._rope = self._frequencies(config.rope)
+        self._angles: dict[Rope, Value] = {}
+        self._rope = config.rope.rope(config.positions)
         self._local_rope = self._rope if config.local_rope is None else config.local_rope.rope(config.positions)
 
     def model(self) -> Graph:
         """Embedding, blocks, final norm, head."""
         config = self.config
-        embedding = self.weights.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
+        embedding = Weight("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
         hidden = Value("hidden", config.hidden_size)
+        self.write_angles()
         self.ops.append(Embed(embedding, hidden, config.embedding_scale))
         for layer in range(config.num_hidden_layers):
             hidden = self.block(layer, hidden)
         outputs = Value("outputs", config.hidden_size, rows="outputs")
         self.ops.append(GatherOutputs(hidden, outputs))
         final = self.norm("model.norm", outputs, "final")
-        head = embedding
-        if self.weights.has("lm_head.weight"):
-            head = self.weights.matrix("lm_head.weight", config.vocab_size, config.hidden_size)
+        head = replace(embedding, name="lm_head.weight") if self.has("lm_head.weight") else embedding
         self.ops.append(Logits(head, final, config.logits_softcap, config.logits_scale))
         return Graph(tuple(self.ops))
 
@@ -82,17 +73,23 @@ class Decoder:
         scale = head_dim**-0.5 if config.attention_scale is None else config.attention_scale
         window = config.window(layer)
         window = 0 if window >= config.positions else window  # it would see all anyway, from a cache of its own
-        self.ops.append(RopeStore(layer, q, k, v, rotated, heads, kv_heads, head_dim, self.rope(layer)))
-        self.ops.append(
-            Attention(layer, rotated, attended, heads, kv_heads, head_dim, scale, config.attention_softcap, window)
-        )
+        cache, rope = Pages(f"{name}.keys_values", kv_heads, head_dim, head_dim, window), self.rope(layer)
+        self.ops.append(RopeStore(cache, q, k, v, rotated, heads, self._angles.get(rope), rope.style))
+        self.ops.append(Attention(cache, rotated, attended, heads, scale, config.attention_softcap))
         return self.attention_output(layer, attended)
+
+    def write_angles(self) -> None:
+        """The angles of each rope that some layer has, for all that have it."""
+        for rope in dict.fromkeys(self.rope(layer) for layer in range(self.config.num_hidden_layers)):
+            if rope.rotary_dim:
+                self._angles[rope] = Value(f"angles.{len(self._angles)}", rope.rotary_dim)
+                self.ops.append(RopeAngles(rope, self._angles[rope]))
 
     def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
         """What attention works on, before rotation."""
         config, hf, name = self.config, f"model.layers.{layer}.self_attn", f"layers.{layer}"
         width, kv_width = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
-        if self.weights.has(f"{hf}.qkv_proj.weight"):
+        if self.has(f"{hf}.qkv_proj.weight"):
             widths = {f"{name}.q": width, f"{name}.k": kv_width, f"{name}.v": kv_width}
             q, k, v = self.parts(f"{hf}.qkv_proj", x, widths)
             return q, k, v
@@ -110,7 +107,7 @@ class Decoder:
         """SwiGLU (Shazeer, 2020), or its like with another activation."""
         hf, name = f"model.layers.{layer}.mlp", f"layers.{layer}"
         width = self.config.intermediate_size
-        if self.weights.has(f"{hf}.gate_up_proj.weight"):
+        if self.has(f"{hf}.gate_up_proj.weight"):
             gate, up = self.parts(f"{hf}.gate_up_proj", x, {f"{name}.gate": width, f"{name}.up": width})
         else:
             gate = self.linear(f"{hf}.gate_proj", x, width, f"{name}.gate")
@@ -133,7 +130,7 @@ class Decoder:
 
     def linear(self, hf: str, x: Value, width: int, name: str) -> Value:
         """A matrix product, with bias where the checkpoint has one."""
-        return self.product(hf, x, self.weights.matrix(f"{hf}.weight", width, x.width), name)
+        return self.product(hf, x, Weight(f"{hf}.weight", width, x.width), name)
 
     def parts(self, hf: str, x: Value, widths: Mapping[str, int]) -> list[Value]:
         """Products with runs of a joint matrix's rows, one after the other, by the names of the results.
@@ -141,10 +138,10 @@ class Decoder:
         Phi 3 has q, k and v, and gate and up, in one matrix each; a GGUF file of any family may.
         """
         values, first, total = [], 0, sum(widths.values())
-        if self.weights.has(f"{hf}.bias"):
+        if self.has(f"{hf}.bias"):
             raise UnsupportedModelError(f"a bias of a joint matrix ({hf}.bias) is not supported")
         for name, width in widths.items():
-            weight = self.weights.matrix(f"{hf}.weight", width, x.width, first_row=first, of_rows=total)
+            weight = Weight.part_of(f"{hf}.weight", width, x.width, first_row=first, of_rows=total)
             values.append(self.product(hf, x, weight, name))
             first += width
         return values
@@ -152,9 +149,16 @@ class Decoder:
     def product(self, hf: str, x: Value, weight: Weight, name: str) -> Value:
         """A product with a matrix at hand."""
         out = Value(name, weight.rows, x.rows)
-        bias = self.weights.vector(f"{hf}.bias", weight.rows) if self.weights.has(f"{hf}.bias") else None
-        self.ops.append(MatMul((Product(weight, self.rounded(x), out, bias),)))
+        self.ops.append(MatMul(weight, self.rounded(x), out, self.bias(hf, weight.rows)))
         return out
+
+    def bias(self, hf: str, width: int) -> Vector | None:
+        """The bias beside a weight, where the checkpoint has one."""
+        return Vector(f"{hf}.bias", width) if self.has(f"{hf}.bias") else None
+
+    def has(self, name: str) -> bool:
+        """Whether the checkpoint holds a tensor that not all of the family's do."""
+        return name in self.config.optional
 
     def rounded(self, x: Value) -> Value:
         """X as the products of a BitNet layer read it; otherwise x."""
@@ -168,8 +172,8 @@ class Decoder:
     def norm(self, hf: str, x: Value, name: str, width: int | None = None) -> Value:
         """RMSNorm. width: of each run that is normed by itself, such as a head; None for all of x."""
         out = replace(x, name=name)
-        weight = self.weights.vector(f"{hf}.weight", width or x.width)
-        self.ops.append(Norm(x, weight, self.config.rms_norm_eps, out, self.config.norm_weight_bias))
+        weight = Vector(f"{hf}.weight", width or x.width)
+        self.ops.append(RMSNorm(x, weight, self.config.rms_norm_eps, out, self.config.norm_weight_bias))
         return out
 
     def add(self, hidden: Value, change: Value, name: str) -> Value:
@@ -177,17 +181,3 @@ class Decoder:
         out = replace(hidden, name=name)
         self.ops.append(Add(hidden, change, out, self.config.residual_scale))
         return out
-
-    def _frequencies(self, rope: RopeConfig) -> Rope:
-        factors, scaling = self._values(ROPE_FACTORS, rope), rope.scaling
-        short, long = self._values(ROPE_FACTORS_SHORT, rope), self._values(ROPE_FACTORS_LONG, rope)
-        if short is not None and long is not None:
-            original = scaling.original_context or self.config.max_position_embeddings
-            attention = 1.0 if scaling.attention_factor is None else scaling.attention_factor
-            scaling = RopeScaling("longrope", 1.0, original, attention, short_factors=short, long_factors=long)
-        elif scaling.kind == "longrope" and not scaling.short_factors:  # a GGUF file without the tensors
-            scaling = RopeScaling(attention_factor=scaling.attention_factor)
-        return replace(rope, scaling=scaling).rope(self.config.positions, factors)
-
-    def _values(self, name: str, rope: RopeConfig) -> tuple[float, ...] | None:
-        return self.weights.values(name, rope.rotary_dim // 2) if self.weights.has(name) else None

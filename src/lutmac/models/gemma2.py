@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from lutmac.graph.ir import Graph, Value
-from lutmac.models import Architecture, WeightSource
+from lutmac.models import Architecture
 from lutmac.models.config import DecoderConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config, read_gguf_windows
 from lutmac.models.config_json import read_activation, read_decoder_config, read_windows
@@ -99,9 +99,9 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
     return replace(decoder, windows=windows, local_rope=local, activation="gelu_tanh")
 
 
-def build(config: DecoderConfig, weights: WeightSource) -> Graph:
+def build(config: DecoderConfig) -> Graph:
     """The graph of one step."""
-    return NormedTwice(config, weights).model()
+    return NormedTwice(config).model()
 
 
 ARCHITECTURE = Architecture("gemma2", read_config, read_gguf_config, gguf_names(GGUF_NAMES), build)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from lutmac.graph.ir import Graph
-from lutmac.models import Architecture, WeightSource
+from lutmac.models import Architecture
 from lutmac.models.config import DecoderConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config, read_gguf_windows
 from lutmac.models.config_json import read_activation, read_decoder_config, read_ropes_by_type, read_windows
@@ -61,9 +61,9 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
     )
 
 
-def build(config: DecoderConfig, weights: WeightSource) -> Graph:
+def build(config: DecoderConfig) -> Graph:
     """The graph of one step."""
-    return Gemma3(config, weights).model()
+    return Gemma3(config).model()
 
 
 ARCHITECTURE = Architecture(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 ROPE_FACTORS = "rope_factors"
 ROPE_FACTORS_SHORT = "rope_factors_short"
 ROPE_FACTORS_LONG = "rope_factors_long"
+ROPE_TENSORS = (ROPE_FACTORS, ROPE_FACTORS_SHORT, ROPE_FACTORS_LONG)
 
 _COMMON = {
     ROPE_FACTORS: "rope_freqs",
@@ -34,24 +35,22 @@ def gguf_names(different: Mapping[str, str] | None = None) -> Callable[[str], st
     """The function from a tensor's name to GGUF's: ``model.layers.0.mlp.up_proj.weight`` is ``blk.0.ffn_up.weight``.
 
     different: names in a layer that only this family has, or for which it has others. GGUF stacks the matrices of a
-    layer's experts in one tensor: ``experts.3.up_proj.weight``, listed as ``experts.up_proj``, is
-    ``ffn_up_exps.weight[3]``. What GGUF has no name for keeps its own.
+    layer's experts in one tensor, and the weights of norms of heads: ``experts.3.up_proj.weight``, listed as
+    ``experts.up_proj``, is ``ffn_up_exps.weight[3]``. What GGUF has no name for keeps its own.
     """
     table = {**_COMMON, **(different or {})}
 
     def gguf_name(name: str) -> str:
-        if name in (ROPE_FACTORS, ROPE_FACTORS_SHORT, ROPE_FACTORS_LONG):
+        if name in ROPE_TENSORS:
             return f"{table[name]}.weight"
         stem, _, kind = name.rpartition(".")
         layer = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", stem)
         if not layer:
             return f"{table.get(stem, stem)}.{kind}"
-        expert = re.search(r"experts\.(\d+)\.", layer[2])
-        if expert:
-            stack = table.get(layer[2].replace(expert[0], "experts."))
-            if stack is None:
-                return name
-            return f"blk.{layer[1]}.{stack}.{kind}[{expert[1]}]"
+        stacked = re.search(r"\b(experts|norms)\.(\d+)", layer[2])
+        if stacked:
+            stack = table.get(layer[2].replace(stacked[0], stacked[1]))
+            return name if stack is None else f"blk.{layer[1]}.{stack}.{kind}[{stacked[2]}]"
         return f"blk.{layer[1]}.{table[layer[2]]}.{kind}" if layer[2] in table else name
 
     return gguf_name

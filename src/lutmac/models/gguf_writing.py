@@ -62,7 +62,13 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
     assert isinstance(read, DecoderConfig)
     scaling = config.rope.scaling
     factors = _factors(config.rope) if scaling.kind == "llama3" else None
-    expected = replace(config, norm_weight_bias=0.0, rope=_as_read(config.rope, read.rope), windows=_shown(config))
+    expected = replace(
+        config,
+        norm_weight_bias=0.0,
+        rope=_as_read(config.rope, read.rope),
+        windows=_shown(config),
+        optional=read.optional,
+    )
     for field in fields(DecoderConfig):
         wanted, found = getattr(expected, field.name), getattr(replace(read, windows=_shown(read)), field.name)
         if wanted != found and field.name != "attention_scale":

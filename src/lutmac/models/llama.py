@@ -10,7 +10,7 @@ from typing import Any
 
 from lutmac.errors import UnsupportedModelError
 from lutmac.graph.ir import Graph
-from lutmac.models import Architecture, WeightSource
+from lutmac.models import Architecture
 from lutmac.models.config import DecoderConfig, MixtureConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config
 from lutmac.models.config_json import read_decoder_config
@@ -34,11 +34,11 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
     return gguf_mixture(config, read) if read.integer("expert_count", 0, low=0) else config
 
 
-def build(config: DecoderConfig, weights: WeightSource) -> Graph:
+def build(config: DecoderConfig) -> Graph:
     """The graph of one step."""
     if isinstance(config, MixtureConfig):
-        return Mixtral(config, weights).model()
-    return Decoder(config, weights).model()
+        return Mixtral(config).model()
+    return Decoder(config).model()
 
 
 ARCHITECTURE = Architecture("llama", read_decoder_config, read_gguf_config, gguf_names(GGUF_NAMES), build)

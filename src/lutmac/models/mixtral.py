@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lutmac.graph.ir import Graph
-from lutmac.models import Architecture, WeightSource
+from lutmac.models import Architecture
 from lutmac.models.config import DecoderConfig, MixtureConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config
 from lutmac.models.config_json import read_decoder_config, read_windows
@@ -77,9 +77,9 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> MixtureConfig:
     return gguf_mixture(read_gguf_decoder_config(metadata, "llama", "interleaved"), read)
 
 
-def build(config: MixtureConfig, weights: WeightSource) -> Graph:
+def build(config: MixtureConfig) -> Graph:
     """The graph of one step."""
-    return Mixtral(config, weights).model()
+    return Mixtral(config).model()
 
 
 ARCHITECTURE = Architecture("mixtral", read_config, read_gguf_config, gguf_names(GGUF_NAMES), build)

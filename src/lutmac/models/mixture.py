@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from lutmac.graph.experts import ExpertGather, ExpertMatMul, ExpertSum, Route
-from lutmac.graph.ir import (
-    Value,
-)
-from lutmac.models import WeightSource
+from lutmac.graph.ir import Value, Weight
+from lutmac.graph.operations.expert_gather import ExpertGather
+from lutmac.graph.operations.expert_matmul import ExpertMatMul
+from lutmac.graph.operations.expert_sum import ExpertSum
+from lutmac.graph.operations.route import Route
 from lutmac.models.config import MixtureConfig
 from lutmac.models.decoder import Decoder
 
@@ -33,15 +33,15 @@ class MixtureDecoder(Decoder):
     NAMES: ClassVar[tuple[ExpertNames, ...]] = (ExpertNames("mlp", "gate_proj", "up_proj", "down_proj"),)
     config: MixtureConfig
 
-    def __init__(self, config: MixtureConfig, weights: WeightSource) -> None:
+    def __init__(self, config: MixtureConfig) -> None:
         """As a decoder; finds out by which names the experts go."""
-        super().__init__(config, weights)
+        super().__init__(config)
         layer = next((i for i in range(config.num_hidden_layers) if i not in config.dense_layers), 0)
         self.names = next(
             (
                 names
                 for names in self.NAMES
-                if weights.has(f"model.layers.{layer}.{names.mixture}.experts.0.{names.gate}.weight")
+                if self.has(f"model.layers.{layer}.{names.mixture}.experts.0.{names.gate}.weight")
             ),
             self.NAMES[0],
         )
@@ -70,7 +70,7 @@ class MixtureDecoder(Decoder):
     def of_experts(self, hf: str, matrix: str, x: Value, starts: Value, width: int, name: str) -> Value:
         """For the rows of each expert, the product with its matrix."""
         weights = tuple(
-            self.weights.matrix(f"{hf}.experts.{expert}.{matrix}.weight", width, x.width)
+            Weight(f"{hf}.experts.{expert}.{matrix}.weight", width, x.width)
             for expert in range(self.config.num_experts)
         )
         out = replace(x, name=name, width=width)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from lutmac.graph.ir import Graph
-from lutmac.models import Architecture, WeightSource
+from lutmac.models import Architecture
 from lutmac.models.config import DecoderConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config, read_gguf_windows
 from lutmac.models.config_json import read_decoder_config, read_windows
@@ -42,9 +42,9 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
     return replace(decoder, windows=windows)
 
 
-def build(config: DecoderConfig, weights: WeightSource) -> Graph:
+def build(config: DecoderConfig) -> Graph:
     """The graph of one step."""
-    return Decoder(config, weights).model()
+    return Decoder(config).model()
 
 
 ARCHITECTURE = Architecture("phi3", read_config, read_gguf_config, gguf_names(GGUF_NAMES), build)

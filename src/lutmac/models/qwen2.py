@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from lutmac.graph.ir import Graph
-from lutmac.models import Architecture, WeightSource
+from lutmac.models import Architecture
 from lutmac.models.config import DecoderConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config
 from lutmac.models.config_json import read_decoder_config, read_windows
@@ -44,9 +44,9 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
     return read_gguf_decoder_config(metadata, str(metadata.get("general.architecture", "qwen2")), "half_split")
 
 
-def build(config: DecoderConfig, weights: WeightSource) -> Graph:
+def build(config: DecoderConfig) -> Graph:
     """The graph of one step."""
-    return Decoder(config, weights).model()
+    return Decoder(config).model()
 
 
 ARCHITECTURE = Architecture("qwen2", read_config, read_gguf_config, gguf_names(), build)

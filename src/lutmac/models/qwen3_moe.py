@@ -7,7 +7,7 @@ from typing import Any
 
 from lutmac.errors import CheckpointError
 from lutmac.graph.ir import Graph
-from lutmac.models import Architecture, WeightSource
+from lutmac.models import Architecture
 from lutmac.models.config import MixtureConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config
 from lutmac.models.config_json import read_decoder_config, read_windows
@@ -79,9 +79,9 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> MixtureConfig:
     )
 
 
-def build(config: MixtureConfig, weights: WeightSource) -> Graph:
+def build(config: MixtureConfig) -> Graph:
     """The graph of one step."""
-    return Qwen3Moe(config, weights).model()
+    return Qwen3Moe(config).model()
 
 
 ARCHITECTURE = Architecture("qwen3_moe", read_config, read_gguf_config, gguf_names(_GGUF_NAMES), build)

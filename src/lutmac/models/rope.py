@@ -7,7 +7,7 @@ from math import ceil, floor, log, pi, sqrt
 from typing import Literal
 
 from lutmac.errors import CheckpointError
-from lutmac.graph.ir import Rope, RopeStyle
+from lutmac.graph.operations.rope_angles import Rope, RopeStyle
 
 
 @dataclass(frozen=True)
@@ -64,24 +64,27 @@ class RopeScaling:
 
 @dataclass(frozen=True)
 class RopeConfig:
-    """Rotary embedding of the first ``rotary_dim`` dimensions of a head, from frequency 1 down to about 1 / theta."""
+    """Rotary embedding of the first ``rotary_dim`` dimensions of a head, from frequency 1 down to about 1 / theta.
+
+    factors: divide the frequencies one by one, before any scaling; empty: none do.
+    """
 
     style: RopeStyle
     rotary_dim: int
     theta: float
     scaling: RopeScaling = field(default_factory=RopeScaling)
+    factors: tuple[float, ...] = ()
 
-    def rope(self, context: int, factors: tuple[float, ...] | None = None) -> Rope:
+    def rope(self, context: int) -> Rope:
         """Frequencies ``theta ** (-2i / rotary_dim)``, scaled. context: positions in use.
 
-        factors: divide the frequencies one by one, before any scaling. Raises CheckpointError for factors that are not
-        one positive number for each frequency.
+        Raises CheckpointError for factors that are not one positive number for each frequency.
         """
-        scaling, count = self.scaling, self.rotary_dim // 2
+        scaling, count, factors = self.scaling, self.rotary_dim // 2, self.factors
         plain = [self.theta ** (-2 * i / self.rotary_dim) for i in range(count)]
         if scaling.kind == "longrope":
             factors = scaling.long_factors if context > scaling.original_context else scaling.short_factors
-        if factors is not None:
+        if factors:
             if len(factors) != count or min(factors) <= 0:
                 raise CheckpointError(
                     f"rope needs {count} factors above 0, the checkpoint has {len(factors)}: {factors}"

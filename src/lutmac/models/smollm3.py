@@ -11,7 +11,7 @@ from typing import Any
 
 from lutmac.errors import CheckpointError
 from lutmac.graph.ir import Graph
-from lutmac.models import Architecture, WeightSource
+from lutmac.models import Architecture
 from lutmac.models.config import DecoderConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config
 from lutmac.models.config_json import read_decoder_config, read_windows
@@ -52,9 +52,9 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
     return replace(decoder, no_rope_layers=tuple(range(INTERVAL - 1, decoder.num_hidden_layers, INTERVAL)))
 
 
-def build(config: DecoderConfig, weights: WeightSource) -> Graph:
+def build(config: DecoderConfig) -> Graph:
     """The graph of one step."""
-    return Decoder(config, weights).model()
+    return Decoder(config).model()
 
 
 ARCHITECTURE = Architecture("smollm3", read_config, read_gguf_config, gguf_names(), build)

@@ -16,8 +16,10 @@ from lutmac.engine.quantization.scaling import can_divide, divide_input, find_sc
 from lutmac.engine.quantization.settings import QuantizationSettings
 from lutmac.engine.quantization.state import QuantizationState
 from lutmac.engine.quantization.walk import walk
-from lutmac.graph.experts import ExpertMatMul
-from lutmac.graph.ir import Graph, MatMul, Norm, Op, Value, Vector
+from lutmac.graph.ir import Graph, Value
+from lutmac.graph.operations.embed import Embed
+from lutmac.graph.operations.logits import Logits
+from lutmac.graph.operations.matmul import MatMul
 from lutmac.lowbit.rounding import Moments
 
 Progress = Callable[[int, int, str], None]
@@ -69,32 +71,27 @@ class LayerQuantizer:
     @property
     def names(self) -> list[str]:
         """The matrices, in the order in which they are quantised."""
-        found: list[str] = []
-        for op in self.graph.ops:
-            if isinstance(op, MatMul):
-                found += [product.weight.name for product in op.products]
-            elif isinstance(op, ExpertMatMul):
-                found += [weight.name for weight in op.weights]
-        return list(dict.fromkeys(found))
+        ops = [op for op in self.graph.ops if not isinstance(op, Embed | Logits)]
+        return list(dict.fromkeys(weight.name for op in ops for weight in op.matrices()))
 
     def before(self, name: str, x: Value, forward: Forward, moments: Moments) -> None:
         """Quantises one matrix; see walk.Visitor."""
         if self.settings.method == "awq" and x.name not in self._divided:
             self._divided.add(x.name)
-            if can_divide(self.graph, x):
+            if can_divide(self.graph, x, forward):
                 self._divide(x, forward, moments)
         self._quantize(name, moments)
 
     def _forget(self, first: int) -> None:
         """Drops what a stopped run has done to the vectors of operations from ``first`` on."""
         for op in self.graph.ops[first:]:
-            for vector in vectors_of(op):
+            for vector in op.vectors():
                 self.state.drop(f"vector:{vector.name}")
 
     def _divide(self, x: Value, forward: Forward, moments: Moments) -> None:
         """Scales the input of some products, all of which read it; moments become those of the scaled input."""
         ops = [self.graph.ops[place] for place in self.graph.readers()[x]]
-        readers = [product.weight.name for op in ops if isinstance(op, MatMul) for product in op.products]
+        readers = [op.weight.name for op in ops if isinstance(op, MatMul)]
         format = self.settings.format(self._bits[readers[0]])
         s = find_scales([self.weights.source(name) for name in readers], format, self.settings.group_size, moments)
         divide_input(self.graph, x, s, self.weights, forward)
@@ -131,10 +128,3 @@ class LayerQuantizer:
     def _report(self, done: int, total: int, what: str) -> None:
         if self.progress is not None:
             self.progress(done, total, what)
-
-
-def vectors_of(op: Op) -> list[Vector]:
-    """The vectors that a method may change: of norms, and biases of products."""
-    if isinstance(op, Norm):
-        return [op.weight]
-    return [product.bias for product in op.products if product.bias] if isinstance(op, MatMul) else []

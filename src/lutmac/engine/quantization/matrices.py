@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lutmac.engine.opened import OpenedModel
-from lutmac.engine.quantization.forward import Floats
 from lutmac.engine.quantization.settings import END_GROUP_SIZE, QuantizationSettings
 from lutmac.engine.quantization.state import QuantizationState
 from lutmac.engine.sources import read_piece, stored_name
+from lutmac.graph.ir import Floats
 from lutmac.lowbit.formats import Format, SmallFloats, SymmetricIntegers
 from lutmac.lowbit.matrix import LowBitMatrix
 from lutmac.lowbit.reference import dequantize

@@ -26,7 +26,9 @@ from lutmac.engine.quantization.state import QuantizationState
 from lutmac.engine.resolve import resolve
 from lutmac.engine.tuning import current_tuning
 from lutmac.errors import InvalidRequestError
-from lutmac.graph.ir import Embed, Graph, Logits
+from lutmac.graph.ir import Graph
+from lutmac.graph.operations.embed import Embed
+from lutmac.graph.operations.logits import Logits
 from lutmac.lowbit.target import resolve_target
 
 Progress = Callable[[int, int, str], None]

@@ -13,9 +13,11 @@ from typing import Final
 
 import numpy as np
 
-from lutmac.engine.quantization.forward import Floats, Forward
+from lutmac.engine.quantization.forward import Forward
 from lutmac.engine.quantization.matrices import Weights
-from lutmac.graph.ir import Graph, MatMul, Multiply, Norm, Product, Value
+from lutmac.graph.ir import Floats, Graph, Op, Value, Vector
+from lutmac.graph.operations.matmul import MatMul
+from lutmac.graph.operations.multiply import Multiply
 from lutmac.lowbit.formats import Format
 from lutmac.lowbit.reference import dequantize
 from lutmac.lowbit.rounding import Moments, output_error, round_to_nearest
@@ -42,10 +44,10 @@ def find_scales(matrices: Sequence[Floats], format: Format, group_size: int | No
 
 def divide_input(graph: Graph, x: Value, s: Floats, weights: Weights, forward: Forward) -> None:
     """Divides x by s where it is made, and the value that has been computed already."""
-    op = graph.ops[graph.writers()[x]]
-    if isinstance(op, Norm):
-        bias = np.float32(op.weight_bias)
-        weights.set_vector(op.weight.name, (weights.vector(op.weight.name) + bias) / s - bias)
+    divided = graph.ops[graph.writers()[x]].divided(forward, s)
+    if divided is not None:
+        for name, values in divided.items():
+            weights.set_vector(name, values)
     else:
         product = _row_maker(graph, x)
         assert product is not None
@@ -60,25 +62,28 @@ def divide_input(graph: Graph, x: Value, s: Floats, weights: Weights, forward: F
     forward.values[x.name] = forward.values[x.name] / s
 
 
-def can_divide(graph: Graph, x: Value) -> bool:
+def can_divide(graph: Graph, x: Value, forward: Forward) -> bool:
     """Whether x is read by products alone and made where a division costs nothing."""
     if not all(isinstance(graph.ops[place], MatMul) for place in graph.readers()[x]):
         return False
     op = graph.ops[graph.writers()[x]]
-    if isinstance(op, Norm):
-        # A weight that norms several runs of x, or that another norm shares, has no room for s.
-        shared = sum(isinstance(other, Norm) and other.weight == op.weight for other in graph.ops)
-        return op.weight.width == x.width and shared == 1
+    if op.divided(forward, np.ones(x.width, np.float32)) is not None:
+        # A weight that another operation shares has no room for s.
+        return all(_uses(graph, vector) == 1 for vector in op.vectors())
     return _row_maker(graph, x) is not None
 
 
-def _row_maker(graph: Graph, x: Value) -> Product | None:
+def _uses(graph: Graph, vector: Vector) -> int:
+    return sum(vector in op.vectors() for op in graph.ops)
+
+
+def _row_maker(graph: Graph, x: Value) -> MatMul | None:
     """The product whose rows are a factor of x, and of nothing else."""
     writers, readers = graph.writers(), graph.readers()
     op = graph.ops[writers[x]]
     if isinstance(op, Multiply):
         for factor in (op.b, op.a):
-            maker = graph.ops[writers[factor]]
+            maker: Op = graph.ops[writers[factor]]
             if isinstance(maker, MatMul) and len(readers[factor]) == 1:
-                return next(product for product in maker.products if product.out == factor)
+                return maker
     return None

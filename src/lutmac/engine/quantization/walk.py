@@ -8,9 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
-from lutmac.engine.quantization.forward import Floats, Forward
-from lutmac.graph.experts import ExpertMatMul
-from lutmac.graph.ir import Graph, MatMul, Value
+from lutmac.engine.quantization.forward import Forward
+from lutmac.graph.ir import Floats, Graph, Value, layer_of
+from lutmac.graph.operations.expert_matmul import ExpertMatMul
+from lutmac.graph.operations.matmul import MatMul
 from lutmac.lowbit.rounding import Moments
 
 ROWS_AT_ONCE = 4096
@@ -40,16 +41,16 @@ def walk(
     moments: dict[str, Moments] = {}
     layer = None
     for index, op in enumerate(graph.ops[first:], first):
-        if op.layer_index is not None and op.layer_index != layer:
-            layer = op.layer_index
+        of_layer = layer_of(op.writes())
+        if of_layer is not None and of_layer != layer:
+            layer = of_layer
             if at_layer is not None:
                 at_layer(index)
         if isinstance(op, MatMul):
-            for product in op.products:
-                name = product.x.name
-                if name not in moments:
-                    moments[name] = second_moments(forward.value(product.x))
-                visitor.before(product.weight.name, product.x, forward, moments[name])
+            name = op.x.name
+            if name not in moments:
+                moments[name] = second_moments(forward.value(op.x))
+            visitor.before(op.weight.name, op.x, forward, moments[name])
         elif isinstance(op, ExpertMatMul):
             for weight, own in zip(op.weights, _of_experts(op, forward), strict=True):
                 visitor.before(weight.name, op.x, forward, own)

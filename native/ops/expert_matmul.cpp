@@ -1,0 +1,85 @@
+// One matrix for each expert, all of the same shape and the same form, over the rows of that expert.
+#include "ops/op.h"
+
+#ifdef LUTMAC_TARGET
+
+namespace lutmac::LUTMAC_TARGET {
+
+LUTMAC_LOOPS(expert_matmul, NoLoops, {});
+
+}  // namespace lutmac::LUTMAC_TARGET
+
+#else
+
+#include "ops/experts.h"
+
+namespace lutmac {
+namespace {
+
+// A claim costs about a tenth of a small tile; the experts of one token are tasks enough for few threads each.
+constexpr int64_t kTasksPerExpert = 8;
+
+class ExpertMatmul final : public Operation {
+ public:
+  explicit ExpertMatmul(Fields& fields)
+      : matrices_(fields.matrices("weights")),
+        x_(fields.reads_form("x")),
+        starts_(fields.reads("starts")),
+        out_(fields.writes("out")) {
+    const PackedMatrix& first = *matrices_.front();
+    for (const MatrixPtr& matrix : matrices_) {
+      fields.require(matrix->rows() == out_.width && matrix->columns() == x_.width, "the experts' matrices differ in shape");
+      fields.require(x_.form == Form::plain || matrix->form() == x_.form,
+                     "the experts' matrices want different forms of their input");
+    }
+    fields.require(x_.rows == out_.rows && !x_.rows.outputs_only &&
+                       starts_.width == static_cast<int64_t>(matrices_.size()) + 1,
+                   "its rows are not those of the experts");
+    task_tiles_ = std::max<int64_t>(1, first.tiles() / kTasksPerExpert);
+    tasks_per_block_ = (first.tiles() + task_tiles_ - 1) / task_tiles_;
+    block_rows_ = tokens_per_task(x_.stride());
+  }
+
+  // At most so many, whatever the experts' shares: a late thread asks when starts may be another layer's already.
+  int64_t tasks(const Step& step, int) const override {
+    const int64_t rows = row_count(step, x_.rows);
+    return (rows / block_rows_ + std::min<int64_t>(rows, static_cast<int64_t>(matrices_.size()))) * tasks_per_block_;
+  }
+
+  void run(const Step& step, int, int64_t task) const override {
+    const int32_t* first_row = reinterpret_cast<const int32_t*>(starts_.floats(step, 0));
+    int64_t block = task / tasks_per_block_;
+    size_t expert = 0;
+    for (; expert < matrices_.size(); ++expert) {
+      const int64_t own = blocks(first_row[expert + 1] - first_row[expert]);
+      if (block < own) break;
+      block -= own;
+    }
+    if (expert == matrices_.size()) return;
+    const PackedMatrix& matrix = *matrices_[expert];
+    const int64_t tile_begin = task % tasks_per_block_ * task_tiles_;
+    const int64_t row_begin = first_row[expert] + block * block_rows_;
+    MatmulArgs args;
+    args.x = x_.row(step.arena, 0);
+    args.x_stride = x_.stride();
+    args.y = out_.floats(step, 0);
+    args.y_stride = float_stride(out_.width);
+    matrix.matmul(args, x_.form == Form::plain, tile_begin, std::min(matrix.tiles(), tile_begin + task_tiles_), row_begin,
+                  std::min<int64_t>(first_row[expert + 1], row_begin + block_rows_));
+  }
+
+ private:
+  int64_t blocks(int64_t rows) const { return (rows + block_rows_ - 1) / block_rows_; }
+
+  std::vector<MatrixPtr> matrices_;
+  Buffer x_, starts_, out_;
+  int64_t task_tiles_, tasks_per_block_, block_rows_;
+};
+
+}  // namespace
+
+LUTMAC_OPERATION(expert_matmul, ExpertMatmul)
+
+}  // namespace lutmac
+
+#endif

@@ -1,0 +1,95 @@
+"""What the passes leave of a graph: operations as the program runs them, one to one.
+
+A model writes operations; a call says beside one how its result is made use of on the spot: prepared, added onto an
+older value, or left to the product that follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from lutmac.graph.ir import Graph, Op, Value, layer_of
+from lutmac.graph.states import State
+
+
+@dataclass(frozen=True)
+class Call:
+    """An operation, and what becomes of its result.
+
+    forms: the result in these forms, too. plain: whether the result itself is written. residual: a value that the
+    result is added onto, in its buffer. together: it runs side by side with the call before. own: where a step has one
+    row, each thread of the product that follows makes the forms for itself, and this call has nothing to do: the others
+    would only wait for it and fetch the row from its maker's cache.
+    """
+
+    op: Op
+    forms: tuple[Value, ...] = ()
+    plain: bool = True
+    residual: Value | None = None
+    together: bool = False
+    own: bool = False
+
+    def reads(self) -> tuple[Value, ...]:
+        """Values that it reads."""
+        return self.op.reads() + (() if self.residual is None else (self.residual,))
+
+    def writes(self) -> tuple[Value, ...]:
+        """Values that it writes."""
+        return (self.op.writes() if self.plain else ()) + self.forms
+
+    @property
+    def layer_index(self) -> int | None:
+        """The layer it belongs to, None outside of layers."""
+        return layer_of(self.writes() or self.reads())
+
+    def taken_over(self) -> dict[Value, Value]:
+        """Results that lie in the buffer of a value that is read, and that value."""
+        if self.residual is None:
+            return self.op.taken_over()
+        return {**self.op.taken_over(), self.op.writes()[0]: self.residual}
+
+    def reading(self, substitutes: Mapping[Value, Value]) -> Call:
+        """The same call with some of the values it reads replaced."""
+        residual = None if self.residual is None else substitutes.get(self.residual, self.residual)
+        return replace(self, op=self.op.reading(substitutes), residual=residual)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Calls in the order of execution."""
+
+    calls: tuple[Call, ...]
+
+    @classmethod
+    def of(cls, graph: Graph) -> Schedule:
+        """The graph's operations as they are."""
+        return cls(tuple(Call(op) for op in graph.ops))
+
+    @classmethod
+    def without_holes(cls, calls: Iterable[Call | None]) -> Schedule:
+        """Of a list in which a pass has struck calls out."""
+        return cls(tuple(call for call in calls if call is not None))
+
+    def readers(self) -> dict[Value, list[int]]:
+        """For each value, the calls that read it, by place."""
+        found: dict[Value, list[int]] = {}
+        for index, call in enumerate(self.calls):
+            for value in call.reads():
+                found.setdefault(value, []).append(index)
+        return found
+
+    def writers(self) -> dict[Value, int]:
+        """For each value, the call that writes it, by place."""
+        return {value: index for index, call in enumerate(self.calls) for value in call.writes()}
+
+    def end_of_phase(self, index: int) -> int:
+        """Behind the last call that runs side by side with this one."""
+        end = index + 1
+        while end < len(self.calls) and self.calls[end].together:
+            end += 1
+        return end
+
+    def states(self) -> dict[str, State]:
+        """What is kept for a sequence, by name, in the order of the calls."""
+        return {state.name: state for call in self.calls for state in call.op.states().values()}
