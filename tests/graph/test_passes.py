@@ -17,6 +17,7 @@ from lutmac.graph.operations.add import Add
 from lutmac.graph.operations.attention import Attention
 from lutmac.graph.operations.embed import Embed
 from lutmac.graph.operations.gated_activation import GatedActivation
+from lutmac.graph.operations.layer_norm import LayerNorm
 from lutmac.graph.operations.logits import Logits
 from lutmac.graph.operations.matmul import MatMul
 from lutmac.graph.operations.multiply import Multiply
@@ -52,6 +53,12 @@ class Builder:
         out = self.value()
         vector = Vector(f"b{len(self.ops)}", WIDTH) if bias else None
         self.ops.append(MatMul(weight, x, out, vector))
+        return out
+
+    def layer_norm(self, x: Value) -> Value:
+        weights = tuple(Vector(f"norm{len(self.ops)}.{run}", WIDTH // 4) for run in range(4))
+        bias = Vector(f"bias{len(self.ops)}", WIDTH)
+        self.ops.append(LayerNorm(x, weights, 1e-5, out := self.value(), bias))
         return out
 
     def activation(self, x: Value) -> Value:
@@ -229,11 +236,11 @@ def graphs(draw: st.DrawFn) -> Graph:
     values = [b.embed()]
     for _ in range(draw(st.integers(1, 14))):
         x, y = draw(st.sampled_from(values)), draw(st.sampled_from(values))
-        match draw(st.sampled_from(["norm", "activation", "matmul", "matmul", "add", "gated"])):
+        match draw(st.sampled_from(["norm", "layer_norm", "activation", "matmul", "matmul", "add", "gated"])):
             case "norm":
                 values.append(b.norm(x))
-            case "activation":
-                values.append(b.activation(x))
+            case "layer_norm" | "activation" as method:
+                values.append(getattr(b, method)(x))
             case "matmul":
                 form = draw(st.sampled_from(("plain", "tables", "integers")))
                 values.append(b.matmul(x, form, draw(st.booleans())))

@@ -39,6 +39,38 @@ void test_norm(const TestTarget& target) {
   }
 }
 
+// The mean and the variance are sums of n values in 4 x lanes partial sums, each within n u / 16; centring a row whose mean
+// is c times its deviation magnifies the mean's rounding by c.
+void test_layer_norm(const TestTarget& target) {
+  TestRandom random(9);
+  for (const int run : {1, 3, 16, 64, 100, 576, 4096}) {
+    for (const int runs : {1, 3}) {
+      const int width = run * runs;
+      std::vector<float> x = random.floats(width, 3.0f);
+      for (float& v : x) v += 5.0f;
+      const std::vector<float> weight = random.floats(width), bias = random.floats(width);
+      std::vector<std::vector<float>> weights;
+      for (int first = 0; first < width; first += run) weights.emplace_back(&weight[first], &weight[first] + run);
+      FieldMap fields = {{"weights", weights}, {"bias", bias}, {"eps", 1e-5}};
+      const std::vector<float> out = run_operation(target, "layer_norm", 1, width, {{"x", x}}, fields);
+      fields.erase("bias");
+      const std::vector<float> unbiased = run_operation(target, "layer_norm", 1, width, {{"x", x}}, fields);
+      for (int first = 0; first < width; first += run) {
+        double mean = 0.0, variance = 0.0;
+        for (int i = first; i < first + run; ++i) mean += x[i] / run;
+        for (int i = first; i < first + run; ++i) variance += (x[i] - mean) * (x[i] - mean) / run;
+        const double inverse = 1.0 / std::sqrt(variance + double(1e-5f));
+        for (int i = first; i < first + run; ++i) {
+          const double expected = (x[i] - mean) * inverse * weight[i];
+          const double allowed = (16 + run / 16.0) * kUnit * 4 * (8.0 * inverse + std::abs(expected) + 1.0);
+          check(std::abs(unbiased[i] - expected) <= allowed && std::abs(out[i] - expected - bias[i]) <= allowed,
+                "%s: layer_norm run %d [%d]: %.9g, expected %.9g", target.name, run, i, unbiased[i], expected);
+        }
+      }
+    }
+  }
+}
+
 enum class Activation { silu, gelu_tanh, gelu, relu_squared };
 const char* const kActivationNames[] = {"silu", "gelu_tanh", "gelu", "relu_squared"};
 
@@ -291,6 +323,7 @@ void test_scratch(const TestTarget& target) {
 int main() {
   for (const TestTarget& target : runnable_targets()) {
     test_norm(target);
+    test_layer_norm(target);
     test_activations(target);
     test_rope(target);
     test_cache_rounding(target);

@@ -41,6 +41,8 @@ REGISTRY = {
     "qwen3vl": "lutmac.models.qwen3",
     "qwen3vlmoe": "lutmac.models.qwen3_moe",
     "smollm3": "lutmac.models.smollm3",
+    "stablelm": "lutmac.models.stablelm",
+    "starcoder2": "lutmac.models.starcoder2",
 }
 # What a checkpoint's "architectures" says where its model_type says less: 1bitLLM's models call themselves llamas.
 _BY_CLASS = {"BitnetForCausalLM": "bitnet"}

@@ -196,4 +196,11 @@ CASES: dict[str, Case] = {
     "qwen3-moe-some-dense": case(
         "qwen3_moe", **EXPERTS, norm_topk_prob=False, decoder_sparse_step=2, mlp_only_layers=[1], num_hidden_layers=4
     ),
+    "stablelm": case("stablelm", layer_norm_eps=1e-5, use_qkv_bias=True, head_dim=..., partial_rotary_factor=0.5),
+    "stablelm-parallel": case(
+        "stablelm", qk_layernorm=True, use_parallel_residual=True, num_attention_heads=2, num_key_value_heads=1,
+        rope_theta=..., rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
+    ),
+    "starcoder2": case("starcoder2", norm_epsilon=1e-5, use_bias=True, tie_word_embeddings=True),
+    "starcoder2-window": case("starcoder2", sliding_window=24, use_bias=False),
 }  # fmt: skip
