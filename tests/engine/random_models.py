@@ -1,0 +1,176 @@
+"""Models of random weights with states that no family has: their graph, an engine, and their logits by NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutmac import _native
+from lutmac.engine.binding import bind
+from lutmac.engine.engine import Engine
+from lutmac.engine.sampler import SamplingParams
+from lutmac.engine.sequence import Sequence
+from lutmac.graph.compile import Limits, compile_schedule
+from lutmac.graph.ir import Graph, Op, Value, Vector, Weight
+from lutmac.graph.operations.add import Add
+from lutmac.graph.operations.attention import Attention
+from lutmac.graph.operations.embed import Embed
+from lutmac.graph.operations.gather_outputs import GatherOutputs
+from lutmac.graph.operations.logits import Logits
+from lutmac.graph.operations.matmul import MatMul
+from lutmac.graph.operations.rms_norm import RMSNorm
+from lutmac.graph.operations.rope_angles import Rope, RopeAngles
+from lutmac.graph.operations.rope_store import RopeStore
+from lutmac.graph.passes import optimize
+from lutmac.graph.states import Pages
+from lutmac.lowbit.matrix import DenseMatrix
+from lutmac.lowbit.packing import Packer
+from lutmac.lowbit.target import resolve_target
+
+HIDDEN, VOCABULARY, CONTEXT = 64, 96, 320
+
+
+class Builder:
+    """Writes a model down, block by block."""
+
+    def __init__(self) -> None:
+        self.ops: list[Op] = []
+        self.hidden = Value("hidden", HIDDEN)
+        self.angles = Value("angles", 16)
+        rope = Rope("half_split", 16, tuple(10000.0 ** (-i / 8) for i in range(8)))
+        embedding = Weight("embedding", VOCABULARY, HIDDEN)
+        self.ops += [RopeAngles(rope, self.angles), Embed(embedding, self.hidden)]
+
+    def value(self, width: int) -> Value:
+        return Value(f"v{len(self.ops)}", width)
+
+    def matmul(self, x: Value, width: int) -> Value:
+        self.ops.append(MatMul(Weight(f"w{len(self.ops)}", width, x.width), x, out := self.value(width)))
+        return out
+
+    def norm(self, x: Value) -> Value:
+        out = Value(f"v{len(self.ops)}", x.width, x.rows)
+        self.ops.append(RMSNorm(x, Vector(f"norm{len(self.ops)}", x.width), 1e-5, out))
+        return out
+
+    def residual(self, change: Value) -> None:
+        self.ops.append(Add(self.hidden, change, out := self.value(HIDDEN)))
+        self.hidden = out
+
+    def attention(self, x: Value, heads: int, cache: Pages, *, store: bool = True) -> Value:
+        """Attention over a state, which this layer stores or has from another."""
+        q = self.matmul(x, heads * cache.head_dim)
+        if store:
+            k = self.matmul(x, cache.num_kv_heads * cache.head_dim)
+            v = self.matmul(x, cache.num_kv_heads * cache.value_dim)
+            rotated = self.value(q.width)
+            self.ops.append(RopeStore(cache, q, k, v, rotated, heads, self.angles))
+            q = rotated
+        out = self.value(heads * cache.value_dim)
+        self.ops.append(Attention(cache, q, out, heads, cache.head_dim**-0.5))
+        return self.matmul(out, HIDDEN)
+
+    def graph(self) -> Graph:
+        outputs = Value("outputs", HIDDEN, rows="outputs")
+        self.ops.append(GatherOutputs(self.hidden, outputs))
+        self.ops.append(Logits(Weight("head", VOCABULARY, HIDDEN), self.norm(outputs)))
+        return Graph(tuple(self.ops))
+
+
+@dataclass
+class RandomModel:
+    """A graph with random weights, by name."""
+
+    graph: Graph
+    matrices: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
+    tokens: NDArray[np.int32] = field(default_factory=lambda: np.zeros((1, 0), np.int32))
+
+    def __post_init__(self) -> None:
+        random = np.random.default_rng(0)
+        for name, weight in self.graph.weights().items():
+            spread = 1.0 if name == "embedding" else 2 * weight.columns**-0.5
+            self.matrices[name] = random.normal(0, spread, (weight.rows, weight.columns)).astype(np.float32)
+        for name, vector in self.graph.vectors().items():
+            self.vectors[name] = random.normal(1.0, 0.1, vector.width).astype(np.float32)
+
+    def engine(self, *, max_tokens: int = 64, threads: int = 1, kv_cache_memory: int | None = None) -> Engine:
+        """In exact precision, with keys and values in float32."""
+        target = resolve_target()
+        bound = bind(self.graph, _Packing(self, Packer(target=target, threads=1)))
+        compiled = compile_schedule(
+            optimize(bound.graph, exact=True),
+            bound.parameters,
+            target=target,
+            exact=True,
+            limits=Limits(max_tokens, 16, CONTEXT),
+            cache_type="f32",
+        )
+        return Engine(compiled, vocab_size=VOCABULARY, threads=threads, kv_cache_memory=kv_cache_memory)
+
+    def reference(self, tokens: list[int]) -> NDArray[np.float32]:
+        """Logits of all tokens."""
+        self.tokens, values = np.array([tokens], np.int32), {}
+        for op in self.graph.ops:
+            read = [values[value.name] for value in op.reads()]
+            if isinstance(op, Logits):
+                return op.logits(self, read[0])
+            results = op.reference(self, *read)
+            results = results if isinstance(results, tuple) else (results,)
+            values.update(zip((value.name for value in op.writes()), results, strict=True))
+        raise AssertionError("a model ends in logits")
+
+    def matrix(self, name: str) -> NDArray[np.float32]:
+        return self.matrices[name]
+
+    def vector(self, name: str) -> NDArray[np.float32]:
+        return self.vectors[name]
+
+
+@dataclass
+class _Packing:
+    model: RandomModel
+    packer: Packer
+
+    def matrix(self, weight: Weight) -> tuple[_native.Matrix, None]:
+        return self.packer.add(DenseMatrix(self.model.matrices[weight.name])), None
+
+    def vector(self, vector: Vector) -> NDArray[np.float32]:
+        return self.model.vectors[vector.name]
+
+    def finish(self) -> None:
+        self.packer.finish()
+
+
+def logits(engine: Engine, tokens: list[int]) -> NDArray[np.float32]:
+    """Of all tokens, without the prefix cache."""
+    found = np.empty((len(tokens), VOCABULARY), np.float32)
+    sequence = engine.new_sequence(tokens, len(tokens), private=True)
+    sequence.sink = lambda position, rows: found.__setitem__(slice(position, position + len(rows)), rows)
+    engine.submit(sequence)
+    engine.drive(sequence, len(tokens))
+    engine.stop(sequence)
+    return found
+
+
+def submit(engine: Engine, prompt: list[int], count: int) -> Sequence:
+    """A sequence that will generate so many tokens, with log probabilities."""
+    sequence = engine.new_sequence(prompt, len(prompt) + count)
+    sequence.sampler = SamplingParams(temperature=0).sampler(VOCABULARY, None, None)
+    sequence.top_logprobs = 2
+    engine.submit(sequence)
+    return sequence
+
+
+def reply(engine: Engine, prompt: list[int], count: int) -> tuple[list[int], Any]:
+    """The tokens that follow, and their log probabilities."""
+    return finish(engine, submit(engine, prompt, count))
+
+
+def finish(engine: Engine, sequence: Sequence) -> tuple[list[int], Any]:
+    engine.drive(sequence, sequence.max_length - 1)
+    return sequence.tokens[sequence.prompt_length :].tolist(), list(sequence.logprobs)
