@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import logging
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +28,7 @@ JSON = {"content-type": "application/json"}
 
 @pytest.fixture(scope="module")
 def app(tiny: TinyLlama) -> Any:
-    settings = Settings(names=("tiny",), origins=("https://app.example",), limits=Limits(body_bytes=100_000))
+    settings = Settings(names=("tiny",), origins=("https://app.example",), limits=Limits(body_bytes=1_000_000))
     return create_app(lutmac.load(tiny.path), settings)
 
 
@@ -150,6 +152,41 @@ def test_what_json_cannot_say_is_refused_with_its_place(http: TestClient, body: 
     reply = http.post(CHAT, content=body.encode(), headers=JSON)
     assert reply.status_code == 400, reply.text
     assert said in json.dumps(reply.json(), ensure_ascii=False)
+
+
+def test_more_values_than_anybody_means_are_refused_where_the_first_is_too_many(http: TestClient) -> None:
+    for value, where in (
+        ([""] * 70_000, "prompt[65"),
+        ([[]] * 70_000, "prompt[65"),
+        ({"a": [None] * 70_000}, "prompt.a[65"),
+    ):
+        body = json.dumps({"prompt": value}, separators=(",", ":"))
+        reply = http.post("/v1/completions", content=body.encode(), headers=JSON)
+        assert reply.status_code == 400
+        assert where in reply.json()["error"]["param"]
+
+
+def test_a_list_is_read_up_to_its_first_mistake_and_what_was_refused_is_let_go(http: TestClient) -> None:
+    body = json.dumps({"prompt": [1, "a", [1], {}, None] * 3000, "user": "x" * 50_000}).encode()
+
+    def refuse() -> None:
+        reply = http.post("/v1/completions", content=body, headers=JSON)
+        assert reply.status_code == 400
+        assert len(reply.content) < 500
+
+    refuse()
+    gc.collect()
+    gc.disable()
+    try:
+        tracemalloc.start()
+        for _ in range(20):
+            refuse()
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert kept < 20 * len(body) // 4  # neither the bodies nor what was wrong with them
+    assert peak < 10_000_000
 
 
 def test_half_a_surrogate_pair_in_a_text_is_a_replacement_character(http: TestClient) -> None:

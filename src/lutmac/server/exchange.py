@@ -102,6 +102,7 @@ class Exchange:
             record.status, record.error = CLIENT_CLOSED_REQUEST, "client_gone"
         except Exception as error:
             await self._refuse(error, scope, record, answer)
+            _forget_frames(error)
         finally:
             record.seconds = record.age
             log_request(record)
@@ -251,6 +252,13 @@ class _Replay:
 async def _disconnection(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Lets go of the frames of an error that has been told: they hold the request, and what holds the error."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:

@@ -45,8 +45,11 @@ class Preparation:
         lane = self._short if size <= SHORT_BYTES else self._long
         job = _Job(function, asyncio.get_running_loop())
         lane.add(current_client.get(), job)
-        found: T = await job.future
-        return found
+        try:
+            found: T = await job.future
+            return found
+        finally:
+            del job  # an error's traceback would hold what holds the error
 
 
 @dataclass

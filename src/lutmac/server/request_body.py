@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from lutmac.server.errors import ApiError
 
+MAX_VALUES: Final = 1 << 16  # beside numbers: what a value becomes takes hundreds of bytes, and its errors more
 MAX_DEPTH: Final = 128  # no client's request is a tenth as deep, and everything that walks through one has room
 ENCODINGS: Final = ("gzip", "deflate")
 # In these a half of a surrogate pair, as programs make by cutting a text in two, becomes U+FFFD. Anywhere else it is
@@ -23,7 +24,6 @@ _TEXTS: Final = frozenset({
     "input_prefix", "input_suffix", "input_extra",
 })  # fmt: skip
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_SURROGATE_BYTES: Final = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 _GZIP, _ZLIB, _RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
@@ -90,9 +90,9 @@ def read_json(data: bytes) -> Any:
         raise ApiError(400, f"the body is not valid JSON: {error.msg} at {where}", code="invalid_json") from None
     except ValueError as error:  # an integer of more digits than Python reads
         raise ApiError(400, f"the body is not valid JSON: {str(error)[:100]}", code="invalid_json") from None
-    surrogates = not data.isascii() or _SURROGATE_BYTES.search(data) is not None
+    surrogates = not data.isascii() or (b"\\u" in data and (b"\\ud" in data or b"\\uD" in data))
     try:
-        return _checked(value, 0, surrogates, "")
+        return _Check(surrogates).checked(value, 0, "")
     except _WrongValueError as error:
         place = _place(error.path)
         if str(error) == _DEEP:
@@ -103,40 +103,53 @@ def read_json(data: bytes) -> Any:
 _DEEP: Final = "too deep"
 
 
-def _checked(value: Any, depth: int, surrogates: bool, field: str) -> Any:
-    """The value, with halves of surrogate pairs replaced in texts. field: of the body, in which it is."""
-    kind = type(value)
-    if kind is str:
-        return _checked_text(value, field) if surrogates and not value.isascii() else value
-    if kind is float and not isfinite(value):
-        raise _WrongValueError("the number is beyond what a float holds")
-    if kind is not dict and kind is not list:
-        return value
-    if depth == MAX_DEPTH:
-        raise _WrongValueError(_DEEP)
-    for key, item in value.items() if kind is dict else enumerate(value):
-        if surrogates and isinstance(key, str) and _SURROGATE.search(key):
-            raise _WrongValueError("a name holds half of a surrogate pair")
-        if type(item) in _TO_CHECK:
+_TO_CHECK: Final = frozenset({str, float, dict, list})
+
+
+class _Check:
+    """Goes through a value once. surrogates: whether there may be halves of surrogate pairs."""
+
+    def __init__(self, surrogates: bool) -> None:
+        self._surrogates = surrogates
+        self._left = MAX_VALUES
+
+    def checked(self, value: Any, depth: int, field: str) -> Any:
+        """The value, with halves of surrogate pairs replaced in texts. field: of the body, in which it is."""
+        kind = type(value)
+        if kind is str:
+            return self._text(value, field) if self._surrogates and not value.isascii() else value
+        if kind is float and not isfinite(value):
+            raise _WrongValueError("the number is beyond what a float holds")
+        if kind is not dict and kind is not list:
+            return value
+        if depth == MAX_DEPTH:
+            raise _WrongValueError(_DEEP)
+        for key, item in value.items() if kind is dict else enumerate(value):
+            if type(item) is int and kind is list:
+                continue  # token ids come by the hundred thousand
             try:
-                checked = _checked(item, depth + 1, surrogates, field or str(key))
+                self._count(key)
+                checked = self.checked(item, depth + 1, field or str(key)) if type(item) in _TO_CHECK else item
             except _WrongValueError as error:
                 error.path.append(key)
                 raise
             if checked is not item:
                 value[key] = checked
-    return value
+        return value
 
+    def _count(self, key: str | int) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise _WrongValueError(f"the body holds more than {MAX_VALUES} values beside numbers in lists")
+        if self._surrogates and isinstance(key, str) and _SURROGATE.search(key):
+            raise _WrongValueError("a name holds half of a surrogate pair")
 
-_TO_CHECK: Final = frozenset({str, float, dict, list})
-
-
-def _checked_text(text: str, field: str) -> str:
-    if not _SURROGATE.search(text):
-        return text
-    if field not in _TEXTS:
-        raise _WrongValueError("the text holds half of a surrogate pair")
-    return _SURROGATE.sub("\ufffd", text)
+    def _text(self, text: str, field: str) -> str:
+        if not _SURROGATE.search(text):
+            return text
+        if field not in _TEXTS:
+            raise _WrongValueError("the text holds half of a surrogate pair")
+        return _SURROGATE.sub("\ufffd", text)
 
 
 def _inflate(data: bytes, format: int, found: bytearray, most: int) -> bytes:

@@ -17,7 +17,7 @@ from lutmac import _native
 from lutmac.errors import InvalidRequestError
 from lutmac.server.exchange import Served
 from lutmac.server.logs import logger
-from lutmac.server.memory import few_heaps
+from lutmac.server.memory import few_heaps, settle
 from lutmac.server.settings import Settings, Timeouts
 
 LONGEST_DRAIN: Final = 1e9
@@ -106,6 +106,7 @@ def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
     # uvicorn raises the signal again when all is done; for SIGTERM that would look like a death.
     signal.signal(signal.SIGTERM, lambda *_: None)
     few_heaps()
+    settle()
     try:
         Server(app, settings).run(sockets=[listener])
     finally:

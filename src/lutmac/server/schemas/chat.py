@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, StrictBool, StrictInt, Tag, field_val
 
 from lutmac.server.schemas.common import (
     MAX_INTEGER,
+    MAX_MESSAGES,
     FunctionDefinition,
     JsonObject,
     JsonSchemaFormat,
@@ -165,7 +166,7 @@ class ChatRequest(SamplingOptions):
     """
 
     other_names: ClassVar = CHAT_NAMES
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
     model: str | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None

@@ -16,7 +16,10 @@ MAX_REPLIES = 128  # OpenAI's bound of n; what a server takes is in its settings
 PositiveInteger = Annotated[StrictInt, Field(ge=1, le=MAX_INTEGER)]
 ReplyCount = Annotated[StrictInt, Field(ge=1, le=MAX_REPLIES)]
 TokenLimit = PositiveInteger | Literal[-1]  # -1: none
-TokenIds = list[Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)]]
+MAX_MESSAGES = 8192  # of a conversation: to check one takes microseconds in which the server does nothing else
+TokenIds = Annotated[list[Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)]], Field(fail_fast=True)]
+Texts = Annotated[list[str], Field(fail_fast=True)]
+Prompts = str | TokenIds | Texts | Annotated[list[TokenIds], Field(fail_fast=True)]
 JsonObject = dict[str, Any]
 
 

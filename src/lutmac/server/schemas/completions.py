@@ -9,7 +9,9 @@ from pydantic import Field, StrictBool, StrictInt
 from lutmac.server.schemas.chat import AnyTool, ChatMessage, ResponseFormat
 from lutmac.server.schemas.common import (
     MAX_INTEGER,
+    MAX_MESSAGES,
     JsonObject,
+    Prompts,
     Reply,
     ReplyCount,
     Request,
@@ -30,7 +32,7 @@ class CompletionRequest(SamplingOptions):
     """
 
     other_names: ClassVar = COMPLETION_NAMES
-    prompt: str | TokenIds | list[str] | list[TokenIds]
+    prompt: Prompts
     model: str | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
@@ -87,7 +89,7 @@ class TokenizeRequest(Request):
     other_names: ClassVar = TOKENIZE_NAMES
     model: str | None = None
     prompt: str | None = None
-    messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)] | None = None
     tools: list[AnyTool] | None = None
     add_generation_prompt: StrictBool | None = None
     continue_final_message: StrictBool | None = None

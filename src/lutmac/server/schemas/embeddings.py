@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import StrictBool
 
-from lutmac.server.schemas.common import PositiveInteger, Reply, Request, TokenIds
+from lutmac.server.schemas.common import PositiveInteger, Prompts, Reply, Request
 from lutmac.server.schemas.other_names import EMBEDDING_NAMES
 
 
@@ -19,7 +19,7 @@ class EmbeddingRequest(Request):
     """
 
     other_names: ClassVar = EMBEDDING_NAMES
-    input: str | TokenIds | list[str] | list[TokenIds]
+    input: Prompts
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: PositiveInteger | None = None

@@ -7,7 +7,15 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, StrictBool, StrictInt, field_validator
 
 from lutmac.server.schemas.chat import AnyTool, ChatMessage, ResponseFormat
-from lutmac.server.schemas.common import MAX_INTEGER, JsonObject, Number, Reply, Request, SamplingOptions
+from lutmac.server.schemas.common import (
+    MAX_INTEGER,
+    MAX_MESSAGES,
+    JsonObject,
+    Number,
+    Reply,
+    Request,
+    SamplingOptions,
+)
 from lutmac.server.schemas.other_names import FORMAT_NAMES, LENGTH_NAMES, SAMPLING_NAMES
 
 RANDOM_SEEDS = (-1, 2**32 - 1)
@@ -90,7 +98,7 @@ class InfillRequest(CompletionOptions):
 class TemplateRequest(Request):
     """A conversation, to be written as the model's template writes it."""
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
     model: str | None = None
     tools: list[AnyTool] | None = None
     chat_template_kwargs: JsonObject | None = None

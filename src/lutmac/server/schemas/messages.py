@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, StrictBool, StrictInt, Tag
 
 from lutmac.server.schemas.chat import OtherTool
-from lutmac.server.schemas.common import MAX_INTEGER, JsonObject, Number, Reply, Request, TokenLimit
+from lutmac.server.schemas.common import MAX_INTEGER, MAX_MESSAGES, JsonObject, Number, Reply, Request, TokenLimit
 
 
 class Block(Request):
@@ -94,7 +94,7 @@ class OutputConfig(Request):
 class CountRequest(Request):
     """A conversation whose tokens are to be counted. The parameters of the last block change nothing here."""
 
-    messages: Annotated[list[InputMessage], Field(min_length=1)]
+    messages: Annotated[list[InputMessage], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
     model: str | None = None
     system: str | list[Block] | None = None
     tools: list[AnyMessagesTool] | None = None

@@ -6,7 +6,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
-from lutmac.server.schemas.common import JsonObject, Number, PositiveInteger, Reply, Request, TokenLogprob, is_none
+from lutmac.server.schemas.common import (
+    MAX_MESSAGES,
+    JsonObject,
+    Number,
+    PositiveInteger,
+    Reply,
+    Request,
+    Texts,
+    TokenLogprob,
+    is_none,
+)
 from lutmac.server.schemas.other_names import LENGTH_NAMES, SAMPLING_NAMES
 
 Format = Literal["", "json"] | JsonObject
@@ -93,7 +103,7 @@ class Common(Request):
 class ChatRequest(Common):
     """A conversation to go on with. None at all asks for the model to be loaded, which it is."""
 
-    messages: list[Message] = Field(default_factory=list)
+    messages: Annotated[list[Message], Field(max_length=MAX_MESSAGES, fail_fast=True)] = Field(default_factory=list)
     tools: list[JsonObject] | None = None
 
 
@@ -111,7 +121,7 @@ class GenerateRequest(Common):
 class EmbedRequest(Request):
     """Texts. truncate: cut those that are longer than the context, which is the default; otherwise that is an error."""
 
-    input: str | list[str]
+    input: str | Texts
     model: str | None = None
     truncate: StrictBool = True
     dimensions: PositiveInteger | None = None

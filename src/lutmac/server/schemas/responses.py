@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, StrictBool, StrictInt, Tag, field_val
 
 from lutmac.server.schemas.chat import ContentPart, OtherTool, kind_of_tool
 from lutmac.server.schemas.common import (
+    MAX_MESSAGES,
     JsonObject,
     Number,
     PositiveInteger,
@@ -116,7 +117,7 @@ class ResponseRequest(Request):
     """An input to answer. The parameters of the last block are taken and change nothing here."""
 
     other_names: ClassVar = RESPONSE_NAMES
-    input: str | Annotated[list[AnyItem], Field(min_length=1)]
+    input: str | Annotated[list[AnyItem], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
     model: str | None = None
     instructions: str | None = None
     max_output_tokens: TokenLimit | None = None
