@@ -88,11 +88,21 @@ def unsaid(**names: str) -> Change:
     return apply
 
 
+def exllama_shards(directory: Path) -> None:
+    """As exllamav2 leaves a directory: an index that was the original's."""
+    found = json.loads((directory / "config.json").read_text())
+    found["quantization_config"] = {"quant_method": "exl2", "bits": 4.0}
+    (directory / "config.json").write_text(json.dumps(found))
+    for shard in sorted(directory.glob("model-*.safetensors")):
+        shard.rename(directory / shard.name.replace("model", "output"))
+
+
 NAN = np.array([np.nan], "<f4").tobytes()
 ONLINE = {"config_groups": {"R4": {"type": "hadamard", "apply": [{"targets": ["down_proj"], "location": "input"}]}}}
 MISTAKES: dict[str, tuple[str, Change, str]] = {
     "EXL2": ("gptq_4bit_sym", config(quant_method="exl2"), r"method EXL2 \(ExLlamaV2\) is not supported; supported: "),
     "EXL3": ("gptq_4bit_sym", config(quant_method="exl3"), r"method EXL3 \(ExLlamaV3\) is not supported"),
+    "EXL2 under other names": ("fp16_shards", exllama_shards, "method EXL2"),
     "EXL2 without a word": ("bf16", unsaid(bias="q_invperm"), "method EXL2"),
     "EXL3 without a word": ("bf16", unsaid(bias="trellis"), "method EXL3"),
     "no state": ("bnb_nf4", renamed(f"{Q}.weight.quant_state.bitsandbytes__nf4", "x"), "q_proj: has no quant_state"),
@@ -111,6 +121,7 @@ MISTAKES: dict[str, tuple[str, Change, str]] = {
     "no biases": ("mlx_3bit_g64", renamed(f"{Q}.biases", f"{Q}.offsets"), "scales and biases are no floats of one t"),
     "another mode": ("mlx_3bit_g64", config(mode="trellis"), "MLX mode 'trellis' is not supported; supported: affine"),
     "another compression": ("ct_fp8_channel", config(format="marlin-24"), "tensors format 'marlin-24' is not supp"),
+    "FP8 with a zero point": ("ct_fp8_channel", renamed(f"{Q}.bias", f"{Q}.weight_zero_point"), "floats with a zero p"),
     "a rotation": ("ct_fp8_channel", config(transform_config=ONLINE), "transform_config rotates activations"),
     "sparse weights": ("ct_fp8_channel", renamed(f"{Q}.bias", f"{Q}.bitmask"), "sparse weights .bitmask. are not"),
     "unknown scales": ("ct_nvfp4", entry(f"{Q}.weight_scale", dtype="U8"), "holds scales of an unknown type"),

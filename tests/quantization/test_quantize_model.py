@@ -217,7 +217,8 @@ def test_a_text_too_short_to_calibrate_on_is_refused(tiny: TinyLlama, tmp_path: 
         lutmac.quantize_model(tiny.path, tmp_path / "out", QuantizationSettings(method="gptq"), calibration="short")
 
 
-def test_a_directory_is_quantised_too(tmp_path: Path) -> None:
-    path = HUGGING_FACE / "bf16"
+@pytest.mark.parametrize("name", ["bf16", "bnb_nf4_double", "ct_fp8_block", "mlx_mixed", "modelopt_nvfp4"])
+def test_a_directory_is_quantised_too(name: str, tmp_path: Path) -> None:
+    path = HUGGING_FACE / name
     made = lutmac.quantize_model(path, tmp_path / "out", QuantizationSettings(bits=8, group_size=32), threads=1)
     assert distance(made.path, path) < 0.02

@@ -61,7 +61,7 @@ class CompressedTensors:
                 self.modules[name] = packed_module(files, name)
         for name in names_with_suffix(files, ".weight_scale"):
             if name not in self.modules:
-                zero = f"{name}.weight_zero_point" if f"{name}.weight_zero_point" in files.tensors else None
+                zero = self._there(f"{name}.weight_zero_point")
                 self._add(ScaledWeight(name, f"{name}.weight", f"{name}.weight_scale", zero, blocks=blocks, bits=bits))
 
     def matrix(self, name: str) -> LowBitMatrix:
@@ -71,16 +71,15 @@ class CompressedTensors:
         return packed_matrix(self._files, self.modules[name])
 
     def _float4(self, name: str) -> ScaledWeight:
-        total = f"{name}.weight_global_scale"
-        return ScaledWeight(
-            name, f"{name}.weight_packed", f"{name}.weight_scale",
-            global_scale=total if total in self._files.tensors else None, divides=True,
-        )  # fmt: skip
+        zero, total = self._there(f"{name}.weight_zero_point"), self._there(f"{name}.weight_global_scale")
+        return ScaledWeight(name, f"{name}.weight_packed", f"{name}.weight_scale", zero, total, divides=True)
+
+    def _there(self, name: str) -> str | None:
+        return name if name in self._files.tensors else None
 
     def _add(self, w: ScaledWeight) -> None:
-        for part in ("weight_g_idx", "weight_zero_point"):
-            if f"{w.name}.{part}" in self._files.tensors and f"{w.name}.{part}" not in w.parts:
-                raise UnsupportedModelError(f"{self._files.directory}: {w.name}: {part} is not supported here")
+        if f"{w.name}.weight_g_idx" in self._files.tensors:
+            raise UnsupportedModelError(f"{self._files.directory}: {w.name}: weight_g_idx is not supported here")
         self._scaled[w.name] = w
         self.modules[w.name] = scaled_module(self._files, w)
 

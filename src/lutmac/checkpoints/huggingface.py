@@ -56,9 +56,10 @@ class HuggingFaceCheckpoint:
             raise CheckpointError(f"{path}: is no model directory: {CONFIG_FILE} is missing")
         self.config = text_config(path / CONFIG_FILE, read_json_object(path / CONFIG_FILE))
         self.generation_config = read_optional_json(path / GENERATION_CONFIG_FILE)
+        quantization = quantization_config(path, self.config)
         self._files = TensorFiles(path)
         self.nbytes = self._files.nbytes
-        self._format: QuantizationFormat | None = open_format(self._files, quantization_config(path, self.config))
+        self._format: QuantizationFormat | None = open_format(self._files, quantization)
         self._modules = self._format.modules if self._format else {}
         self.names = TensorNames(self._files.tensors)
         self._experts = {

@@ -21,6 +21,7 @@ from lutmac.checkpoints.quantized_modules import QuantizationFormat
 from lutmac.checkpoints.tensor_files import TensorFiles
 from lutmac.errors import CheckpointError, UnsupportedModelError
 
+Opener = Callable[[TensorFiles, Mapping[str, Any]], QuantizationFormat]
 # What a format's tensors are called, where the configuration says nothing: endings, and the method that they mean.
 _TELLING: Final = {".W_q": "hqq", ".q_invperm": "exl2", ".trellis": "exl3", ".SCB": "bitsandbytes"}
 # Where other tools write what else stands in config.json, and the method that it means.
@@ -30,8 +31,16 @@ _OTHER_FILES: Final = {"quantize_config.json": "gptq", "quant_config.json": "awq
 def quantization_config(directory: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """What config.json says of quantisation, or a file beside it that some tools write; None for plain floats.
 
-    The method is its ``quant_method``. Raises CheckpointError where it is no object.
+    The method is its ``quant_method``. Raises CheckpointError where it is no object, and UnsupportedModelError, naming
+    the method and those that are supported, for one that is not: before any tensor is looked for.
     """
+    found = _stated(directory, config)
+    if found is not None:
+        _opener(directory, found)
+    return found
+
+
+def _stated(directory: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
     mlx = config.get("quantization")
     if isinstance(mlx, dict) and "bits" in mlx:
         return {"quant_method": "mlx", **mlx}
@@ -54,20 +63,22 @@ def quantization_config(directory: Path, config: Mapping[str, Any]) -> dict[str,
 def open_format(files: TensorFiles, config: Mapping[str, Any] | None) -> QuantizationFormat | None:
     """The quantised layers of a checkpoint; None for plain floats.
 
-    config: what quantization_config returned. Raises UnsupportedModelError, naming the method and those that are
-    supported, for any other.
+    config: what quantization_config returned; without it the tensors' names may tell. Raises as quantization_config
+    does, and CheckpointError for layers that contradict themselves.
     """
     config = config or _told_by_tensors(files)
-    if config is None:
-        return None
+    return None if config is None else _opener(files.directory, config)(files, config)
+
+
+def _opener(directory: Path, config: Mapping[str, Any]) -> Opener:
     method = config.get("quant_method")
-    opened = _FORMATS.get(method) if isinstance(method, str) else None
-    if opened is None:
+    opener = _FORMATS.get(method) if isinstance(method, str) else None
+    if opener is None:
         name = _ELSEWHERE.get(method, shown(method)) if isinstance(method, str) else shown(method)
         raise UnsupportedModelError(
-            f"{files.directory}: quantisation method {name} is not supported; supported: {', '.join(SUPPORTED)}"
+            f"{directory}: quantisation method {name} is not supported; supported: {', '.join(SUPPORTED)}"
         )
-    return opened(files, config)
+    return opener
 
 
 def _told_by_tensors(files: TensorFiles) -> dict[str, Any] | None:
@@ -103,7 +114,7 @@ def _auto_round(files: TensorFiles, config: Mapping[str, Any]) -> QuantizationFo
 
 # Formats that only their own library's GPU kernels read; their names, where people know them by others.
 _ELSEWHERE: Final = {"exl2": "EXL2 (ExLlamaV2)", "exl3": "EXL3 (ExLlamaV3)"}
-_FORMATS: Final[Mapping[str, Callable[[TensorFiles, Mapping[str, Any]], QuantizationFormat]]] = {
+_FORMATS: Final[Mapping[str, Opener]] = {
     "gptq": GPTQ,
     "gptqmodel": GPTQ,
     "awq": AWQ,

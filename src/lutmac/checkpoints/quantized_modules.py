@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -74,7 +75,9 @@ def optional_integer(config: Mapping[str, Any], key: str) -> int | None:
 
 
 def pair_of_integers(value: object) -> tuple[int, int] | None:
-    """A list of two integers above 0, None where it is something else."""
+    """A list of two integers above 0, or as text ("128x128"); None where it is something else."""
+    if isinstance(value, str) and re.fullmatch(r"[1-9]\d{0,5}x[1-9]\d{0,5}", value):
+        value = [int(part) for part in value.split("x")]
     if isinstance(value, list) and len(value) == 2 and all(type(item) is int and item > 0 for item in value):
         return value[0], value[1]
     return None

@@ -35,7 +35,8 @@ class ScaledWeight:
 
     weight: I8 or F8_E4M3 [N, K], or U8 [N, K/2] with two E2M1 in a byte, the first in its low bits.
     scale: one for the layer; [N] or [N, 1]; [N, G] for groups of a row; or one for each of ``blocks`` (rows, columns).
-    Its type: floats, E4M3, or E8M0, also as U8. zero_point: I8, shaped like scale, taken from the integers.
+    Its type: floats, E4M3, or E8M0, also as U8. zero_point: I8, shaped like scale, taken from the integers; older files
+    have one of zeros, of any type, for floats too.
     global_scale: one float that multiplies scale, or divides it where ``divides`` is set. bits: of the integers.
     """
 
@@ -63,8 +64,10 @@ def scaled_module(files: TensorFiles, w: ScaledWeight) -> QuantizedModule:
     if scale is None or scale.dtype not in SCALE_TYPES or 0 in scale.shape:
         found = "is missing" if scale is None else f"has type {scale.dtype} and shape {scale.shape}"
         raise CheckpointError(f"{files.directory}: tensor {w.scale} {found}, expected scales")
-    if w.zero_point:
+    if w.zero_point and dtype == "I8":
         require_shape(files, w.zero_point, scale.shape, ("I8",))
+    elif w.zero_point and files.array(w.zero_point).any():
+        raise UnsupportedModelError(f"{files.directory}: {w.name}: floats with a zero point are not supported")
     if w.global_scale:
         require_one_number(files, w.global_scale)
         if scale.dtype == "U8":  # not the powers of two that stand alone
@@ -94,7 +97,7 @@ def scaled_matrix(files: TensorFiles, w: ScaledWeight, module: QuantizedModule) 
     """The weight of a layer, without loss: codes where they lie in the file, scales as they are."""
     what, dtype = f"{files.directory}: {w.name}", files.tensors[w.weight].dtype
     scale, group_size = spread_scale(what, files.array(w.scale), (module.rows, module.columns), w)
-    if w.zero_point:
+    if w.zero_point and dtype == "I8":
         return _asymmetric(files, w, module, scale, group_size)
     source = files.array(w.weight).view(np.uint8)
     changes: dict[str, Any] = {}
