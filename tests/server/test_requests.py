@@ -210,7 +210,7 @@ def test_control_tokens_in_a_raw_prompt_are_tokens(http: httpx.Client) -> None:
     prompt = "<|im_start|>user\nSay hi.<|im_end|>\n<|im_start|>assistant\n"
     asked = {"prompt": prompt, "max_tokens": 3, "temperature": 0, "echo": True}
     reply = http.post("/v1/completions", json=asked).json()
-    assert reply["usage"]["prompt_tokens"] == 12  # as plain text it would have 24
+    assert reply["usage"]["prompt_tokens"] == 12
     assert reply["choices"][0]["text"].startswith(prompt)
 
 

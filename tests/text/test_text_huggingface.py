@@ -172,6 +172,16 @@ def test_tokens_of_the_configuration_are_added(tmp_path: Path) -> None:
     assert tokenizer.end_of_generation == {2}
 
 
+def test_marks_for_filling_in_the_middle_need_not_be_special(tmp_path: Path) -> None:
+    """As in Qwen2.5-Coder's directories."""
+    library = byte_level()
+    library.add_tokens(["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"])
+    library.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = read(tmp_path, library.get_vocab_size())
+    ids = library.encode("<|fim_prefix|>the fox<|fim_suffix|> the dog<|fim_middle|>").ids
+    assert tokenizer.encode_fill("the fox", " the dog") == ids
+
+
 def test_an_end_text_that_a_merge_makes_is_ordinary(tmp_path: Path) -> None:
     """As in Qwen's directories."""
     document = json.loads(byte_level().to_str())

@@ -103,7 +103,12 @@ class TextFiles:
         add_bos, add_eos = self._settings.get("add_bos_token", True), self._settings.get("add_eos_token", False)
         return Tokenizer(
             vocabulary,
-            PieceEncoder(SentencePieces(model, vocabulary), vocabulary, prefix=prefix),
+            PieceEncoder(
+                SentencePieces(model, vocabulary),
+                vocabulary,
+                prefix=prefix,
+                strips_right=[token.id for token in added if token.rstrip],
+            ),
             before=[vocabulary.bos_id] if add_bos and vocabulary.bos_id is not None else [],
             after=[vocabulary.eos_id] if add_eos and vocabulary.eos_id is not None else [],
             prefix=prefix,
@@ -125,8 +130,7 @@ class TextFiles:
     def _vocabulary(self, tokens: list[str], types: np.ndarray[Any, Any], bos_id: int | None) -> Vocabulary:
         ids = {text: id for id, text in enumerate(tokens) if text}
         roles = {role: ids.get(_content(self._settings.get(role, self._special.get(role)))) for role in _ROLES}
-        listed = self._settings.get("additional_special_tokens", self._special.get("additional_special_tokens"))
-        special = {ids.get(_content(entry)) for entry in (listed if isinstance(listed, list) else ())}
+        special = {ids.get(_content(entry)) for entry in self._more_special_tokens()}
         types[[id for id in special | set(roles.values()) if id is not None]] = TokenType.CONTROL
         ends = self._end_ids(len(tokens))
         eos = min(ends, default=None) if roles["eos_token"] is None else roles["eos_token"]
@@ -138,6 +142,14 @@ class TextFiles:
             unknown_id=roles["unk_token"],
             ends=ends if eos is None else ends | {eos},
         )
+
+    def _more_special_tokens(self) -> list[Any]:
+        """Control tokens that have no role, or one of the configuration's own."""
+        found: list[Any] = []
+        for name in ("additional_special_tokens", "extra_special_tokens"):
+            listed = self._settings.get(name, self._special.get(name))
+            found += listed.values() if isinstance(listed, dict) else listed if isinstance(listed, list) else []
+        return found
 
     def _end_ids(self, size: int) -> set[int]:
         """``eos_token_id`` of generation_config.json and config.json, an id or several."""

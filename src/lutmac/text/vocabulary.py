@@ -89,7 +89,8 @@ class Vocabulary:
             types = _token_types(metadata, len(tokens))
         else:
             named = ends | {id for id in (bos, *fills.values()) if id is not None}
-            types = _guessed_types(tokens, named, metadata.get(PREFIX + "merges", ()))
+            merges = strings(metadata, "merges") if PREFIX + "merges" in metadata else []
+            types = _guessed_types(tokens, named, merges)
         return cls.from_tokens(tokens, types, bos_id=bos, eos_id=eos, unknown_id=unknown, ends=ends, fills=fills)
 
     @classmethod
