@@ -131,6 +131,20 @@ def test_a_template_that_does_not_compile_is_unsupported(source: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_gguf_file_may_have_several_templates(bpe_metadata: Metadata, bpe: Tokenizer) -> None:
+    named = {
+        "tokenizer.chat_templates": ["tool_use"],
+        "tokenizer.chat_template": "A",
+        "tokenizer.chat_template.tool_use": "B",
+    }
+    template = ChatTemplate.from_gguf({**bpe_metadata, **named}, bpe)
+    assert template.for_chat(with_tools=False).source == "A"
+    assert template.for_chat(with_tools=True).source == "B"
+    assert bpe.decode(encode_chat(bpe, template, USER, tools=[{}])) == "B"
+    del named["tokenizer.chat_template"]
+    assert ChatTemplate.from_gguf({**bpe_metadata, **named}, bpe).source == "B"
+
+
 def test_a_template_that_is_no_text_is_a_damaged_file(bpe_metadata: Metadata, bpe: Tokenizer) -> None:
     with pytest.raises(CheckpointError, match="chat_template"):
         ChatTemplate.from_gguf({**bpe_metadata, "tokenizer.chat_template": 3}, bpe)

@@ -122,16 +122,8 @@ def _add_calls(found: dict[str, Any], message: ChatMessage, family: Family, abil
     """A message's calls as the template takes them; as text where it takes none."""
     calls = [(call.id, call.function.name, _arguments(call.function.arguments)) for call in message.tool_calls or ()]
     if abilities.calls:
-        as_text = abilities.arguments_as_text
         found["tool_calls"] = [
-            {
-                "id": _id(id, family),
-                "type": "function",
-                "function": {
-                    "name": name,
-                    "arguments": json.dumps(arguments, ensure_ascii=False) if as_text else arguments,
-                },
-            }
+            {"id": _id(id, family), "type": "function", "function": {"name": name, "arguments": arguments}}
             for id, name, arguments in calls
         ]
         return

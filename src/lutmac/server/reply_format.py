@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lutmac.engine.grammar import Grammar
 from lutmac.engine.schema_support import binding_schema, unsupported
@@ -17,6 +17,8 @@ from lutmac.server.tools.thoughts import ThoughtMarks
 
 if TYPE_CHECKING:
     from lutmac.text.tokenizer import Tokenizer
+
+_BLANKS: Final = r"/[ \n]{0,2}/"  # behind thoughts: a small model goes on with white space wherever it may
 
 
 async def format_grammar(
@@ -81,9 +83,9 @@ def _thoughts(form: ReplyForm, tokenizer: Tokenizer, rules: list[str]) -> str:
     """What a reply may begin with; adds the rules that this refers to."""
     if form.thinking is not None:
         rules.append(free_text("thoughts", form.thinking.closing, tokenizer))
-        return r"thoughts /\s*/"
+        return f"thoughts {_BLANKS}"
     kinds = []
     for place, marks in enumerate(form.may_open):
         rules.append(free_text(f"thoughts_{place}", marks.closing, tokenizer))
-        kinds.append(rf"{literal(marks.opening, tokenizer)} thoughts_{place} /\s*/")
+        kinds.append(f"{literal(marks.opening, tokenizer)} thoughts_{place} {_BLANKS}")
     return f"({' | '.join(kinds)})?" if kinds else ""

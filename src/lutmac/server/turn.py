@@ -160,7 +160,7 @@ def _tell_once(backend: Backend) -> None:
     if not backend.told_of_tools:
         backend.told_of_tools = True
         reason = "the chat template knows no tools: they are described in the system message"
-        logger.warning("tools", extra={"fields": {"reason": reason}})
+        logger.warning("template", extra={"fields": {"reason": reason}})
 
 
 def numbered(options: Mapping[str, Any], place: int) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class ChatTemplate:
         _check(messages)
         inputs = {"messages": messages, "tools": tools, "add_generation_prompt": add_generation_prompt}
         try:
-            return self._environment.render(self._template, {**extra, **self._tokens, **inputs})
+            return self._environment.render(self._template, {"documents": None, **extra, **self._tokens, **inputs})
         except TemplateRefusedError as error:
             raise InvalidRequestError(f"the chat template refused the messages: {_one_line(error)}") from error
         except (SecurityError, TemplateLimitError, RecursionError, OverflowError, MemoryError) as error:
@@ -187,7 +187,7 @@ def chat_prompt(
     foreign = ForeignText(tokenizer)
     writer = _ChatWriter(template, foreign, {**(variables or {}), **template.abilities.inputs(tools)})
     if continue_final_message:
-        rendered, begun = writer.continued(fitted), _last_text(fitted[-1])
+        rendered, begun = writer.continued(fitted, template.abilities.thought_key)
     elif add_generation_prompt:
         rendered, begun = writer.begun(fitted, openings)
     else:
@@ -227,48 +227,65 @@ class _ChatWriter:
 
     def closed(self, messages: Sequence[Message]) -> str:
         """The chat alone."""
-        return self._template.render(self._foreign.mark(messages), add_generation_prompt=False, **self._inputs)
+        return self._render(self._foreign.mark(messages), add_generation_prompt=False)
 
     def begun(self, messages: Sequence[Message], openings: Sequence[str]) -> tuple[str, str]:
         """The chat with the beginning of a reply, and that beginning where one of the openings may be in it."""
-        rendered = self._template.render(self._foreign.mark(messages), add_generation_prompt=True, **self._inputs)
+        rendered = self._render(self._foreign.mark(messages), add_generation_prompt=True)
         if not any(opening in rendered[-_LONGEST_BEGINNING:] for opening in openings):
             return rendered, ""
         closed = self.closed(messages)
         places = (place for place, (one, other) in enumerate(zip(rendered, closed, strict=False)) if one != other)
         return rendered, rendered[next(places, min(len(rendered), len(closed))) :]
 
-    def continued(self, messages: Sequence[Message]) -> str:
-        """The chat up to the end of the last message's text, which a mark behind it tells, as in transformers.
+    def continued(self, messages: Sequence[Message], thought_key: str) -> tuple[str, str]:
+        """The chat up to the end of the last message's text or, where it has none, thoughts; and how that ends.
 
-        Where the template leaves that out, the text follows the usual beginning of a reply.
+        A mark behind the text tells the place, as in transformers. Where the template leaves that out, the text follows
+        the usual beginning of a reply.
         """
-        last, text = messages[-1], _last_text(messages[-1])
+        *before, last = messages
+        part = _LastPart(last, "content" if _text_of(last.get("content")) or not last.get(thought_key) else thought_key)
+        marked = _LastPart(self._foreign.mark(last), part.key)
         mark = self._foreign.new_mark() + " "
         try:
-            rendered = self.closed([*messages[:-1], _with_last_text(last, text, mark)])
+            rendered = self._render([*self._foreign.mark(before), marked.with_end(mark)], add_generation_prompt=False)
         except InvalidRequestError:
             rendered = ""
-        before, found, behind = rendered.rpartition(mark.strip())
+        text, found, behind = rendered.rpartition(mark.strip())
         if found:
-            return before if behind.startswith(" ") else before.rstrip()
-        return self.begun(messages[:-1], ())[0] + str(self._foreign.mark(text))
+            text = text if behind.startswith(" ") else text.rstrip()
+        else:
+            text = (self.begun(before, ())[0] if before else "") + marked.text
+        return text, part.text if part.key == "content" else text[-len(part.text) - _LONGEST_BEGINNING :]
+
+    def _render(self, marked: Sequence[Message], *, add_generation_prompt: bool) -> str:
+        return self._template.render(marked, add_generation_prompt=add_generation_prompt, **self._inputs)
 
 
-def _last_text(message: Message) -> str:
-    """The text that a continued message ends with."""
-    content = message.get("content")
+@dataclass(frozen=True)
+class _LastPart:
+    """What a continued message ends with: the text under a key."""
+
+    message: Message
+    key: str
+
+    @property
+    def text(self) -> str:
+        return _text_of(self.message.get(self.key))
+
+    def with_end(self, mark: str) -> Message:
+        """The message with a mark behind the text."""
+        value = self.message.get(self.key)
+        if isinstance(value, list) and value:
+            return {**self.message, self.key: [*value[:-1], {**value[-1], "text": self.text + mark}]}
+        return {**self.message, self.key: self.text + mark}
+
+
+def _text_of(content: Any) -> str:
     if isinstance(content, list) and content and isinstance(content[-1], Mapping):
         content = content[-1].get("text")
     return content if isinstance(content, str) else ""
-
-
-def _with_last_text(message: Message, text: str, mark: str) -> Message:
-    """The message with a mark behind its text, which is marked itself only later."""
-    content = message.get("content")
-    if isinstance(content, list) and content:
-        return {**message, "content": [*content[:-1], {**content[-1], "text": text + mark}]}
-    return {**message, "content": text + mark}
 
 
 def _check(messages: Sequence[Message]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import reduce
 from typing import Any, Final
 
@@ -113,6 +115,8 @@ def _joined_content(first: Any, second: Any) -> Any:
 def _fit_message(message: Message, abilities: TemplateAbilities) -> Message:
     content = message.get("content")
     found = dict(message)
+    if isinstance(found.get("tool_calls"), list | tuple):
+        found["tool_calls"] = _fit_calls(found["tool_calls"], as_text=abilities.arguments_as_text)
     thoughts = next((found[key] for key in THOUGHT_KEYS if isinstance(found.get(key), str) and found[key]), None)
     for key in THOUGHT_KEYS:
         found.pop(key, None)
@@ -130,6 +134,21 @@ def _fit_message(message: Message, abilities: TemplateAbilities) -> Message:
         found["content"] = _as_text(content)
     elif content == "" and message.get("tool_calls") and abilities.calls_without_content:
         found["content"] = None
+    return found
+
+
+def _fit_calls(calls: Sequence[Any], *, as_text: bool) -> list[Any]:
+    """Calls with arguments as an object, or as JSON text."""
+    found = []
+    for call in calls:
+        function = call.get("function") if isinstance(call, Mapping) else None
+        arguments = function.get("arguments") if isinstance(function, Mapping) else None
+        if as_text and isinstance(arguments, Mapping):
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        elif not as_text and isinstance(arguments, str):
+            with suppress(ValueError, RecursionError):
+                arguments = json.loads(arguments or "{}")
+        found.append({**call, "function": {**function, "arguments": arguments}} if function else call)
     return found
 
 

@@ -84,7 +84,7 @@ def find_abilities(source: str, variables: frozenset[str], render: Render) -> Te
         later_system=probe.shows(later, _SYSTEM, _AGAIN),
         repeats=probe.shows([_user(), _user(_AGAIN)], _USER, _AGAIN),
         begins_with_reply=probe.shows([_reply(), _user()], _REPLY, _USER),
-        developer="developer" in source,
+        developer="developer" in source and probe.shows([_message("developer", _SYSTEM), _user()], _SYSTEM, _USER),
         tools=probe.tools_variable(source),
         needs_tools=probe.needs_tools,
         calls=calls is not None,
