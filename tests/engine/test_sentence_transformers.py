@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import lutmac
 from lutmac import QuantizationSettings
+from lutmac.checkpoints.sentence_transformers import read_embedding_config
 from lutmac.errors import ContextOverflowError, InvalidRequestError, UnsupportedModelError
 
 HERE = Path(__file__).parent / "embedding_models"
@@ -147,6 +151,7 @@ WRONG = {
         json.dumps([*json.loads((d / "modules.json").read_text()), {"path": "2_LSTM", "type": "x.models.LSTM"}])
     ),
     "a mode that nobody knows": lambda d: edit(d / "1_Pooling" / "config.json", pooling_mode="median"),
+    "another task": lambda d: edit(d / "sentence_bert_config.json", transformer_task="text-generation"),
     "no pooling": lambda d: (d / "modules.json").write_text('[{"path": "", "type": "x.Transformer"}]'),
 }
 
@@ -178,3 +183,31 @@ def test_a_quantised_gguf_file_says_what_its_directory_said(tmp_path: Path) -> N
         lutmac.quantize_model(
             checkpoint("two_modes_and_dense", tmp_path / "dense"), tmp_path / "b.gguf", EIGHT_BITS, output="gguf"
         )
+
+
+FILES = ("modules.json", "1_Pooling/config.json", "2_Dense/config.json", "config_sentence_transformers.json",
+         "sentence_bert_config.json")  # fmt: skip
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=3),
+    lambda part: st.lists(part, max_size=2) | st.dictionaries(st.text(max_size=3), part, max_size=2),
+    max_leaves=3,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(file=st.sampled_from(FILES), data=st.data())
+def test_malformed_files_are_told_of_and_never_a_traceback(file: str, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch) / "model"
+        shutil.copytree(HERE / "variants" / "two_modes_and_dense", directory)
+        place = directory / file
+        content = json.loads(place.read_text()) if place.is_file() else {}
+        target = content[data.draw(st.integers(0, len(content) - 1))] if isinstance(content, list) else content
+        keys = [*target, "transformer_task", "modality_config", "default_prompt_name", "prompts"]
+        target[data.draw(st.sampled_from(keys))] = data.draw(JSON)
+        place.write_text(json.dumps(content))
+        str(read_embedding_config(directory))

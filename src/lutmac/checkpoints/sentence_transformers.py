@@ -5,6 +5,7 @@ https://sbert.net/docs/package_reference/sentence_transformer/models.html
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ FILES: Final = (
     MODULES_FILE, "config_sentence_transformers.json", "sentence_bert_config.json",
     "[0-9]*_*/config.json", "[0-9]*_*/*.safetensors",
 )  # fmt: skip
+_TASK: Final = "feature-extraction"
 _MAX_BYTES: Final = 1 << 20
 _POOLING: Final[Mapping[str, Pooling]] = {
     **{mode: mode for mode in get_args(Pooling) if mode != "last"},
@@ -64,9 +66,12 @@ def read_embedding_config(directory: Path) -> EmbeddingConfig:
 def _read_config(directory: Path, modules: _Modules) -> EmbeddingConfig:
     own = read_optional_json(directory / "config_sentence_transformers.json")
     text = read_optional_json(directory / "sentence_bert_config.json")
+    modalities = text.get("modality_config")
+    if text.get("transformer_task", _TASK) != _TASK or (isinstance(modalities, dict) and "text" not in modalities):
+        raise UnsupportedModelError(f"{directory}: sentence_bert_config.json asks for more than final hidden states")
     default = own.get("default_prompt_name")
     prompts = _prompts(own)
-    if default is not None and default not in prompts:
+    if default is not None and not (isinstance(default, str) and default in prompts):
         raise CheckpointError(f"{directory}: default_prompt_name is {shown(default)}, which is no prompt's name")
     return EmbeddingConfig(
         stated=True,
@@ -117,7 +122,7 @@ def _module_list(path: Path) -> list[dict[str, Any]]:
 
 def _folder(entry: Mapping[str, Any], path: Path) -> str:
     folder = entry.get("path", "")
-    if not isinstance(folder, str) or "/" in folder.rstrip("/") or "\\" in folder or folder.startswith("."):
+    if not isinstance(folder, str) or not re.fullmatch(r"(\w[\w.-]{0,100})?/?", folder):
         raise CheckpointError(f"{path}: {shown(folder)} is no folder in this directory")
     return folder
 

@@ -66,7 +66,7 @@ async def embed_inputs(
     texts = await _encode(backend, embedder, given, param)
     record.model, record.prompt_tokens = backend.name, sum(map(len, texts))
     pooled = await backend.model.worker.embed(embedder.batch(texts), current_client.get())
-    return Embedded(embedder.vectors(pooled), record.prompt_tokens)
+    return Embedded(await in_thread(embedder.vectors, pooled), record.prompt_tokens)
 
 
 def _options(asked: schema.EmbeddingRequest, config: EmbeddingConfig) -> EmbeddingOptions:
