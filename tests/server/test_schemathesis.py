@@ -33,18 +33,20 @@ POSTS = (
     "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/messages",
     "/v1/messages/count_tokens", "/tokenize", "/detokenize", "/apply-template", "/completion", "/infill", "/api/chat",
     "/api/generate", "/api/embed", "/api/embeddings", "/api/show", "/v1/responses/input_tokens",
-    "/v1/responses/{response_id}/cancel",
+    "/v1/responses/{response_id}/cancel", "/v1/batches", "/v1/batches/{batch_id}/cancel", "/v1/files",
 )  # fmt: skip
 # What these take is as much as the fast run has time for in the others.
 ONLY_SLOW = ("/v1/messages/count_tokens", "/apply-template", "/completion", "/infill", "/api/",
-             "/v1/responses/")  # fmt: skip
+             "/v1/responses/", "/v1/batches", "/v1/files")  # fmt: skip
 GETS = (
     "/v1/models", "/v1/models/{model}", "/v1/responses/{response_id}", "/health", "/health/live", "/health/ready",
     "/metrics", "/props", "/slots", "/tokenizer_info",
-    "/v1/responses/{response_id}/input_items", "/api/tags", "/api/ps", "/api/version",
+    "/v1/responses/{response_id}/input_items", "/v1/files", "/v1/files/{file_id}", "/v1/files/{file_id}/content",
+    "/v1/batches", "/v1/batches/{batch_id}", "/api/tags", "/api/ps", "/api/version",
 )  # fmt: skip
 OPERATIONS = [
     *(("POST", path) for path in POSTS), *(("GET", path) for path in GETS), ("DELETE", "/v1/responses/{response_id}"),
+    ("DELETE", "/v1/files/{file_id}"),
 ]  # fmt: skip
 
 

@@ -47,10 +47,12 @@ def batch_app(model: Model, names: tuple[str, ...]) -> Application:
     return create_app(model, Settings(names=names, limits=limits))
 
 
-async def answer_request(app: Application, request: BatchRequest) -> Entry:
+async def answer_request(
+    app: Application, request: BatchRequest, headers: tuple[tuple[bytes, bytes], ...] = _HEADERS
+) -> Entry:
     """The entry of one request."""
     body = json.dumps(request.body).encode()
-    found = await answer(app, Call("POST", request.url, body, headers=_HEADERS))
+    found = await answer(app, Call("POST", request.url, body, headers=headers))
     return response_entry(
         request.id, request.custom_id, found.status, found.headers["x-request-id"], json.loads(found.body)
     )

@@ -179,9 +179,12 @@ def check_installed() -> None:
 def _load(path_or_name: str, settings: Settings, **arguments: Any) -> tuple[FastAPI, Settings]:
     """The application around the model, and the settings with its name."""
     import lutmac  # noqa: PLC0415
+    from lutmac.batch import endpoints as batches  # noqa: PLC0415
     from lutmac.server.app import create_app, default_names  # noqa: PLC0415
 
     with ProgressBar(shown=True) as bar:
         model = lutmac.load(path_or_name, progress=bar, **arguments)
     settings = replace(settings, names=settings.names or default_names(model, path_or_name))
-    return create_app(model, settings), settings
+    app = create_app(model, settings, (batches.router,))
+    batches.install(app, settings.limits.file_bytes)
+    return app, settings

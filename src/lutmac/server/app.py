@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -42,9 +43,9 @@ _MODULES = (
 )  # fmt: skip
 
 
-def create_app(model: Model, settings: Settings) -> FastAPI:
-    """An ASGI application that serves the model. settings: with at least one name for it."""
-    app = _endpoints()
+def create_app(model: Model, settings: Settings, more: Sequence[APIRouter] = ()) -> FastAPI:
+    """An ASGI application that serves the model. settings: with at least one name for it. more: further endpoints."""
+    app = _endpoints(more)
     model.worker.max_waiting = settings.limits.queue
     metrics = Metrics(EngineCollector(model.worker.stats))
     enclose(app, Backend(model, settings, metrics), endpoints_of(app))
@@ -71,13 +72,13 @@ def endpoints_of(app: FastAPI | None = None) -> Endpoints:
     return Endpoints(document(app or _endpoints(), lutmac.__version__)["paths"])
 
 
-def _endpoints() -> FastAPI:
+def _endpoints(more: Sequence[APIRouter] = ()) -> FastAPI:
     app = FastAPI(
         title="lutmac", version=lutmac.__version__, docs_url=None, redoc_url=None, redirect_slashes=False,
         exception_handlers={HTTPException: _refuse_status, RequestValidationError: _refuse_request},
     )  # fmt: skip
-    for module in _MODULES:
-        app.include_router(module.router)
+    for router in (*(module.router for module in _MODULES), *more):
+        app.include_router(router)
     app.openapi = lambda: document(app, lutmac.__version__)  # type: ignore[method-assign]
     return app
 

@@ -87,3 +87,10 @@ def read_keys(file: Path | None) -> tuple[str, ...]:
                 "as from `openssl rand -hex 24`"
             )
     return tuple(keys)
+
+
+def check_origin(headers: Mapping[bytes, bytes], allowed: Iterable[str]) -> None:
+    """Raises ApiError (403) for a form that a web page of another origin sends: browsers let it without asking."""
+    origin, host = headers.get(b"origin", b"").decode("latin-1"), headers.get(b"host", b"").decode("latin-1")
+    if origin and origin.partition("://")[2] != host and origin not in allowed:
+        raise ApiError(403, f"web pages of {origin[:100]!r} may not send files here: start with --allow-origin")

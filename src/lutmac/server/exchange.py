@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from starlette.responses import JSONResponse
 
-from lutmac.server.auth import ApiKeys, check_host
+from lutmac.server.auth import ApiKeys, check_host, check_origin
 from lutmac.server.body_room import BodyRoom, Held
 from lutmac.server.clients import current_client, name_client
 from lutmac.server.endpoints import Endpoints
@@ -40,6 +40,7 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _OPEN_PATHS: Final = re.compile(r"/|/static/.*|/health(/.*)?|/openapi\.json|/favicon\.ico")
 SMALL_BODY: Final = 16 << 10  # bytes: read in less time than a thread takes to be woken
 CLIENT_CLOSED_REQUEST: Final = 499  # what nginx logs where the client did not wait for the answer
+FORM_PATHS: Final = frozenset({"/v1/files"})  # what is sent there is a form with a file in it
 SCHEMA_HEADER: Final = b"x-schema-left-out"  # parts of the request's JSON schemas that do not bind
 _RESPONSE_SECURITY: Final = [(b"x-content-type-options", b"nosniff")]
 
@@ -153,7 +154,11 @@ class Exchange:
         if method == "POST":
             check_encoding(headers.get(b"content-encoding", b""))
             kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-            if kind != b"application/json":  # also what keeps forms on web pages of other origins out
+            if scope["path"] in FORM_PATHS:
+                check_origin(headers, self._settings.origins)
+                if kind != b"multipart/form-data":
+                    raise ApiError(415, "the body has to be a form: send Content-Type: multipart/form-data")
+            elif kind != b"application/json":  # also what keeps forms on web pages of other origins out
                 raise ApiError(415, "the body has to be JSON: send Content-Type: application/json")
         return key
 
@@ -185,7 +190,7 @@ class Exchange:
             most = self._settings.limits.body_bytes
             body = await self._preparation.run(lambda: decompressed(body, encoding, most), most)
             held.grow(len(body))
-        if body:
+        if body and scope["path"] not in FORM_PATHS:
             small = len(body) <= SMALL_BODY
             value = read_json(body) if small else await self._preparation.run(lambda: read_json(body), len(body))
             scope["state"]["json"] = value

@@ -17,7 +17,8 @@ class Limits:
     embeddings, together at most embedding_tokens. stops: stop strings, each of at most stop_characters. biases: tokens
     in logit_bias. prompt_logprobs: entries for tokens of prompts and their alternatives, of one request. tools:
     functions that one request offers. queue: replies that may wait beyond those that run; a request for more is 429.
-    stored_bytes: of responses that clients may go on from; the oldest give way, 0 keeps none.
+    stored_bytes: of responses that clients may go on from; the oldest give way, 0 keeps none. file_bytes: of
+    uploaded files together, on disk.
     """
 
     body_bytes: int = 4 * MEBIBYTE
@@ -33,6 +34,7 @@ class Limits:
     tools: int = 128
     queue: int = 64
     stored_bytes: int = 64 * MEBIBYTE
+    file_bytes: int = 1024 * MEBIBYTE
 
 
 @dataclass(frozen=True)
