@@ -80,6 +80,31 @@ def test_quantised_models_by_the_names_of_their_writers(name: str, tmp_path: Pat
     assert difference(native, name) < 1e-4
 
 
+def test_hqq_without_a_configuration_is_told_by_its_tensors(tmp_path: Path) -> None:
+    """As hqq's own save_to_safetensors leaves it, beside the model's config.json."""
+    source = TOKENIZER.parent / "hqq_4bit_g32"
+    shutil.copytree(source, tmp_path / "hqq")
+    config = json.loads((source / "config.json").read_text())
+    del config["quantization_config"]
+    (tmp_path / "hqq" / "config.json").write_text(json.dumps(config))
+    reference = np.load(source / "reference.npz")
+    found = lutmac.load(tmp_path / "hqq", precision="exact", kv_cache="f32", threads=1).logits(
+        reference["tokens"].tolist()
+    )
+    assert np.abs(found - reference["logits"]).max() < 1e-4 * reference["logits"].std()
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen3_vl"])
+def test_text_models_within_others_are_written_to_gguf(name: str, tmp_path: Path) -> None:
+    """Biases of what is no text do not count."""
+    settings = lutmac.QuantizationSettings(bits=8, group_size=32, symmetric=True)
+    source, made = directory(tmp_path / name, name), []
+    for output, path in (("native", tmp_path / "native"), ("gguf", tmp_path / "out.gguf")):
+        made.append(lutmac.quantize_model(source, path, settings, output=output, threads=1).path)  # type: ignore[arg-type]
+    native, gguf = (lutmac.load(path, precision="exact", threads=1).logits(list(range(40))) for path in made)
+    assert np.linalg.norm(gguf - native) < 1e-4 * np.linalg.norm(native)
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_experts_of_a_layer_in_one_tensor(turned: bool, tmp_path: Path) -> None:
     """As transformers 5 has them in memory, and turned as Qwen3-VL's files have them: the same bits."""

@@ -16,6 +16,7 @@ from lutmac.checkpoints.gguf import open_gguf
 from lutmac.checkpoints.huggingface import CONFIG_FILE, GENERATION_CONFIG_FILE
 from lutmac.checkpoints.native import is_native
 from lutmac.engine.convert import gguf_metadata
+from lutmac.engine.listing import list_weights
 from lutmac.engine.opened import OpenedModel
 from lutmac.errors import InvalidRequestError
 from lutmac.lowbit.matrix import LowBitMatrix, Parameter, TwoLevel
@@ -48,8 +49,9 @@ def gguf_contents(opened: OpenedModel) -> Contents:
         raise InvalidRequestError(
             f"{opened.path}: GGUF is written from GGUF files and Hugging Face directories; use what this was made of"
         )
+    _, listed = list_weights(opened)
     model = gguf_model(
-        opened.architecture.name, opened.config, biases=any(t.name.endswith(".bias") for t in opened.tensors)
+        opened.architecture.name, opened.config, biases=any(name.endswith(".bias") for name in listed.vectors)
     )
     files = TextFiles(
         opened.path,
