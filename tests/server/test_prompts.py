@@ -131,6 +131,8 @@ def test_the_template_called_tool_use_is_for_chats_with_tools(prompt: Ask) -> No
     )
     assert prompt(template, [U]) == "DEFAULT hi"
     assert prompt(template, [U], tools=[TOOL]) == "TOOLUSE get_weather hi"
+    counting = ChatTemplate("{{ messages[0].content }}", tool_use=ChatTemplate("TOOLUSE {{ tools | length }}"))
+    assert prompt(counting, [U], tools=[TOOL]) == "TOOLUSE 1"
 
 
 def test_content_is_text_or_parts_as_the_template_wants_it(prompt: Ask) -> None:

@@ -118,6 +118,8 @@ CASES = [
          '<｜DSML｜parameter name="city" string="true">Paris</｜DSML｜parameter>\n</｜DSML｜invoke>\n<｜DSML｜invoke name="add">\n'
          '<｜DSML｜parameter name="a" string="false">-14</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜function_calls>',
          [PARIS, ("add", {"a": -14})], "Both."),
+    Case("generic", '<function name="get_weather"><param name="city">Paris</param></function>', [PARIS]),
+    Case("generic", f"Hi<|function_call|>{W}", [PARIS], "Hi"),
     # GLM
     Case("glm", "<tool_call>add\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n</tool_call>", [("add", {"a": 1})]),
     Case("glm", "<tool_call>get_weather<arg_key>city</arg_key><arg_value>Paris</arg_value></tool_call>"
@@ -186,6 +188,9 @@ CASES = [
     Case("seed", "<seed:think>I'm < thinking</seed:think>\nHello!", [], "Hello!", "I'm < thinking", "<seed:think>"),
     Case("apriel", "I'm\nthinking\n[BEGIN FINAL RESPONSE]\nHello", [], "Hello", "I'm\nthinking",
          "open Here are my reasoning steps:"),
+    Case("qwen3-coder", f"To see < it.\n{_qwen(XML_PARIS)}", [PARIS], "", "To see < it.", "open <think>"),
+    Case("lfm2", "<think>Think about <|tool_call_start|>[add(a=1)]<|tool_call_end|> hm</think>Hi", [], "Hi",
+         "Think about <|tool_call_start|>[add(a=1)]<|tool_call_end|> hm"),
     # Harmony
     Case("harmony", "<|channel|>analysis<|message|>I'm\nthinking<|end|><|start|>assistant<|channel|>final<|message|>Hello,\nyou",
          [], "Hello,\nyou", "I'm\nthinking"),

@@ -177,11 +177,13 @@ class _Probe:
 
     def tools_variable(self, source: str) -> str:
         """Where tools are read from."""
+        without = TemplateAbilities(variables=self._variables).inputs(None)
         for variable in _TOOL_VARIABLES:
             if variable in source:
                 inputs = TemplateAbilities(tools=variable, variables=self._variables).inputs([_tool()])
                 for chat in ([_user()], [_message("system", _SYSTEM), _user()]):
-                    if _TOOL in (self.rendered(chat, **inputs) or ""):  # in whatever notation
+                    rendered = self.rendered(chat, **inputs)
+                    if rendered is not None and rendered != self.rendered(chat, **without):  # in whatever notation
                         return variable
         return "system" if self.shows([{**_message("system", _SYSTEM), "tools": _TOOL}, _user()], _TOOL) else ""
 

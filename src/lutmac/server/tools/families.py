@@ -138,8 +138,10 @@ OPENINGS: Final[Mapping[str, Opening]] = {
         *map(Opening, (
             "<tool_call>", "[TOOL_CALLS]", "<|tool_call|>", "<|tool_call>", "<|tool_call_start|>", "<|python_tag|>",
             "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "<|tool_calls_section_begin|>", "<|tool_call_begin|>",
-            "<seed:tool_call>", "<minimax:tool_call>", "<｜DSML｜function_calls>", "<|START_ACTION|>",
+            "<seed:tool_call>", "<minimax:tool_call>", "<｜DSML｜function_calls>", "<｜DSML｜tool_calls>",
+            "<|START_ACTION|>",
             "<|tools_prefix|>", "<TOOLCALL>", "<tool_calls>", "<function_calls>", "<|action_start|><|plugin|>",
+            "<|function_call|>", "<|message_sep|>\n\nfunction call<|role_sep|>\n",
         )),
         *(Opening(text, sure=False) for text in (
             "<tools>", "<function=", '<function name="', '<invoke name="', '<｜DSML｜invoke name="', "functools[",
@@ -152,7 +154,8 @@ OPENINGS: Final[Mapping[str, Opening]] = {
 CLOSINGS: Final = (
     "</tool_call>", "<|/tool_call|>", "<tool_call|>", "<|tool_call_end|>", "<｜tool▁call▁end｜>",
     "<｜tool▁calls▁end｜>", "<|tool_calls_section_end|>", "</seed:tool_call>", "</minimax:tool_call>",
-    "</｜DSML｜function_calls>", "<|END_ACTION|>", "<|tools_suffix|>", "</TOOLCALL>", "</tool_calls>", "</tools>",
+    "</｜DSML｜function_calls>", "</｜DSML｜tool_calls>",
+    "<|END_ACTION|>", "<|tools_suffix|>", "</TOOLCALL>", "</tool_calls>", "</tools>",
     "</function_calls>", "<|action_end|>", "<|eom_id|>", "<|eot_id|>",
 )  # fmt: skip
 INSIDE: Final = ("<｜tool▁sep｜>", "[ARGS]", "[CALL_ID]", "<|tool_call_argument_begin|>", '<|"|>')

@@ -13,6 +13,7 @@ from lutmac.server.tools.reading import read_calls
 from lutmac.server.tools.source import BLANKS, CutOffError, NotACallError, Reading, Source, Step
 from lutmac.server.tools.thoughts import WRAPPERS, ThoughtMarks
 
+_SURE: Final = tuple(text for text, opening in OPENINGS.items() if opening.sure)
 _ANYWHERE: Final = tuple(text for text, opening in OPENINGS.items() if not opening.at_line)
 _PLAIN: Final = re.compile(rf"[^\s{re.escape(''.join({text[0] for text in OPENINGS}))}]+")  # begins no call
 
@@ -108,9 +109,13 @@ class ReplyParser:
         source = self._source
         yield from source.skip()
         blanks = ""
+        marks = _SURE if self._calls.tools else ()
+        beginning = re.compile(rf"[<\[{re.escape(closing[0])}]")
         while (yield from source.peek()) and not (yield from source.take([closing])):
-            found = source.text.find(closing[0], source.place + 1)
-            text = source.text[source.place : found if found >= 0 else None]
+            if (yield from source.starts(marks)) and not (yield from self._closes(closing)):
+                return
+            found = beginning.search(source.text, source.place + 1)
+            text = source.text[source.place : found.start() if found else None]
             shown = text.rstrip()
             if shown:
                 self._write(Thought(blanks + shown))
@@ -118,6 +123,15 @@ class ReplyParser:
             blanks += text[len(shown) :]
             source.place += len(text)
             source.forget()
+
+    def _closes(self, closing: str) -> Step[bool]:
+        """Whether the closing mark is still to come. Some models call without having ended their thoughts."""
+        source = self._source
+        looked = source.place
+        while (found := source.text.find(closing, looked)) < 0 and not source.closed:
+            looked = max(looked, len(source.text) - len(closing))
+            yield
+        return found >= 0
 
     def _text_and_calls(self) -> Step[None]:
         """Text up to the end, with the calls in it; stops where a call was cut off in its name."""

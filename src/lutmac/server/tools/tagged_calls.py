@@ -18,10 +18,10 @@ from lutmac.server.tools.tagged_values import Parameters, tagged_value
 
 FUNCTION_TAGS: Final = ("<function=", '<function name="', '<invoke name="', '<｜DSML｜invoke name="')
 FUNCTION_ENDS: Final = ("</function>", "</invoke>", "</｜DSML｜invoke>")
-_PARAMETER_TAGS: Final = ("<parameter=", '<parameter name="', '<｜DSML｜parameter name="')
-_PARAMETER_ENDS: Final = ("</parameter>", "</｜DSML｜parameter>")
+_PARAMETER_TAGS: Final = ("<parameter=", '<parameter name="', '<param name="', '<｜DSML｜parameter name="')
+_PARAMETER_ENDS: Final = ("</parameter>", "</param>", "</｜DSML｜parameter>")
 _TAG: Final = re.compile(
-    r'<(?:｜DSML｜)?(?:function|invoke|parameter)(?:=| name=)"?(?P<name>[^">\n]+?)"?'
+    r'<(?:｜DSML｜)?(?:function|invoke|param(?:eter)?)(?:=| name=)"?(?P<name>[^">\n]+?)"?'
     r'(?: string="(?P<string>true|false)")?\s*>'
 )
 
