@@ -17,6 +17,7 @@ from lutmac.errors import LutmacError
 
 ROOT = Path(__file__).parent / "huggingface"
 Q = "model.layers.0.self_attn.q_proj"
+LEFT = f"{Q}.input_scale"  # a name that is known to be of no account
 Header = dict[str, Any]
 Change = Callable[[Path], object]
 
@@ -99,35 +100,37 @@ def exllama_shards(directory: Path) -> None:
 
 NAN = np.array([np.nan], "<f4").tobytes()
 ONLINE = {"config_groups": {"R4": {"type": "hadamard", "apply": [{"targets": ["down_proj"], "location": "input"}]}}}
+MXFP6 = {"group_0": {"format": "mxfp6-pack-quantized", "weights": {"num_bits": 6, "type": "float"}}}
 MISTAKES: dict[str, tuple[str, Change, str]] = {
     "EXL2": ("gptq_4bit_sym", config(quant_method="exl2"), r"method EXL2 \(ExLlamaV2\) is not supported; supported: "),
     "EXL3": ("gptq_4bit_sym", config(quant_method="exl3"), r"method EXL3 \(ExLlamaV3\) is not supported"),
     "EXL2 under other names": ("fp16_shards", exllama_shards, "method EXL2"),
     "EXL2 without a word": ("bf16", unsaid(bias="q_invperm"), "method EXL2"),
     "EXL3 without a word": ("bf16", unsaid(bias="trellis"), "method EXL3"),
-    "no state": ("bnb_nf4", renamed(f"{Q}.weight.quant_state.bitsandbytes__nf4", "x"), "q_proj: has no quant_state"),
-    "no absmax": ("bnb_nf4", renamed(f"{Q}.weight.absmax", "x"), r"q_proj\.weight\.absmax' is missing"),
-    "no weight": ("bnb_nf4", renamed(f"{Q}.weight", "x"), r"q_proj\.weight with the codes of .* is missing"),
+    "no state": ("bnb_nf4", renamed(f"{Q}.weight.quant_state.bitsandbytes__nf4", LEFT), "q_proj: has no quant_state"),
+    "no absmax": ("bnb_nf4", renamed(f"{Q}.weight.absmax", LEFT), r"q_proj\.weight\.absmax' is missing"),
+    "no weight": ("bnb_nf4", renamed(f"{Q}.weight", LEFT), r"q_proj\.weight with the codes of .* is missing"),
     "another shape": ("bnb_nf4", state('{"shape": [64, 32], "blocksize": 64}'), "2048 bytes, not 4-bit codes of 64x32"),
     "no shape": ("bnb_nf4", state('{"shape": [64], "blocksize": 64}'), r"quant_state has shape \[64\], not that of"),
     "blocks of 7": ("bnb_nf4", state('{"shape": [64, 64], "blocksize": 7}'), "has blocks of 7 and 0"),
     "no JSON": ("bnb_nf4", state("{"), "quant_state: is not valid JSON"),
     "a value that is none": ("bnb_nf4", content(f"{Q}.weight.quant_map", NAN), "quant_map has values that are not f"),
-    "no second absmax": ("bnb_nf4_double", renamed(f"{Q}.weight.nested_absmax", "x"), r"nested_absmax' is missing"),
+    "no second absmax": ("bnb_nf4_double", renamed(f"{Q}.weight.nested_absmax", LEFT), r"nested_absmax' is missing"),
     "columns of the GPU": ("bnb_int8", content(f"{Q}.weight_format", b"\x01"), "its integers do not lie row by row"),
-    "SCB of half the rows": ("bnb_int8", renamed(f"{Q}.SCB", "x"), r"q_proj.weight has type I8, which lutmac does no"),
+    "no SCB": ("bnb_int8", renamed(f"{Q}.SCB", LEFT), "q_proj: has no SCB"),
     "three bits for four": ("mlx_3bit_g64", config(bits=4), "are not 4 bits in groups of 64"),
     "no bits": ("mlx_3bit_g64", config(bits="3"), "'?3'? bits in groups of 64 are no quantisation of MLX|None bits"),
     "no biases": ("mlx_3bit_g64", renamed(f"{Q}.biases", f"{Q}.offsets"), "scales and biases are no floats of one t"),
     "another mode": ("mlx_3bit_g64", config(mode="trellis"), "MLX mode 'trellis' is not supported; supported: affine"),
     "another compression": ("ct_fp8_channel", config(format="marlin-24"), "tensors format 'marlin-24' is not supp"),
     "FP8 with a zero point": ("ct_fp8_channel", renamed(f"{Q}.bias", f"{Q}.weight_zero_point"), "floats with a zero p"),
+    "a part in another": ("ct_fp8_channel", config(format="mixed-precision", config_groups=MXFP6), "'mxfp6-pack-quant"),
     "a rotation": ("ct_fp8_channel", config(transform_config=ONLINE), "transform_config rotates activations"),
     "sparse weights": ("ct_fp8_channel", renamed(f"{Q}.bias", f"{Q}.bitmask"), "sparse weights .bitmask. are not"),
     "unknown scales": ("ct_nvfp4", entry(f"{Q}.weight_scale", dtype="U8"), "holds scales of an unknown type"),
     "a rotated AutoRound": ("auto_round_mxfp4", config(rotation_config={"block_size": 32}), "AutoRound with rotations"),
     "AutoRound's E5M3": ("auto_round_nvfp4", config(packing_format="auto_round:llm_compressor_nvfp4_e5m3"), "packing"),
-    "no scale": ("ct_nvfp4", renamed(f"{Q}.weight_scale", "x"), r"q_proj\.weight_scale is missing, expected scales"),
+    "no scale": ("ct_nvfp4", renamed(f"{Q}.weight_scale", LEFT), r"q_proj\.weight_scale is missing, expected scales"),
     "a global scale of 0": ("ct_nvfp4", content(f"{Q}.weight_global_scale", bytes(4)), "its global scale is 0.0"),
     "scales of other rows": ("ct_fp8_channel", entry(f"{Q}.weight_scale", shape=[32, 2]), r"\(32, 2\) do not fit"),
     "8 bits in 4": ("ct_int4_group", content(f"{Q}.weight", b"\x64"), "has weights from -?[78] to 100, not of 4 bits"),

@@ -29,6 +29,7 @@ from lutmac.lowbit.matrix import BitRun, BlockLayout, LowBitMatrix
 _STATE: Final = ".weight.quant_state.bitsandbytes__"
 _TYPES: Final = ("nf4", "fp4")
 _MOST_STATE_BYTES: Final = 65536
+_MOST_OFFSET: Final = 1e30  # within float32
 _CODES_STORAGE: Final = ("U8", "I8", "F16", "BF16", "F32")
 # What LLM.int8() multiplies the product of an integer and its row's magnitude by: 1/127 in the library's precision.
 _PER_CODE: Final = np.float32(7.874015718698502e-3)
@@ -61,11 +62,14 @@ class BitsAndBytes:
         for kind in _TYPES:
             for name in names_with_suffix(files, f".weight.quant_state.bitsandbytes__{kind}"):
                 self.modules[name] = self._four_bits(name, kind)
-        for name in names_with_suffix(files, ".weight.absmax"):
-            if name not in self.modules:
-                raise CheckpointError(f"{files.directory}: {name}: has no quant_state; save it anew with transformers")
         for name in names_with_suffix(files, ".SCB"):
             self.modules[name] = self._eight_bits(name)
+        for part, missing in ((".weight.absmax", "quant_state"), (".weight_format", "SCB")):
+            for name in names_with_suffix(files, part):
+                if name not in self.modules:
+                    raise CheckpointError(
+                        f"{files.directory}: {name}: has no {missing}; save it anew with transformers"
+                    )
 
     def matrix(self, name: str) -> LowBitMatrix:
         """The weight of a layer."""
@@ -106,7 +110,7 @@ class BitsAndBytes:
             raise CheckpointError(f"{what} has shape {shown(shape)}, not that of a matrix")
         if type(size) is not int or size < 32 or size % 32 or type(nested) is not int or nested < 0:
             raise CheckpointError(f"{what} has blocks of {shown(size)} and {shown(nested)}, expected multiples of 32")
-        if type(offset) not in (int, float) or not math.isfinite(offset):
+        if type(offset) is not float or not abs(offset) < _MOST_OFFSET:
             raise CheckpointError(f"{what} has nested_offset {shown(offset)}, expected a number")
         return _State(shape[0], shape[1], size, nested, offset)
 

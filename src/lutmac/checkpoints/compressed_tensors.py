@@ -39,12 +39,12 @@ class CompressedTensors:
 
     def __init__(self, files: TensorFiles, config: Mapping[str, Any]) -> None:
         """config: quantization_config."""
-        found = config.get("format", "mixed-precision")
-        if found not in FORMATS:
-            raise UnsupportedModelError(
-                f"{files.directory}: compressed-tensors format {shown(found)} is not supported; supported: "
-                f"{', '.join(FORMATS)}"
-            )
+        for found in (config.get("format"), *(group.get("format") for group in _groups(config))):
+            if found is not None and found not in FORMATS:
+                raise UnsupportedModelError(
+                    f"{files.directory}: compressed-tensors format {shown(found)} is not supported; supported: "
+                    f"{', '.join(FORMATS)}"
+                )
         _refuse_rotations(files, config)
         for name in names_with_suffix(files, ".bitmask"):
             raise UnsupportedModelError(f"{files.directory}: {name}: sparse weights (bitmask) are not supported")
@@ -84,11 +84,18 @@ class CompressedTensors:
         self.modules[w.name] = scaled_module(self._files, w)
 
 
-def _schemes(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """What the configuration says of weights: an entry for each group of layers."""
+def _groups(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The entries of ``config_groups``."""
     groups = config.get("config_groups")
     for group in groups.values() if isinstance(groups, Mapping) else ():
-        weights = group.get("weights") if isinstance(group, Mapping) else None
+        if isinstance(group, Mapping):
+            yield group
+
+
+def _schemes(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What the configuration says of weights: an entry for each group of layers."""
+    for group in _groups(config):
+        weights = group.get("weights")
         if isinstance(weights, Mapping) and type(weights.get("num_bits")) is int and 1 <= weights["num_bits"] <= 8:
             yield weights
 
@@ -96,9 +103,8 @@ def _schemes(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _refuse_rotations(files: TensorFiles, config: Mapping[str, Any]) -> None:
     """Raises UnsupportedModelError for a model that rotates activations (QuIP, SpinQuant) when it runs."""
     transforms = config.get("transform_config")
-    groups = transforms.get("config_groups") if isinstance(transforms, Mapping) else None
-    for group in groups.values() if isinstance(groups, Mapping) else ():
-        applied = group.get("apply") if isinstance(group, Mapping) else None
+    for group in _groups(transforms) if isinstance(transforms, Mapping) else ():
+        applied = group.get("apply")
         for entry in applied if isinstance(applied, list) else ():
             if not isinstance(entry, Mapping) or entry.get("location") not in _OFFLINE:
                 raise UnsupportedModelError(

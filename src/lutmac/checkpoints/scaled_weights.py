@@ -61,7 +61,8 @@ def scaled_module(files: TensorFiles, w: ScaledWeight) -> QuantizedModule:
     rows, width = checked_shape(files, w.weight, WEIGHT_TYPES, 2)
     dtype = files.tensors[w.weight].dtype
     scale = files.tensors.get(w.scale)
-    if scale is None or scale.dtype not in SCALE_TYPES or 0 in scale.shape:
+    types = FLOAT_TYPES if w.zero_point and dtype == "I8" else SCALE_TYPES
+    if scale is None or scale.dtype not in types or 0 in scale.shape:
         found = "is missing" if scale is None else f"has type {scale.dtype} and shape {scale.shape}"
         raise CheckpointError(f"{files.directory}: tensor {w.scale} {found}, expected scales")
     if w.zero_point and dtype == "I8":
@@ -82,7 +83,7 @@ def _kind(w: ScaledWeight, dtype: str, scale: str) -> str:
         return f"INT{w.bits}"
     if dtype == "F8_E4M3":
         return "FP8"
-    return "NVFP4" if scale == "F8_E4M3" else "MXFP4"
+    return {"F8_E4M3": "NVFP4", "F8_E8M0": "MXFP4", "U8": "MXFP4"}.get(scale, "FP4")
 
 
 def require_one_number(files: TensorFiles, name: str) -> None:
