@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import socket
 import subprocess
 import sys
@@ -55,6 +56,7 @@ def proxy() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    key = f"sk-{secrets.token_hex(24)}"  # without a key of some length it does not start
     parameters = {"model": f"openai/{MODEL}", "api_base": BASE, "api_key": "none"}
     config = Path("config.yaml")
     config.write_text(
@@ -65,7 +67,7 @@ def proxy() -> None:
     with Path("proxy.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             _wait(f"http://127.0.0.1:{port}/health/liveliness", process)
-            through = openai.OpenAI(base_url=f"http://127.0.0.1:{port}", api_key="none", max_retries=0)
+            through = openai.OpenAI(base_url=f"http://127.0.0.1:{port}", api_key=key, max_retries=0)
             _ask_through(through)
         finally:
             process.terminate()

@@ -42,7 +42,7 @@ class LocalServer:
                 break
             time.sleep(0.2)
         self._process.kill()
-        raise RuntimeError(f"lutmac serve did not start: {self._log.read_text()[-2000:]}")
+        raise RuntimeError(f"lutmac serve did not start: {self.log()}")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         """Ends the server."""
@@ -52,6 +52,10 @@ class LocalServer:
     def is_alive(self) -> bool:
         """Whether the server still answers."""
         return self._process.poll() is None and self._answers()
+
+    def log(self) -> str:
+        """The last that it printed."""
+        return self._log.read_text()[-4000:]
 
     def _answers(self) -> bool:
         try:

@@ -79,6 +79,7 @@ def _run_all(scripts: dict[str, Path], model: Path) -> int:
                     failed.append(name)
             if not server.is_alive():
                 failed.append("the server itself")
+                print(server.log())
     print(f"\n{len(scripts) - len(failed)} passed, {len(failed)} failed" + (f": {', '.join(failed)}" if failed else ""))
     return len(failed)
 

@@ -159,13 +159,14 @@ def test_a_call_that_was_cut_off_has_what_was_complete() -> None:
     end = Completion(
         text="", token_ids=(1,), finish_reason="length", prompt_tokens=3, seed=0, timings=Timings(3, 0.1, 0, 0.0)
     )
-    event = TurnEvent(0, 3, (CallEnd(call),), 0, (), end, "length")
+    event = TurnEvent(0, 3, (CallEnd(call),), completion=end, finish_reason="length")
+    backend: Any = SimpleNamespace(name="tiny", model=SimpleNamespace(tokenizer=None))
 
     async def lines() -> list[Any]:
         async def events() -> AsyncGenerator[TurnEvent, None]:
             yield event
 
-        return [line async for line in _chat_lines(events(), SimpleNamespace(name="tiny"))]  # type: ignore[arg-type]
+        return [line async for line in _chat_lines(events(), backend)]
 
     first, last = asyncio.run(lines())
     assert first.message.tool_calls[0].function.arguments == {"city": "Par"}
