@@ -169,5 +169,5 @@ def test_a_call_that_was_cut_off_has_what_was_complete() -> None:
         return [line async for line in _chat_lines(events(), backend)]
 
     first, last = asyncio.run(lines())
-    assert first.message.tool_calls[0].function.arguments == {"city": "Par"}
+    assert first.message.tool_calls[0]["function"]["arguments"] == {"city": "Par"}
     assert last.done_reason == "length"
