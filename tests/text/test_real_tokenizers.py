@@ -20,6 +20,7 @@ from lutmac.text.huggingface import TextFiles
 
 pytestmark = pytest.mark.slow
 
+GOLDENS = json.loads((Path(__file__).parent / "data" / "chat_ids.json").read_text())  # of make_chat_goldens.py
 VERSION = "3.7.2"
 # Each of another kind: how spaces are written, what cuts a text into words, what normalises it, which tokens are added.
 DIRECTORIES = (
@@ -126,7 +127,18 @@ def test_a_directorys_ids_and_texts_are_those_of_its_library(name: str) -> None:
                 assert ours.decode(encoding.ids, skip_special=False) == shown, text
 
 
-def test_a_chat_has_transformers_ids() -> None:
+@pytest.mark.parametrize("name", GOLDENS["ids"])
+def test_chats_have_transformers_ids(name: str) -> None:
+    """By the directory's own template."""
+    folder = directory(name)
+    files, size = TextFiles(folder, {}, {}), library_of(folder).get_vocab_size()
+    tokenizer = files.tokenizer(size)
+    template = ChatTemplate.of_checkpoint(files.chat_templates(), tokenizer)
+    for chat, ids in zip(GOLDENS["chats"], GOLDENS["ids"][name], strict=True):
+        assert encode_chat(tokenizer, template, chat) == ids
+
+
+def test_a_chat_has_no_bos_that_its_template_does_not_write() -> None:
     """Of a tokenizer that adds BOS, by a template that writes none (TinyLlama-Chat, Zephyr): transformers 5.24."""
     template = (
         "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + eos_token + '\n' }}{% endfor %}"
