@@ -24,8 +24,9 @@ from lutmac.graph.operations.matmul import MatMul
 from lutmac.graph.operations.rms_norm import RMSNorm
 from lutmac.graph.operations.rope_angles import Rope, RopeAngles
 from lutmac.graph.operations.rope_store import RopeStore
+from lutmac.graph.operations.short_conv import ShortConv
 from lutmac.graph.passes import optimize
-from lutmac.graph.states import Pages
+from lutmac.graph.states import Pages, Slot
 from lutmac.lowbit.matrix import DenseMatrix
 from lutmac.lowbit.packing import Packer
 from lutmac.lowbit.target import resolve_target
@@ -73,6 +74,13 @@ class Builder:
         self.ops.append(Attention(cache, q, out, heads, cache.head_dim**-0.5))
         return self.matmul(out, HIDDEN)
 
+    def convolution(self, x: Value, name: str, kernel: int) -> Value:
+        """A short convolution, whose state is a slot."""
+        state, out = Slot(name, ShortConv.slot_bytes(HIDDEN, kernel)), Value(f"{name}.out", HIDDEN)
+        weight = Vector(f"{name}.weight", HIDDEN * kernel, (HIDDEN, kernel))
+        self.ops.append(ShortConv(state, self.matmul(x, 3 * HIDDEN), weight, out, kernel))
+        return self.matmul(out, HIDDEN)
+
     def graph(self) -> Graph:
         outputs = Value("outputs", HIDDEN, rows="outputs")
         self.ops.append(GatherOutputs(self.hidden, outputs))
@@ -97,6 +105,10 @@ class RandomModel:
             self.matrices[name] = random.normal(0, spread, (weight.rows, weight.columns)).astype(np.float32)
         for name, vector in self.graph.vectors().items():
             self.vectors[name] = random.normal(1.0, 0.1, vector.width).astype(np.float32)
+
+    @property
+    def has_slots(self) -> bool:
+        return any(isinstance(state, Slot) for op in self.graph.ops for state in op.states().values())
 
     def engine(self, *, max_tokens: int = 64, threads: int = 1, kv_cache_memory: int | None = None) -> Engine:
         """In exact precision, with keys and values in float32."""

@@ -21,6 +21,10 @@ HERE = Path(__file__).parent / "converted"
         ("qwen2_5_vl", 2e-3),
         ("qwen3_vl", 3e-3),
         ("qwen3_vl_moe", 3e-3),
+        ("stablelm", 2e-3),  # LayerNorms, biases, a quarter of each head rotated
+        ("stablelm-parallel", 2e-3),
+        ("starcoder2", 2e-3),  # no gate; the head is the embedding
+        ("lfm2", 2e-3),  # convolutions; attention.head_count_kv is an array
     ],
 )
 def test_logits_are_those_of_transformers(name: str, f16_tolerance: float) -> None:

@@ -96,6 +96,60 @@ void test_choices(const TestTarget& target) {
   }
 }
 
+// A short convolution in steps of any size, against its definition in double: what a slot keeps is all that a step needs.
+void test_short_conv(const TestTarget& target) {
+  constexpr int kTokens = 23, kWidth = 37;
+  for (const int kernel : {2, 3, 7}) {
+    TestRandom random(kernel);
+    const std::vector<float> x = random.floats(kTokens * 3 * kWidth), weight = random.floats(kWidth * kernel), bias = random.floats(kWidth);
+    std::vector<float> whole;
+    for (const int chunk : {kTokens, 1, 2, 5}) {
+      const int64_t in = form_stride(Form::plain, 3 * kWidth), out = form_stride(Form::plain, kWidth);
+      Program program(*target.entry, chunk, 1, kTokens, chunk * (in + out));
+      ProgramState state;
+      state.slot = true;
+      state.bytes = (kWidth * (kernel - 1) * 4 + 63) / 64 * 64;
+      program.add_state(state);
+      program.add("short_conv",
+                  {{"x", Buffer{0, Form::plain, 3 * kWidth, {}, {}}},
+                   {"out", Buffer{chunk * in, Form::plain, kWidth, {}, {}}},
+                   {"kernel", int64_t{kernel}},
+                   {"weight", weight},
+                   {"bias", bias},
+                   {"state", StateIndex{0}}},
+                  false);
+      Cache cache({2}, {0}, {state.bytes});
+      std::memset(cache.state(0), 0x7f, 2 * state.bytes);  // what somebody else has left there
+      std::vector<float> found;
+      for (int32_t first = 0; first < kTokens; first += chunk) {
+        const int count = std::min(chunk, kTokens - first);
+        for (int i = 0; i < count; ++i) std::memcpy(program.arena() + i * in, &x[(first + i) * 3 * kWidth], 3 * kWidth * 4);
+        const std::vector<int32_t> ids(count, 0);
+        const int32_t start[2] = {0, count}, slot = 1;
+        program.step(cache, {count, 1, 0, ids.data(), start, &first, nullptr, {{&slot, 1}}, nullptr, nullptr, 0}, 1);
+        for (int i = 0; i < count; ++i) {
+          const float* row = reinterpret_cast<const float*>(program.arena() + chunk * in + i * out);
+          found.insert(found.end(), row, row + kWidth);
+        }
+      }
+      if (whole.empty()) whole = found;
+      check(found == whole, "%s: short_conv of %d in steps of %d differs", target.name, kernel, chunk);
+    }
+    for (int token = 0; token < kTokens; ++token) {
+      for (int i = 0; i < kWidth; ++i) {
+        double sum = bias[i];
+        for (int j = 0; j < kernel; ++j) {
+          const int at = token - (kernel - 1 - j);
+          if (at >= 0) sum += double(weight[i * kernel + j]) * x[at * 3 * kWidth + i] * x[at * 3 * kWidth + 2 * kWidth + i];
+        }
+        const double expected = sum * x[token * 3 * kWidth + kWidth + i];
+        check(std::abs(whole[token * kWidth + i] - expected) < 1e-6 * (kernel + 1), "%s: short_conv of %d [%d, %d]: %g, expected %g",
+              target.name, kernel, token, i, whole[token * kWidth + i], expected);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -103,6 +157,7 @@ int main() {
     test_sums_and_products(target);
     test_int8_rows(target);
     test_choices(target);
+    test_short_conv(target);
     std::printf("%s: checked\n", target.name);
   }
   return report("rowwise_test");

@@ -92,20 +92,20 @@ class GGUFFile:
         return scaled(as_matrix(tensor.type_name, rows, columns, data), self._scale(name, index or 0))
 
     def vector(self, name: str, index: int | None = None) -> NDArray[np.float32]:
-        """The 1-D tensor of that name (F32, F16 or BF16) as float32, copied. Raises as matrix does.
+        """The tensor of that name (F32, F16 or BF16) as float32, one dimension after the other, copied.
 
-        index: which vector of a 2-D tensor, a stack of them.
+        index: which vector of a 2-D tensor, a stack of them. Raises as matrix does.
         """
         tensor = self._tensor(name)
         check_type(self.path, name, tensor.type_name)
-        stacked = index is not None
-        if len(tensor.shape) != 1 + stacked or (index is not None and not 0 <= index < tensor.shape[0]):
-            what = f"that of {index + 1} vectors or more" if index is not None else "that of a vector"
-            raise CheckpointError(f"{self.path}: tensor {name!r} has shape {tensor.shape}, not {what}")
-        data = self._bytes(tensor)
+        data, width = self._bytes(tensor), prod(tensor.shape)
         if index is not None:
-            data = data.reshape(tensor.shape[0], -1)[index]
-        matrix = as_matrix(tensor.type_name, 1, tensor.shape[-1], data)
+            if len(tensor.shape) != 2 or not 0 <= index < tensor.shape[0]:
+                raise CheckpointError(
+                    f"{self.path}: tensor {name!r} has shape {tensor.shape}, not that of {index + 1} vectors or more"
+                )
+            data, width = data.reshape(tensor.shape[0], -1)[index], tensor.shape[1]
+        matrix = as_matrix(tensor.type_name, 1, width, data)
         if not isinstance(matrix, DenseMatrix):
             raise CheckpointError(f"{self.path}: vector {name!r} has type {tensor.type_name}, not F32, F16 or BF16")
         values: NDArray[np.float32] = dequantize(matrix)[0]

@@ -68,13 +68,8 @@ class TensorFiles:
             )
 
     def vector(self, name: str) -> NDArray[np.float32]:
-        """A 1-D tensor of floats as float32. Raises CheckpointError where it has another shape."""
-        dense = self.floats(name)
-        if len(self.tensors[name].shape) != 1:
-            raise CheckpointError(
-                f"{self.directory}: tensor {name} has shape {self.tensors[name].shape}, not a vector's"
-            )
-        values: NDArray[np.float32] = dequantize(dense)[0]
+        """A tensor of floats as float32, one dimension after the other."""
+        values: NDArray[np.float32] = dequantize(self.floats(name)).reshape(-1)
         return values
 
     def drop_pages(self, name: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
-from lutmac.engine.kv_cache import PAGE_TOKENS, PageManager
+from lutmac.engine.kv_cache import PAGE_TOKENS, PageManager, SlotPool
 from lutmac.engine.memory import divide_memory, group_need
 from lutmac.engine.pace import Pace
 from lutmac.engine.residency import Residency
@@ -46,19 +46,27 @@ class Engine:
         self.vocab_size = vocab_size
         self.max_context = limits.max_context
         self.expects_company = False
-        groups = zip(layout.group_page_bytes, layout.windows, strict=True)
-        needs = [group_need(nbytes, window, limits) for nbytes, window in groups]
-        num_pages = divide_memory(needs, kv_cache_memory)
+        pages = [(group, window) for group, window in enumerate(layout.groups) if window is not None]
+        needs = [group_need(layout.group_bytes(group), window, limits) for group, window in pages]
+        counts = dict(zip((group for group, _ in pages), divide_memory(needs, kv_cache_memory), strict=True))
         cache = _native.Cache(
-            num_pages=num_pages,
+            num_pages=[counts.get(group, limits.max_sequences) for group in range(len(layout.groups))],
             state_groups=list(layout.state_groups),
-            state_page_bytes=list(layout.state_page_bytes),
+            state_page_bytes=list(layout.state_bytes),
         )
         self.cache_bytes = cache.nbytes  # of address space; memory stands behind what has been written of it
+        slot_group = layout.groups.index(None) if None in layout.groups else None
+        slots = None if slot_group is None else SlotPool(limits.max_sequences)
+        slot_bytes = 0 if slot_group is None else layout.group_bytes(slot_group)
+        # Of one sequence of full length.
+        self.sequence_cache_bytes = slot_bytes + sum(need.one * need.page_bytes for need in needs)
+        self._windows = tuple(window for _, window in pages)
+        # What a slot holds is not kept beside the pages of a prefix, which are of no use without it.
+        self._shares_prefixes = slots is None
         self._counters = Counters()
-        self._windows = layout.windows
-        self.sequence_cache_bytes = sum(need.one * need.page_bytes for need in needs)  # of one sequence of full length
-        self._residency = Residency(cache, PageManager(num_pages, layout.windows), self._counters)
+        manager = PageManager([counts[group] for group, _ in pages], self._windows)
+        copy_page = _PageCopier(cache, [group for group, _ in pages])
+        self._residency = Residency(manager, slots, self._counters, copy_page)
         rows = max(limits.max_sequences, min(limits.max_tokens, LOGITS_BYTES // (4 * vocab_size)))
         self._scheduler = Scheduler(limits.max_tokens, limits.max_sequences, rows)
         self._runner = Runner(compiled, cache, vocab_size, threads)
@@ -93,7 +101,7 @@ class Engine:
         """
         if max_length > self.max_context:
             raise ContextOverflowError(f"{max_length} tokens do not fit into the context of {self.max_context}")
-        return Sequence(tokens, max_length, windows=self._windows, private=private)
+        return Sequence(tokens, max_length, windows=self._windows, private=private or not self._shares_prefixes)
 
     def submit(self, sequence: Sequence) -> None:
         """Queues a sequence; it runs in the steps that callers of ``drive`` and ``turn`` make."""
@@ -236,3 +244,14 @@ class Engine:
                 self._end(sequence)
             else:
                 self._residency.commit(sequence)
+
+
+class _PageCopier:
+    """Copies pages within a cache, whose groups have other numbers than the pools."""
+
+    def __init__(self, cache: _native.Cache, groups: list[int]) -> None:
+        self._cache = cache
+        self._groups = groups
+
+    def __call__(self, pool: int, source: int, target: int) -> None:
+        self._cache.copy_page(self._groups[pool], source, target)

@@ -73,6 +73,22 @@ class Pool:
                 self._idle.move_to_end(node, last=False)
 
 
+class SlotPool:
+    """Slots of what is kept in fixed size, one for each sequence that runs."""
+
+    def __init__(self, num_slots: int) -> None:
+        """num_slots: as many as sequences run at a time."""
+        self._free = list(range(num_slots - 1, -1, -1))
+
+    def take(self) -> int:
+        """A slot; what is in it belongs to nobody."""
+        return self._free.pop()
+
+    def give(self, slot: int) -> None:
+        """Takes it back."""
+        self._free.append(slot)
+
+
 class PageManager:
     """Gives pages to sequences and takes them back: for each 64 positions one of every cache group.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lutmac import _native
-from lutmac.engine.kv_cache import PAGE_TOKENS, PageManager, pages_for
+from collections.abc import Callable
+
+from lutmac.engine.kv_cache import PAGE_TOKENS, PageManager, SlotPool, pages_for
 from lutmac.engine.sequence import Sequence
 from lutmac.engine.stats import Counters
 
@@ -11,10 +12,17 @@ from lutmac.engine.stats import Counters
 class Residency:
     """Decides which sequences have pages, and starts them with what the cache has of their prompts."""
 
-    def __init__(self, cache: _native.Cache, pages: PageManager, counters: Counters) -> None:
-        """pages: of the cache. counters: told of prompts and of what was found of them."""
+    def __init__(
+        self,
+        pages: PageManager,
+        slots: SlotPool | None,
+        counters: Counters,
+        copy_page: Callable[[int, int, int], None],
+    ) -> None:
+        """pages, slots: of the cache. counters: told of prompts and of what was found of them. copy_page: of a pool."""
         self.pages = pages
-        self._cache = cache
+        self._slots = slots
+        self._copy_page = copy_page
         self._counters = counters
 
     def begin(self, sequence: Sequence, neighbours: int) -> bool:
@@ -28,7 +36,9 @@ class Residency:
         if neighbours and not self._has_room(table.lacks(sequence.length), neighbours):
             table.release(self.pages, sequence.computed_tokens)
             return False
-        found = table.adopt_beginning(self.pages, sequence.reusable, self._cache.copy_page)
+        found = table.adopt_beginning(self.pages, sequence.reusable, self._copy_page)
+        if self._slots is not None:
+            sequence.slot = self._slots.take()
         if not sequence.preempted:
             self._counters.prompt_tokens += sequence.prompt_length
         self._found(sequence, found)
@@ -55,6 +65,9 @@ class Residency:
         """Takes all pages from a sequence; it may begin again."""
         sequence.block_table.release(self.pages, sequence.computed_tokens)
         sequence.computed = 0
+        if self._slots is not None and sequence.slot is not None:
+            self._slots.give(sequence.slot)
+            sequence.slot = None
 
     def _has_room(self, pages: int, neighbours: int) -> bool:
         """Whether each group has so many pages, a windowed one no more than it holds, and one for each neighbour."""

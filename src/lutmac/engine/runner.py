@@ -27,7 +27,7 @@ class Runner:
         )
         self._program = compiled.program
         self._cache = cache
-        self._groups = len(compiled.cache.windows)
+        self._groups = compiled.cache.groups
         self._logits = np.empty((0, vocab_size), dtype=np.float32)
         self._hidden = np.empty((0, self.hidden_size), dtype=np.float32)
 
@@ -47,13 +47,18 @@ class Runner:
             tokens=pieces[0] if len(pieces) == 1 else np.concatenate(pieces),
             sequence_start=starts,
             first_position=np.array([sequence.computed for sequence in sequences], dtype=np.int32),
-            block_tables=[_block_table(batch, group) for group in range(self._groups)],
+            block_tables=self._block_tables(batch),
             output_rows=np.array(outputs.rows, dtype=np.int32),
             logits=self._logits[:logits] if logits else None,
             hidden=self._hidden[:hidden] if hidden else None,
             threads=self.threads,
         )
         return self._rows(batch, outputs)
+
+    def _block_tables(self, batch: list[Slice]) -> list[NDArray[np.int32]]:
+        """Of each cache group: of pages, or one column of slots."""
+        pools = iter(range(len(self._groups)))
+        return [_slots(batch) if window is None else _block_table(batch, next(pools)) for window in self._groups]
 
     def _rows(self, batch: list[Slice], outputs: _Outputs) -> Iterator[Rows]:
         for slice, place in zip(batch, outputs.places, strict=True):
@@ -79,6 +84,10 @@ class _Outputs:
                     self.rows += range(starts[index] + rows.start, starts[index] + rows.stop)
             counts.append(len(self.rows) - before)
         self.logits, self.hidden = counts
+
+
+def _slots(batch: list[Slice]) -> NDArray[np.int32]:
+    return np.array([[slice.sequence.slot] for slice in batch], dtype=np.int32)
 
 
 def _block_table(batch: list[Slice], group: int) -> NDArray[np.int32]:

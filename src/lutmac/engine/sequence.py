@@ -30,6 +30,7 @@ class Sequence:
 
     reused: tokens of the prompt that were found in the cache. share: what its request has had of the engine; of its own
     unless it is set. preempted: whether it has had to give its pages up since it began.
+    slot: where what it keeps in fixed size lies while it runs.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Sequence:
         self.reused = 0
         self.share = Share()
         self.preempted = False
+        self.slot: int | None = None
         self.block_table = BlockTable(self.max_length, windows, private=private)
         self.sampler: Sampler | None = None
         self.stop_ids: frozenset[int] = frozenset()

@@ -352,6 +352,14 @@ def checked_entry(source: TensorSource, name: str, shape: tuple[int, ...]) -> Te
     return entry
 
 
+def checked_vector(source: TensorSource, name: str, width: int, shape: tuple[int, ...]) -> TensorEntry:
+    """The entry of a vector, or of a tensor of that shape, less dimensions of one, that is read as one."""
+    entry = source.find(name)
+    if entry is not None and shape and tuple(size for size in entry.shape if size != 1) == shape:
+        return entry
+    return checked_entry(source, name, (width,))
+
+
 def _instead(source: TensorSource, name: str) -> str:
     """The names that are most like one that is missing: they tell by what names a checkpoint goes."""
     wanted = Counter(source.file_name(name).split("."))

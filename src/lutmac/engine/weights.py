@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
-from lutmac.engine.sources import TensorEntry, TensorSource, checked_entry
+from lutmac.engine.sources import TensorEntry, TensorSource, checked_entry, checked_vector
 from lutmac.graph.ir import Vector, Weight
 from lutmac.lowbit.matrix import LowBitMatrix
 from lutmac.lowbit.packing import Packer
@@ -64,7 +64,7 @@ class CheckpointPacking:
         """A vector. Raises CheckpointError where it is missing or has another width."""
         nbytes = check_vector(self._source, vector).nbytes
         self._report(nbytes)
-        return self._source.vector(vector.name)
+        return self._source.vector(vector.name).reshape(-1)
 
     def _report(self, nbytes: int) -> None:
         self._done += nbytes
@@ -81,4 +81,4 @@ def check_weight(source: TensorSource, weight: Weight) -> TensorEntry:
 
 def check_vector(source: TensorSource, vector: Vector) -> TensorEntry:
     """The entry of a vector. Raises CheckpointError where it is missing or has another width."""
-    return checked_entry(source, vector.name, (vector.width,))
+    return checked_vector(source, vector.name, vector.width, vector.shape)

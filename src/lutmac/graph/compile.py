@@ -9,7 +9,7 @@ from lutmac import _native
 from lutmac.graph.lowering import Lowering, Parameters
 from lutmac.graph.placement import Placement, place
 from lutmac.graph.schedule import Schedule
-from lutmac.graph.states import Pages
+from lutmac.graph.states import Pages, Slot, State
 
 __all__ = ["CacheLayout", "CacheType", "Compiled", "Limits", "Parameters", "cache_layout", "compile_schedule"]
 
@@ -27,27 +27,26 @@ class Limits:
 
 @dataclass(frozen=True)
 class CacheLayout:
-    """What the key-value cache of a program must hold.
+    """What the cache of a program must hold.
 
-    type: of its elements. windows: for each cache group the window that its states share (0: all positions), and the
-    pages with it. state_groups: the group of each state. state_page_bytes: bytes of one page of each.
+    type: of keys and values. groups: for each cache group the window that its states share (0: all positions), or None
+    for slots. state_groups: the group of each state. state_bytes: bytes of one page of each, or of a slot.
     """
 
     type: CacheType
-    windows: tuple[int, ...]
+    groups: tuple[int | None, ...]
     state_groups: tuple[int, ...]
-    state_page_bytes: tuple[int, ...]
+    state_bytes: tuple[int, ...]
 
-    @property
-    def group_page_bytes(self) -> tuple[int, ...]:
-        """Bytes of one page of each group."""
-        states = list(zip(self.state_groups, self.state_page_bytes, strict=True))
-        return tuple(sum(nbytes for own, nbytes in states if own == group) for group in range(len(self.windows)))
+    def group_bytes(self, group: int) -> int:
+        """Bytes of one page of a group, or of a slot."""
+        return sum(nbytes for own, nbytes in zip(self.state_groups, self.state_bytes, strict=True) if own == group)
 
     @property
     def bytes_per_position(self) -> int:
         """Keys and values of one token in all layers."""
-        return sum(self.state_page_bytes) // _native.PAGE_TOKENS
+        pages = [group for group, window in enumerate(self.groups) if window is not None]
+        return sum(self.group_bytes(group) for group in pages) // _native.PAGE_TOKENS
 
 
 @dataclass(frozen=True)
@@ -69,22 +68,22 @@ class Compiled:
 
 
 def cache_layout(schedule: Schedule, cache_type: CacheType) -> CacheLayout:
-    """Puts the states into cache groups by window."""
-    states = [state for state in schedule.states().values() if isinstance(state, Pages)]
-    windows = tuple(dict.fromkeys(state.window for state in states))
-    return CacheLayout(
-        cache_type,
-        windows,
-        tuple(windows.index(state.window) for state in states),
-        tuple(
-            _native.page_bytes(
-                cache_type=cache_type,
-                num_kv_heads=state.num_kv_heads,
-                head_dim=state.head_dim,
-                value_dim=state.value_dim,
-            )
-            for state in states
-        ),
+    """Puts states into cache groups, in the order in which they are met: pages by window, slots together."""
+    states = schedule.states().values()
+    groups = tuple(dict.fromkeys(state.window if isinstance(state, Pages) else None for state in states))
+    of_states = (groups.index(state.window if isinstance(state, Pages) else None) for state in states)
+    return CacheLayout(cache_type, groups, tuple(of_states), tuple(_state_bytes(state, cache_type) for state in states))
+
+
+def _state_bytes(state: State, cache_type: CacheType) -> int:
+    if isinstance(state, Slot):
+        return state.nbytes
+    assert isinstance(state, Pages)
+    return _native.page_bytes(
+        cache_type=cache_type,
+        num_kv_heads=state.num_kv_heads,
+        head_dim=state.head_dim,
+        value_dim=state.value_dim,
     )
 
 
@@ -110,15 +109,17 @@ def compile_schedule(
     )
     states = schedule.states()
     for state, group in zip(states.values(), cache.state_groups, strict=True):
-        assert isinstance(state, Pages)
-        program.add_pages(
-            group=group,
-            cache_type=cache_type,
-            num_kv_heads=state.num_kv_heads,
-            head_dim=state.head_dim,
-            value_dim=state.value_dim,
-            window=state.window,
-        )
+        if isinstance(state, Pages):
+            program.add_pages(
+                group=group,
+                cache_type=cache_type,
+                num_kv_heads=state.num_kv_heads,
+                head_dim=state.head_dim,
+                value_dim=state.value_dim,
+                window=state.window,
+            )
+        elif isinstance(state, Slot):
+            program.add_slot(group=group, bytes=state.nbytes)
     lowering = Lowering(program, parameters, placement.offsets, {name: index for index, name in enumerate(states)})
     for call in schedule.calls:
         lowering.lower(call)

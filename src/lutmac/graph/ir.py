@@ -90,10 +90,14 @@ class Weight:
 
 @dataclass(frozen=True)
 class Vector:
-    """A float32 vector [width] (a norm's weight, a bias), by the name under which the compiler finds it."""
+    """A float32 vector [width] (a norm's weight, a bias), by the name under which the compiler finds it.
+
+    shape: of the tensor that holds it, less dimensions of one; empty: [width].
+    """
 
     name: str
     width: int
+    shape: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         """For people: name and width."""

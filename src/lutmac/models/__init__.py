@@ -19,6 +19,7 @@ REGISTRY = {
     "gemma3": "lutmac.models.gemma3",
     "gemma3_text": "lutmac.models.gemma3",
     "granite": "lutmac.models.granite",
+    "lfm2": "lutmac.models.lfm2",
     "llama": "lutmac.models.llama",
     "mistral": "lutmac.models.mistral",
     "mistral3": "lutmac.models.llama",

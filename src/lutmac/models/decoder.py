@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import ClassVar
 
 from lutmac.errors import UnsupportedModelError
 from lutmac.graph.ir import Graph, Op, Value, Vector, Weight
@@ -27,8 +28,13 @@ class Decoder:
     """Writes down the operations of one step, top to bottom.
 
     Methods take Hugging Face's names of weights (``hf``) and values, and return the value that they make, named by
-    ``name``.
+    ``name``. What families call differently: FINAL_NORM; within attention its output's product; within a layer the
+    MLP's gate, up and down.
     """
+
+    FINAL_NORM: ClassVar[str] = "model.norm"
+    ATTENTION_OUTPUT: ClassVar[str] = "o_proj"
+    MLP: ClassVar[tuple[str, str, str]] = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
 
     def __init__(self, config: DecoderConfig) -> None:
         """Works out the rotary frequencies, which layers share."""
@@ -50,7 +56,7 @@ class Decoder:
             hidden = self.block(layer, hidden)
         outputs = Value("outputs", config.hidden_size, rows="outputs")
         self.ops.append(GatherOutputs(hidden, outputs))
-        final = self.norm("model.norm", outputs, "final")
+        final = self.norm(self.FINAL_NORM, outputs, "final")
         head = replace(embedding, name="lm_head.weight") if self.has("lm_head.weight") else embedding
         self.ops.append(Logits(head, final, config.logits_softcap, config.logits_scale))
         return Graph(tuple(self.ops))
@@ -100,20 +106,20 @@ class Decoder:
 
     def attention_output(self, layer: int, attended: Value) -> Value:
         """What attention adds to the residual stream."""
-        hf = f"model.layers.{layer}.self_attn.o_proj"
+        hf = f"model.layers.{layer}.self_attn.{self.ATTENTION_OUTPUT}"
         return self.linear(hf, attended, self.config.hidden_size, f"layers.{layer}.attention")
 
     def mlp(self, layer: int, x: Value) -> Value:
         """SwiGLU (Shazeer, 2020), or its like with another activation."""
-        hf, name = f"model.layers.{layer}.mlp", f"layers.{layer}"
-        width = self.config.intermediate_size
-        if self.has(f"{hf}.gate_up_proj.weight"):
-            gate, up = self.parts(f"{hf}.gate_up_proj", x, {f"{name}.gate": width, f"{name}.up": width})
+        hf, name, width = f"model.layers.{layer}", f"layers.{layer}", self.config.intermediate_size
+        gate_proj, up_proj, down_proj = self.MLP
+        if self.has(f"{hf}.mlp.gate_up_proj.weight"):
+            gate, up = self.parts(f"{hf}.mlp.gate_up_proj", x, {f"{name}.gate": width, f"{name}.up": width})
         else:
-            gate = self.linear(f"{hf}.gate_proj", x, width, f"{name}.gate")
-            up = self.linear(f"{hf}.up_proj", x, width, f"{name}.up")
+            gate = self.linear(f"{hf}.{gate_proj}", x, width, f"{name}.gate")
+            up = self.linear(f"{hf}.{up_proj}", x, width, f"{name}.up")
         gated = self.gated(gate, up, name)
-        return self.linear(f"{hf}.down_proj", gated, self.config.hidden_size, f"{name}.mlp")
+        return self.linear(f"{hf}.{down_proj}", gated, self.config.hidden_size, f"{name}.mlp")
 
     def rope(self, layer: int) -> Rope:
         """The rotation of a layer's queries and keys."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from lutmac.graph.ir import Graph, Value
 from lutmac.models import Architecture
@@ -19,14 +19,17 @@ GGUF_NAMES = {"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_nor
 
 
 class NormedHeads(Decoder):
-    """Norms of heads."""
+    """Norms of heads. HEAD_NORMS: of queries and of keys, within attention."""
+
+    HEAD_NORMS: ClassVar[tuple[str, str]] = ("q_norm", "k_norm")
 
     def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
         """Normed queries and keys."""
         q, k, v = super().queries_keys_values(layer, x)
         hf, name, head_dim = f"model.layers.{layer}.self_attn", f"layers.{layer}", self.config.head_dim
-        q = self.norm(f"{hf}.q_norm", q, f"{name}.q_normed", head_dim)
-        k = self.norm(f"{hf}.k_norm", k, f"{name}.k_normed", head_dim)
+        q_norm, k_norm = self.HEAD_NORMS
+        q = self.norm(f"{hf}.{q_norm}", q, f"{name}.q_normed", head_dim)
+        k = self.norm(f"{hf}.{k_norm}", k, f"{name}.k_normed", head_dim)
         return q, k, v
 
 

@@ -203,4 +203,13 @@ CASES: dict[str, Case] = {
     ),
     "starcoder2": case("starcoder2", norm_epsilon=1e-5, use_bias=True, tie_word_embeddings=True),
     "starcoder2-window": case("starcoder2", sliding_window=24, use_bias=False),
+    "lfm2": case(
+        "lfm2", num_hidden_layers=4, layer_types=["conv", "full_attention", "conv", "conv"], norm_eps=1e-5,
+        block_auto_adjust_ff_dim=False, tie_word_embeddings=True,
+    ),
+    "lfm2-hub": case(
+        "lfm2", intermediate_size=..., block_ff_dim=144, block_auto_adjust_ff_dim=True, block_multiple_of=32,
+        block_ffn_dim_multiplier=1.0, full_attn_idxs=[1], conv_L_cache=4, conv_bias=True, norm_eps=1e-5,
+        tie_word_embeddings=..., tie_embedding=True, rope_theta=1000000.0,
+    ),
 }  # fmt: skip

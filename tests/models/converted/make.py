@@ -69,6 +69,29 @@ MODELS: dict[str, dict[str, Any]] = {
         "residual_multiplier": 0.5,
         "logits_scaling": 4.0,
     },
+    "stablelm": {"model_type": "stablelm", "num_hidden_layers": 2, "use_qkv_bias": True},
+    "stablelm-parallel": {
+        "model_type": "stablelm",
+        "num_hidden_layers": 2,
+        "use_parallel_residual": True,
+    },
+    "starcoder2": {
+        "model_type": "starcoder2",
+        "num_hidden_layers": 2,
+        "use_bias": True,
+        "tie_word_embeddings": True,
+        "vocab_size": 272,
+    },
+    "lfm2": {
+        "model_type": "lfm2",
+        "vocab_size": 272,
+        "num_hidden_layers": 4,
+        "layer_types": ["conv", "full_attention", "conv", "conv"],
+        "block_multiple_of": 32,
+        "block_auto_adjust_ff_dim": True,
+        "block_ffn_dim_multiplier": 1.0,
+        "tie_word_embeddings": True,
+    },
 }
 
 
@@ -87,7 +110,7 @@ def write_tokenizer(directory: Path) -> None:
 
 def save(directory: Path, config: dict[str, Any]) -> np.ndarray:
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**COMMON, **config), attn_implementation="eager")
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**{**COMMON, **config}), attn_implementation="eager")
     for name, values in model.named_parameters():
         if "norm" in name:
             torch.nn.init.normal_(values, 1.0, 0.1)
@@ -166,7 +189,8 @@ def main() -> None:
             say_without_rope(file)
         difference = np.abs(logits_of_llama_cpp(file) - found[name]).max() / found[name].std()
         print(f"{name}: llama.cpp differs by {difference:.1e} of the deviation {found[name].std():.3f}")
-        assert difference < (1e-2 if name == "qwen2_5_vl" else 1e-4)  # llama.cpp is less exact there
+        # llama.cpp is less exact there; it looks GELU up in a table of halves.
+        assert difference < {"qwen2_5_vl": 1e-2, "starcoder2": 1e-3}.get(name, 1e-4)
     np.savez_compressed(HERE / "logits.npz", tokens=TOKENS, **{name: values[KEPT] for name, values in found.items()})
 
 
