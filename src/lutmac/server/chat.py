@@ -10,13 +10,14 @@ from fastapi import Request
 from starlette.responses import Response
 
 from lutmac.engine.grammar import Grammar
-from lutmac.server.backend import Backend, in_thread
+from lutmac.server.backend import Backend
 from lutmac.server.chat_reply import ChatReply, chat_events
 from lutmac.server.documents import backend_of, record_of, streaming_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError, missing_parameter
 from lutmac.server.limits import bounded, check_at_most, engine_options
 from lutmac.server.logs import RequestRecord
+from lutmac.server.preparation import in_thread
 from lutmac.server.reply_format import format_grammar
 from lutmac.server.schemas import chat as schema
 from lutmac.server.streaming import EventStream

@@ -15,13 +15,14 @@ from starlette.responses import Response
 from lutmac.checkpoints.embedding_config import EmbeddingConfig
 from lutmac.engine.embedder import Embedder, EmbeddingOptions
 from lutmac.errors import ContextOverflowError, InvalidRequestError
-from lutmac.server.backend import Backend, in_thread
+from lutmac.server.backend import Backend
 from lutmac.server.clients import current_client
 from lutmac.server.documents import backend_of, error_responses, record_of
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_at_most
 from lutmac.server.logs import RequestRecord
+from lutmac.server.preparation import in_thread
 from lutmac.server.schemas import embeddings as schema
 
 router = new_router("OpenAI")

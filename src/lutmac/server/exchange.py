@@ -25,7 +25,8 @@ from lutmac.server.errors import RETRY_SECONDS, ApiError, as_api_error, of_statu
 from lutmac.server.logs import RequestRecord, log_request, logger
 from lutmac.server.memory import LARGE_BYTES, MemoryReturn
 from lutmac.server.metrics import Metrics
-from lutmac.server.preparation import Preparation
+from lutmac.server.preparation import Preparation, prepare_with
+from lutmac.server.refusals import Refusals
 from lutmac.server.request_body import check_encoding, decompressed, read_json, too_large
 from lutmac.server.settings import Settings
 
@@ -82,6 +83,7 @@ class Exchange:
         self._preparation = backend.preparation
         self._room = BodyRoom(backend.settings.limits.body_bytes)
         self._memory = MemoryReturn()
+        self._refusals = Refusals()
         self._keys = ApiKeys(backend.settings.api_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,6 +112,7 @@ class Exchange:
             self._backend.metrics.count(record, self._endpoints.find(record.path) or "other")
 
     async def _respond(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, answer: _Answer) -> None:
+        current_client.set(name_client(scope, None))
         key = self._admit(scope, headers)
         current_client.set(name_client(scope, key))
         with self._room.taken() as held:
@@ -117,6 +120,7 @@ class Exchange:
                 body = await self._read(headers, receive, held)
                 if body and scope["method"] == "POST":
                     body = await self._decode(scope, headers, body, held)
+                prepare_with(self._preparation, len(body))
                 await self._work(scope, receive, body, answer)
             finally:
                 if held.bytes > LARGE_BYTES:
@@ -208,6 +212,8 @@ class Exchange:
         headers = dict(said.headers)
         if said.status in (408, 413, 429):
             headers["Connection"] = "close"  # the rest of the body would be taken for the next request
+        if said.status < 500 and (client := current_client.get()):  # nobody's are those of a batch
+            await self._refusals.wait(client)
         response = JSONResponse(said.body(record.path, record.request_id), said.status, headers)
         with suppress(_ClientGoneError):
             await response(scope, _Replay(b""), answer)

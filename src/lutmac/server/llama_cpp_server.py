@@ -8,11 +8,11 @@ from fastapi import Request
 
 import lutmac
 from lutmac.engine.sampler import SamplingParams
-from lutmac.server.backend import in_thread
 from lutmac.server.documents import backend_of, error_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.llama_cpp_reply import settings
 from lutmac.server.logprobs import token_text
+from lutmac.server.preparation import in_thread
 from lutmac.server.schemas import llama_cpp as schema
 from lutmac.server.template_text import chat_template_text
 from lutmac.server.tool_choice import chat_tools

@@ -10,14 +10,17 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Condition, Thread
 from time import monotonic, sleep
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from lutmac.server.clients import current_client
 from lutmac.server.errors import RETRY_SECONDS, ApiError
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 SHORT_BYTES: Final = 64 << 10  # of text: some milliseconds
@@ -50,6 +53,26 @@ class Preparation:
             return found
         finally:
             del job  # an error's traceback would hold what holds the error
+
+
+_current: ContextVar[tuple[Preparation, int] | None] = ContextVar("_current_preparation", default=None)
+
+
+def prepare_with(preparation: Preparation, size: int) -> None:
+    """Has `in_thread` in the running task, and those that it makes, use these threads. size: of the request's body."""
+    _current.set((preparation, size))
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Calls what takes long on another thread, so that running streams go on; for a request, in turns with others'.
+
+    What a request asks for is taken to cost as much as its body is long.
+    """
+    current = _current.get()
+    if current is None:
+        return await asyncio.to_thread(function, *args, **kwargs)
+    preparation, size = current
+    return await preparation.run(partial(function, *args, **kwargs), size)
 
 
 @dataclass

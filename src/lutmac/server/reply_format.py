@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lutmac.engine.grammar import Grammar
 from lutmac.engine.schema_support import binding_schema, unsupported
-from lutmac.server.backend import Backend, in_thread
+from lutmac.server.backend import Backend
 from lutmac.server.errors import ApiError, missing_parameter
 from lutmac.server.logs import RequestRecord
+from lutmac.server.preparation import in_thread
 from lutmac.server.tools import Family, Tool
 from lutmac.server.tools.forcing import call_rules, free_text, literal
 from lutmac.server.tools.thoughts import ThoughtMarks
@@ -40,7 +41,7 @@ async def format_grammar(
         if type == "json_object":
             return Grammar.json_object()
         raise missing_parameter(param)
-    binding = binding_schema(schema)
+    binding = await in_thread(binding_schema, schema)
     backend.omissions.leave_out_of_schema(binding.left_out, param, record)
     reason = await in_thread(unsupported, binding.schema)
     if reason is not None:

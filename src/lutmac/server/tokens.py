@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from lutmac.server.backend import in_thread
 from lutmac.server.documents import backend_of, error_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.logprobs import token_text
+from lutmac.server.preparation import in_thread
 from lutmac.server.schemas import completions as schema
 from lutmac.server.template_text import chat_template_text
 from lutmac.server.tool_choice import chat_tools

@@ -10,9 +10,10 @@ from typing import Any, Literal
 from lutmac.engine.grammar import Grammar
 from lutmac.engine.results import Chunk, Completion, PromptProgress, TokenLogprob
 from lutmac.engine.schema_support import binding_schema
-from lutmac.server.backend import Backend, Job, in_thread
+from lutmac.server.backend import Backend, Job
 from lutmac.server.limits import check_at_most
 from lutmac.server.logs import RequestRecord, logger
+from lutmac.server.preparation import in_thread
 from lutmac.server.prompts import template_messages
 from lutmac.server.reply_format import ReplyForm, reply_grammar
 from lutmac.server.reply_style import ReplyStyle, find_style
@@ -118,8 +119,8 @@ async def run_turn(backend: Backend, turn: Turn, record: RequestRecord) -> Async
     """The replies as they come. Closing the iterator stops them."""
     check_at_most(turn.n, backend.settings.limits.n, "n", "replies")
     check_at_most(len(turn.tools), backend.settings.limits.tools, "tools", "tools")
-    for tool in turn.tools:
-        left_out = binding_schema(tool.parameters).left_out
+    found = await in_thread(lambda: [binding_schema(tool.parameters).left_out for tool in turn.tools])
+    for tool, left_out in zip(turn.tools, found, strict=True):
         backend.omissions.leave_out_of_schema(left_out, f"tools ({tool.name})", record)
     style = _style(backend, turn)
     prompt = await encode_turn(backend, turn, bounded=True)
