@@ -141,10 +141,12 @@ def test_what_readers_of_directories_ignore_is_listed(tmp_path: Path) -> None:
         "rotary frequencies": ["model.layers.0.self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq"],
         "causal masks": ["model.layers.0.self_attn.masked_bias", "model.layers.1.attn.bias"],
         "parts for images and sounds": ["vision_tower.layers.0.q.weight", "multi_modal_projector.linear.weight"],
+        "biases that are zero": ["model.layers.0.self_attn.qkv_proj.bias"],
         "layers that guess further tokens": ["mtp.layers.0.eh_proj.weight", "model.layers.2.eh_proj.weight"],
         "scales of activations and of caches": ["model.layers.0.self_attn.k_scale", "model.layers.0.mlp.input_scale"],
     }  # fmt: skip
     added = {name: ONES for names in ignored.values() for name in names}
+    added["model.layers.0.self_attn.qkv_proj.bias"] = 0 * ONES[0]
     path = directory_with(tmp_path / "more", added, num_nextn_predict_layers=1)
     model = lutmac.load(path, threads=1)
     assert {left.what: sorted(left.tensors) for left in model.info().left_out} == {
@@ -162,6 +164,7 @@ def test_what_readers_of_directories_ignore_is_listed(tmp_path: Path) -> None:
         "model.layers.0.self_attn.q_norm.weight",
         "score.weight",
         "model.layers.0.self_attn.v.weight",
+        "model.layers.0.self_attn.qkv_proj.bias",
         "model.layers.0.mlp.up_proj.pre_quant_scale",
     ],
 )

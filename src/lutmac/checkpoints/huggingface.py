@@ -111,6 +111,10 @@ class HuggingFaceCheckpoint:
             return None
         return self._files.array(tensor.name).reshape(-1).view(np.uint8)
 
+    def file_bytes(self, file_name: str) -> NDArray[np.uint8]:
+        """The bytes of a tensor of the files."""
+        return self._files.array(file_name).reshape(-1).view(np.uint8)
+
     def check_supported(self, file_name: str) -> None:
         """Raises UnsupportedModelError, naming it, for a tensor of a type that lutmac does not read."""
         if file_name.removesuffix(".weight") not in self._modules:

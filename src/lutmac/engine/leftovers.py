@@ -12,11 +12,12 @@ from typing import Final
 
 from lutmac.engine.info import LeftOut
 from lutmac.engine.opened import OpenedModel
-from lutmac.engine.sources import HEAD
+from lutmac.engine.sources import HEAD, shown_name
 from lutmac.errors import CheckpointError
 
 GUESSING: Final = "layers that guess further tokens"
 COPY: Final = "a copy of the embedding as head"
+ZERO: Final = "biases that are zero"  # older GPTQ tools write one beside every matrix
 # What readers of these formats commonly ignore, in the files' names.
 _IGNORED: Final = (
     ("rotary frequencies", r"(^|\.)(\w*rotary_emb|rope)\.\w+$|\w*inv_freq$|\.attn_rot_embd\.weight$"),
@@ -43,7 +44,8 @@ def left_out(opened: OpenedModel, read: Iterable[str]) -> tuple[LeftOut, ...]:
     Raises CheckpointError, naming the first of them, where tensors are left that could change logits.
     """
     used = {opened.source.tensor_of(name) for name in read}
-    used |= {f"{name.removesuffix('.weight')}.scale" for name in used}  # of BitNet's and NVFP4's matrices in GGUF
+    if not opened.path.is_dir():  # parts of BitNet's and NVFP4's matrices in GGUF
+        used |= {f"{name.removesuffix('.weight')}.scale" for name in used}
     found: dict[str, list[str]] = {}
     sizes = {tensor.name: tensor.nbytes for tensor in opened.tensors}
     unknown = []
@@ -62,6 +64,8 @@ def _ignored(opened: OpenedModel, name: str) -> str | None:
     layer, layers = _LAYER.search(name), opened.config.num_hidden_layers
     if layer and layers <= int(layer[1]) < layers + opened.guessing_layers:
         return GUESSING
+    if name.endswith(".bias") and opened.source.is_zero(name):
+        return ZERO
     return next((what for what, pattern in _IGNORED if re.search(pattern, name)), None)
 
 
@@ -71,11 +75,11 @@ def _problem(opened: OpenedModel, names: list[str]) -> str:
         layer = _LAYER.search(name)
         if layer and int(layer[1]) >= layers:
             return (
-                f"{opened.path}: has tensors of layer {layer[1]} ({name}), and its metadata {layers} layers "
-                f"({opened.layers_key}): one of the two is wrong"
+                f"{opened.path}: has tensors of layer {layer[1]} ({shown_name(name)}), and its metadata "
+                f"{layers} layers ({opened.layers_key}): one of the two is wrong"
             )
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return (
-        f"{opened.path}: tensor {names[0]}{more} would not be read: this is not quite the model that "
+        f"{opened.path}: tensor {shown_name(names[0])}{more} would not be read: this is not quite the model that "
         f"{opened.architecture_name!r} says, and its results would be wrong"
     )

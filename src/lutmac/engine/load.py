@@ -17,7 +17,7 @@ from lutmac.engine.model import Model
 from lutmac.engine.opened import OpenedModel, open_model
 from lutmac.engine.resolve import resolve
 from lutmac.engine.tuning import current_tuning
-from lutmac.engine.weights import CheckpointPacking, Progress
+from lutmac.engine.weights import CheckpointPacking, Progress, check_all
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_schedule
 from lutmac.graph.passes import optimize
@@ -95,6 +95,7 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
     config = opened.config
     context = _context(options.context, config)
     graph = opened.architecture.build(config.at_context(context))
+    check_all(opened.source, graph)
     unread = left_out(opened, (*graph.weights(), *graph.vectors(), *ROPE_TENSORS))
     tokenizer = _InBackground(opened.read_tokenizer)  # packing leaves Python idle
     packing = CheckpointPacking(opened.source, target=options.target, threads=options.threads, progress=progress)

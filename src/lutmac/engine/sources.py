@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
+from lutmac.bounded_json import shown
 from lutmac.checkpoints.gguf import GGUFFile
 from lutmac.checkpoints.huggingface import HuggingFaceCheckpoint
 from lutmac.checkpoints.native import NativeCheckpoint
@@ -66,6 +67,9 @@ class TensorSource(Protocol):
 
     def tensor_of(self, name: str) -> str:
         """Which tensor of ``names`` is read for a model's name, or for a piece's."""
+
+    def is_zero(self, tensor: str) -> bool:
+        """Whether all numbers of one of ``names`` are 0."""
 
     def check(self, name: str) -> None:
         """Raises UnsupportedModelError where a tensor that is there has a type that cannot be read."""
@@ -167,6 +171,11 @@ class GGUFSource(_Unpacked):
         """The tensor, of a matrix in a stack the stack."""
         return self._place(name)[0]
 
+    def is_zero(self, tensor: str) -> bool:
+        """By its bytes."""
+        stored = self._file.stored_bytes(tensor)
+        return stored is not None and not stored.any()
+
     def check(self, name: str) -> None:
         """Of the types that the format defines, all but Q8_1 and Q8_K are read."""
         self._file.check_supported([self.tensor_of(name)])
@@ -241,6 +250,10 @@ class HuggingFaceSource(_Unpacked):
         """Gives memory back."""
         self._checkpoint.drop_pages(name)
 
+    def is_zero(self, tensor: str) -> bool:
+        """By its bytes."""
+        return not self._checkpoint.file_bytes(tensor).any()
+
     def check(self, name: str) -> None:
         """Formats were checked when the directory was opened."""
         self._checkpoint.check_supported(self.tensor_of(name))
@@ -285,6 +298,10 @@ class NativeSource:
     def tensor_of(self, name: str) -> str:
         """The same: pieces have tensors of their own."""
         return name
+
+    def is_zero(self, tensor: str) -> bool:
+        """Not asked of files that hold what is read and nothing else."""
+        return False
 
     def check(self, name: str) -> None:
         """All types were checked when the directory was opened."""
@@ -368,5 +385,10 @@ def _instead(source: TensorSource, name: str) -> str:
         return sum((Counter(other.split(".")) & wanted).values())
 
     nearest = sorted(source.names, key=likeness, reverse=True)[:3]
-    shown = [other for other in nearest if likeness(other) > 1] or list(source.names)[:3]
-    return f"; there are {', '.join(shown)}" if shown else "; there are none at all"
+    found = [other for other in nearest if likeness(other) > 1] or list(source.names)[:3]
+    return f"; there are {', '.join(map(shown_name, found))}" if found else "; there are none at all"
+
+
+def shown_name(name: str) -> str:
+    """A tensor's name out of a file, on one line and short enough for a message."""
+    return name if re.fullmatch(r"[\w.\-/\[\]:]{1,150}", name) else shown(name)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lutmac import _native
 from lutmac.engine.sources import TensorEntry, TensorSource, checked_entry, checked_vector
-from lutmac.graph.ir import Vector, Weight
+from lutmac.graph.ir import Graph, Vector, Weight
 from lutmac.lowbit.matrix import LowBitMatrix
 from lutmac.lowbit.packing import Packer
 from lutmac.lowbit.rows import rows_of
@@ -70,6 +70,14 @@ class CheckpointPacking:
         self._done += nbytes
         if self._progress is not None:
             self._progress(self._done, self._source.nbytes, "loading")
+
+
+def check_all(source: TensorSource, graph: Graph) -> None:
+    """Raises CheckpointError for the first tensor of a graph that is missing or has another shape."""
+    for weight in graph.weights().values():
+        check_weight(source, weight)
+    for vector in graph.vectors().values():
+        check_vector(source, vector)
 
 
 def check_weight(source: TensorSource, weight: Weight) -> TensorEntry:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from lutmac.errors import UnsupportedModelError
 from lutmac.graph.ir import Graph, Op, Value, Vector, Weight
 from lutmac.graph.operations.activation import Activation
 from lutmac.graph.operations.add import Add
@@ -144,11 +143,10 @@ class Decoder:
         Phi 3 has q, k and v, and gate and up, in one matrix each; a GGUF file of any family may.
         """
         values, first, total = [], 0, sum(widths.values())
-        if self.has(f"{hf}.bias"):
-            raise UnsupportedModelError(f"a bias of a joint matrix ({hf}.bias) is not supported")
-        for name, width in widths.items():
+        for name, width in widths.items():  # a bias is left unread, which is an error unless it is zero
             weight = Weight.part_of(f"{hf}.weight", width, x.width, first_row=first, of_rows=total)
-            values.append(self.product(hf, x, weight, name))
+            values.append(Value(name, width, x.rows))
+            self.ops.append(MatMul(weight, self.rounded(x), values[-1], None))
             first += width
         return values
 
