@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -133,3 +135,14 @@ def test_logits_are_those_that_generation_sees(tiny_model: lutmac.Model) -> None
 def test_logits_beyond_the_context_are_an_error(tiny_model: lutmac.Model) -> None:
     with pytest.raises(ContextOverflowError, match=f"{CONTEXT + 1} tokens.*{CONTEXT}"):
         tiny_model.logits([1] * (CONTEXT + 1))
+
+
+def test_control_tokens_are_text_where_a_caller_wants_to_see_them(tiny_model: lutmac.Model) -> None:
+    mark = tiny_model.tokenizer.token_id("<|im_start|>")
+    assert mark is not None
+    options: dict[str, Any] = {"max_tokens": 2, "temperature": 0, "logit_bias": {mark: 100.0}}
+    assert tiny_model.generate("a", **options).text == ""
+    shown = tiny_model.generate("a", shown_tokens=frozenset({mark}), **options)
+    assert shown.text == "<|im_start|>" * 2
+    stopped = tiny_model.generate("a", shown_tokens=frozenset({mark}), stop="start|><", **options)
+    assert stopped.text == "<|im_"

@@ -175,3 +175,13 @@ def test_thoughts_go_back_into_templates_that_want_them(prompt: Ask) -> None:
     )
     assert prompt(in_parts, [U, {**A, "reasoning_content": "why"}, U]) == "hi;<why>ho;hi;"
     assert prompt(CHATML, [U, {**A, "reasoning_content": "why"}, U], add_generation_prompt=False).count("why") == 0
+
+
+def test_a_begun_reply_is_not_held_to_a_format(tiny_model: lutmac.Model) -> None:
+    http = TestClient(create_app(tiny_model, Settings(names=("m",))), base_url="http://127.0.0.1")
+    asked = {"messages": [U, A], "max_tokens": 2, "response_format": {"type": "json_object"}}
+    begins_anew = http.post("/v1/chat/completions", json=asked).json()["usage"]["prompt_tokens"]
+    goes_on = http.post("/v1/chat/completions", json={"messages": [U, A], "max_tokens": 2}).json()["usage"]
+    assert begins_anew > goes_on["prompt_tokens"]
+    refused = http.post("/v1/chat/completions", json={**asked, "continue_final_message": True})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "continue_final_message")

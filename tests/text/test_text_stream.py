@@ -38,6 +38,14 @@ def test_bytes_that_cannot_become_a_character_do_not_block_the_stream(bpe: Token
     assert decoder.flush() == ""
 
 
+def test_only_some_control_tokens_are_shown(bpe: Tokenizer) -> None:
+    start, end = bpe.token_id("<|im_start|>"), bpe.token_id("<|im_end|>")
+    assert start is not None
+    assert end is not None
+    decoder = bpe.stream_decoder(shown={start})
+    assert [decoder.push(id) for id in (start, end)] == ["<|im_start|>", ""]
+
+
 def test_control_tokens_are_silent_unless_asked_for(bpe: Tokenizer) -> None:
     end = bpe.token_id("<|im_end|>")
     assert end is not None

@@ -88,6 +88,8 @@ async def chat_turn(asked: schema.ChatRequest, backend: Backend, record: Request
     if asked.logprobs:
         options["logprobs"] = asked.top_logprobs or 0
     tools, forced = choose_tools(chat_tools(asked.tools, asked.functions, backend.omissions), chat_choice(asked))
+    grammar = await grammar_of(asked.response_format, backend, record)
+    wish, begins = asked.continue_final_message, asked.add_generation_prompt
     return Turn(
         messages=asked.messages,
         options=options,
@@ -95,10 +97,10 @@ async def chat_turn(asked: schema.ChatRequest, backend: Backend, record: Request
         tools=tools,
         forced=forced,
         parallel=asked.parallel_tool_calls is not False and not _is_older(asked),
-        grammar=await grammar_of(asked.response_format, backend, record),
+        grammar=grammar,
         thinking=Thinking(asked.enable_thinking, asked.reasoning_effort),
-        continues=continues(asked.messages, wish=asked.continue_final_message, begins=asked.add_generation_prompt),
-        begins=asked.add_generation_prompt is not False,
+        continues=continues(asked.messages, wish=wish, begins=begins, bound=bool(forced or grammar)),
+        begins=begins is not False,
         template_arguments=asked.chat_template_kwargs or {},
         tells_progress=bool(asked.stream and asked.return_progress),
     )

@@ -91,7 +91,7 @@ def _turn(
         grammar=grammar,
         param=None,
         thinking=_thinking(asked),
-        continues=continues(chat, wish=None),
+        continues=continues(chat, wish=None, bound=bool(forced or grammar)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,6 @@ def find_style(template: ChatTemplate, tokenizer: Tokenizer, *, with_tools: bool
     return ReplyStyle(family, known, _control_tokens(texts, tokenizer))
 
 
-def _control_tokens(texts: list[str] | tuple[str, ...], tokenizer: Tokenizer) -> frozenset[int]:
-    parts = [part for text in texts for part in tokenizer.split_control(text)]
-    return frozenset(part for part in parts if isinstance(part, int)) - tokenizer.end_of_generation
+def _control_tokens(texts: Iterable[str], tokenizer: Tokenizer) -> frozenset[int]:
+    ids = (tokenizer.token_id(text) for text in texts)
+    return frozenset(id for id in ids if id is not None and tokenizer.is_special(id)) - tokenizer.end_of_generation

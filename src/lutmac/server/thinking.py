@@ -19,11 +19,16 @@ class Thinking:
     effort: str | None = None
     budget: int | None = None
 
+    @property
+    def wanted(self) -> bool | None:
+        """Whether to think; None where the client does not say."""
+        if self.on is None and self.effort is not None:
+            return self.effort not in _OFF
+        return self.on
+
     def variables(self, abilities: TemplateAbilities) -> dict[str, Any]:
         """What the template gets to see; nothing where it can switch nothing."""
-        on = self.on
-        if on is None and self.effort is not None:
-            on = self.effort not in _OFF
+        on = self.wanted
         found: dict[str, Any] = {} if on is None else dict.fromkeys(abilities.thinking_switches, on)
         if self.effort is not None and self.effort not in _OFF and "reasoning_effort" in abilities.variables:
             found["reasoning_effort"] = _EFFORTS.get(self.effort, self.effort)

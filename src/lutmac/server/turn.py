@@ -11,6 +11,7 @@ from lutmac.engine.grammar import Grammar
 from lutmac.engine.results import Chunk, Completion, PromptProgress, TokenLogprob
 from lutmac.engine.schema_support import binding_schema
 from lutmac.server.backend import Backend, Job
+from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_at_most
 from lutmac.server.logs import RequestRecord, logger
 from lutmac.server.preparation import in_thread
@@ -85,15 +86,26 @@ class TurnEvent:
         return tuple(part.call for part in self.parts if isinstance(part, CallEnd))
 
 
-def continues(messages: Sequence[ChatMessage], *, wish: bool | None, begins: bool | None = None) -> bool:
+def continues(
+    messages: Sequence[ChatMessage], *, wish: bool | None, begins: bool | None = None, bound: bool = False
+) -> bool:
     """Whether a reply goes on with the last message.
 
     wish: what the client says of it; by default it does where that message is the assistant's. begins: whether the
-    client asks for a reply of its own.
+    client asks for a reply of its own. bound: whether the reply has to fit something, which a begun one cannot be held
+    to. Raises ApiError (400) for a wish that cannot be met.
     """
     last = messages[-1] if messages else None
-    possible = last is not None and last.role == "assistant" and not last.tool_calls
-    return possible and (wish if wish is not None else not begins)
+    if last is None or last.role != "assistant" or last.tool_calls or wish is False:
+        return False
+    if wish and bound:
+        raise ApiError(
+            400,
+            "a begun message cannot be held to a format or a call: leave out response_format and tool_choice, or end"
+            " with a user's message",
+            param="continue_final_message",
+        )
+    return bool(wish) or not (begins or bound)
 
 
 async def encode_turn(backend: Backend, turn: Turn, *, bounded: bool = False) -> ChatPrompt:
@@ -150,7 +162,7 @@ def _form(turn: Turn, style: ReplyStyle, thinking: ThoughtMarks | None) -> Reply
     """What the reply has to be; None where it may be anything."""
     if not turn.forced and turn.grammar is None:
         return None
-    may_open = () if thinking is not None or turn.continues else style.known
+    may_open = () if thinking is not None or turn.continues or turn.thinking.wanted is False else style.known
     if turn.forced:
         return ReplyForm(style.family, turn.forced, None, thinking, may_open)
     return ReplyForm(style.family, turn.tools, turn.grammar, thinking, may_open)

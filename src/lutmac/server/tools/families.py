@@ -158,5 +158,8 @@ CLOSINGS: Final = (
     "<|END_ACTION|>", "<|tools_suffix|>", "</TOOLCALL>", "</tool_calls>", "</tools>",
     "</function_calls>", "<|action_end|>", "<|eom_id|>", "<|eot_id|>",
 )  # fmt: skip
-INSIDE: Final = ("<｜tool▁sep｜>", "[ARGS]", "[CALL_ID]", "<|tool_call_argument_begin|>", '<|"|>')
-"""Marks within a call."""
+INSIDE: Final = (
+    "<｜tool▁sep｜>", "[ARGS]", "[CALL_ID]", "<|tool_call_argument_begin|>", '<|"|>', "<|action_start|>", "<|plugin|>",
+    "<|message_sep|>", "<|role_sep|>",
+)  # fmt: skip
+"""Marks within a call, and parts of those around it."""
