@@ -123,4 +123,4 @@ def test_sentencepiece_is_written_with_its_scores(tmp_path: Path, dummy_prefix: 
             assert ours.encode(text) == theirs.encode(text)
             assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text))
         assert (ours.bos_id, ours.eos_id) == (theirs.bos_id, theirs.eos_id) == (1, 2)
-        assert found.read_template() == "{{ messages }}"
+        assert found.read_templates() == {"default": "{{ messages }}"}

@@ -14,6 +14,7 @@ from sentencepiece import sentencepiece_model_pb2
 from vocabularies import CORPUS, Metadata, prose, sentencepiece_metadata, texts
 
 from lutmac.checkpoints import open_gguf
+from lutmac.errors import CheckpointError
 from lutmac.text import Tokenizer
 
 
@@ -54,6 +55,19 @@ def test_a_text_of_unigrams_ends_with_eos(t5: Tokenizer) -> None:
     ids = t5.encode("the fox")
     assert ids[-1] == t5.eos_id == 2
     assert t5.decode(ids) == "the fox"
+
+
+@pytest.mark.parametrize("value", [7, "x", [0.5], [b"\xff" * 9]])
+def test_a_damaged_map_of_characters_is_one_clear_error(spm_metadata: Metadata, value: object) -> None:
+    damaged = {**spm_metadata, "tokenizer.ggml.model": "t5", "tokenizer.ggml.precompiled_charsmap": value}
+    with pytest.raises(CheckpointError, match="precompiled_charsmap"):
+        Tokenizer.from_gguf(damaged)
+
+
+def test_a_map_of_characters_that_leads_nowhere_is_one_clear_error(spm_metadata: Metadata) -> None:
+    damaged = {**spm_metadata, "tokenizer.ggml.model": "t5", "tokenizer.ggml.precompiled_charsmap": [255] * 40}
+    with pytest.raises(CheckpointError, match="SentencePiece"):
+        Tokenizer.from_gguf(damaged)
 
 
 def gemma4_metadata() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.errors import UnsupportedModelError
+from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.text.encoder import SPECIAL, Encoder, PieceEncoder, Pieces, SpacePrefix
 from lutmac.text.pretokenizers import pre_tokenizer
 from lutmac.text.vocabulary import PREFIX, TokenType, Vocabulary, flag, numbers, string, strings
@@ -78,12 +78,14 @@ def _unigrams(metadata: Mapping[str, Any]) -> GGUFEncoding:
     from lutmac.text.spm import Normalization, SentencePieces  # noqa: PLC0415 (as above)
 
     vocabulary = Vocabulary.from_gguf(metadata, eos_id=1, unknown_id=2)
-    characters: Any = metadata.get(f"{PREFIX}precompiled_charsmap", b"")
+    characters = np.asarray(metadata.get(f"{PREFIX}precompiled_charsmap", np.empty(0, np.uint8)))
+    if characters.ndim != 1 or characters.dtype.kind not in "iu":
+        raise CheckpointError(f"the file's tokenizer cannot be read: {PREFIX}precompiled_charsmap is no list of bytes")
     normalization = Normalization(
         unigram=True,
         adds_prefix=flag(metadata, "add_space_prefix"),
         removes_spaces=flag(metadata, "remove_extra_whitespaces"),
-        characters=np.asarray(characters, np.int64).astype(np.uint8).tobytes() if len(characters) else b"",
+        characters=characters.astype(np.uint8).tobytes(),
     )
     encoder = PieceEncoder(SentencePieces(vocabulary, _scores(metadata, vocabulary), normalization), vocabulary)
     prefix = SpacePrefix(added=normalization.adds_prefix)
