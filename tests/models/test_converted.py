@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 
@@ -38,3 +39,27 @@ def test_logits_are_those_of_transformers(name: str, f16_tolerance: float) -> No
 
     assert difference("f16") < f16_tolerance
     assert difference("f32") < 1e-4
+
+
+def test_queries_keys_and_values_in_one_matrix(tmp_path: Path) -> None:
+    """As converters may write them for any family (llama.cpp's create_tensor_qkv): the same bits."""
+    reader, writer = gguf.GGUFReader(HERE / "granite.gguf"), gguf.GGUFWriter(str(tmp_path / "joint.gguf"), "granite")
+    for field in reader.fields.values():
+        if not field.name.startswith(("GGUF.", "general.architecture")):
+            element = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(field.name, field.contents(), field.types[0], element)
+    tensors = {tensor.name: np.array(tensor.data) for tensor in reader.tensors}
+    for layer in range(2):
+        parts = [tensors.pop(f"blk.{layer}.attn_{part}.weight") for part in "qkv"]
+        tensors[f"blk.{layer}.attn_qkv.weight"] = np.concatenate(parts)
+    for name, values in tensors.items():
+        writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    apart, joint = (
+        lutmac.load(path, threads=1).logits(list(range(40)))
+        for path in (HERE / "granite.gguf", tmp_path / "joint.gguf")
+    )
+    np.testing.assert_array_equal(apart, joint)
