@@ -25,7 +25,7 @@ _IGNORED: Final = (
     ("numbers of positions", r"(^|\.)position_ids$"),
     (
         "parts for images and sounds",
-        r"^(v|a|mm|mlp1|(model\.)?connector)\.|(^|\.)image_newline$"
+        r"^(v|a|mm|mlp1|vpm|apm|vte|(model\.)?connector)\.|(^|\.)image_newline$"
         r"|^((?!layers\.|blk\.)\w+\.)*\w*(vision|visual|image|audio|speech|projector|aligner|resampler|talker|2wav)\w*\.",
     ),
     (GUESSING, r"^(\w+\.)?(mtp|nextn)\w*\."),
