@@ -17,7 +17,7 @@ from lutmac.checkpoints.native_writer import NativeWriter, PartialDirectory, cop
 from lutmac.engine.listing import list_weights
 from lutmac.engine.opened import OpenedModel, open_model
 from lutmac.engine.resolve import resolve
-from lutmac.engine.sources import read_piece, stored_name
+from lutmac.engine.tensor_source import read_piece, stored_name
 from lutmac.engine.tuning import current_tuning
 from lutmac.lowbit.matrix import AnyMatrix, LowBitMatrix
 from lutmac.lowbit.packing import Packer

@@ -12,7 +12,7 @@ from typing import Final
 
 from lutmac.engine.info import LeftOut
 from lutmac.engine.opened import OpenedModel
-from lutmac.engine.sources import HEAD, shown_name
+from lutmac.engine.tensor_source import HEAD, shown_name
 from lutmac.errors import CheckpointError
 
 GUESSING: Final = "layers that guess further tokens"

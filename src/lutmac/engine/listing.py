@@ -8,7 +8,7 @@ from typing import Final
 from lutmac.engine.info import LeftOut
 from lutmac.engine.leftovers import left_out
 from lutmac.engine.opened import OpenedModel
-from lutmac.engine.sources import stored_name
+from lutmac.engine.tensor_source import stored_name
 from lutmac.engine.weights import check_vector, check_weight
 from lutmac.graph.ir import Graph, Vector
 from lutmac.models.gguf_names import ROPE_TENSORS

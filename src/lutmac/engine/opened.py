@@ -15,7 +15,8 @@ from lutmac.checkpoints.huggingface import CONFIG_FILE, GENERATION_CONFIG_FILE, 
 from lutmac.checkpoints.native import GGUF_METADATA_FILE, NativeCheckpoint, is_native, open_native
 from lutmac.checkpoints.sentence_transformers import read_embedding_config
 from lutmac.engine.info import TensorInfo
-from lutmac.engine.sources import GGUFSource, HuggingFaceSource, NativeSource, SourceTensors, TensorSource
+from lutmac.engine.sources import GGUFSource, HuggingFaceSource, NativeSource
+from lutmac.engine.tensor_source import SourceTensors, TensorSource
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.models import Architecture, ModelConfig, architecture_name, find_architecture
 from lutmac.models.metadata import MetadataReader

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
-from lutmac.engine.sources import TensorEntry, TensorSource, checked_entry, checked_vector
+from lutmac.engine.tensor_source import TensorEntry, TensorSource, checked_entry, checked_vector
 from lutmac.graph.ir import Graph, Vector, Weight
 from lutmac.lowbit.matrix import LowBitMatrix
 from lutmac.lowbit.packing import Packer
