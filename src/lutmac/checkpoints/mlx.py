@@ -116,7 +116,7 @@ def _settings(what: str, stored: str, config: Mapping[str, Any]) -> tuple[int, i
     own = config.get(stored)
     chosen = {**_DEFAULTS, **own} if isinstance(own, Mapping) else config
     mode = chosen.get("mode") or "affine"
-    if mode in _FLOATS:
+    if isinstance(mode, str) and mode in _FLOATS:
         return (*_FLOATS[mode][:2], mode)
     if mode != "affine":
         supported = ", ".join(("affine", *_FLOATS))
