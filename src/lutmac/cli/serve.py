@@ -98,7 +98,7 @@ def serve(
     scale_up_after: ray_options.ScaleUpAfter = 10.0,
     scale_down_after: ray_options.ScaleDownAfter = 300.0,
 ) -> None:
-    """Serve a model to OpenAI's and Anthropic's clients, and a page to talk to it.
+    """Serve a model to the clients of OpenAI, Anthropic, Ollama and llama.cpp, and a page to talk to it.
 
     With --ray, replicas of it on the nodes of a Ray cluster.
 

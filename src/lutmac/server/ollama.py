@@ -184,7 +184,7 @@ async def _raw_lines(chunks: AsyncGenerator[tuple[int, Chunk], None], backend: B
 
 
 def _logprobs(event: TurnEvent, backend: Backend) -> list[TokenLogprob] | None:
-    return token_logprobs(backend.model.tokenizer, event.logprobs) or None
+    return token_logprobs(backend.model.tokenizer, event.logprobs) if event.logprobs else None
 
 
 async def _answer(
