@@ -29,7 +29,7 @@ def read_calls(source: Source, calls: CallWriter, *, sure: bool) -> Step[None]:
     """
     listed = fenced = False
     while True:
-        while True:
+        while True:  # what stands before a call
             following = yield from source.skip(BLANKS + ",;")
             mark = yield from source.take(_MARKS)
             sure = sure or (mark in OPENINGS and OPENINGS[mark].sure)
@@ -44,7 +44,7 @@ def read_calls(source: Source, calls: CallWriter, *, sure: bool) -> Step[None]:
             elif not (yield from source.take(["Action:"])):
                 break
         yield from _one(source, calls, following, sure=sure)
-        if (yield from _closed(source, calls, fenced=fenced)):
+        if (yield from _closed(source, calls)):
             return
         if not (listed or fenced or (yield from source.skip()) in (",", ";")):
             return
@@ -107,7 +107,7 @@ def _bare(name: str) -> str:
     return name
 
 
-def _closed(source: Source, calls: CallWriter, *, fenced: bool) -> Step[bool]:
+def _closed(source: Source, calls: CallWriter) -> Step[bool]:
     """Passes over what closes a call, brackets that are too many included; whether nothing can follow."""
     closings: Sequence[str] = (*CLOSINGS, *FUNCTION_ENDS, _FENCE)
     done = False
