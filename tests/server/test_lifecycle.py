@@ -140,6 +140,8 @@ def test_a_client_that_never_reads_is_dropped_and_its_slot_is_free(serve_real: A
         with server.client() as http:
             assert http.post("/v1/completions", json={"prompt": "a", "max_tokens": 2}).status_code == 200
     wait_until(lambda: any('"client_gone"' in line for line in server.lines))
+    gone = json.loads(next(line for line in server.lines if '"client_gone"' in line))
+    assert gone["completion_tokens"] > 0  # what was made for nobody
 
 
 def test_slow_senders_do_not_hold_the_server_up(served: Served) -> None:
