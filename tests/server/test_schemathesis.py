@@ -67,7 +67,7 @@ def test_every_answer_is_documented(
     document: BaseSchema, method: str, path: str, mode: GenerationMode, examples: int
 ) -> None:
     operation = document[path][method]
-    if mode is GenerationMode.NEGATIVE and method != "POST":
+    if mode is GenerationMode.NEGATIVE and (method != "POST" or path.endswith("/cancel")):
         return  # nothing of theirs can be wrong
     if method == "POST" and path.startswith(ONLY_SLOW) and examples < 10:
         return
