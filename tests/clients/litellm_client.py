@@ -58,10 +58,9 @@ def proxy() -> None:
         port = free.getsockname()[1]
     key = f"sk-{secrets.token_hex(24)}"  # without a key of some length it does not start
     parameters = {"model": f"openai/{MODEL}", "api_base": BASE, "api_key": "none"}
-    config = Path("config.yaml")
-    config.write_text(
-        json.dumps({"model_list": [{"model_name": "local", "litellm_params": parameters}]})
-    )  # JSON is YAML
+    models = [{"model_name": "local", "litellm_params": parameters}]
+    config = Path("config.yaml")  # JSON is YAML
+    config.write_text(json.dumps({"model_list": models, "general_settings": {"master_key": key}}))
     program = Path(sys.executable).with_name("litellm")
     command = [program, "--config", config, "--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"]
     with Path("proxy.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
@@ -74,14 +73,15 @@ def proxy() -> None:
 
 
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(240):
+    for _ in range(600):  # five minutes: it imports for long
         try:
             urllib.request.urlopen(url, timeout=2).close()
             return
         except OSError:
-            check("the proxy runs", process.poll() is None, Path("proxy.log").read_text()[-1000:])
+            if process.poll() is not None:
+                break
             time.sleep(0.5)
-    check("the proxy answers", False)
+    check("the proxy answers", False, Path("proxy.log").read_text()[-1000:])
 
 
 def _ask_through(through: openai.OpenAI) -> None:
