@@ -17,10 +17,10 @@ def make_rope(
     dim: int,
     theta: float,
     scaling: RopeScaling,
-    factors: tuple[float, ...] | None = None,
+    factors: tuple[float, ...] = (),
     context: int = 8192,
 ) -> Rope:
-    return RopeConfig(style, dim, theta, scaling).rope(context, factors)
+    return RopeConfig(style, dim, theta, scaling, factors).rope(context)
 
 
 PLAIN = 10000.0 ** (-np.arange(0, 64, 2) / 64)
@@ -76,7 +76,7 @@ def test_what_people_are_told_of_it() -> None:
     assert RopeScaling().describe(100) == "none"
 
 
-@pytest.mark.parametrize("factors", [(), (1.0,) * 31, (1.0,) * 31 + (0.0,)])
+@pytest.mark.parametrize("factors", [(1.0,) * 31, (1.0,) * 31 + (0.0,)])
 def test_factors_that_do_not_fit_are_an_error(factors: tuple[float, ...]) -> None:
     with pytest.raises(CheckpointError, match="rope needs 32 factors above 0"):
         make_rope("half_split", 64, 1e4, RopeScaling(), factors)

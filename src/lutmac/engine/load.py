@@ -96,10 +96,10 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
     context = _context(options.context, config)
     graph = opened.architecture.build(config.at_context(context))
     check_all(opened.source, graph)
-    unread = left_out(opened, (*graph.weights(), *graph.vectors(), *ROPE_TENSORS))
     tokenizer = _InBackground(opened.read_tokenizer)  # packing leaves Python idle
     packing = CheckpointPacking(opened.source, target=options.target, threads=options.threads, progress=progress)
     bound = bind(graph, packing)
+    unread = left_out(opened, (*graph.weights(), *graph.vectors(), *ROPE_TENSORS))
     schedule = optimize(bound.graph, exact=options.exact)
     limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, context)
     compiled = compile_schedule(
