@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -220,3 +221,34 @@ def test_everything_has_a_name_and_a_place(open_page: Open, talker: Served) -> N
     replied(page)
     assert page.evaluate("window.heard") == 2  # that it began, and the whole of it: not each token
     assert page.locator("#log").get_attribute("aria-live") == "polite"
+
+
+def test_thoughts(open_page: Open, talker: Served, picture) -> None:
+    """What a model thinks stands apart, folds away behind the answer, outlives a reload, and is not sent back."""
+    sent: list[Any] = []
+
+    def answer(route: playwright.Route) -> None:
+        sent.append(route.request.post_data_json)
+        deltas = [{"reasoning_content": "Two and "}, {"reasoning_content": "two."}, {"content": "It is **4**."}]
+        chunks = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+        lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks] + ["data: [DONE]\n\n"]
+        route.fulfill(body="".join(lines), content_type="text/event-stream")
+
+    page = open_page(talker)
+    page.route("**/v1/chat/completions", answer)
+    page.locator("#prompt").fill("What is 2 + 2?")
+    page.keyboard.press("Enter")
+    fold = page.locator(".message.assistant .thoughts")
+    page.locator(".message.assistant .actions").wait_for()
+    assert page.locator(".message.assistant > .text").inner_text() == "It is 4."
+    assert fold.get_attribute("open") is None
+    fold.locator("summary").click()
+    assert fold.locator(".thought").inner_text() == "Two and two."
+    picture(page, "thoughts")
+    page.reload()
+    page.locator("#prompt").fill("Thanks.")
+    page.keyboard.press("Enter")
+    page.locator(".message.assistant").nth(1).locator(".actions").wait_for()
+    assert fold.first.locator("summary").is_visible()
+    assert sent[1]["messages"][1] == {"role": "assistant", "content": "It is **4**."}
+    assert not page.locator(".message.user .thoughts").first.is_visible()

@@ -17,10 +17,10 @@ export async function listModels(key) {
 }
 
 /**
- * Asks for a reply and hands its text on piece by piece. body: for /v1/chat/completions, without what makes it stream.
+ * Asks for a reply and hands its text on piece by piece, and what the model thinks before it. body: for /v1/chat/completions, without what makes it stream.
  * Returns the usage and why it ended. Throws ApiFailure, and AbortError once the signal stops it.
  */
-export async function streamChat(body, { key, signal, onText }) {
+export async function streamChat(body, { key, signal, onText, onThought }) {
   const asked = { ...body, stream: true, stream_options: { include_usage: true } };
   const reply = await request("/v1/chat/completions", {
     method: "POST", headers: { ...headers(key), "Content-Type": "application/json" }, body: JSON.stringify(asked), signal,
@@ -31,6 +31,7 @@ export async function streamChat(body, { key, signal, onText }) {
     const chunk = JSON.parse(event);
     if (chunk.error) throw new ApiFailure(500, chunk.error.message, chunk.error.code);
     const choice = chunk.choices[0];
+    if (choice?.delta.reasoning_content) onThought(choice.delta.reasoning_content);
     if (choice?.delta.content) onText(choice.delta.content);
     ended.reason = choice?.finish_reason ?? ended.reason;
     ended.usage = chunk.usage ?? ended.usage;

@@ -32,7 +32,8 @@ async function reply() {
   const speed = new Speed();
   begin(view);
   try {
-    const ended = await streamChat(asked, { key: settings.key, signal: running.signal, onText: (text) => grow(view, speed, text) });
+    const [onText, onThought] = ["content", "thoughts"].map((part) => (text) => grow(view, speed, part, text));
+    const ended = await streamChat(asked, { key: settings.key, signal: running.signal, onText, onThought });
     end(view, speed, ended.usage?.completion_tokens, ended.reason === "length" ? "cut at the longest reply" : "");
   } catch (error) {
     if (error.name === "AbortError") end(view, speed, undefined, "stopped");
@@ -51,8 +52,8 @@ function begin(view) {
 }
 
 /** Draws at most once a frame: a token more costs a look at the whole reply. */
-function grow(view, speed, text) {
-  view.message.content += text;
+function grow(view, speed, part, text) {
+  view.message[part] += text;
   speed.count();
   if (view.frame) return;
   view.frame = requestAnimationFrame(() => {

@@ -2,7 +2,7 @@
 
 const PLACE = "lutmac.conversation";
 
-/** Messages with a role ("user", "assistant"), their text, and a note about how a reply came. */
+/** Messages with a role ("user", "assistant"), their text, what the model thought before it, and a note about how it came. */
 export class Conversation {
   constructor() {
     this.messages = stored();
@@ -13,7 +13,7 @@ export class Conversation {
   }
 
   add(role, content, note = "") {
-    const message = { role, content, note };
+    const message = { role, content, thoughts: "", note };
     this.messages.push(message);
     this.save();
     return message;

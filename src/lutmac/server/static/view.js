@@ -12,7 +12,9 @@ export class MessageView {
     this.message = message;
     this.text = element("div", { class: "text" });
     const who = element("h2", { class: "unseen" }, message.role === "user" ? "You" : "Model");
-    this.root = element("article", { class: `message ${message.role}` }, who, this.text);
+    this.thoughts = element("div", { class: "thought" });
+    this.fold = element("details", { class: "thoughts", open: "" }, element("summary", {}, "Thoughts"), this.thoughts);
+    this.root = element("article", { class: `message ${message.role}` }, who, this.fold, this.text);
     one("messages").append(this.root);
     this.show();
   }
@@ -21,6 +23,11 @@ export class MessageView {
   show() {
     const text = this.message.content;
     this.text.replaceChildren(this.message.role === "user" ? text : render(text));
+    const thoughts = this.message.thoughts?.trim() ?? "";
+    this.fold.hidden = !thoughts;
+    if (thoughts === this.thought) return;
+    this.thought = thoughts;
+    this.thoughts.replaceChildren(render(thoughts));
   }
 
   set waiting(value) {
@@ -29,6 +36,7 @@ export class MessageView {
 
   /** Adds what one can do with a reply. onAgain: asks for another. */
   finish(onAgain) {
+    this.fold.open = !this.message.content; // who has the answer seldom wants the way to it
     const copies = copyButton("Copy the reply", () => this.message.content);
     const again = button("Regenerate", onAgain, { class: "quiet regenerate" });
     const note = element("p", { class: "note" }, this.message.note);
