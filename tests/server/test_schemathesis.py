@@ -94,8 +94,11 @@ def bound(case: schemathesis.Case) -> None:
     if isinstance(case.body, dict) and case.path.endswith(
         ("completions", "responses", "/messages", "/completion", "/infill")
     ):
-        wish = case.body.get(name, 3)
-        case.body[name] = min(wish, 3) if type(wish) is int else wish
+        wish = case.body.get(name)
+        if wish in (None, -1):  # both ask for a reply without a limit
+            case.body[name] = 3
+        elif type(wish) is int:
+            case.body[name] = min(wish, 3)
         if isinstance(case.body.get("n"), int):
             case.body["n"] = min(case.body["n"], 2)
 
