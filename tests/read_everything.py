@@ -70,4 +70,4 @@ def _matrix(file: GGUFFile, name: str) -> None:
 
 
 def _vector(file: GGUFFile, name: str) -> None:
-    assert file.vector(name).shape == file.tensors[name].shape
+    assert file.vector(name).shape == (file.tensors[name].elements,)
