@@ -221,15 +221,17 @@ def test_every_body_is_read_once(app: Any) -> None:
 def test_a_line_of_the_log_is_one_line_whatever_a_path_holds(
     form: LogFormat, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    known = {name: logging.getLogger(name).handlers[:] for name in ("lutmac.server", "uvicorn.error")}
+    loggers = [logging.getLogger(name) for name in ("lutmac.server", "uvicorn.error")]
+    known = [(logger, logger.handlers[:], logger.level) for logger in loggers]
     try:
         set_up_logging(form)
         forged = "/x\n2026-01-01 info request status=200 \x1b[2J\x9b1m\u202e" + "y" * 1000
         log_request(RequestRecord("req_1", "GET", forged, status=404))
     finally:
-        for name, handlers in known.items():
-            logging.getLogger(name).handlers[:] = handlers
-            logging.getLogger(name).propagate = True
+        for logger, handlers, level in known:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
+            logger.propagate = True
     line = capsys.readouterr().err
     assert line.endswith("\n")
     assert line[:-1].isprintable()
