@@ -23,7 +23,7 @@ from lutmac.cli.benchmark import measure_all
 from lutmac.cli.engine_contestant import EngineContestant
 from lutmac.cli.llama_cpp_peer import LlamaCpp, check_installed
 from lutmac.cli.measure import Plan, Rates
-from lutmac.engine.synthetic import SyntheticSpec, make_synthetic
+from lutmac.engine.measuring.synthetic import SyntheticSpec, make_synthetic
 from lutmac.errors import LutmacError
 from lutmac.lowbit.target import resolve_target
 from random_gguf import TYPES, write_llama

@@ -24,7 +24,7 @@ from typing import Any
 
 import lutmac
 from lutmac import _native
-from lutmac.engine.synthetic import SHAPES
+from lutmac.engine.measuring.synthetic import SHAPES
 from random_gguf import TYPES, write_llama
 
 PIECE = 8 << 20

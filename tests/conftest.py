@@ -8,7 +8,7 @@ import pytest
 
 import lutmac
 from fetching import CannotFetchError, qwen_coder
-from lutmac.engine.pull import pull
+from lutmac.engine.loading.pull import pull
 from lutmac.errors import CheckpointError
 from lutmac.lowbit.target import resolve_target
 from tiny_llama import TinyLlama, make_tiny_llama

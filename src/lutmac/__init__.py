@@ -23,14 +23,14 @@ from lutmac.errors import (
 )
 
 if TYPE_CHECKING:
-    from lutmac.engine.convert import Converted, convert
-    from lutmac.engine.grammar import Grammar
     from lutmac.engine.load import load
+    from lutmac.engine.loading.convert import Converted, convert
+    from lutmac.engine.loading.pull import pull
     from lutmac.engine.model import Model
-    from lutmac.engine.pull import pull
     from lutmac.engine.quantization.model import QuantizedModel, quantize_model
     from lutmac.engine.quantization.settings import QuantizationSettings
-    from lutmac.engine.results import Chunk, Completion
+    from lutmac.engine.sampling.grammar import Grammar
+    from lutmac.engine.sampling.results import Chunk, Completion
     from lutmac.lowbit.quantize import QuantizedMatrix, matmul, quantize
 
 __version__ = "0.1.0"
@@ -60,18 +60,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Chunk": "lutmac.engine.results",
-    "Completion": "lutmac.engine.results",
-    "Converted": "lutmac.engine.convert",
-    "Grammar": "lutmac.engine.grammar",
+    "Chunk": "lutmac.engine.sampling.results",
+    "Completion": "lutmac.engine.sampling.results",
+    "Converted": "lutmac.engine.loading.convert",
+    "Grammar": "lutmac.engine.sampling.grammar",
     "Model": "lutmac.engine.model",
     "QuantizationSettings": "lutmac.engine.quantization.settings",
     "QuantizedMatrix": "lutmac.lowbit.quantize",
     "QuantizedModel": "lutmac.engine.quantization.model",
-    "convert": "lutmac.engine.convert",
+    "convert": "lutmac.engine.loading.convert",
     "load": "lutmac.engine.load",
     "matmul": "lutmac.lowbit.quantize",
-    "pull": "lutmac.engine.pull",
+    "pull": "lutmac.engine.loading.pull",
     "quantize": "lutmac.lowbit.quantize",
     "quantize_model": "lutmac.engine.quantization.model",
 }

@@ -135,7 +135,7 @@ def test_converting_takes_the_memory_of_three_tensors(tmp_path: Path) -> None:
         for entry in entries:
             writer.add(np.ones(entry.shape, np.float16))
     code = (
-        "import sys, lutmac; from lutmac import _native; import lutmac.engine.convert, lutmac.models.llama;"
+        "import sys, lutmac; from lutmac import _native; import lutmac.engine.loading.convert, lutmac.models.llama;"
         "before = _native.peak_resident_bytes(); lutmac.convert(sys.argv[1], sys.argv[2], threads=1);"
         "print(_native.peak_resident_bytes() - before)"
     )

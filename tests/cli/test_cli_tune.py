@@ -3,7 +3,7 @@
 import json
 
 from lutmac.cli.tune_search import search, thread_candidates
-from lutmac.engine.tuning import Tuning
+from lutmac.engine.loading.tuning import Tuning
 
 QUICK = ["--layers", 1, "--repeat", 1]
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
-from lutmac.engine.binding import bind
-from lutmac.engine.engine import Engine
-from lutmac.engine.sampler import SamplingParams
-from lutmac.engine.sequence import Sequence
+from lutmac.engine.loading.binding import bind
+from lutmac.engine.running.engine import Engine
+from lutmac.engine.running.sequence import Sequence
+from lutmac.engine.sampling.sampler import SamplingParams
 from lutmac.graph.compile import Limits, compile_schedule
 from lutmac.graph.ir import Graph, Op, Value, Vector, Weight
 from lutmac.graph.operations.add import Add

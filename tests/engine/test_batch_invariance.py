@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import lutmac
-from lutmac.engine.engine import Engine
-from lutmac.engine.sequence import Sequence
+from lutmac.engine.running.engine import Engine
+from lutmac.engine.running.sequence import Sequence
 from tiny_llama import TinyLlama
 
 SETTINGS = [

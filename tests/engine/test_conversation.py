@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import lutmac
-from lutmac.engine.conversation import Conversation
-from lutmac.engine.results import Completion
+from lutmac.engine.generating.conversation import Conversation
+from lutmac.engine.sampling.results import Completion
 from lutmac.errors import ContextOverflowError, InvalidRequestError
 from tiny_llama import CONTEXT, TinyLlama
 

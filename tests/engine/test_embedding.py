@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import lutmac
-from lutmac.engine.embedding import EmbeddingRun, TextBatch
-from lutmac.engine.sampler import SamplingParams
+from lutmac.engine.embedding.embedding import EmbeddingRun, TextBatch
+from lutmac.engine.sampling.sampler import SamplingParams
 from lutmac.errors import ContextOverflowError, InvalidRequestError
 from tiny_llama import CONTEXT, HIDDEN, TinyLlama, exact_logits
 

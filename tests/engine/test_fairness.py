@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import lutmac
-from lutmac.engine.engine import Engine
-from lutmac.engine.sampler import SamplingParams
-from lutmac.engine.sequence import Sequence
+from lutmac.engine.running.engine import Engine
+from lutmac.engine.running.sequence import Sequence
+from lutmac.engine.sampling.sampler import SamplingParams
 from tiny_llama import TinyLlama
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lutmac
-from lutmac.engine.stop_strings import StopMatcher
+from lutmac.engine.generating.stop_strings import StopMatcher
 from lutmac.errors import ContextOverflowError, InvalidRequestError
 from tiny_llama import CONTEXT, END, IM_END, IM_START, VOCAB
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lutmac.engine import hub
-from lutmac.engine.pull import pull
-from lutmac.engine.resolve import resolve
+from lutmac.engine.loading import hub
+from lutmac.engine.loading.pull import pull
+from lutmac.engine.loading.resolve import resolve
 from lutmac.errors import CheckpointError, UnsupportedModelError
 
 FILES = {

@@ -8,10 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from lutmac.engine.block_table import BlockTable
-from lutmac.engine.kv_cache import PAGE_TOKENS, PageManager, pages_for
-from lutmac.engine.memory import GroupNeed, divide_memory, group_need
-from lutmac.engine.prefix_tree import NO_PAGE
+from lutmac.engine.running.block_table import BlockTable
+from lutmac.engine.running.kv_cache import PAGE_TOKENS, PageManager, pages_for
+from lutmac.engine.running.memory import GroupNeed, divide_memory, group_need
+from lutmac.engine.running.prefix_tree import NO_PAGE
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import Limits
 

@@ -8,8 +8,8 @@ import weakref
 import pytest
 
 import lutmac
-from lutmac.engine.kv_cache import pages_for
-from lutmac.engine.memory import FULL_SEQUENCES
+from lutmac.engine.running.kv_cache import pages_for
+from lutmac.engine.running.memory import FULL_SEQUENCES
 from tiny_llama import CONTEXT, TinyLlama
 
 PROMPT = "Once upon a time"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import lutmac
-from lutmac.engine.info import bits_in_memory
+from lutmac.engine.loading.info import bits_in_memory
 from lutmac.errors import CheckpointError, InvalidRequestError, UnsupportedISAError, UnsupportedModelError
 from tiny_llama import CONTEXT, FFN, HIDDEN, VOCAB, TinyLlama, make_tiny_llama
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lutmac.engine.pace import SHORT_PROMPT, Pace
+from lutmac.engine.running.pace import SHORT_PROMPT, Pace
 
 
 def seconds(begin: float, slope: float, tokens: int) -> float:

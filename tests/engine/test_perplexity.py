@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lutmac
-from lutmac.engine.perplexity import measure_perplexity
+from lutmac.engine.measuring.perplexity import measure_perplexity
 from lutmac.errors import InvalidRequestError
 from tiny_llama import TinyLlama
 

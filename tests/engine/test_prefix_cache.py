@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lutmac
-from lutmac.engine.kv_cache import PAGE_TOKENS
+from lutmac.engine.running.kv_cache import PAGE_TOKENS
 from tiny_llama import CONTEXT, TinyLlama
 
 SYSTEM = [(7 * i + i // 13) % 256 for i in range(200)]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lutmac.engine import pull as pulling
-from lutmac.engine.pull import PackagedModel, pull
-from lutmac.engine.resolve import cache_directory, resolve
+from lutmac.engine.loading import pull as pulling
+from lutmac.engine.loading.pull import PackagedModel, pull
+from lutmac.engine.loading.resolve import cache_directory, resolve
 from lutmac.errors import CheckpointError
 
 CONTENT = b"weights" * 1000
@@ -97,7 +97,7 @@ def test_the_hub_is_asked_for_the_file_and_draws_no_bar_of_its_own(
             bar.update(5)
         return str(tmp_path / "model.gguf")
 
-    monkeypatch.setattr("lutmac.engine.hub.hf_hub_download", download)
+    monkeypatch.setattr("lutmac.engine.loading.hub.hf_hub_download", download)
     seen: list[tuple[int, int, str]] = []
     path = pull("hf:org/repo/folder/model.gguf", progress=lambda *step: seen.append(step))
     assert path == tmp_path / "model.gguf"
@@ -110,6 +110,6 @@ def test_what_the_hub_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
     def download(repository: str, file: str, *, tqdm_class: type) -> str:
         raise OSError("404: no such repository\nmore lines")
 
-    monkeypatch.setattr("lutmac.engine.hub.hf_hub_download", download)
+    monkeypatch.setattr("lutmac.engine.loading.hub.hf_hub_download", download)
     with pytest.raises(CheckpointError, match=r"hf:org/repo/model\.gguf: .*404: no such repository$"):
         pull("hf:org/repo/model.gguf")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lutmac.engine.scheduler import Scheduler
-from lutmac.engine.sequence import Sequence
-from lutmac.engine.share import Share
+from lutmac.engine.running.scheduler import Scheduler
+from lutmac.engine.running.sequence import Sequence
+from lutmac.engine.running.share import Share
 
 ALL = 512  # tokens of prompts: as many as there are
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lutmac.engine.schema_support import (
+from lutmac.engine.sampling.schema_support import (
     ANY_OBJECT,
     FORMATS,
     binding_arguments,

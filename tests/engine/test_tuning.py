@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import lutmac
-from lutmac.engine.tuning import Tuning, machine_key, read_tuning, remove_tuning, save_tuning
+from lutmac.engine.loading.tuning import Tuning, machine_key, read_tuning, remove_tuning, save_tuning
 from lutmac.errors import InvalidRequestError
 from tiny_llama import TinyLlama
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import lutmac
-from lutmac.engine.embedding import TextBatch, embed
-from lutmac.engine.generate import parse_options
-from lutmac.engine.results import Chunk, Completion
+from lutmac.engine.embedding.embedding import TextBatch, embed
+from lutmac.engine.generating.generate import parse_options
+from lutmac.engine.sampling.results import Chunk, Completion
 from lutmac.errors import ContextOverflowError, EngineClosedError, InvalidRequestError, QueueFullError
 from tiny_llama import CONTEXT, TinyLlama
 

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 import lutmac
-from lutmac.engine.listing import list_weights
-from lutmac.engine.opened import open_model
+from lutmac.engine.loading.listing import list_weights
+from lutmac.engine.loading.opened import open_model
 from lutmac.engine.quantization.forward import Forward
 from lutmac.engine.quantization.matrices import Weights
 from lutmac.engine.quantization.state import QuantizationState

@@ -14,7 +14,7 @@ import sentencepiece
 
 import lutmac
 from lutmac import QuantizationSettings
-from lutmac.engine.opened import open_model
+from lutmac.engine.loading.opened import open_model
 from lutmac.errors import InvalidRequestError, UnsupportedModelError
 from lutmac.models.gguf_writing import ARCHITECTURES
 from lutmac.text.gguf_writing import PROBE

@@ -10,8 +10,8 @@ import pytest
 import lutmac
 from lutmac import QuantizationSettings
 from lutmac.checkpoints.gguf import open_gguf
-from lutmac.engine.listing import list_weights
-from lutmac.engine.opened import open_model
+from lutmac.engine.loading.listing import list_weights
+from lutmac.engine.loading.opened import open_model
 from lutmac.engine.quantization.budget import allocate
 from lutmac.engine.quantization.forward import Forward
 from lutmac.engine.quantization.matrices import Weights

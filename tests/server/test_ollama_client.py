@@ -13,7 +13,7 @@ import ollama
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from lutmac.engine.results import Completion, Timings
+from lutmac.engine.sampling.results import Completion, Timings
 from lutmac.server.ollama import _chat_lines
 from lutmac.server.tools.calls import CallEnd, ToolCall
 from lutmac.server.turn import TurnEvent

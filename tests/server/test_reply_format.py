@@ -11,8 +11,8 @@ import pytest
 from test_tool_formats import BY_NAME
 
 import lutmac
-from lutmac.engine.constraint import compile_grammar
-from lutmac.engine.grammar import Grammar
+from lutmac.engine.sampling.constraint import compile_grammar
+from lutmac.engine.sampling.grammar import Grammar
 from lutmac.server.reply_format import ReplyForm, reply_grammar
 from lutmac.server.tools import CallEnd, ReplyParser, Tool
 from lutmac.server.tools.thoughts import HARMONY, THINK, ThoughtMarks

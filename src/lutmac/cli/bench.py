@@ -143,7 +143,7 @@ def _synthetic(
     bar: ProgressBar,
 ) -> _Report:
     from lutmac.cli.synthetic_benchmark import run_synthetic  # noqa: PLC0415 - imports the engine
-    from lutmac.engine.synthetic import SyntheticSpec  # noqa: PLC0415 - as above
+    from lutmac.engine.measuring.synthetic import SyntheticSpec  # noqa: PLC0415 - as above
 
     specs = [
         SyntheticSpec(shape, 2, 0, layers=layers, ternary=True)

@@ -13,7 +13,7 @@ from lutmac.cli.engine_contestant import EngineContestant
 from lutmac.cli.llama_cpp_peer import LlamaCpp, check_installed
 from lutmac.cli.measure import Contestant, Plan, Rates, measure, runs_of
 from lutmac.cli.output import format_bytes, print_table
-from lutmac.engine.resolve import resolve
+from lutmac.engine.loading.resolve import resolve
 
 LUTMAC = EngineContestant.name
 MEMORY_BUFFER_MEGABYTES = 1024  # several times the largest last-level cache that one is likely to meet

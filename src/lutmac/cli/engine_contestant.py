@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from lutmac.cli.llama_cpp_peer import fixed_tokens
 from lutmac.cli.stopwatch import Span, Stopwatch
-from lutmac.engine.engine import Engine
-from lutmac.engine.sampler import SamplingParams
-from lutmac.engine.sequence import Sequence
+from lutmac.engine.running.engine import Engine
+from lutmac.engine.running.sequence import Sequence
+from lutmac.engine.sampling.sampler import SamplingParams
 
 
 @dataclass

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lutmac.checkpoints import GGUFTensor, HuggingFaceCheckpoint, StoredTensor, open_gguf, open_huggingface
 from lutmac.checkpoints.native import NativeCheckpoint, NativeTensor, is_native, open_native
-from lutmac.engine.listing import list_weights
-from lutmac.engine.opened import open_model
+from lutmac.engine.loading.listing import list_weights
+from lutmac.engine.loading.opened import open_model
 from lutmac.errors import LutmacError
 
 

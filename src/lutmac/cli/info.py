@@ -33,7 +33,7 @@ def info(
     """
     import lutmac  # noqa: PLC0415 - the engine costs more to import than a help text may take
     from lutmac.cli.file_summary import summarize_file  # noqa: PLC0415 - as above
-    from lutmac.engine.resolve import resolve  # noqa: PLC0415 - as above
+    from lutmac.engine.loading.resolve import resolve  # noqa: PLC0415 - as above
 
     path = resolve(model)
     summary = summarize_file(path)
@@ -53,7 +53,7 @@ def info(
 
 def _bits_in_memory(model: Model | None) -> dict[str, float]:
     """Bits of a weight as the kernels have it, by type of tensor: types without a kernel take more than in the file."""
-    from lutmac.engine.info import bits_in_memory  # noqa: PLC0415 - as below
+    from lutmac.engine.loading.info import bits_in_memory  # noqa: PLC0415 - as below
 
     return bits_in_memory(model.info().tensors) if model is not None else {}
 

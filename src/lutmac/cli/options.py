@@ -13,7 +13,9 @@ import typer
 
 from lutmac.errors import InvalidRequestError
 
-DEFAULT_MODEL = "smollm2"  # lutmac.engine.resolve's; repeated here since importing that costs too much for a help text
+DEFAULT_MODEL = (
+    "smollm2"  # lutmac.engine.loading.resolve's; repeated here since importing that costs too much for a help text
+)
 
 
 class Precision(StrEnum):

@@ -72,8 +72,8 @@ def place_of(path_or_name: str) -> str:
 
     Raises CheckpointError or UnsupportedModelError for one that is not there or cannot be read: before anything runs.
     """
-    from lutmac.engine.opened import open_model  # noqa: PLC0415
-    from lutmac.engine.resolve import resolve  # noqa: PLC0415
+    from lutmac.engine.loading.opened import open_model  # noqa: PLC0415
+    from lutmac.engine.loading.resolve import resolve  # noqa: PLC0415
 
     with open_model(resolve(path_or_name)):
         pass

@@ -12,7 +12,7 @@ from lutmac import _native
 from lutmac.cli.benchmark import Report, measure_all, measure_streams
 from lutmac.cli.engine_contestant import EngineContestant
 from lutmac.cli.measure import Plan
-from lutmac.engine.synthetic import SyntheticSpec, make_synthetic
+from lutmac.engine.measuring.synthetic import SyntheticSpec, make_synthetic
 from lutmac.lowbit.target import resolve_target
 
 Progress = Callable[[int, int, str], None]

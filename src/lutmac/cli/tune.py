@@ -43,7 +43,7 @@ def tune(
 
     Example: lutmac tune --for energy
     """
-    from lutmac.engine.tuning import remove_tuning, save_tuning, tuning_path  # noqa: PLC0415 - imports the engine
+    from lutmac.engine.loading.tuning import remove_tuning, save_tuning, tuning_path  # noqa: PLC0415 - imports the engine
 
     path = tuning_path()
     if reset:
@@ -57,8 +57,8 @@ def tune(
     from lutmac.cli.energy import NO_COUNTERS  # noqa: PLC0415 - as above
     from lutmac.cli.stopwatch import machine_counters  # noqa: PLC0415
     from lutmac.cli.tune_search import PROMPT_TOKENS, Workload, search, thread_candidates  # noqa: PLC0415
-    from lutmac.engine.synthetic import SyntheticSpec, make_synthetic  # noqa: PLC0415
-    from lutmac.engine.tuning import Tuning  # noqa: PLC0415
+    from lutmac.engine.loading.tuning import Tuning  # noqa: PLC0415
+    from lutmac.engine.measuring.synthetic import SyntheticSpec, make_synthetic  # noqa: PLC0415
     from lutmac.lowbit.target import resolve_target  # noqa: PLC0415
 
     counters = machine_counters()

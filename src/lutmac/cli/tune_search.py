@@ -11,8 +11,8 @@ from typing import Literal
 from lutmac import _native
 from lutmac.cli.engine_contestant import EngineContestant
 from lutmac.cli.stopwatch import Span
-from lutmac.engine.synthetic import SyntheticModel
-from lutmac.engine.tuning import Tuning
+from lutmac.engine.loading.tuning import Tuning
+from lutmac.engine.measuring.synthetic import SyntheticModel
 
 Goal = Literal["speed", "energy"]
 Cost = Callable[[Tuning], float]

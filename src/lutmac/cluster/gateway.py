@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from lutmac.cluster.prefix import prefix_of
 from lutmac.cluster.replica import RECORD
-from lutmac.engine.stats import EngineStats
+from lutmac.engine.running.stats import EngineStats
 from lutmac.errors import EngineClosedError
 from lutmac.server.chat import failure_event
 from lutmac.server.clients import current_client

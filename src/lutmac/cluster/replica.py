@@ -9,8 +9,8 @@ from typing import Any, Final
 from uuid import uuid4
 
 import lutmac
-from lutmac.engine.stats import EngineStats
-from lutmac.engine.tuning import current_tuning
+from lutmac.engine.loading.tuning import current_tuning
+from lutmac.engine.running.stats import EngineStats
 from lutmac.server.app import create_app, default_names
 from lutmac.server.exchange import Message
 from lutmac.server.in_process import Call, messages

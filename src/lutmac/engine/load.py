@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from threading import Thread
 from typing import Generic, Literal, TypeVar, get_args
 
-from lutmac.engine.binding import bind
-from lutmac.engine.engine import Engine
-from lutmac.engine.info import LeftOut, ModelInfo, bytes_per_token
-from lutmac.engine.leftovers import left_out
+from lutmac.engine.loading.binding import bind
+from lutmac.engine.loading.info import LeftOut, ModelInfo, bytes_per_token
+from lutmac.engine.loading.leftovers import left_out
+from lutmac.engine.loading.opened import OpenedModel, open_model
+from lutmac.engine.loading.resolve import resolve
+from lutmac.engine.loading.tuning import current_tuning
+from lutmac.engine.loading.weights import CheckpointPacking, Progress, check_all
 from lutmac.engine.model import Model
-from lutmac.engine.opened import OpenedModel, open_model
-from lutmac.engine.resolve import resolve
-from lutmac.engine.tuning import current_tuning
-from lutmac.engine.weights import CheckpointPacking, Progress, check_all
+from lutmac.engine.running.engine import Engine
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_schedule
 from lutmac.graph.passes import optimize

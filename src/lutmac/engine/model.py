@@ -12,20 +12,20 @@ from weakref import finalize
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.engine.conversation import Conversation
-from lutmac.engine.embedder import Embedder, EmbeddingKeywords, EmbeddingOptions
-from lutmac.engine.embedding import embed
-from lutmac.engine.engine import Engine
-from lutmac.engine.generate import GenerationOptions, collect, new_sequence, parse_options, stream_sequence
-from lutmac.engine.info import ModelInfo
-from lutmac.engine.perplexity import Perplexity, Progress, measure_perplexity
-from lutmac.engine.results import Chunk, Completion
+from lutmac.engine.embedding.embedder import Embedder, EmbeddingKeywords, EmbeddingOptions
+from lutmac.engine.embedding.embedding import embed
+from lutmac.engine.generating.conversation import Conversation
+from lutmac.engine.generating.generate import GenerationOptions, collect, new_sequence, parse_options, stream_sequence
+from lutmac.engine.loading.info import ModelInfo
+from lutmac.engine.measuring.perplexity import Perplexity, Progress, measure_perplexity
+from lutmac.engine.running.engine import Engine
+from lutmac.engine.sampling.results import Chunk, Completion
 from lutmac.errors import ContextOverflowError, InvalidRequestError
 from lutmac.graph.compile import Compiled
 from lutmac.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from lutmac.engine.worker import Worker
+    from lutmac.engine.generating.worker import Worker
     from lutmac.text.chat import ChatTemplate
 
 Prompt = str | TokenSequence[int]
@@ -162,7 +162,7 @@ class Model:
     @cached_property
     def worker(self) -> Worker:
         """The thread that runs this model for asyncio callers; made when first asked for."""
-        from lutmac.engine.worker import Worker  # noqa: PLC0415 (imports asyncio)
+        from lutmac.engine.generating.worker import Worker  # noqa: PLC0415 (imports asyncio)
 
         worker = Worker(self._engine, self.tokenizer)
         finalize(self, worker.close)

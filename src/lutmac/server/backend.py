@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from time import perf_counter, time
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from lutmac.engine.generate import parse_options
+from lutmac.engine.generating.generate import parse_options
 from lutmac.engine.model import Model
-from lutmac.engine.results import Chunk
-from lutmac.engine.share import Share
+from lutmac.engine.running.share import Share
+from lutmac.engine.sampling.results import Chunk
 from lutmac.errors import ContextOverflowError
 from lutmac.server.background import BackgroundResponses
 from lutmac.server.clients import current_client

@@ -9,7 +9,7 @@ from typing import TypeVar
 from fastapi import Request
 from starlette.responses import Response
 
-from lutmac.engine.grammar import Grammar
+from lutmac.engine.sampling.grammar import Grammar
 from lutmac.server.backend import Backend
 from lutmac.server.chat_reply import ChatReply, chat_events
 from lutmac.server.documents import backend_of, record_of, streaming_responses

@@ -9,7 +9,7 @@ from time import time
 from typing import Any
 from uuid import uuid4
 
-from lutmac.engine.results import Completion, PromptProgress
+from lutmac.engine.sampling.results import Completion, PromptProgress
 from lutmac.server.backend import Backend
 from lutmac.server.llama_cpp_reply import progress_fields
 from lutmac.server.logprobs import token_logprobs

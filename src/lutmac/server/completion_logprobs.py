@@ -5,7 +5,7 @@ from __future__ import annotations
 from codecs import getincrementaldecoder
 from collections.abc import Iterable
 
-from lutmac.engine.results import Chunk, TokenLogprob
+from lutmac.engine.sampling.results import Chunk, TokenLogprob
 from lutmac.server.logprobs import LOWEST, token_text
 from lutmac.server.schemas.completions import CompletionLogprobs
 from lutmac.text.tokenizer import Tokenizer

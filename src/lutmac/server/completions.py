@@ -11,8 +11,8 @@ from uuid import uuid4
 from fastapi import Request
 from starlette.responses import Response
 
-from lutmac.engine import results
-from lutmac.engine.grammar import Grammar
+from lutmac.engine.sampling import results
+from lutmac.engine.sampling.grammar import Grammar
 from lutmac.server.backend import Backend, Job
 from lutmac.server.chat import failure_event, grammar_of
 from lutmac.server.completion_logprobs import LogprobWriter, join_logprobs

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from starlette.responses import Response
 
 from lutmac.checkpoints.embedding_config import EmbeddingConfig
-from lutmac.engine.embedder import Embedder, EmbeddingOptions
+from lutmac.engine.embedding.embedder import Embedder, EmbeddingOptions
 from lutmac.errors import ContextOverflowError, InvalidRequestError
 from lutmac.server.backend import Backend
 from lutmac.server.clients import current_client

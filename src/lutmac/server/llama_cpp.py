@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
-from lutmac.engine.results import Chunk
+from lutmac.engine.sampling.results import Chunk
 from lutmac.server.backend import Backend, Job
 from lutmac.server.chat import failure_event, grammar_of
 from lutmac.server.documents import backend_of, record_of, streaming_responses

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
-from lutmac.engine.results import Chunk, Completion, PromptProgress, TokenLogprob
+from lutmac.engine.sampling.results import Chunk, Completion, PromptProgress, TokenLogprob
 from lutmac.server.logprobs import LOWEST, token_text
 from lutmac.server.schemas.llama_cpp import CompletionOptions
 from lutmac.text.tokenizer import Tokenizer

@@ -7,7 +7,7 @@ from pathlib import Path
 from fastapi import Request
 
 import lutmac
-from lutmac.engine.sampler import SamplingParams
+from lutmac.engine.sampling.sampler import SamplingParams
 from lutmac.server.documents import backend_of, error_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.llama_cpp_reply import settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lutmac.engine import results
+from lutmac.engine.sampling import results
 from lutmac.server.schemas.common import TokenLogprob, TopLogprob
 from lutmac.text.tokenizer import Tokenizer
 

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from lutmac.engine.results import Completion
+from lutmac.engine.sampling.results import Completion
 from lutmac.server.errors import ApiError
 from lutmac.server.schemas import messages as schema
 from lutmac.server.streaming import named_event

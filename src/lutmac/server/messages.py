@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
-from lutmac.engine.grammar import Grammar
+from lutmac.engine.sampling.grammar import Grammar
 from lutmac.server.backend import Backend
 from lutmac.server.documents import backend_of, error_responses, record_of, streaming_responses
 from lutmac.server.endpoints import new_router

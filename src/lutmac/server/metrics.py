@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from lutmac.server.logs import RequestRecord
 
 if TYPE_CHECKING:
-    from lutmac.engine.worker import EngineStats
+    from lutmac.engine.generating.worker import EngineStats
 
 # From the step of a small model to a prompt of thousands of tokens on an old machine.
 _FIRST_TOKEN = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)

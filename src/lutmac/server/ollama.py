@@ -14,7 +14,7 @@ from fastapi import Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from lutmac.engine.results import Chunk, Completion
+from lutmac.engine.sampling.results import Chunk, Completion
 from lutmac.server import embeddings
 from lutmac.server.backend import Backend
 from lutmac.server.chat import chat_turn

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from lutmac.engine.grammar import Grammar
-from lutmac.engine.schema_support import binding_schema, unsupported
+from lutmac.engine.sampling.grammar import Grammar
+from lutmac.engine.sampling.schema_support import binding_schema, unsupported
 from lutmac.server.backend import Backend
 from lutmac.server.errors import ApiError, missing_parameter
 from lutmac.server.logs import RequestRecord

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel
 
-from lutmac.engine.results import Completion
+from lutmac.engine.sampling.results import Completion
 from lutmac.server.errors import ApiError
 from lutmac.server.logprobs import token_logprobs
 from lutmac.server.schemas import responses as schema

@@ -7,9 +7,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lutmac.engine.grammar import Grammar
-from lutmac.engine.results import Chunk, Completion, PromptProgress, TokenLogprob
-from lutmac.engine.schema_support import binding_schema
+from lutmac.engine.sampling.grammar import Grammar
+from lutmac.engine.sampling.results import Chunk, Completion, PromptProgress, TokenLogprob
+from lutmac.engine.sampling.schema_support import binding_schema
 from lutmac.server.backend import Backend, Job
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_at_most

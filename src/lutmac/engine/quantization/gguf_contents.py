@@ -15,9 +15,9 @@ from lutmac.checkpoints.embedding_config import gguf_pooling
 from lutmac.checkpoints.gguf import open_gguf
 from lutmac.checkpoints.huggingface import CONFIG_FILE, GENERATION_CONFIG_FILE
 from lutmac.checkpoints.native import is_native
-from lutmac.engine.convert import gguf_metadata
-from lutmac.engine.listing import list_weights
-from lutmac.engine.opened import OpenedModel
+from lutmac.engine.loading.convert import gguf_metadata
+from lutmac.engine.loading.listing import list_weights
+from lutmac.engine.loading.opened import OpenedModel
 from lutmac.errors import InvalidRequestError
 from lutmac.lowbit.matrix import LowBitMatrix, Parameter, TwoLevel
 from lutmac.models.gguf_names import ROPE_FACTORS

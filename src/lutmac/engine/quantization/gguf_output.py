@@ -14,7 +14,7 @@ from lutmac.checkpoints.gguf_blocks import BLOCK_TYPES
 from lutmac.checkpoints.gguf_encoding import FILE_TYPES, block_bytes, encode, find_type
 from lutmac.checkpoints.gguf_types import TENSOR_TYPES
 from lutmac.checkpoints.gguf_writer import GGUFEntry, GGUFWriter
-from lutmac.engine.opened import OpenedModel
+from lutmac.engine.loading.opened import OpenedModel
 from lutmac.engine.quantization.gguf_contents import gguf_contents
 from lutmac.engine.quantization.settings import END_GROUP_SIZE, QuantizationSettings
 from lutmac.errors import InvalidRequestError

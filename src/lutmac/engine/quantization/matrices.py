@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lutmac.engine.opened import OpenedModel
+from lutmac.engine.loading.opened import OpenedModel
+from lutmac.engine.loading.tensor_source import read_piece, stored_name
 from lutmac.engine.quantization.settings import END_GROUP_SIZE, QuantizationSettings
 from lutmac.engine.quantization.state import QuantizationState
-from lutmac.engine.tensor_source import read_piece, stored_name
 from lutmac.graph.ir import Floats
 from lutmac.lowbit.formats import Format, SmallFloats, SymmetricIntegers
 from lutmac.lowbit.matrix import LowBitMatrix

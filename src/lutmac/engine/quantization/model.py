@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.checkpoints.native_writer import NativeWriter, PartialDirectory
-from lutmac.engine.convert import write_matrix, write_text_files
-from lutmac.engine.listing import WeightList, list_weights
 from lutmac.engine.load import load
-from lutmac.engine.opened import OpenedModel, open_model
+from lutmac.engine.loading.convert import write_matrix, write_text_files
+from lutmac.engine.loading.listing import WeightList, list_weights
+from lutmac.engine.loading.opened import OpenedModel, open_model
+from lutmac.engine.loading.resolve import resolve
+from lutmac.engine.loading.tuning import current_tuning
 from lutmac.engine.quantization.gguf_output import check_output, write_gguf
 from lutmac.engine.quantization.layers import LayerQuantizer
 from lutmac.engine.quantization.matrices import Weights, figures, quantize_end
 from lutmac.engine.quantization.settings import CALIBRATED, QuantizationSettings
 from lutmac.engine.quantization.state import QuantizationState
-from lutmac.engine.resolve import resolve
-from lutmac.engine.tuning import current_tuning
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.ir import Graph
 from lutmac.graph.operations.embed import Embed

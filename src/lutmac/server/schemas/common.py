@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
-from lutmac.engine.sampler import MIN_REPETITION_PENALTY
+from lutmac.engine.sampling.sampler import MIN_REPETITION_PENALTY
 from lutmac.server.schemas.other_names import OtherName, read_other_names
 
 MAX_INTEGER = 2**31 - 1

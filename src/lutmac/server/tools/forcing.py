@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from lutmac.engine.grammar import Grammar
-from lutmac.engine.schema_support import binding_arguments
+from lutmac.engine.sampling.grammar import Grammar
+from lutmac.engine.sampling.schema_support import binding_arguments
 from lutmac.server.tools.calls import Tool
 from lutmac.server.tools.families import Family
 from lutmac.server.tools.tagged_values import Parameters

@@ -1,0 +1,74 @@
+"""A conversation, turn by turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Unpack
+
+from lutmac.engine.generating.generate import (
+    GenerationOptions,
+    GenerationParams,
+    new_sequence,
+    parse_options,
+    stream_sequence,
+)
+from lutmac.engine.running.engine import Engine
+from lutmac.engine.running.sequence import Sequence
+from lutmac.engine.sampling.results import Chunk
+from lutmac.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from lutmac.text.chat import ChatTemplate
+    from lutmac.text.tokenizer import Tokenizer
+
+
+class Conversation:
+    """Messages, each turn's reply to all before it.
+
+    A turn runs only what differs from the turn before, from the first token that does, while the engine's prefix cache
+    has that turn. An interrupted reply stays in the conversation as far as it was read. messages: a list of {"role",
+    "content"}.
+    """
+
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, template: ChatTemplate, system: str | None) -> None:
+        """system: the first message, if any."""
+        self.messages: list[dict[str, str]] = []
+        if system is not None:
+            self.messages.append({"role": "system", "content": system})
+        self._engine = engine
+        self._tokenizer = tokenizer
+        self._template = template
+        self._busy = False
+
+    def send(self, text: str, **options: Unpack[GenerationOptions]) -> Iterator[Chunk]:
+        """Says something; the reply streams. Closing the iterator interrupts the reply.
+
+        Raises InvalidRequestError, also while another reply is still streaming, and ContextOverflowError where the
+        conversation no longer fits into the context (its messages stay as they were).
+        """
+        from lutmac.text.chat import encode_chat  # noqa: PLC0415 (jinja2 is slow to import)
+
+        if self._busy:
+            raise InvalidRequestError("the last reply of this conversation is still streaming: finish or close it")
+        if not isinstance(text, str):
+            raise InvalidRequestError(f"a message is text, not {type(text).__name__}")
+        params = parse_options(options)
+        message = {"role": "user", "content": text}
+        prompt = encode_chat(self._tokenizer, self._template, [*self.messages, message])
+        sequence = new_sequence(self._engine, self._tokenizer, prompt, params)
+        return self._reply(message, sequence, params)
+
+    def _reply(self, message: dict[str, str], sequence: Sequence, params: GenerationParams) -> Iterator[Chunk]:
+        if self._busy:
+            raise InvalidRequestError("the last reply of this conversation is still streaming: finish or close it")
+        self._busy = True
+        said: list[str] = []
+        stream = stream_sequence(self._engine, self._tokenizer, sequence, params)
+        try:
+            for chunk in stream:
+                said.append(chunk.text)
+                yield chunk
+        finally:
+            stream.close()  # type: ignore[attr-defined]
+            self.messages += [message, {"role": "assistant", "content": "".join(said)}]
+            self._busy = False

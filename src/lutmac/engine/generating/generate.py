@@ -1,0 +1,190 @@
+"""From a caller's options to a sequence, and from the sequence to its reply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from collections.abc import Sequence as TokenSequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from lutmac.engine.generating.reply import Reply
+from lutmac.engine.running.engine import Engine
+from lutmac.engine.running.sequence import Sequence
+from lutmac.engine.sampling.constraint import compile_grammar
+from lutmac.engine.sampling.grammar import Grammar
+from lutmac.engine.sampling.prompt_scores import PromptScores
+from lutmac.engine.sampling.results import Chunk, Completion
+from lutmac.engine.sampling.sampler import Floor, SamplingParams
+from lutmac.errors import ContextOverflowError, InvalidRequestError
+
+if TYPE_CHECKING:
+    from lutmac.text.tokenizer import Tokenizer
+
+DEFAULT_MAX_TOKENS = 256
+MAX_TOP_LOGPROBS = 20
+MAX_STOP_CHARACTERS = 100_000  # of all stop strings of a request together
+
+
+class GenerationOptions(TypedDict, total=False):
+    """Keyword arguments of every call that generates; SamplingParams and GenerationParams say what they mean."""
+
+    max_tokens: int | None
+    stop: str | list[str] | tuple[str, ...] | None
+    ignore_eos: bool
+    stop_token_ids: TokenSequence[int]
+    min_tokens: int
+    shown_tokens: frozenset[int]
+    logprobs: int | None
+    prompt_logprobs: int | None
+    grammar: Grammar | None
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    logit_bias: Mapping[int, float]
+    seed: int | None
+
+
+@dataclass(frozen=True)
+class GenerationParams:
+    """What ends a reply, and how its tokens are drawn.
+
+    max_tokens: None is up to the end of the context; 0 only reads the prompt. stop: the reply ends before any of these
+    strings. ignore_eos: end tokens end nothing (for benchmarks). logprobs: how many of the likeliest tokens are told at
+    each place, 0 to 20, beside the one that was drawn; None: nothing is. prompt_logprobs: the same of the prompt's
+    tokens. grammar: what the reply has to fit; its end is then the only place where an end token can be drawn.
+    stop_token_ids: tokens that end the reply as end tokens do. min_tokens: before so many tokens are drawn, nothing
+    ends the reply: no end token, stop token or stop string; a grammar that leaves nothing else has its way.
+    shown_tokens: control tokens whose names are part of the text.
+    """
+
+    max_tokens: int | None = DEFAULT_MAX_TOKENS
+    stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
+    logprobs: int | None = None
+    grammar: Grammar | None = None
+    stop_token_ids: frozenset[int] = frozenset()
+    min_tokens: int = 0
+    prompt_logprobs: int | None = None
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    shown_tokens: frozenset[int] = frozenset()
+
+
+def parse_options(options: Mapping[str, Any]) -> GenerationParams:
+    """Checks keyword arguments. Raises InvalidRequestError for an unknown name or a value out of range."""
+    known = set(GenerationOptions.__annotations__)
+    for name in options:
+        if name not in known:
+            raise InvalidRequestError(f"unknown parameter {name!r}; known: {', '.join(sorted(known))}")
+    max_tokens = options.get("max_tokens", DEFAULT_MAX_TOKENS)
+    if max_tokens is not None and (isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 0):
+        raise InvalidRequestError(f"max_tokens is {max_tokens!r}, expected an integer of at least 0 or None")
+    logprobs, prompt_logprobs, grammar = (options.get(name) for name in ("logprobs", "prompt_logprobs", "grammar"))
+    for name, value in (("logprobs", logprobs), ("prompt_logprobs", prompt_logprobs)):
+        if value is not None and (type(value) is not int or not 0 <= value <= MAX_TOP_LOGPROBS):
+            raise InvalidRequestError(f"{name} is {value!r}, expected an integer from 0 to {MAX_TOP_LOGPROBS} or None")
+    if grammar is not None and not isinstance(grammar, Grammar):
+        raise InvalidRequestError(f"grammar is a {type(grammar).__name__}, expected a lutmac.Grammar")
+    sampling = {item.name: options[item.name] for item in fields(SamplingParams) if item.name in options}
+    stop, ignore_eos = _stop_strings(options.get("stop")), bool(options.get("ignore_eos"))
+    stop_ids, least = _stop_token_ids(options.get("stop_token_ids")), options.get("min_tokens") or 0
+    if type(least) is not int or least < 0:
+        raise InvalidRequestError(f"min_tokens is {least!r}, expected an integer of at least 0")
+    shown = frozenset(options.get("shown_tokens") or ())
+    return GenerationParams(
+        max_tokens,
+        stop,
+        ignore_eos,
+        logprobs,
+        grammar,
+        stop_ids,
+        least,
+        prompt_logprobs,
+        SamplingParams(**sampling),
+        shown,
+    )
+
+
+def _stop_token_ids(given: object) -> frozenset[int]:
+    if given is None:
+        return frozenset()
+    ids = tuple(given) if isinstance(given, list | tuple | set | frozenset) else ("",)
+    if not all(type(id) is int and id >= 0 for id in ids):
+        raise InvalidRequestError(f"stop_token_ids is {given!r}, expected a list of token ids")
+    return frozenset(ids)
+
+
+def _stop_strings(stop: object) -> tuple[str, ...]:
+    if stop is None:
+        return ()
+    strings = (stop,) if isinstance(stop, str) else stop
+    if not isinstance(strings, list | tuple) or not all(isinstance(item, str) and item for item in strings):
+        raise InvalidRequestError(f"stop is {stop!r}, expected a string that is not empty, or a list of such")
+    characters = sum(map(len, strings))
+    if characters > MAX_STOP_CHARACTERS:
+        raise InvalidRequestError(f"the stop strings have {characters} characters, at most {MAX_STOP_CHARACTERS} go")
+    return tuple(strings)
+
+
+def check_prompt(engine: Engine, prompt: list[int], params: GenerationParams) -> None:
+    """Raises ContextOverflowError where the prompt leaves no room for a reply, InvalidRequestError for wrong ids."""
+    if len(prompt) + (params.max_tokens != 0) > engine.max_context:
+        raise ContextOverflowError.of_prompt(len(prompt), engine.max_context)
+    if not prompt:
+        raise InvalidRequestError("the prompt is empty")
+    for id in (min(prompt), max(prompt)):
+        if not 0 <= id < engine.vocab_size:
+            raise InvalidRequestError(f"token id {id} is not in the vocabulary of {engine.vocab_size}")
+
+
+def new_sequence(engine: Engine, tokenizer: Tokenizer, prompt: list[int], params: GenerationParams) -> Sequence:
+    """A sequence ready to be submitted.
+
+    Raises what check_prompt raises, and InvalidRequestError for a grammar that cannot be had. Compiling a grammar may
+    take tenths of a second.
+    """
+    check_prompt(engine, prompt, params)
+    room = engine.max_context - len(prompt)
+    length = len(prompt) + (room if params.max_tokens is None else min(params.max_tokens, room))
+    sequence = engine.new_sequence(prompt, length)
+    constraint = None if params.grammar is None else compile_grammar(params.grammar, tokenizer)
+    for id in params.stop_token_ids:
+        if id >= engine.vocab_size:
+            raise InvalidRequestError(f"stop token id {id} is not in the vocabulary of {engine.vocab_size}")
+    sequence.stop_ids = params.stop_token_ids
+    ends = frozenset(tokenizer.end_of_generation)
+    if constraint is not None or not params.ignore_eos:
+        sequence.stop_ids |= ends
+    floor = Floor(params.min_tokens, sequence.stop_ids | ends) if params.min_tokens else None
+    sequence.sampler = params.sampling.sampler(engine.vocab_size, constraint, floor)
+    sequence.top_logprobs = params.logprobs
+    if params.prompt_logprobs is not None:
+        sequence.prompt_scores = PromptScores(sequence.tokens, params.prompt_logprobs)
+        sequence.sink = sequence.prompt_scores.add
+    return sequence
+
+
+def stream_sequence(
+    engine: Engine, tokenizer: Tokenizer, sequence: Sequence, params: GenerationParams
+) -> Iterator[Chunk]:
+    """Runs a sequence and yields its text as it becomes certain. Closing the iterator stops the sequence."""
+    reply = Reply(tokenizer, sequence, params.stop, params.min_tokens, params.shown_tokens)
+    engine.submit(sequence)
+    try:
+        while not reply.done:
+            engine.drive(sequence, reply.read)
+            yield from reply.ready()
+    finally:
+        engine.stop(sequence)
+
+
+def collect(chunks: Iterator[Chunk]) -> Completion:
+    """The completion at the end of a stream."""
+    completion = None
+    for chunk in chunks:
+        completion = chunk.completion
+    assert completion is not None
+    return completion

@@ -1,0 +1,1 @@
+"""From a model file to packed matrices: names, formats, checks, conversion."""

@@ -1,0 +1,176 @@
+"""A model file, opened: its architecture, its tensors, and how its text is read, whatever format it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lutmac.bounded_json import read_optional_json
+from lutmac.checkpoints.embedding_config import EmbeddingConfig, gguf_embedding_config
+from lutmac.checkpoints.gguf import open_gguf
+from lutmac.checkpoints.huggingface import CONFIG_FILE, GENERATION_CONFIG_FILE, HuggingFaceCheckpoint, open_huggingface
+from lutmac.checkpoints.native import GGUF_METADATA_FILE, NativeCheckpoint, is_native, open_native
+from lutmac.checkpoints.sentence_transformers import read_embedding_config
+from lutmac.engine.loading.info import TensorInfo
+from lutmac.engine.loading.sources import GGUFSource, HuggingFaceSource, NativeSource
+from lutmac.engine.loading.tensor_source import SourceTensors, TensorSource
+from lutmac.errors import CheckpointError, UnsupportedModelError
+from lutmac.models import Architecture, ModelConfig, architecture_name, find_architecture
+from lutmac.models.metadata import MetadataReader
+from lutmac.text.huggingface import TextFiles
+from lutmac.text.template_names import gguf_templates
+from lutmac.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """What a model's files say, before a weight is read.
+
+    architecture_name: as the files have it. tensors: all of the files', whether the model reads them or not.
+    guessing_layers: how many behind its own guess further tokens. layers_key: the key that says how many its own are.
+    read_tokenizer, read_templates: slow, and not always wanted. embedding: what they say about embeddings.
+    """
+
+    path: Path
+    name: str
+    architecture_name: str
+    architecture: Architecture
+    config: ModelConfig
+    source: TensorSource
+    tensors: tuple[TensorInfo, ...]
+    file_bytes: int
+    guessing_layers: int
+    layers_key: str
+    read_tokenizer: Callable[[], Tokenizer]
+    read_templates: Callable[[], Mapping[str, object]]
+    embedding: EmbeddingConfig
+
+
+@dataclass(frozen=True)
+class _GGUFText:
+    """What a GGUF file's metadata says about text."""
+
+    metadata: Mapping[str, Any]
+
+    def tokenizer(self, vocab_size: int) -> Tokenizer:
+        """The tokenizer; its size is in the metadata."""
+        return Tokenizer.from_gguf(self.metadata)
+
+    def chat_templates(self) -> Mapping[str, object]:
+        """The chat templates, by name."""
+        return gguf_templates(self.metadata)
+
+
+@contextmanager
+def _naming(file: object) -> Iterator[None]:
+    """Puts the file in front of what is wrong in it, unless that names it already."""
+    try:
+        yield
+    except (CheckpointError, UnsupportedModelError) as error:
+        if str(error).startswith(str(file)):
+            raise
+        raise type(error)(f"{file}: {error}") from None
+
+
+@contextmanager
+def open_model(path: Path) -> Iterator[OpenedModel]:
+    """Opens a GGUF file, a Hugging Face directory or one in the native format, and closes it after the ``with``.
+
+    Raises CheckpointError and UnsupportedModelError.
+    """
+    opener = _open_gguf if not path.is_dir() else _open_native if is_native(path) else _open_huggingface
+    with opener(path) as opened:
+        yield opened
+
+
+@contextmanager
+def _open_gguf(path: Path) -> Iterator[OpenedModel]:
+    with open_gguf(path) as file:
+        architecture = find_architecture(file.architecture)
+        source, text = GGUFSource(file, architecture.gguf_tensor_name), _GGUFText(file.metadata)
+        with _naming(file.path):
+            config = architecture.complete(architecture.read_gguf_config(file.metadata), SourceTensors(source))
+            guessing = MetadataReader(file.metadata, file.architecture).integer("nextn_predict_layers", 0, low=0)
+        name: Any = file.metadata.get("general.name")
+        yield OpenedModel(
+            path=path,
+            name=name if isinstance(name, str) else path.name,
+            architecture_name=file.architecture,
+            architecture=architecture,
+            config=config,
+            source=source,
+            tensors=tuple(TensorInfo(t.name, tuple(t.shape), t.type_name, t.nbytes) for t in file.tensors.values()),
+            file_bytes=file.nbytes,
+            guessing_layers=guessing,
+            layers_key=f"{file.architecture}.block_count",
+            read_tokenizer=_named(path, lambda: text.tokenizer(config.vocab_size)),
+            read_templates=text.chat_templates,
+            embedding=gguf_embedding_config(file.metadata, file.architecture),
+        )
+
+
+def _named(path: Path, read: Callable[[], Tokenizer]) -> Callable[[], Tokenizer]:
+    """The same, with errors that begin with the path."""
+
+    def read_named() -> Tokenizer:
+        with _naming(path):
+            return read()
+
+    return read_named
+
+
+@contextmanager
+def _open_huggingface(path: Path) -> Iterator[OpenedModel]:
+    with open_huggingface(path) as checkpoint:
+        architecture = find_architecture(architecture_name(checkpoint.model_type, checkpoint.config))
+        with _naming(path / CONFIG_FILE):
+            config = architecture.read_config(checkpoint.config)
+        text = TextFiles(path, checkpoint.config, checkpoint.generation_config)
+        yield _opened_directory(path, checkpoint, architecture, config, HuggingFaceSource(checkpoint), text)
+
+
+@contextmanager
+def _open_native(path: Path) -> Iterator[OpenedModel]:
+    with open_native(path) as checkpoint:
+        architecture = find_architecture(architecture_name(checkpoint.model_type, checkpoint.config))
+        text: _GGUFText | TextFiles
+        if (path / GGUF_METADATA_FILE).is_file():
+            text = _GGUFText(open_gguf(path / GGUF_METADATA_FILE).metadata)
+            with _naming(path / GGUF_METADATA_FILE):
+                config = architecture.read_gguf_config(text.metadata)
+        else:
+            text = TextFiles(path, checkpoint.config, read_optional_json(path / GENERATION_CONFIG_FILE))
+            with _naming(path / CONFIG_FILE):
+                config = architecture.read_config(checkpoint.config)
+        yield _opened_directory(path, checkpoint, architecture, config, NativeSource(checkpoint), text)
+
+
+def _opened_directory(
+    path: Path,
+    checkpoint: HuggingFaceCheckpoint | NativeCheckpoint,
+    architecture: Architecture,
+    config: ModelConfig,
+    source: TensorSource,
+    text: _GGUFText | TextFiles,
+) -> OpenedModel:
+    config = architecture.complete(config, SourceTensors(source))
+    return OpenedModel(
+        path=path,
+        name=path.resolve().name,
+        architecture_name=checkpoint.model_type,
+        architecture=architecture,
+        config=config,
+        source=source,
+        tensors=tuple(TensorInfo(t.name, t.shape, t.type_name, t.nbytes) for t in checkpoint.tensors.values()),
+        file_bytes=checkpoint.nbytes,
+        guessing_layers=MetadataReader(checkpoint.config, "").integer("num_nextn_predict_layers", 0, low=0),
+        layers_key="num_hidden_layers",
+        read_tokenizer=_named(path, lambda: text.tokenizer(config.vocab_size)),
+        read_templates=text.chat_templates,
+        embedding=gguf_embedding_config(text.metadata, checkpoint.model_type)
+        if isinstance(text, _GGUFText)
+        else read_embedding_config(path),
+    )

@@ -1,0 +1,1 @@
+"""What a model reaches: perplexity, and models of random weights to time."""

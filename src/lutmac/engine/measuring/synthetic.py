@@ -1,0 +1,202 @@
+"""Models of well-known shapes with random weights, made in memory: for speed, where no checkpoint is at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import floor, log2, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutmac import _native
+from lutmac.engine.loading.binding import bind
+from lutmac.engine.loading.info import bytes_per_token
+from lutmac.engine.loading.tuning import current_tuning
+from lutmac.engine.running.engine import Engine
+from lutmac.errors import InvalidRequestError
+from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_schedule
+from lutmac.graph.ir import Graph, Vector, Weight
+from lutmac.graph.passes import optimize
+from lutmac.models.config import DecoderConfig
+from lutmac.models.llama import build
+from lutmac.models.rope import RopeConfig
+
+Progress = Callable[[int, int, str], None]
+PACK_TOGETHER = 1 << 28  # weights
+
+
+def _shape(
+    vocab: int, hidden: int, intermediate: int, layers: int, heads: int, kv_heads: int, context: int = 8192
+) -> DecoderConfig:
+    head_dim = hidden // heads
+    return DecoderConfig(
+        vocab_size=vocab,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head_dim,
+        rms_norm_eps=1e-5,
+        max_position_embeddings=context,
+        rope=RopeConfig("half_split", head_dim, 10000.0),
+    )
+
+
+# From the config.json of meta-llama/Llama-2-7b-hf, meta-llama/Meta-Llama-3-8B, 1bitLLM/bitnet_b1_58-3B,
+# Qwen/Qwen2.5-3B and HuggingFaceTB/SmolLM2-135M.
+SHAPES = {
+    "llama-2-7b": _shape(32000, 4096, 11008, 32, 32, 32),
+    "llama-3-8b": _shape(128256, 4096, 14336, 32, 32, 8),
+    "bitnet-3b": _shape(32000, 3200, 8640, 26, 32, 32),
+    "qwen2.5-3b": _shape(151936, 2048, 11008, 36, 16, 2),
+    "smollm2-135m": _shape(49152, 576, 1536, 30, 9, 3),
+}
+TIED = {"qwen2.5-3b", "smollm2-135m"}  # the head is the embedding
+
+
+@dataclass(frozen=True)
+class SyntheticSpec:
+    """What is to be made.
+
+    shape: a name in SHAPES. bits and group_size: of every matrix in the layers (group_size 0: one scale per row).
+    ternary: five weights in a byte instead, with one scale per row; bits is 2.
+    head_bits: of embedding and head, in groups of 32, as llama.cpp's files keep their heads at 6 bits. layers: fewer of
+    them, to save time; None is all.
+    """
+
+    shape: str
+    bits: int
+    group_size: int
+    head_bits: int = 6
+    layers: int | None = None
+    ternary: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequestError."""
+        if self.shape not in SHAPES:
+            raise InvalidRequestError(f"no shape is called {self.shape!r}; there are {', '.join(SHAPES)}")
+        for name, value in (("bits", self.bits), ("head bits", self.head_bits)):
+            if not 1 <= value <= 8:
+                raise InvalidRequestError(f"{name} is {value}, expected 1 to 8")
+        if self.group_size and self.group_size != 16 and (self.group_size < 32 or self.group_size % 32):
+            raise InvalidRequestError(
+                f"group size is {self.group_size}, expected 16, a multiple of 32, or 0 for one scale per row"
+            )
+        if self.ternary and (self.bits, self.group_size) != (2, 0):
+            raise InvalidRequestError("ternary weights have 2 bits and one scale per row (group size 0)")
+        if self.layers is not None and self.layers < 1:
+            raise InvalidRequestError(f"layers is {self.layers}, expected at least 1")
+
+    @property
+    def stored_bits(self) -> float:
+        """Bits that a weight takes, scales not counted."""
+        return 1.6 if self.ternary else self.bits
+
+    @property
+    def config(self) -> DecoderConfig:
+        """The shape's config with as many layers as asked for."""
+        head = frozenset() if self.shape in TIED else frozenset({"lm_head.weight"})
+        config = replace(SHAPES[self.shape], optional=head)
+        return config if self.layers is None else replace(config, num_hidden_layers=self.layers)
+
+    @property
+    def name(self) -> str:
+        """For people: shape, bits, group size."""
+        groups = f"group {self.group_size}" if self.group_size else "one scale per row"
+        layers = "" if self.layers is None else f", {self.layers} layers"
+        return f"{self.shape}, {'ternary' if self.ternary else f'{self.bits}-bit'}, {groups}{layers} (random weights)"
+
+
+@dataclass(frozen=True)
+class SyntheticModel:
+    """An engine on random weights, and the figures that a benchmark wants."""
+
+    spec: SyntheticSpec
+    engine: Engine
+    target: str
+    bytes_per_token: int
+    cache_bytes_per_position: int
+    compiled: Compiled
+    parameters: Parameters
+
+    def compiled_anew(self) -> SyntheticModel:
+        """The same weights in a program made under the tuning that holds now."""
+        old = self.compiled
+        compiled = compile_schedule(
+            old.schedule, self.parameters, target=old.target, exact=old.exact, limits=old.limits
+        )
+        engine = Engine(compiled, vocab_size=self.engine.vocab_size, threads=self.engine.threads)
+        return replace(self, engine=engine, compiled=compiled)
+
+
+class _RandomPacking:
+    """Random matrices; see binding.Packing."""
+
+    def __init__(self, spec: SyntheticSpec, graph: Graph, target: str, threads: int, progress: Progress | None) -> None:
+        """graph: what it is asked for, in all."""
+        self._spec = spec
+        self._progress = progress
+        self._packer = _native.Packer(target=target, threads=threads)
+        self._made = self._pending = self._done = 0
+        self._total = sum(weight.rows * weight.columns for weight in graph.weights().values())
+
+    def matrix(self, weight: Weight) -> tuple[_native.Matrix, None]:
+        """A random matrix; its values have a variance of about 1 / columns."""
+        in_layer, columns = weight.name.startswith("model.layers."), weight.columns
+        bits = self._spec.bits if in_layer else self._spec.head_bits
+        packed = self._packer.add_random(
+            rows=weight.rows,
+            columns=columns,
+            bits=bits,
+            group_size=(self._spec.group_size or columns) if in_layer else 32,
+            scale_exponent=max(-14, floor(log2(sqrt(12 / columns) / 2**bits))),
+            seed=self._made,
+            ternary=self._spec.ternary and in_layer,
+        )
+        self._made += 1
+        self._pending += weight.rows * columns
+        if self._pending >= PACK_TOGETHER:
+            self.finish()
+        return packed, None
+
+    def finish(self) -> None:
+        """Fills the matrices that were asked for."""
+        self._packer.finish()
+        self._done += self._pending
+        self._pending = 0
+        if self._progress is not None:
+            self._progress(self._done, self._total, "making random weights")
+
+    def vector(self, vector: Vector) -> NDArray[np.float32]:
+        """Ones: vectors are the weights of norms."""
+        return np.ones(vector.width, dtype=np.float32)
+
+
+def make_synthetic(
+    spec: SyntheticSpec,
+    *,
+    target: str,
+    threads: int,
+    context: int,
+    max_sequences: int = 16,
+    max_batch_tokens: int = 512,
+    kv_cache: CacheType = "f16",
+    progress: Progress | None = None,
+) -> SyntheticModel:
+    """Makes the model. context: positions of one sequence. Raises InvalidRequestError where the shape has fewer."""
+    config = spec.config
+    if context > config.max_position_embeddings:
+        raise InvalidRequestError(f"{context} tokens exceed the {config.max_position_embeddings} of {spec.shape}")
+    current_tuning()
+    graph = build(config)
+    bound = bind(graph, _RandomPacking(spec, graph, target, threads, progress))
+    schedule = optimize(bound.graph, exact=False)
+    limits = Limits(max_batch_tokens, max_sequences, context)
+    compiled: Compiled = compile_schedule(
+        schedule, bound.parameters, target=target, exact=False, limits=limits, cache_type=kv_cache
+    )
+    engine = Engine(compiled, vocab_size=config.vocab_size, threads=threads)
+    position_bytes = compiled.cache.bytes_per_position
+    return SyntheticModel(spec, engine, target, bytes_per_token(schedule), position_bytes, compiled, bound.parameters)

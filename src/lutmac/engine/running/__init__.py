@@ -1,0 +1,1 @@
+"""Sequences through a compiled program: the schedule, the KV cache, steps."""

@@ -1,0 +1,257 @@
+"""The engine: one step at a time through schedule, run, postprocess, for however many callers there are."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from threading import Condition
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutmac import _native
+from lutmac.engine.running.kv_cache import PAGE_TOKENS, PageManager, SlotPool
+from lutmac.engine.running.memory import divide_memory, group_need
+from lutmac.engine.running.pace import Pace
+from lutmac.engine.running.residency import Residency
+from lutmac.engine.running.runner import Runner
+from lutmac.engine.running.scheduler import Scheduler, Slice
+from lutmac.engine.running.sequence import Sequence
+from lutmac.engine.running.stats import Counters, EngineStats
+from lutmac.errors import ContextOverflowError
+from lutmac.graph.compile import Compiled
+
+LOGITS_BYTES = 128 << 20  # of one step, at most
+
+
+class Engine:
+    """Runs sequences through a compiled program.
+
+    Safe to use from several threads: one of those that wait in ``drive`` or ``turn`` runs the next step, for every
+    sequence that can run. Only that thread touches the schedule and the pages; requests reach it through the inbox.
+
+    expects_company: whether steps stay short while nobody else runs yet, for the sake of those who may come.
+    """
+
+    def __init__(
+        self, compiled: Compiled, *, vocab_size: int, threads: int, kv_cache_memory: int | None = None
+    ) -> None:
+        """Makes the program's key-value cache. vocab_size: logits of a row. threads: of every step.
+
+        kv_cache_memory: bytes of keys and values; default, what `divide_memory` finds. Raises InvalidRequestError where
+        one sequence of full length does not fit.
+        """
+        limits, layout = compiled.limits, compiled.cache
+        self.vocab_size = vocab_size
+        self.max_context = limits.max_context
+        self.expects_company = False
+        pages = [(group, window) for group, window in enumerate(layout.groups) if window is not None]
+        needs = [group_need(layout.group_bytes(group), window, limits) for group, window in pages]
+        counts = dict(zip((group for group, _ in pages), divide_memory(needs, kv_cache_memory), strict=True))
+        cache = _native.Cache(
+            num_pages=[counts.get(group, limits.max_sequences) for group in range(len(layout.groups))],
+            state_groups=list(layout.state_groups),
+            state_page_bytes=list(layout.state_bytes),
+        )
+        self.cache_bytes = cache.nbytes  # of address space; memory stands behind what has been written of it
+        slot_group = layout.groups.index(None) if None in layout.groups else None
+        slots = None if slot_group is None else SlotPool(limits.max_sequences)
+        slot_bytes = 0 if slot_group is None else layout.group_bytes(slot_group)
+        # Of one sequence of full length.
+        self.sequence_cache_bytes = slot_bytes + sum(need.one * need.page_bytes for need in needs)
+        self._windows = tuple(window for _, window in pages)
+        # What a slot holds is not kept beside the pages of a prefix, which are of no use without it.
+        self._shares_prefixes = slots is None
+        self._counters = Counters()
+        manager = PageManager([counts[group] for group, _ in pages], self._windows)
+        copy_page = _PageCopier(cache, [group for group, _ in pages])
+        self._residency = Residency(manager, slots, self._counters, copy_page)
+        rows = max(limits.max_sequences, min(limits.max_tokens, LOGITS_BYTES // (4 * vocab_size)))
+        self._scheduler = Scheduler(limits.max_tokens, limits.max_sequences, rows)
+        self._runner = Runner(compiled, cache, vocab_size, threads)
+        self._pace = Pace()
+        self._inbox: deque[tuple[str, Sequence]] = deque()
+        self._turn = Condition()
+        self._stepping = False
+
+    @property
+    def threads(self) -> int:
+        """Threads of the steps to come; may be set."""
+        return self._runner.threads
+
+    @threads.setter
+    def threads(self, count: int) -> None:
+        self._runner.threads = count
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of a final hidden state."""
+        return self._runner.hidden_size
+
+    @property
+    def max_sequences(self) -> int:
+        """How many sequences run at a time; more wait."""
+        return self._scheduler.max_sequences
+
+    def new_sequence(self, tokens: Iterable[int], max_length: int, *, private: bool = False) -> Sequence:
+        """A sequence that has yet to be submitted. Raises ContextOverflowError where max_length exceeds the context.
+
+        private: it takes nothing from the prefix cache and leaves nothing there.
+        """
+        if max_length > self.max_context:
+            raise ContextOverflowError(f"{max_length} tokens do not fit into the context of {self.max_context}")
+        return Sequence(tokens, max_length, windows=self._windows, private=private or not self._shares_prefixes)
+
+    def submit(self, sequence: Sequence) -> None:
+        """Queues a sequence; it runs in the steps that callers of ``drive`` and ``turn`` make."""
+        self._inbox.append(("submit", sequence))
+
+    def stop(self, sequence: Sequence) -> None:
+        """Ends a sequence, whatever it does. Never blocks."""
+        self._inbox.append(("stop", sequence))
+
+    def fail(self, sequence: Sequence, error: Exception) -> None:
+        """Ends a sequence that has not ended yet; whoever waits for it is to raise the error. Never blocks."""
+        if not sequence.finished:
+            sequence.fail(error)
+        self.stop(sequence)
+
+    @property
+    def has_requests(self) -> bool:
+        """Whether the next step has something to take note of."""
+        return bool(self._inbox)
+
+    def drive(self, sequence: Sequence, length: int) -> None:
+        """Steps until the sequence has more than ``length`` tokens or is finished; raises what made it fail."""
+        while sequence.length <= length and not sequence.finished:
+            self.turn()
+        if sequence.error is not None:
+            raise sequence.error
+
+    def turn(self) -> None:
+        """Runs a step, or waits for the end of the one that another thread is running."""
+        with self._turn:
+            if self._stepping:
+                self._turn.wait()  # whoever steps wakes all when the step is done
+                return
+            self._stepping = True
+        try:
+            self.step()
+        finally:
+            with self._turn:
+                self._stepping = False
+                self._turn.notify_all()
+
+    def available_pages(self) -> int:
+        """Pages that no sequence holds, of the group with the fewest, once what is in the inbox is seen to."""
+        with self._turn:
+            self._turn.wait_for(lambda: not self._stepping)
+            self._read_inbox()
+            return self._residency.pages.tightest.available
+
+    def stats(self) -> EngineStats:
+        """Figures of now; from any thread, at once."""
+        pool = self._residency.pages.tightest
+        return EngineStats(
+            running=len(self._scheduler.running),
+            waiting=len(self._scheduler.waiting) + sum(request == "submit" for request, _ in tuple(self._inbox)),
+            pages_total=pool.num_pages,
+            pages_free=pool.available,
+            **vars(self._counters),
+        )
+
+    def step(self) -> None:
+        """Runs one batch. One thread at a time: ``drive`` and ``turn`` see to it."""
+        self._read_inbox()
+        batch = self._schedule()
+        if batch:
+            began = perf_counter()
+            try:
+                rows = self._runner.run(batch)
+            except Exception as error:
+                for slice in batch:
+                    slice.sequence.fail(error)
+                    self._end(slice.sequence)
+                return
+            self._record(batch, perf_counter() - began)
+            self._postprocess(batch, rows)
+
+    def _read_inbox(self) -> None:
+        while self._inbox:
+            request, sequence = self._inbox.popleft()
+            if request == "submit" and not sequence.finished:
+                self._scheduler.add(sequence)
+            else:
+                self._end(sequence)
+
+    def _end(self, sequence: Sequence) -> None:
+        self._scheduler.remove(sequence)
+        self._residency.leave(sequence)
+
+    def _schedule(self) -> list[Slice]:
+        """The next step's slices, with pages behind them."""
+        scheduler = self._scheduler
+        self._admit()
+        if scheduler.waiting and (crowding := scheduler.make_room()) is not None:
+            self._send_away(crowding)
+            self._admit()
+        for sequence in scheduler.running:
+            if sequence.pending > PAGE_TOKENS:
+                self._residency.follow(sequence)
+        bounded = self.expects_company or scheduler.decoding
+        return self._with_pages(
+            scheduler.next_batch(self._pace.prompt_tokens() if bounded else scheduler.max_batch_tokens)
+        )
+
+    def _admit(self) -> None:
+        running = self._scheduler.running
+        self._scheduler.admit(lambda sequence: self._residency.begin(sequence, len(running)))
+
+    def _send_away(self, sequence: Sequence) -> None:
+        """Takes its pages from a sequence that has to wait again."""
+        self._residency.leave(sequence)
+        sequence.preempted = True
+        self._counters.preemptions += 1
+
+    def _with_pages(self, batch: list[Slice]) -> list[Slice]:
+        """The slices that get their pages; where there are too few, the youngest sequences give theirs up."""
+        if all(slice.sequence.block_table.lacks(slice.sequence.computed + slice.count) == 0 for slice in batch):
+            return batch
+        counts = {slice.sequence: slice.count for slice in batch}
+        for sequence in tuple(self._scheduler.running):
+            while sequence in counts and not self._residency.grow(sequence, counts[sequence]):
+                victim = self._scheduler.preempt()
+                self._send_away(victim)
+                counts.pop(victim, None)
+        return [slice for slice in batch if slice.sequence in counts]
+
+    def _record(self, batch: list[Slice], seconds: float) -> None:
+        deepest = max(slice.sequence.computed + slice.count for slice in batch)
+        self._pace.record(sum(slice.count for slice in batch), seconds, deepest)
+        self._counters.batch_size, self._counters.step_seconds = len(batch), seconds
+
+    def _postprocess(self, batch: list[Slice], rows: Iterable[NDArray[np.float32]]) -> None:
+        for slice, wanted in zip(batch, rows, strict=True):
+            sequence = slice.sequence
+            length = sequence.length
+            try:
+                sequence.advance(slice.count, wanted)
+            except Exception as error:
+                sequence.fail(error)
+            self._counters.generated_tokens += sequence.length - length
+            if sequence.finished:
+                self._end(sequence)
+            else:
+                self._residency.commit(sequence)
+
+
+class _PageCopier:
+    """Copies pages within a cache, whose groups have other numbers than the pools."""
+
+    def __init__(self, cache: _native.Cache, groups: list[int]) -> None:
+        self._cache = cache
+        self._groups = groups
+
+    def __call__(self, pool: int, source: int, target: int) -> None:
+        self._cache.copy_page(self._groups[pool], source, target)

@@ -1,0 +1,83 @@
+"""Sequences in the key-value cache: how they get pages, share them and leave them behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lutmac.engine.running.kv_cache import PAGE_TOKENS, PageManager, SlotPool, pages_for
+from lutmac.engine.running.sequence import Sequence
+from lutmac.engine.running.stats import Counters
+
+
+class Residency:
+    """Decides which sequences have pages, and starts them with what the cache has of their prompts."""
+
+    def __init__(
+        self,
+        pages: PageManager,
+        slots: SlotPool | None,
+        counters: Counters,
+        copy_page: Callable[[int, int, int], None],
+    ) -> None:
+        """pages, slots: of the cache. counters: told of prompts and of what was found of them. copy_page: of a pool."""
+        self.pages = pages
+        self._slots = slots
+        self._copy_page = copy_page
+        self._counters = counters
+
+    def begin(self, sequence: Sequence, neighbours: int) -> bool:
+        """Starts a sequence with what the cache has of it; False where there is no room for the rest yet.
+
+        neighbours: sequences that run already. They are to have a page each to grow into, or the newcomer would soon be
+        sent away again.
+        """
+        table = sequence.block_table
+        table.adopt(self.pages, sequence.reusable)
+        if neighbours and not self._has_room(table.lacks(sequence.length), neighbours):
+            table.release(self.pages, sequence.computed_tokens)
+            return False
+        found = table.adopt_beginning(self.pages, sequence.reusable, self._copy_page)
+        if self._slots is not None:
+            sequence.slot = self._slots.take()
+        if not sequence.preempted:
+            self._counters.prompt_tokens += sequence.prompt_length
+        self._found(sequence, found)
+        return True
+
+    def follow(self, sequence: Sequence) -> None:
+        """Takes over pages that others have come to have since the sequence began."""
+        found = sequence.block_table.adopt(self.pages, sequence.reusable)
+        if found > sequence.computed:
+            self._found(sequence, found)
+
+    def commit(self, sequence: Sequence) -> None:
+        """Lets others have the pages that a sequence has filled, and gives back those behind its windows."""
+        table = sequence.block_table
+        if sequence.computed >= table.cached_tokens + PAGE_TOKENS:
+            table.commit(self.pages, sequence.computed_tokens)
+        table.give_back(self.pages, sequence.computed)
+
+    def grow(self, sequence: Sequence, count: int) -> bool:
+        """Makes room for the next ``count`` tokens; False where pages run out."""
+        return sequence.block_table.grow(self.pages, sequence.computed + count)
+
+    def leave(self, sequence: Sequence) -> None:
+        """Takes all pages from a sequence; it may begin again."""
+        sequence.block_table.release(self.pages, sequence.computed_tokens)
+        sequence.computed = 0
+        if self._slots is not None and sequence.slot is not None:
+            self._slots.give(sequence.slot)
+            sequence.slot = None
+
+    def _has_room(self, pages: int, neighbours: int) -> bool:
+        """Whether each group has so many pages, a windowed one no more than it holds, and one for each neighbour."""
+        return all(
+            min(pages, pages_for(pool.window) + 1 if pool.window else pages) + neighbours <= pool.available
+            for pool in self.pages.pools
+        )
+
+    def _found(self, sequence: Sequence, computed: int) -> None:
+        if not sequence.preempted:  # it would find what it has computed itself
+            sequence.reused += computed - sequence.computed
+            self._counters.prefix_hit_tokens += computed - sequence.computed
+        sequence.computed = computed

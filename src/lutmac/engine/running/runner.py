@@ -1,0 +1,101 @@
+"""Runs the program over a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutmac import _native
+from lutmac.engine.running.kv_cache import pages_for
+from lutmac.engine.running.scheduler import Slice
+from lutmac.graph.compile import Compiled
+from lutmac.graph.operations.hidden_states import HiddenStates
+
+Rows = NDArray[np.float32]
+
+
+class Runner:
+    """Turns slices into the arrays of a step, and its results into rows for each slice."""
+
+    def __init__(self, compiled: Compiled, cache: _native.Cache, vocab_size: int, threads: int) -> None:
+        """vocab_size: logits of a row. threads: of every step; may be set."""
+        self.threads = threads
+        self.hidden_size = next(
+            call.op.x.width for call in compiled.schedule.calls if isinstance(call.op, HiddenStates)
+        )
+        self._program = compiled.program
+        self._cache = cache
+        self._groups = compiled.cache.groups
+        self._logits = np.empty((0, vocab_size), dtype=np.float32)
+        self._hidden = np.empty((0, self.hidden_size), dtype=np.float32)
+
+    def run(self, batch: list[Slice]) -> Iterator[Rows]:
+        """One step. Yields, for each slice, the rows that its sequence asked for; valid until the next step."""
+        sequences = [slice.sequence for slice in batch]
+        starts = np.cumsum([0, *(slice.count for slice in batch)], dtype=np.int32)
+        outputs = _Outputs(batch, starts.tolist())
+        logits, hidden = outputs.logits, len(outputs.rows) if outputs.hidden else 0
+        if logits > len(self._logits):
+            self._logits = np.empty((logits, self._logits.shape[1]), dtype=np.float32)
+        if hidden > len(self._hidden):
+            self._hidden = np.empty((hidden, self.hidden_size), dtype=np.float32)
+        pieces = [s.sequence.tokens[s.sequence.computed : s.sequence.computed + s.count] for s in batch]
+        self._program.step(
+            self._cache,
+            tokens=pieces[0] if len(pieces) == 1 else np.concatenate(pieces),
+            sequence_start=starts,
+            first_position=np.array([sequence.computed for sequence in sequences], dtype=np.int32),
+            block_tables=self._block_tables(batch),
+            output_rows=np.array(outputs.rows, dtype=np.int32),
+            logits=self._logits[:logits] if logits else None,
+            hidden=self._hidden[:hidden] if hidden else None,
+            threads=self.threads,
+        )
+        return self._rows(batch, outputs)
+
+    def _block_tables(self, batch: list[Slice]) -> list[NDArray[np.int32]]:
+        """Of each cache group: of pages, or one column of slots."""
+        pools = iter(range(len(self._groups)))
+        return [_slots(batch) if window is None else _block_table(batch, next(pools)) for window in self._groups]
+
+    def _rows(self, batch: list[Slice], outputs: _Outputs) -> Iterator[Rows]:
+        for slice, place in zip(batch, outputs.places, strict=True):
+            yield (self._hidden if slice.sequence.wants_hidden else self._logits)[place]
+
+
+class _Outputs:
+    """Which rows of a step are asked for: those that want logits, then those that want hidden states.
+
+    rows: of the batch. logits, hidden: how many of each. places: of each slice among them.
+    """
+
+    def __init__(self, batch: list[Slice], starts: list[int]) -> None:
+        wanted = [slice.sequence.output_rows(slice.count) for slice in batch]
+        self.rows: list[int] = []
+        self.places = [slice(0)] * len(batch)
+        counts = []
+        for hidden in (False, True):
+            before = len(self.rows)
+            for index, rows in enumerate(wanted):
+                if batch[index].sequence.wants_hidden == hidden:
+                    self.places[index] = slice(len(self.rows), len(self.rows) + len(rows))
+                    self.rows += range(starts[index] + rows.start, starts[index] + rows.stop)
+            counts.append(len(self.rows) - before)
+        self.logits, self.hidden = counts
+
+
+def _slots(batch: list[Slice]) -> NDArray[np.int32]:
+    return np.array([[slice.sequence.slot] for slice in batch], dtype=np.int32)
+
+
+def _block_table(batch: list[Slice], group: int) -> NDArray[np.int32]:
+    """[sequences, pages] int32; what a sequence has no use for is 0."""
+    counts = [pages_for(slice.sequence.computed + slice.count) for slice in batch]
+    if len(batch) == 1:
+        return batch[0].sequence.block_table.pages(group)[None, : counts[0]]
+    table = np.zeros((len(batch), max(counts)), dtype=np.int32)
+    for line, slice, count in zip(table, batch, counts, strict=True):
+        line[:count] = slice.sequence.block_table.pages(group)[:count]
+    return table
