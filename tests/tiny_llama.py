@@ -34,7 +34,7 @@ class TinyLlama:
         return exact_logits(self.weights, tokens)
 
 
-def make_tiny_llama(
+def make_tiny_llama(  # noqa: PLR0913 (by keyword)
     path: Path,
     kind: str,
     *,

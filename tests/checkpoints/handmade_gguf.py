@@ -63,7 +63,7 @@ CONFIG = {
 ARCHITECTURE = entry("general.architecture", STRING, "llama")
 
 
-def gguf_bytes(
+def gguf_bytes(  # noqa: PLR0913 (by keyword)
     entries: list[bytes] | None = None,
     tensors: list[Tensor] | None = None,
     data: bytes = b"",

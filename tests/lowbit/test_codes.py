@@ -80,7 +80,9 @@ def make_activations(rng: np.random.Generator, tokens: int, columns: int) -> np.
     return (rng.standard_normal((tokens, columns)) * loudness).astype(np.float32)
 
 
-def make_codebook_case(rng, codebooks, group_size, rows, columns, tokens, scale_kind, offset, factor) -> Case:
+def make_codebook_case(  # noqa: PLR0913, PLR0917 (what varies)
+    rng, codebooks, group_size, rows, columns, tokens, scale_kind, offset, factor
+) -> Case:
     first, second = codebooks
     size = columns if group_size is None else group_size
     codes = rng.integers(0, 16, (rows, columns)).astype(np.uint8)
@@ -108,7 +110,9 @@ def make_ternary_case(rng, rows, columns, tokens, scale_kind, factor) -> Case:
     return Case(matrix, weights, make_activations(rng, tokens, columns))
 
 
-def make_float8_case(rng, group_size, rows, columns, tokens, scale_kind, float8, factor) -> Case:
+def make_float8_case(  # noqa: PLR0913, PLR0917 (what varies)
+    rng, group_size, rows, columns, tokens, scale_kind, float8, factor
+) -> Case:
     """Every FP8 number, subnormal ones too, but those that are none. float8: says which case this is."""
     size = columns if group_size is None else group_size
     codes = rng.integers(0, 127, (rows, columns)).astype(np.uint8) | rng.choice([0, 128], (rows, columns)).astype(

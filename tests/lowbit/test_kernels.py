@@ -52,7 +52,9 @@ def make_parameter(rng: np.random.Generator, kind: str, rows: int, groups: int, 
     return TwoLevel(values, supers, per_super), exact
 
 
-def make_case(rng, bits, group_size, rows, columns, tokens, scale_kind, offset_kind) -> Case:
+def make_case(  # noqa: PLR0913, PLR0917 (what varies)
+    rng, bits, group_size, rows, columns, tokens, scale_kind, offset_kind
+) -> Case:
     size = columns if group_size is None else group_size
     groups = -(-columns // size)
     codes = rng.integers(0, 2**bits, (rows, columns)).astype(np.uint8)

@@ -34,18 +34,44 @@ MAX_SEQUENCES = 16  # in one step; more wait
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """Checked arguments of ``load``."""
+    """Arguments of ``load``, checked."""
 
-    threads: int
+    threads: int | None
     context: int | None
-    exact: bool
+    precision: Precision
     target: str
     max_batch_tokens: int
     kv_cache: CacheType
     kv_cache_memory: int | None
 
+    def __post_init__(self) -> None:
+        """Raises InvalidRequestError."""
+        if self.precision not in get_args(Precision):
+            raise InvalidRequestError(f"precision is {self.precision!r}, expected 'default' or 'exact'")
+        if self.kv_cache not in get_args(CacheType):
+            raise InvalidRequestError(f"kv_cache is {self.kv_cache!r}, expected 'f16', 'f32' or 'int8'")
+        for name, low, high in (
+            ("threads", 1, 1024),
+            ("context", 2, 2**24),
+            ("max_batch_tokens", MAX_SEQUENCES, 65536),
+            ("kv_cache_memory", 1, 2**48),
+        ):
+            value = getattr(self, name)
+            if value is not None and not (type(value) is int and low <= value <= high):
+                raise InvalidRequestError(f"{name} is {value!r}, expected an integer from {low} to {high}")
 
-def load(
+    @property
+    def exact(self) -> bool:
+        """Whether products are computed in float on the dequantised weights."""
+        return self.precision == "exact"
+
+    @property
+    def thread_count(self) -> int:
+        """Threads of a step: as asked for, or as this machine's tuning says."""
+        return current_tuning().thread_count if self.threads is None else self.threads
+
+
+def load(  # noqa: PLR0913 (a public call; all but the model by keyword)
     path_or_name: str | os.PathLike[str],
     *,
     threads: int | None = None,
@@ -72,7 +98,15 @@ def load(
     Raises CheckpointError, UnsupportedModelError, UnsupportedISAError or InvalidRequestError.
     """
     path = resolve(path_or_name)
-    options = _checked(threads, context, precision, resolve_target(isa), max_batch_tokens, kv_cache, kv_cache_memory)
+    options = LoadOptions(
+        threads=threads,
+        context=context,
+        precision=precision,
+        target=resolve_target(isa),
+        max_batch_tokens=max_batch_tokens,
+        kv_cache=kv_cache,
+        kv_cache_memory=kv_cache_memory,
+    )
     with open_model(path) as opened:
         loaded = _assemble(opened, options, progress)
         return Model(loaded.engine, loaded.tokenizer, loaded.compiled, _info(loaded, opened), opened.read_templates())
@@ -97,7 +131,7 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
     graph = opened.architecture.build(config.at_context(context))
     check_all(opened.source, graph)
     tokenizer = _InBackground(opened.read_tokenizer)  # packing leaves Python idle
-    packing = CheckpointPacking(opened.source, target=options.target, threads=options.threads, progress=progress)
+    packing = CheckpointPacking(opened.source, target=options.target, threads=options.thread_count, progress=progress)
     bound = bind(graph, packing)
     unread = left_out(opened, (*graph.weights(), *graph.vectors(), *ROPE_TENSORS))
     schedule = optimize(bound.graph, exact=options.exact)
@@ -111,7 +145,10 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
         cache_type=options.kv_cache,
     )
     engine = Engine(
-        compiled, vocab_size=config.vocab_size, threads=options.threads, kv_cache_memory=options.kv_cache_memory
+        compiled,
+        vocab_size=config.vocab_size,
+        threads=options.thread_count,
+        kv_cache_memory=options.kv_cache_memory,
     )
     return _Loaded(config, compiled, engine, bound.parameters, unread, tokenizer.result())
 
@@ -137,31 +174,6 @@ class _InBackground(Generic[T]):
             self._outcome.append(self._function())
         except BaseException as error:  # raised again by result
             self._error = error
-
-
-def _checked(
-    threads: int | None,
-    context: int | None,
-    precision: str,
-    target: str,
-    max_batch_tokens: int,
-    kv_cache: CacheType,
-    kv_cache_memory: int | None,
-) -> LoadOptions:
-    if precision not in ("default", "exact"):
-        raise InvalidRequestError(f"precision is {precision!r}, expected 'default' or 'exact'")
-    if kv_cache not in get_args(CacheType):
-        raise InvalidRequestError(f"kv_cache is {kv_cache!r}, expected 'f16', 'f32' or 'int8'")
-    for name, value, low, high in (
-        ("threads", threads, 1, 1024),
-        ("context", context, 2, 2**24),
-        ("max_batch_tokens", max_batch_tokens, MAX_SEQUENCES, 65536),
-        ("kv_cache_memory", kv_cache_memory, 1, 2**48),
-    ):
-        if value is not None and not (type(value) is int and low <= value <= high):
-            raise InvalidRequestError(f"{name} is {value!r}, expected an integer from {low} to {high}")
-    count = current_tuning().thread_count if threads is None else threads
-    return LoadOptions(count, context, precision == "exact", target, max_batch_tokens, kv_cache, kv_cache_memory)
 
 
 def _context(asked: int | None, config: ModelConfig) -> int:

@@ -20,40 +20,59 @@ def verify(schedule: Schedule) -> None:
     Every value is written once, before it is read, and not read when its buffer has gone to another; widths and forms
     fit; states that are read were stored; calls make only such use of an operation as it allows.
     """
-    written: dict[Value, Value] = {}
-    overwritten: dict[Value, str] = {}
-    stored: set[str] = set()
+    seen = _Seen()
     for index, call in enumerate(schedule.calls):
-        for value in call.reads():
-            if value not in written:
-                _fail(call, f"{value.name} is read before it is written")
-            if written[value] != value:
-                _fail(call, f"{value.name} is {_shown(written[value])}, read as {_shown(value)}")
-            if value in overwritten:
-                _fail(call, f"{value.name} is read when {overwritten[value]} lies in its buffer")
-        for value in call.writes():
-            if value in written:
-                _fail(call, f"{value.name} is written twice")
-            written[value] = value
-        for name, value in call.taken_over().items():
-            overwritten[value] = name.name
-        for field, state in call.op.states().items():
-            if field in call.op.STORES:
-                stored.add(state.name)
-            elif state.name not in stored:
-                _fail(call, f"{state.name} is read before it is stored")
-        _check_call(call)
+        seen.check(call)
+        for fault in call.op.faults():
+            _fail(call, fault)
+        _check_residual(call)
+        _check_forms(call)
         _check_neighbours(schedule, index)
 
 
-def _check_call(call: Call) -> None:
-    op = call.op
-    for fault in op.faults():
-        _fail(call, fault)
+class _Seen:
+    """What the calls so far have written, given away and stored."""
+
+    def __init__(self) -> None:
+        self._written: dict[Value, Value] = {}
+        self._overwritten: dict[Value, str] = {}
+        self._stored: set[str] = set()
+
+    def check(self, call: Call) -> None:
+        """Checks the next call, and takes note of it."""
+        for value in call.reads():
+            self._check_read(call, value)
+        for value in call.writes():
+            if value in self._written:
+                _fail(call, f"{value.name} is written twice")
+            self._written[value] = value
+        for result, value in call.taken_over().items():
+            self._overwritten[value] = result.name
+        for field, state in call.op.states().items():
+            if field in call.op.STORES:
+                self._stored.add(state.name)
+            elif state.name not in self._stored:
+                _fail(call, f"{state.name} is read before it is stored")
+
+    def _check_read(self, call: Call, value: Value) -> None:
+        if value not in self._written:
+            _fail(call, f"{value.name} is read before it is written")
+        if self._written[value] != value:
+            _fail(call, f"{value.name} is {_shown(self._written[value])}, read as {_shown(value)}")
+        if value in self._overwritten:
+            _fail(call, f"{value.name} is read when {self._overwritten[value]} lies in its buffer")
+
+
+def _check_residual(call: Call) -> None:
     if call.residual is not None:
-        (out,) = op.writes()
-        if not op.ADDS or (call.residual.width, call.residual.rows_of) != (out.width, out.rows_of):
+        (out,) = call.op.writes()
+        if not call.op.ADDS or (call.residual.width, call.residual.rows_of) != (out.width, out.rows_of):
             _fail(call, f"its result cannot be added onto {call.residual.name}")
+
+
+def _check_forms(call: Call) -> None:
+    """The forms that a call makes, and those that it reads."""
+    op = call.op
     result = op.x if isinstance(op, Prepare) else op.writes()[0] if call.forms and op.writes() else None
     for form in call.forms:
         if not op.ROWWISE or result is None:
@@ -63,10 +82,9 @@ def _check_call(call: Call) -> None:
     for value in (*call.reads(), *call.writes()):
         if value.form != "plain" and value.width % TABLE_GROUP:
             _fail(call, f"{value.name} is {value.width} wide, not a multiple of {TABLE_GROUP}")
-    taken = {value for name in op.wants() for value in (getattr(op, name),)}
-    moved = {getattr(op, field) for field in op.MOVES or ()}
+    allowed = {getattr(op, field) for field in (*op.wants(), *(op.MOVES or ()))}
     for value in (*op.reads(), *(op.writes() if call.plain else ())):
-        if value.form != "plain" and value not in taken | moved:
+        if value.form != "plain" and value not in allowed:
             _fail(call, f"{value.name} is in the form {value.form}")
 
 

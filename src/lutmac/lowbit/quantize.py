@@ -50,7 +50,7 @@ class QuantizedMatrix:
         return self.packed.unpack_rows(np.arange(self.packed.rows, dtype=np.int32))
 
 
-def quantize(
+def quantize(  # noqa: PLR0913 (a public call; options by keyword)
     weights: ArrayLike,
     bits: int = 4,
     group_size: int | None = 32,

@@ -103,7 +103,7 @@ def _gathered(kind: PackedLowBit, packed: Bytes, tile_rows: int, places: NDArray
     return found.reshape(tiles * tile_rows, -1)
 
 
-def _bytewise_planes(kind: PackedLowBit, packed: Bytes, tile_rows: int) -> Array:
+def _bytewise_planes(kind: PackedLowBit, packed: Bytes, tile_rows: int) -> Array:  # noqa: C901 (a case for each number of planes)
     bits, lanes = kind.bits, tile_rows // 4
     vector, row = lanes * 4, np.arange(tile_rows)
     lane, part = row % lanes, row // lanes

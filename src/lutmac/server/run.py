@@ -5,24 +5,22 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from asyncio import TimerHandle, Transport
 from threading import current_thread, main_thread
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lutmac import _native
 from lutmac.errors import InvalidRequestError
 from lutmac.server.exchange import Served
 from lutmac.server.logs import logger
 from lutmac.server.memory import few_heaps, settle
-from lutmac.server.settings import Settings, Timeouts
+from lutmac.server.protocol import patient_protocol
+from lutmac.server.settings import Settings
 
 LONGEST_DRAIN: Final = 1e9
 TICK_SECONDS: Final = 0.1
-MAX_HEAD_BYTES: Final = 64 << 10
 BACKLOG: Final = 1024
 LAST_WORDS_SECONDS: Final = 5  # after draining, for ended streams to say so
 LAST_RESORT_SECONDS: Final = 5  # after that, for what is stuck: then the process ends whatever it does
@@ -38,7 +36,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=_protocol(settings.timeouts),
+                http=patient_protocol(settings.timeouts),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -111,48 +109,3 @@ def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
         Server(app, settings).run(sockets=[listener])
     finally:
         signal.alarm(0)  # it came to its end in time
-
-
-def _protocol(timeouts: Timeouts) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol, which waits for ever for the end of a request's head and takes one of any size, mended."""
-
-    class PatientProtocol(HttpToolsProtocol):
-        _timer: TimerHandle | None = None
-        _head_bytes = 0
-
-        def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._expect_head()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._forget()
-            super().connection_lost(exc)
-
-        def data_received(self, data: bytes) -> None:
-            if self._timer is not None:
-                self._head_bytes += len(data)
-            super().data_received(data)
-            if self._timer is not None and self._head_bytes > MAX_HEAD_BYTES:
-                self.transport.abort()
-
-        def on_message_begin(self) -> None:
-            self._expect_head()
-            super().on_message_begin()
-
-        def on_headers_complete(self) -> None:
-            self._forget()
-            super().on_headers_complete()
-
-        def _expect_head(self) -> None:
-            self._forget()
-            self._timer = self.loop.call_later(timeouts.headers, self._give_up)
-
-        def _forget(self) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer, self._head_bytes = None, 0
-
-        def _give_up(self) -> Any:
-            self.transport.abort()
-
-    return PatientProtocol

@@ -160,7 +160,7 @@ class ChatPrompt:
     begun: str = ""
 
 
-def chat_prompt(
+def chat_prompt(  # noqa: PLR0913 (what transformers' apply_chat_template has, and more; by keyword)
     tokenizer: Tokenizer,
     template: ChatTemplate,
     messages: Sequence[Message],

@@ -24,7 +24,7 @@ class Tokenizer:
     `chats_get_bos`, whether a chat gets BOS where its template writes none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (by keyword)
         self,
         vocabulary: Vocabulary,
         encoder: Encoder,

@@ -94,7 +94,7 @@ class Vocabulary:
         return cls.from_tokens(tokens, types, bos_id=bos, eos_id=eos, unknown_id=unknown, ends=ends, fills=fills)
 
     @classmethod
-    def from_tokens(
+    def from_tokens(  # noqa: PLR0913 (by keyword)
         cls,
         tokens: list[str],
         types: NDArray[np.int8],

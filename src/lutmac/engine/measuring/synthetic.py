@@ -26,7 +26,7 @@ Progress = Callable[[int, int, str], None]
 PACK_TOGETHER = 1 << 28  # weights
 
 
-def _shape(
+def _shape(  # noqa: PLR0913, PLR0917 (a row of the table below)
     vocab: int, hidden: int, intermediate: int, layers: int, heads: int, kv_heads: int, context: int = 8192
 ) -> DecoderConfig:
     head_dim = hidden // heads
@@ -174,7 +174,7 @@ class _RandomPacking:
         return np.ones(vector.width, dtype=np.float32)
 
 
-def make_synthetic(
+def make_synthetic(  # noqa: PLR0913 (by keyword)
     spec: SyntheticSpec,
     *,
     target: str,

@@ -62,7 +62,7 @@ class QuantizedModel:
         return 8 * sum(tensor.bytes for tensor in self.tensors) / sum(tensor.weights for tensor in self.tensors)
 
 
-def quantize_model(
+def quantize_model(  # noqa: PLR0913 (a public call; options by keyword)
     source: str | os.PathLike[str],
     destination: str | os.PathLike[str],
     settings: QuantizationSettings | None = None,

@@ -56,6 +56,12 @@ class QuantizationSettings:
         if self.group_size is not None and self.group_size not in GROUP_SIZES:
             allowed = ", ".join(map(str, GROUP_SIZES))
             raise InvalidRequestError(f"group size is {self.group_size}, expected {allowed}, or 0 for one per row")
+        if self.sequences < 1 or self.length < 2:
+            raise InvalidRequestError("calibration needs at least one sequence of two tokens")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """What goes with which method."""
         if self.method in ("afpq", "mofq") and self.bits not in (3, 4):
             raise InvalidRequestError(f"{self.method} has floats of 3 and 4 bits, not of {self.bits}")
         if self.average_bits is not None and self.method not in ("rtn", "gptq", "awq"):
@@ -66,8 +72,6 @@ class QuantizationSettings:
             raise InvalidRequestError(f"type is {self.tensor_type!r}, expected one of {', '.join(K_QUANTS)}")
         if self.tensor_type is not None and (self.method not in ("rtn", "gptq") or self.average_bits is not None):
             raise InvalidRequestError(f"{self.tensor_type} is made by rtn and gptq, without average bits")
-        if self.sequences < 1 or self.length < 2:
-            raise InvalidRequestError("calibration needs at least one sequence of two tokens")
 
     def k_quant(self, columns: int) -> KQuant | None:
         """Of matrices with rows of so many weights; None where it is bits and group_size that count."""

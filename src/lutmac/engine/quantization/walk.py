@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from lutmac.engine.quantization.forward import Forward
-from lutmac.graph.ir import Floats, Graph, Value, layer_of
+from lutmac.graph.ir import Floats, Graph, Op, Value, layer_of
 from lutmac.graph.operations.expert_matmul import ExpertMatMul
 from lutmac.graph.operations.matmul import MatMul
 from lutmac.lowbit.rounding import Moments
@@ -46,14 +46,7 @@ def walk(
             layer = of_layer
             if at_layer is not None:
                 at_layer(index)
-        if isinstance(op, MatMul):
-            name = op.x.name
-            if name not in moments:
-                moments[name] = second_moments(forward.value(op.x))
-            visitor.before(op.weight.name, op.x, forward, moments[name])
-        elif isinstance(op, ExpertMatMul):
-            for weight, own in zip(op.weights, _of_experts(op, forward), strict=True):
-                visitor.before(weight.name, op.x, forward, own)
+        _visit(op, forward, visitor, moments)
         forward.run(op)
         for name in {value.name for value in (*op.reads(), *op.writes())}:
             if last_reader.get(name, -1) <= index:
@@ -61,6 +54,18 @@ def walk(
                 moments.pop(name, None)
         if progress is not None:
             progress(index + 1)
+
+
+def _visit(op: Op, forward: Forward, visitor: Visitor, moments: dict[str, Moments]) -> None:
+    """Shows the visitor the products of an operation. moments: those of inputs that are known, by their names."""
+    if isinstance(op, MatMul):
+        name = op.x.name
+        if name not in moments:
+            moments[name] = second_moments(forward.value(op.x))
+        visitor.before(op.weight.name, op.x, forward, moments[name])
+    elif isinstance(op, ExpertMatMul):
+        for weight, own in zip(op.weights, _of_experts(op, forward), strict=True):
+            visitor.before(weight.name, op.x, forward, own)
 
 
 def _of_experts(op: ExpertMatMul, forward: Forward) -> Iterator[Moments]:
