@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from math import prod
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +13,7 @@ from lutmac.checkpoints.gguf_header import GGUFTensor
 from lutmac.checkpoints.gguf_metadata import Metadata
 from lutmac.checkpoints.gguf_parts import Part, joined_tensors, open_parts
 from lutmac.checkpoints.gguf_types import as_matrix, check_type, scaled
-from lutmac.checkpoints.mapped_file import drop_pages
+from lutmac.checkpoints.mapped_file import Closable, drop_pages
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.lowbit.matrix import AnyMatrix, Array, DenseMatrix
 from lutmac.lowbit.reference import dequantize
@@ -25,7 +23,7 @@ MAX_SCALE = 2.0**64  # of a whole matrix: times the scales in it, float32 holds 
 __all__ = ["GGUFFile", "GGUFTensor", "Metadata", "open_gguf"]
 
 
-class GGUFFile:
+class GGUFFile(Closable):
     """An open GGUF file, or all the files of a model that is split over several.
 
     Opening reads the header and nothing else; it raises CheckpointError, with the path and what is wrong where, if the
@@ -43,16 +41,6 @@ class GGUFFile:
         self.metadata = self._parts[0].metadata
         self.tensors = joined_tensors(self._parts)
         self.nbytes = sum(len(part.mapped) for part in self._parts)
-
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Closes it."""
-        self.close()
 
     def close(self) -> None:
         """Lets go of the mapping; matrices already handed out stay valid. Metadata and tensors stay readable."""

@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.bounded_json import read_json_object, read_optional_json, shown
+from lutmac.checkpoints.mapped_file import Closable
 from lutmac.checkpoints.quantization_formats import open_format, quantization_config
 from lutmac.checkpoints.quantized_modules import QuantizationFormat
 from lutmac.checkpoints.stacked_experts import expert_matrices
@@ -41,7 +41,7 @@ class StoredTensor:
         return math.prod(self.shape)
 
 
-class HuggingFaceCheckpoint:
+class HuggingFaceCheckpoint(Closable):
     """An open directory; raises CheckpointError or UnsupportedModelError, naming it, if it cannot be read.
 
     path: as given. config: config.json, of a model that reads images too the part of its text. generation_config:
@@ -67,13 +67,7 @@ class HuggingFaceCheckpoint:
         }
         self.tensors = self._directory()
 
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Lets go of the files; matrices already handed out stay valid."""
         self._files.close()
 

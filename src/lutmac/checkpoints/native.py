@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
 from lutmac.bounded_json import parse_json, read_json_object, shown
+from lutmac.checkpoints.mapped_file import Closable
 from lutmac.checkpoints.safetensors import SafetensorsFile, open_safetensors
 from lutmac.checkpoints.text_config import text_config
 from lutmac.errors import CheckpointError, UnsupportedModelError
@@ -61,7 +61,7 @@ def is_native(path: Path) -> bool:
     return (path / CONFIG_FILE).is_file() and CONFIG_KEY in read_json_object(path / CONFIG_FILE)
 
 
-class NativeCheckpoint:
+class NativeCheckpoint(Closable):
     """An open directory; raises CheckpointError or UnsupportedModelError, naming it, if it cannot be read.
 
     path: as given. config: config.json. target: the ISA target after which its packing is called. tensors: by
@@ -77,13 +77,7 @@ class NativeCheckpoint:
         self.target = self._checked_target(self._file.metadata)
         self.tensors = self._directory(self._file.metadata.get("tensors", "{}"))
 
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Lets go of the file; matrices already handed out stay valid."""
         self._file.close()
 

@@ -10,14 +10,13 @@ import math
 import mmap
 import os
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.bounded_json import parse_json, shown
-from lutmac.checkpoints.mapped_file import drop_pages, map_file
+from lutmac.checkpoints.mapped_file import Closable, drop_pages, map_file
 from lutmac.errors import CheckpointError
 
 MAX_HEADER_BYTES: Final = 100_000_000  # the format's own limit
@@ -50,7 +49,7 @@ class SafetensorsTensor:
     nbytes: int
 
 
-class SafetensorsFile:
+class SafetensorsFile(Closable):
     """An open safetensors file; raises CheckpointError, with the path and what is wrong where, if it lies.
 
     path: as given. metadata: the header's ``__metadata__``. tensors: by name, in the order of their bytes.
@@ -61,16 +60,6 @@ class SafetensorsFile:
         self.path = os.fspath(path)
         self._map: mmap.mmap | None = map_file(self.path)
         self.metadata, self.tensors = _read_header(self._map, self.path)
-
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Closes it."""
-        self.close()
 
     def close(self) -> None:
         """Lets go of the mapping; arrays already handed out stay valid."""

@@ -113,8 +113,20 @@ class AsymmetricIntegers:
         return codes * levels.scale[:, None] + levels.offset[:, None]
 
 
+class _OneScale:
+    """A format whose levels are a scale alone."""
+
+    def shrunk(self, levels: Levels, by: float) -> Levels:
+        """A smaller scale."""
+        return Levels(levels.scale * np.float32(by))
+
+    def moved(self, levels: Levels) -> list[Levels]:
+        """None: there is only a scale."""
+        return []
+
+
 @dataclass(frozen=True)
-class SymmetricIntegers:
+class SymmetricIntegers(_OneScale):
     """``scale * (code - 2**(bits - 1))``; at 1 bit the levels are ± half a scale.
 
     The scale's sign lets the weight of largest magnitude have the lowest code, which reaches further than the highest.
@@ -135,14 +147,6 @@ class SymmetricIntegers:
             return Levels(4 * np.abs(w).mean(axis=1))
         low, high = w.min(axis=1), w.max(axis=1)
         return Levels(np.where(-low > high, low, high) / np.float32(-(2 ** (self.bits - 1))))
-
-    def shrunk(self, levels: Levels, by: float) -> Levels:
-        """A smaller scale."""
-        return Levels(levels.scale * np.float32(by))
-
-    def moved(self, levels: Levels) -> list[Levels]:
-        """None: there is only a scale."""
-        return []
 
     def codes(self, w: Floats, levels: Levels) -> Codes:
         """Rounded and clipped."""
@@ -218,7 +222,7 @@ class SmallFloats:
 
 
 @dataclass(frozen=True)
-class Ternary:
+class Ternary(_OneScale):
     """-1, 0 and 1 times a scale. whole_rows: one scale for a row, which the kernels hold at 1.6 bits a weight."""
 
     whole_rows: bool
@@ -234,14 +238,6 @@ class Ternary:
     def widest(self, w: Floats) -> Levels:
         """Weights above half of the scale are not zero: from twice the mean magnitude down."""
         return Levels(np.float32(2.4) * np.abs(w).mean(axis=1))
-
-    def shrunk(self, levels: Levels, by: float) -> Levels:
-        """A smaller scale."""
-        return Levels(levels.scale * np.float32(by))
-
-    def moved(self, levels: Levels) -> list[Levels]:
-        """None: there is only a scale."""
-        return []
 
     def codes(self, w: Floats, levels: Levels) -> Codes:
         """Rounded and clipped, plus one."""
