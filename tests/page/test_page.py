@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from page.replies import reply_with
 from serving import Served, start
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -63,15 +64,6 @@ def ask(page, text: str) -> None:
 
 def replied(page) -> None:
     expect(page.locator("#status")).to_contain_text("Reply complete.")
-
-
-def reply_with(page, text: str) -> None:
-    """The next reply is this text, in the server's own form: no model can be made to write just that."""
-    chunk = json.dumps({"choices": [{"delta": {"content": text}, "finish_reason": "stop"}]})
-    page.route(
-        "**/v1/chat/completions",
-        lambda route: route.fulfill(content_type="text/event-stream", body=f"data: {chunk}\n\ndata: [DONE]\n\n"),
-    )
 
 
 def test_a_first_conversation(open_page: Open, talker: Served, picture) -> None:

@@ -73,9 +73,10 @@ function fenced(lines, at) {
 }
 
 function codeBlock(text, language) {
-  const bar = element("div", { class: "bar" }, element("span", {}, language || "text"), copyButton("Copy the code", () => text));
-  const code = element("pre", { tabindex: "0", role: "region", "aria-label": `Code, ${language || "text"}` }, element("code", {}, text));
-  return element("div", { class: "code" }, bar, code);
+  const code = element("code", {}, text);
+  const bar = element("div", { class: "bar" }, element("span", {}, language || "text"), copyButton("Copy the code", () => code.textContent));
+  const pre = element("pre", { tabindex: "0", role: "region", "aria-label": `Code, ${language || "text"}` }, code);
+  return element("div", { class: "code" }, bar, pre);
 }
 
 function quote(lines, at, depth) {

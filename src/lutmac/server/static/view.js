@@ -2,6 +2,7 @@
 
 import { button, copyButton, element } from "./dom.js";
 import { render } from "./markdown.js";
+import { morph } from "./morph.js";
 
 const one = (id) => document.getElementById(id);
 const NEAR = 80; // pixels from the end within which a reader counts as following
@@ -22,12 +23,13 @@ export class MessageView {
   /** Draws the text as it is now; a person's own words are shown as they wrote them. */
   show() {
     const text = this.message.content;
-    this.text.replaceChildren(this.message.role === "user" ? text : render(text));
+    if (this.message.role === "user") this.text.textContent = text;
+    else morph(this.text, render(text));
     const thoughts = this.message.thoughts?.trim() ?? "";
     this.fold.hidden = !thoughts;
     if (thoughts === this.thought) return;
     this.thought = thoughts;
-    this.thoughts.replaceChildren(render(thoughts));
+    morph(this.thoughts, render(thoughts));
   }
 
   set waiting(value) {
