@@ -18,6 +18,7 @@ from lutmac.lowbit.formats import Floats, Format, Levels
 SHRINKS: Final = tuple(1.0 - 0.035 * step for step in range(1, 18))
 QUICK_SHRINKS: Final = (0.85, 0.7)
 _SOLUTIONS: Final = 2
+_SOLUTIONS_OF_A_BIT: Final = 8  # two levels begin far from where they end: the widest are of no use
 _LARGEST_HALF: Final = 65504.0
 
 
@@ -48,7 +49,7 @@ def fit(
     search.look_at(format.shrunk(widest, by) for by in shrinks)
     if not quick:
         search.look_at(format.moved(search.best))
-        for _ in range(_SOLUTIONS):
+        for _ in range(_SOLUTIONS_OF_A_BIT if format.bits == 1 else _SOLUTIONS):
             search.look_at([solve(format, w, search.best, importance)])
     return search.best
 
