@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as TokenSequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lutmac.engine.asynchronous import AsyncCalls, Message, Prompt
 from lutmac.engine.embedding.embedder import Embedder, EmbeddingKeywords, EmbeddingOptions
 from lutmac.engine.embedding.embedding import embed
 from lutmac.engine.generating.conversation import Conversation
@@ -20,7 +22,7 @@ from lutmac.engine.loading.info import ModelInfo
 from lutmac.engine.measuring.perplexity import Perplexity, Progress, measure_perplexity
 from lutmac.engine.running.engine import Engine
 from lutmac.engine.sampling.results import Chunk, Completion
-from lutmac.errors import ContextOverflowError, InvalidRequestError
+from lutmac.errors import ContextOverflowError, EngineClosedError, InvalidRequestError
 from lutmac.graph.compile import Compiled
 from lutmac.text.tokenizer import Tokenizer
 
@@ -28,12 +30,13 @@ if TYPE_CHECKING:
     from lutmac.engine.generating.worker import Worker
     from lutmac.text.chat import ChatTemplate
 
-Prompt = str | TokenSequence[int]
-Message = Mapping[str, Any]
 
+class Model(AsyncCalls):
+    """A loaded model; ``lutmac.load`` makes one.
 
-class Model:
-    """A loaded model; ``lutmac.load`` makes one. Usable from several threads; frees its memory when dropped."""
+    It may be used from several threads, and from asyncio (``agenerate``, ``astream``, ``achat``, ``aembed``). Requests
+    that run at the same time run together. ``close``, the end of a ``with``, or dropping it frees its memory.
+    """
 
     def __init__(
         self,
@@ -45,10 +48,46 @@ class Model:
     ) -> None:
         """chat_templates: the checkpoint's, by name; looked at when they are needed."""
         self.tokenizer = tokenizer
-        self._engine = engine
-        self._compiled = compiled
+        self._open: tuple[Engine, Compiled] | None = (engine, compiled)
         self._info = info
         self._chat_templates = chat_templates
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes it."""
+        self.close()
+
+    def close(self) -> None:
+        """Ends what runs for asyncio and frees the memory; what is called afterwards raises EngineClosedError.
+
+        A stream that another thread still reads goes on, and keeps the memory until it ends.
+        """
+        worker = self.__dict__.pop("worker", None)
+        if worker is not None:
+            worker.close()
+        self._open = None
+
+    def __repr__(self) -> str:
+        """Name, architecture, size."""
+        info = self._info
+        state = f"context {info.context}, {info.isa}" if self._open is not None else "closed"
+        size = f"{info.parameters / 1e6:.0f}M parameters of {info.bits_per_weight:.2f} bits"
+        return f"<Model {info.name!r}: {info.architecture}, {size}, {state}>"
+
+    @property
+    def _engine(self) -> Engine:
+        return self._opened[0]
+
+    @property
+    def _opened(self) -> tuple[Engine, Compiled]:
+        if self._open is None:
+            raise EngineClosedError(f"the model {self._info.name} has been closed")
+        return self._open
 
     def generate(self, prompt: Prompt, **options: Unpack[GenerationOptions]) -> Completion:
         """Continues a text (or token ids) and returns the whole continuation.
@@ -61,7 +100,7 @@ class Model:
 
     def stream(self, prompt: Prompt, **options: Unpack[GenerationOptions]) -> Iterator[Chunk]:
         """As generate, but yields the text as it comes. Closing the iterator stops the generation."""
-        return self._stream(self._prompt_ids(prompt, parse_special=True), options)
+        return self._stream(self._prompt_ids(prompt), options)
 
     @overload
     def chat(
@@ -71,13 +110,15 @@ class Model:
     def chat(
         self, messages: TokenSequence[Message], *, stream: Literal[True], **options: Unpack[GenerationOptions]
     ) -> Iterator[Chunk]: ...
+    @overload
+    def chat(
+        self, messages: TokenSequence[Message], *, stream: bool, **options: Unpack[GenerationOptions]
+    ) -> Completion | Iterator[Chunk]: ...
     def chat(
         self, messages: TokenSequence[Message], *, stream: bool = False, **options: Unpack[GenerationOptions]
     ) -> Completion | Iterator[Chunk]:
         """The reply to messages of the form {"role": "user", "content": "..."}, by the model's chat template."""
-        from lutmac.text.chat import encode_chat  # noqa: PLC0415 (jinja2 is slow to import)
-
-        chunks = self._stream(encode_chat(self.tokenizer, self.chat_template, messages), options)
+        chunks = self._stream(self._chat_ids(messages), options)
         return chunks if stream else collect(chunks)
 
     def conversation(self, system: str | None = None) -> Conversation:
@@ -111,14 +152,8 @@ class Model:
         are those of EmbeddingOptions. Control tokens in a text are plain text. Raises InvalidRequestError and
         ContextOverflowError.
         """
-        if isinstance(inputs, str):
-            raise InvalidRequestError("expected a sequence of texts, not one text")
         embedder = self.embedder(EmbeddingOptions(**options))
-        texts = [
-            embedder.encode(item) if isinstance(item, str) else embedder.fitted(self._checked_ids(item))
-            for item in inputs
-        ]
-        return embedder.vectors(embed(self._engine, embedder.batch(texts)))
+        return embedder.vectors(embed(self._engine, embedder.batch(self._embedded_ids(embedder, inputs))))
 
     def embedder(self, options: EmbeddingOptions) -> Embedder:
         """What makes vectors with these options. Raises InvalidRequestError for options that do not fit the model."""
@@ -152,7 +187,7 @@ class Model:
         """The compiled program as one readable page."""
         from lutmac.graph.printer import print_program  # noqa: PLC0415 (only here)
 
-        return print_program(self._compiled)
+        return print_program(self._opened[1])
 
     @property
     def engine(self) -> Engine:
@@ -196,10 +231,23 @@ class Model:
         sequence = new_sequence(self._engine, self.tokenizer, prompt, params)
         return stream_sequence(self._engine, self.tokenizer, sequence, params)
 
-    def _prompt_ids(self, prompt: Prompt, *, parse_special: bool) -> list[int]:
+    def _chat_ids(self, messages: TokenSequence[Message]) -> list[int]:
+        from lutmac.text.chat import encode_chat  # noqa: PLC0415 (jinja2 is slow to import)
+
+        return encode_chat(self.tokenizer, self.chat_template, messages)
+
+    def _embedded_ids(self, embedder: Embedder, inputs: TokenSequence[Prompt]) -> list[list[int]]:
+        if isinstance(inputs, str):
+            raise InvalidRequestError("expected a sequence of texts, not one text")
+        return [
+            embedder.encode(item) if isinstance(item, str) else embedder.fitted(self._checked_ids(item))
+            for item in inputs
+        ]
+
+    def _prompt_ids(self, prompt: Prompt) -> list[int]:
         if not isinstance(prompt, str):
             return self._checked_ids(prompt)
-        ids = self.tokenizer.encode(prompt, parse_special=parse_special)
+        ids = self.tokenizer.encode(prompt, parse_special=True)
         if not ids:
             raise InvalidRequestError("the prompt is empty, and this model has no token to begin a text with")
         return ids
