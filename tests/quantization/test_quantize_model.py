@@ -76,14 +76,14 @@ def test_the_forward_pass_of_calibration_is_the_models(name: str, tmp_path: Path
     ids=lambda s: f"{s.method}-{s.bits}-{s.group_size}{'-symmetric' if s.symmetric else ''}",
 )
 def test_every_method_makes_a_model_that_is_near(source: Path, tmp_path: Path, settings: QuantizationSettings) -> None:
-    """Errors of matrices are relative squares. Random ones add up; passed on undiminished they make their sum.
+    """Squares of relative errors add up where errors are random; passed on undiminished they make their sum.
 
     GPTQ's are measured on the inputs that it was fitted to, 512 for up to 512 columns; others see twice as much.
     """
     calibration = TEXT if settings.method in ("gptq", "awq", "mofq") else None
     made = lutmac.quantize_model(source, tmp_path / "out", settings, calibration=calibration, threads=1)
     most = 3 if settings.method == "gptq" else 1.5
-    assert distance(made.path, source) ** 2 < most * sum(tensor.error for tensor in made.tensors)
+    assert distance(made.path, source) ** 2 < most * sum(tensor.error**2 for tensor in made.tensors)
     assert not (tmp_path / "out.quantizing").exists()
     assert made.bytes == sum(file.stat().st_size for file in made.path.iterdir())
     assert {tensor.bits for tensor in made.tensors if "layers" in tensor.name} == {settings.format(settings.bits).bits}
@@ -96,7 +96,7 @@ def test_calibrated_errors_are_measured_and_perplexities_reported(source: Path, 
     rtn = lutmac.quantize_model(source, tmp_path / "b", plain, calibration=TEXT, evaluation=TEXT, threads=1)
     assert gptq.perplexity_after is None  # less than a window is left of the text
     pairs = [(a.error, b.error) for a, b in zip(gptq.tensors, rtn.tensors, strict=True) if "layers" in a.name]
-    assert sum(a for a, _ in pairs) < 0.8 * sum(b for _, b in pairs)
+    assert sum(a**2 for a, _ in pairs) < 0.8 * sum(b**2 for _, b in pairs)
     assert rtn.perplexity_before is not None
     assert rtn.perplexity_after is not None
     assert rtn.perplexity_before < rtn.perplexity_after * 1.5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,40 +14,13 @@ from numpy.typing import NDArray
 
 from lutmac import _native
 from lutmac.checkpoints.native import CONFIG_FILE, CONFIG_KEY, TENSORS_FILE, VERSION
-from lutmac.errors import CheckpointError, InvalidRequestError
+from lutmac.errors import CheckpointError
 from lutmac.lowbit.packed import ALIGNMENT, describe, fields, packing_name, parts
 
 PAGE: Final = 4096
 # What a tensor's entry in the header may take beside its name, which it has up to eight times: two codebooks of 16
 # values, twice quoted, and seven entries of at most 120 characters.
 _ENTRY_BYTES: Final = 2400
-
-
-class PartialDirectory:
-    """A directory that is written under another name, ``NAME.partial``, and gets its own when all is there."""
-
-    def __init__(self, destination: Path) -> None:
-        """Raises InvalidRequestError where the destination exists or cannot be."""
-        if destination.exists():
-            raise InvalidRequestError(f"{destination}: exists already; remove it, or give another name")
-        if not destination.absolute().parent.is_dir():
-            raise InvalidRequestError(f"{destination}: there is no directory {destination.absolute().parent}")
-        self.destination = destination
-        self.path = destination.with_name(f"{destination.name}.partial")
-
-    def clear(self) -> None:
-        """Makes it anew: what an earlier run has left is removed."""
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        self.path.mkdir()
-
-    def publish(self) -> None:
-        """Gives the directory its name, once its files are on the disk."""
-        for file in self.path.iterdir():
-            if file.is_file():
-                with file.open("rb") as opened:
-                    os.fsync(opened.fileno())
-        self.path.rename(self.destination)
 
 
 class NativeWriter:

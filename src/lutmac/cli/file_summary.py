@@ -9,7 +9,7 @@ from pathlib import Path
 from lutmac.checkpoints import GGUFTensor, HuggingFaceCheckpoint, StoredTensor, open_gguf, open_huggingface
 from lutmac.checkpoints.native import NativeCheckpoint, NativeTensor, is_native, open_native
 from lutmac.engine.loading.listing import list_weights
-from lutmac.engine.loading.opened import open_model
+from lutmac.engine.loading.opened import check_is_model, open_model
 from lutmac.errors import LutmacError
 
 
@@ -57,6 +57,7 @@ def summarize_file(path: Path) -> FileSummary:
     if path.is_dir():
         return _summarize_directory(path)
     with open_gguf(path) as file:
+        check_is_model(path, file.metadata.get("general.type"))
         name, context = file.metadata.get("general.name"), file.metadata.get(f"{file.architecture}.context_length")
         return FileSummary(
             path=str(path),

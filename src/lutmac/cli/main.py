@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import traceback
 from typing import Annotated
@@ -108,6 +109,7 @@ def _usage_message(error: Exception) -> str:
 
 def main() -> None:
     """Entry point of the `lutmac` script."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what is unfinished is removed
     # NumPy's BLAS, of which lutmac makes no use, would start a thread for every core as it is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # A vocabulary is hundreds of thousands of small objects: by default the collector would look through them again and

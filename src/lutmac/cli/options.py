@@ -13,9 +13,7 @@ import typer
 
 from lutmac.errors import InvalidRequestError
 
-DEFAULT_MODEL = (
-    "smollm2"  # lutmac.engine.loading.resolve's; repeated here since importing that costs too much for a help text
-)
+DEFAULT_MODEL = "smollm2"  # as in engine/loading/resolve.py, whose import takes too long for a help text
 
 
 class Precision(StrEnum):

@@ -132,6 +132,9 @@ def quantize(
         _print(made)
 
 
+HALF_BITS = 15.5  # of a source that has more, all matrices are floats of at least 16 bits
+
+
 def _print(made: QuantizedModel) -> None:
     parts: dict[str, list[QuantizedTensor]] = {}
     for tensor in made.tensors:
@@ -143,6 +146,8 @@ def _print(made: QuantizedModel) -> None:
         error = sum(tensor.error for tensor in tensors) / len(tensors)
         rows.append([name, f"{8 * size / weights:.2f}", f"{error:.4f}", format_bytes(size)])
     print_table(["", "bits per weight", "relative error", "size"], rows)
+    if made.source_bits < HALF_BITS:
+        print(f"\nthe source was quantised already ({made.source_bits:.2f} bits per weight): what it lost stays lost")
     print(f"\n{made.path}: {made.average_bits:.2f} bits per weight, {format_bytes(made.bytes)}")
     if made.perplexity_before is not None and made.perplexity_after is not None:
         print(f"perplexity {made.perplexity_before:.3f} before, {made.perplexity_after:.3f} after")

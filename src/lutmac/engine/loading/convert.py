@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from lutmac.bounded_json import read_json_object
 from lutmac.checkpoints import sentence_transformers
+from lutmac.checkpoints.destination import Destination
 from lutmac.checkpoints.gguf import GGUFFile, open_gguf
 from lutmac.checkpoints.gguf_writer import GGUFWriter
 from lutmac.checkpoints.native import CONFIG_FILE, GGUF_METADATA_FILE
-from lutmac.checkpoints.native_writer import NativeWriter, PartialDirectory, copy_files, write_config
+from lutmac.checkpoints.native_writer import NativeWriter, copy_files, write_config
 from lutmac.engine.loading.listing import list_weights
 from lutmac.engine.loading.opened import OpenedModel, open_model
 from lutmac.engine.loading.resolve import resolve
@@ -55,24 +56,23 @@ def convert(
     source: what ``load`` takes. isa: the ISA target to pack for; default, this CPU's best. progress: called with
     (bytes done, bytes in all, what). The model is written to ``DESTINATION.partial`` and renamed when it is complete.
 
-    Raises what ``load`` raises, and InvalidRequestError where the destination exists.
+    Raises what ``load`` raises, InvalidRequestError where the destination exists or another process writes it, and
+    CheckpointError where it cannot be written.
     """
     path, target = resolve(source), resolve_target(isa)
-    partial = PartialDirectory(Path(destination))
-    with open_model(path) as opened:
-        count = _write(opened, partial, target, threads or current_tuning().thread_count, progress)
-    partial.publish()
-    size = sum(file.stat().st_size for file in partial.destination.rglob("*") if file.is_file())
-    return Converted(partial.destination, target, count, size)
+    with open_model(path) as opened, Destination(Path(destination)) as place:
+        count = _write(opened, place.make_directory(), target, threads or current_tuning().thread_count, progress)
+        place.publish()
+    size = sum(file.stat().st_size for file in place.path.rglob("*") if file.is_file())
+    return Converted(place.path, target, count, size)
 
 
-def _write(opened: OpenedModel, partial: PartialDirectory, target: str, threads: int, progress: Progress | None) -> int:
+def _write(opened: OpenedModel, directory: Path, target: str, threads: int, progress: Progress | None) -> int:
     _, listed = list_weights(opened)
-    partial.clear()
-    write_text_files(opened, partial.path)
+    write_text_files(opened, directory)
     done, source = 0, opened.source
     names = [*listed.vectors, *listed.matrices]
-    with NativeWriter(partial.path, target=target, names=names) as writer:
+    with NativeWriter(directory, target=target, names=names) as writer:
         for name in names:
             if name in listed.vectors:
                 writer.add_vector(name, source.vector(name))

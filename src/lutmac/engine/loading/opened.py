@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lutmac.bounded_json import read_optional_json
 from lutmac.checkpoints.embedding_config import EmbeddingConfig, gguf_embedding_config
@@ -23,6 +23,14 @@ from lutmac.models.metadata import MetadataReader
 from lutmac.text.huggingface import TextFiles
 from lutmac.text.template_names import gguf_templates
 from lutmac.text.tokenizer import Tokenizer
+
+# What files of these kinds are (GGUF's general.type), and what to give instead.
+_NOT_ALONE: Final = {
+    "adapter": "is a LoRA adapter, which changes a model and is none by itself: give a model with the adapter merged",
+    "mmproj": "is a projector of images, not a model of text: give the file of the text model beside it",
+    "vocab": "holds a vocabulary alone, no model",
+    "imatrix": "is an importance matrix, no model",
+}
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,8 @@ def open_model(path: Path) -> Iterator[OpenedModel]:
 
     Raises CheckpointError and UnsupportedModelError.
     """
+    if (path / "adapter_config.json").is_file() and not (path / CONFIG_FILE).is_file():
+        raise UnsupportedModelError(f"{path}: {_NOT_ALONE['adapter']}")
     opener = _open_gguf if not path.is_dir() else _open_native if is_native(path) else _open_huggingface
     with opener(path) as opened:
         yield opened
@@ -89,6 +99,7 @@ def open_model(path: Path) -> Iterator[OpenedModel]:
 @contextmanager
 def _open_gguf(path: Path) -> Iterator[OpenedModel]:
     with open_gguf(path) as file:
+        check_is_model(path, file.metadata.get("general.type", "model"))
         architecture = find_architecture(file.architecture)
         source, text = GGUFSource(file, architecture.gguf_tensor_name), _GGUFText(file.metadata)
         with _naming(file.path):
@@ -110,6 +121,12 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
             read_templates=text.chat_templates,
             embedding=gguf_embedding_config(file.metadata, file.architecture),
         )
+
+
+def check_is_model(path: Path, kind: object) -> None:
+    """Raises UnsupportedModelError for GGUF files that are no models."""
+    if isinstance(kind, str) and kind in _NOT_ALONE:
+        raise UnsupportedModelError(f"{path}: {_NOT_ALONE[kind]}")
 
 
 def _named(path: Path, read: Callable[[], Tokenizer]) -> Callable[[], Tokenizer]:

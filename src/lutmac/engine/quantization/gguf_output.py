@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -50,11 +49,11 @@ def check_output(opened: OpenedModel, settings: QuantizationSettings) -> None:
 
 def write_gguf(
     opened: OpenedModel,
-    destination: Path,
+    path: Path,
     matrices: dict[str, Callable[[], LowBitMatrix]],
     vectors: dict[str, Callable[[], NDArray[np.float32]]],
 ) -> dict[str, int]:
-    """Writes the file under another name first. matrices, vectors: by Hugging Face's names; called one by one.
+    """Writes the file. matrices, vectors: by Hugging Face's names; called one by one.
 
     Returns the bytes of each matrix.
     """
@@ -72,17 +71,13 @@ def write_gguf(
         "general.file_type": FILE_TYPES[common],
         "general.quantization_version": QUANTIZATION_VERSION,
     }
-    partial = destination.with_name(f"{destination.name}.partial")
-    with GGUFWriter(partial, metadata, entries) as writer:
+    with GGUFWriter(path, metadata, entries) as writer:
         for name, read in matrices.items():
             writer.add(encode(kinds[name], contents.matrix(name, read())))
         for name, read_vector in vectors.items():
             writer.add(contents.vector(name, read_vector()).astype("<f4"))
         for values in contents.added.values():
             writer.add(values.astype("<f4"))
-    with partial.open("rb") as written:
-        os.fsync(written.fileno())
-    os.replace(partial, destination)
     return sizes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.checkpoints.native_writer import NativeWriter, PartialDirectory
+from lutmac.checkpoints.destination import Destination
+from lutmac.checkpoints.native_writer import NativeWriter
 from lutmac.engine.load import load
 from lutmac.engine.loading.convert import write_matrix, write_text_files
 from lutmac.engine.loading.listing import WeightList, list_weights
@@ -37,7 +39,11 @@ EVALUATED_WINDOWS = 8
 
 @dataclass(frozen=True)
 class QuantizedTensor:
-    """A matrix that was quantised. error: of its product, relative to the product (without calibration: of itself)."""
+    """A matrix that was quantised.
+
+    error: the norm of its product's error over the norm of the product, on the calibration text. Without one: the norm
+    of W - W' over the norm of W.
+    """
 
     name: str
     bits: int
@@ -48,13 +54,17 @@ class QuantizedTensor:
 
 @dataclass(frozen=True)
 class QuantizedModel:
-    """What was made. perplexity_before, perplexity_after: None where no text was given to measure them on."""
+    """What was made. perplexity_before, perplexity_after: None where no text was given to measure them on.
+
+    source_bits: bits of a weight of the source, scales included; below 16, it had lost something already.
+    """
 
     path: Path
     tensors: tuple[QuantizedTensor, ...]
     bytes: int
     perplexity_before: float | None
     perplexity_after: float | None
+    source_bits: float
 
     @property
     def average_bits(self) -> float:
@@ -88,8 +98,7 @@ def quantize_model(  # noqa: PLR0913 (a public call; options by keyword)
     if settings.method in CALIBRATED and calibration is None:
         raise InvalidRequestError(f"{settings.method} needs a calibration text")
     path, target = resolve(source), Path(destination)
-    unfinished = PartialDirectory(target)
-    with open_model(path) as opened:
+    with open_model(path) as opened, Destination(target) as place:
         if output == "gguf":
             check_output(opened, settings)
         tokens, rest = _calibration_tokens(opened, calibration, settings)
@@ -99,16 +108,22 @@ def quantize_model(  # noqa: PLR0913 (a public call; options by keyword)
         LayerQuantizer(graph, weights, settings, state, tokens, progress).run()
         _quantize_ends(graph, weights, settings)
         if output == "gguf":
-            sizes = _write_gguf(opened, listed, weights, target)
+            sizes = _write_gguf(opened, listed, weights, place.unfinished)
         else:
-            sizes = _write_native(opened, listed, weights, unfinished, threads or current_tuning().thread_count)
+            sizes = _write_native(
+                opened, listed, weights, place.make_directory(), threads or current_tuning().thread_count
+            )
+        place.publish()
         tensors = tuple(_report(name, state, size) for name, size in sizes.items())
+        source_bits = (
+            8 * sum(entry.nbytes for entry in opened.tensors) / sum(entry.elements for entry in opened.tensors)
+        )
     state.remove()
     text: Any = evaluation if evaluation is not None else rest
     before, after = (_perplexity(model, text, threads, progress) for model in (path, target))
     files = target.rglob("*") if target.is_dir() else [target]
     size = sum(file.stat().st_size for file in files if file.is_file())
-    return QuantizedModel(target, tensors, size, before, after)
+    return QuantizedModel(target, tensors, size, before, after, source_bits)
 
 
 def _calibration_tokens(
@@ -149,29 +164,27 @@ def _quantize_ends(graph: Graph, weights: Weights, settings: QuantizationSetting
 
 
 def _write_native(
-    opened: OpenedModel, listed: WeightList, weights: Weights, unfinished: PartialDirectory, threads: int
+    opened: OpenedModel, listed: WeightList, weights: Weights, directory: Path, threads: int
 ) -> dict[str, int]:
     """The bytes of each matrix."""
-    unfinished.clear()
-    write_text_files(opened, unfinished.path)
+    write_text_files(opened, directory)
     target, sizes = resolve_target(), {}
     names = [*listed.vectors, *listed.matrices]
-    with NativeWriter(unfinished.path, target=target, names=names) as writer:
+    with NativeWriter(directory, target=target, names=names) as writer:
         for name in listed.vectors:
             writer.add_vector(name, weights.vector(name))
         for name in listed.matrices:
             matrix, _ = weights.state.load_matrix(name)
             sizes[name] = write_matrix(writer, name, matrix, target=target, threads=threads)
         writer.finish()
-    unfinished.publish()
     return sizes
 
 
-def _write_gguf(opened: OpenedModel, listed: WeightList, weights: Weights, destination: Path) -> dict[str, int]:
+def _write_gguf(opened: OpenedModel, listed: WeightList, weights: Weights, path: Path) -> dict[str, int]:
     """The bytes of each matrix."""
     return write_gguf(
         opened,
-        destination,
+        path,
         {name: partial(weights.state.quantized, name) for name in listed.matrices},
         {name: partial(weights.vector, name) for name in listed.vectors},
     )
@@ -179,7 +192,7 @@ def _write_gguf(opened: OpenedModel, listed: WeightList, weights: Weights, desti
 
 def _report(name: str, state: QuantizationState, size: int) -> QuantizedTensor:
     matrix, found = state.load_matrix(name)
-    error = found["error"] / found["power"] if found["power"] else 0.0
+    error = math.sqrt(found["error"] / found["power"]) if found["power"] else 0.0
     return QuantizedTensor(name, matrix.bits, int(found["weights"]), error, size)
 
 
