@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from lutmac.cli.main import run_command
 from lutmac.engine.loading import hub
+from lutmac.engine.loading.hub_names import SHORT_NAMES, HubName, choose_gguf
 from lutmac.engine.loading.pull import pull
 from lutmac.engine.loading.resolve import resolve
+from lutmac.engine.loading.stored import remove_model, stored_models
 from lutmac.errors import CheckpointError, UnsupportedModelError
 
 FILES = {
@@ -129,7 +132,6 @@ def test_a_part_of_a_split_file_comes_after_the_others(snapshot: Path, monkeypat
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["a.gguf", "config.json"], "holds GGUF files: name one of them, such as hf:org/repo/a.gguf"),
         (["pytorch_model.bin", "config.json"], "pickled weights may run any code"),
         (["model.safetensors"], "config.json is missing"),
         (["README.md"], "holds no weights"),
@@ -138,3 +140,87 @@ def test_a_part_of_a_split_file_comes_after_the_others(snapshot: Path, monkeypat
 def test_repositories_without_a_model_to_read(files: list[str], message: str) -> None:
     with pytest.raises(UnsupportedModelError, match=message):
         hub.needed_files("hf:org/repo", files)
+
+
+GGUF_FILES = [
+    "README.md", "mmproj-model-Q8_0.gguf", "model-Q8_0.gguf", "model-q4_k_m.gguf", "model-Q2_K-00001-of-00002.gguf",
+    "model-Q2_K-00002-of-00002.gguf", "other.IQ4_XS.gguf", "BF16/model-BF16-00001-of-00001.gguf",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tag", "file"),
+    [
+        (None, "model-q4_k_m.gguf"), ("Q4_K_M", "model-q4_k_m.gguf"), ("q8_0", "model-Q8_0.gguf"),
+        ("Q2_K", "model-Q2_K-00001-of-00002.gguf"), ("IQ4_XS", "other.IQ4_XS.gguf"),
+        ("BF16", "BF16/model-BF16-00001-of-00001.gguf"),
+    ],
+)  # fmt: skip
+def test_a_type_chooses_a_file(tag: str | None, file: str) -> None:
+    assert choose_gguf("hf:org/repo", GGUF_FILES, tag) == file
+
+
+def test_a_type_that_is_not_there_is_an_error_with_those_that_are() -> None:
+    with pytest.raises(CheckpointError, match=r"no file of the type Q3_K; there is .*model-Q8_0\.gguf"):
+        choose_gguf("hf:org/repo", GGUF_FILES, "Q3_K")
+    with pytest.raises(CheckpointError, match=r"no file of the type Q4_K_M; there is a-Q6_K\.gguf, b-Q6_K"):
+        choose_gguf("hf:org/repo", ["a-Q6_K.gguf", "b-Q6_K.gguf"], None)
+    assert choose_gguf("hf:org/repo", ["only.gguf"], None) == "only.gguf"
+    assert choose_gguf("hf:org/repo", ["model.safetensors"], None) is None
+
+
+@pytest.mark.parametrize("name", ["hf:org", "hf:org/repo:", "hf:/repo", "hf:org/repo/"])
+def test_names_of_another_shape(name: str) -> None:
+    with pytest.raises(CheckpointError, match="is named hf:organisation/repository"):
+        HubName.parse(name)
+
+
+def test_short_names_are_names_on_the_hub() -> None:
+    for name, target in SHORT_NAMES.items():
+        parsed = HubName.parse(name)
+        assert target == f"hf:{parsed.repository}" + (f":{parsed.tag}" if parsed.tag else "")
+        assert ":" not in parsed.repository
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of the hub's client, as it lays it out, with a repository of GGUF files and one of a directory."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("LUTMAC_CACHE", str(tmp_path / "own"))
+    for repository, files in (
+        ("Qwen--Qwen3-0.6B-GGUF", ["Qwen3-0.6B-Q8_0.gguf", "x-00001-of-00002.gguf", "x-00002-of-00002.gguf"]),
+        ("org--dir", ["config.json", "model.safetensors"]),
+    ):
+        folder = tmp_path / f"models--{repository}"
+        for name in ("refs", "blobs", "snapshots/abc"):
+            (folder / name).mkdir(parents=True)
+        (folder / "refs" / "main").write_text("abc")
+        for file in files:
+            (folder / "blobs" / f"of-{file}").write_bytes(b"12345")
+            (folder / "snapshots" / "abc" / file).symlink_to(folder / "blobs" / f"of-{file}")
+    return tmp_path
+
+
+def test_what_is_pulled_is_listed_found_and_removed(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = {model.name: model for model in stored_models()}
+    assert {name: model.bytes for name, model in models.items()} == {
+        "qwen3:0.6b": 5, "hf:Qwen/Qwen3-0.6B-GGUF/x-00001-of-00002.gguf": 10, "hf:org/dir": 10
+    }  # fmt: skip
+    for name in ("qwen3:0.6b", "hf:Qwen/Qwen3-0.6B-GGUF:Q8_0", "hf:Qwen/Qwen3-0.6B-GGUF:q8_0"):
+        assert resolve(name) == models["qwen3:0.6b"].path
+    assert run_command(["list"]) == 0
+    assert "qwen3:0.6b" in capsys.readouterr().out
+    for name in models:
+        assert run_command(["rm", name]) == 0
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
+    assert stored_models() == []
+    assert run_command(["rm", "qwen3:0.6b"]) == 2
+    assert run_command(["list"]) == 0
+    assert "no model has been pulled" in capsys.readouterr().out
+
+
+def test_what_lutmac_did_not_obtain_it_does_not_remove(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.gguf").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="does not remove it"):
+        remove_model(str(tmp_path / "mine.gguf"))
+    assert (tmp_path / "mine.gguf").exists()

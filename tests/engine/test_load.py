@@ -74,7 +74,7 @@ def test_bits_in_memory(tmp_path: Path, kind: str, bits: float) -> None:
 
 def test_names_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUTMAC_CACHE", str(tmp_path))
-    with pytest.raises(CheckpointError, match=r"unknown model 'smollm3'.*smollm2.*hf:"):
+    with pytest.raises(CheckpointError, match=r"unknown model 'smollm3'.*smollm3:3b.*hf:"):
         lutmac.load("smollm3")
     with pytest.raises(CheckpointError, match="lutmac pull smollm2"):
         lutmac.load("smollm2")

@@ -22,8 +22,10 @@ from lutmac.cli.chat import chat
 from lutmac.cli.convert import convert
 from lutmac.cli.eval import eval_app
 from lutmac.cli.info import info
+from lutmac.cli.list import list_models
 from lutmac.cli.pull import pull
 from lutmac.cli.quantize import quantize
+from lutmac.cli.rm import rm
 from lutmac.cli.run import RunCommand, run
 from lutmac.cli.serve import serve
 from lutmac.cli.tune import tune
@@ -36,25 +38,40 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.command(cls=RunCommand)(run)
-for command in (chat, serve, batch, info, pull, convert, quantize, bench, tune):
+for command in (chat, serve, batch, info, pull):
     app.command()(command)
+app.command("list")(list_models)
+app.command()(rm)
+app.command("show", hidden=True)(info)  # what others call it
+for maker in (convert, quantize, bench, tune):
+    app.command()(maker)
 app.add_typer(eval_app, name="eval")
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version  # noqa: PLC0415 - slow to import, needed here only
-
-        print(f"lutmac {version('lutmac')}")
+        version()
         raise typer.Exit
+
+
+@app.command(hidden=True)
+def version() -> None:
+    """Print the version.
+
+    Example: lutmac version
+    """
+    from importlib.metadata import version as installed  # noqa: PLC0415 - slow to import, needed here only
+
+    print(f"lutmac {installed('lutmac')}")
 
 
 @app.callback(invoke_without_command=True)
 def start(
     context: typer.Context,
-    version: Annotated[
+    show_version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:

@@ -17,7 +17,8 @@ def pull(
         str,
         typer.Argument(
             metavar="NAME",
-            help=f"{options.DEFAULT_MODEL}, or hf:ORGANISATION/REPOSITORY on a model hub, or a file in one.",
+            help=f"{options.DEFAULT_MODEL}, qwen3:0.6b and others (`lutmac list --known`), or "
+            "hf:ORGANISATION/REPOSITORY, with :Q4_K_M or /FILE for a GGUF file.",
         ),
     ],
     as_json: options.AsJson = False,

@@ -11,7 +11,8 @@ from typing import Any
 from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 
 from lutmac.checkpoints.gguf_parts import part_names
-from lutmac.engine.loading.resolve import LAST_FILE, split_hub_name
+from lutmac.engine.loading.hub_names import HubName, choose_gguf
+from lutmac.engine.loading.resolve import LAST_FILE
 from lutmac.errors import CheckpointError, LutmacError, UnsupportedModelError
 
 Progress = Callable[[int, int, str], None]
@@ -31,11 +32,11 @@ def pull_from_hub(name: str, progress: Progress | None) -> Path:
 
     Raises CheckpointError where the hub does not give it, and UnsupportedModelError where it has nothing to read.
     """
-    repository, file = split_hub_name(name)
+    wanted = HubName.parse(name)
     try:
-        if file is not None:
-            return _pull_file(repository, file, progress)
-        return _pull_directory(name, repository, progress)
+        if wanted.file is not None:
+            return _pull_file(wanted.repository, wanted.file, progress)
+        return _pull_repository(name, wanted, progress)
     except LutmacError:
         raise
     except Exception as error:  # the hub's client raises its own errors, its HTTP library's and the system's
@@ -54,8 +55,18 @@ def _pull_file(repository: str, file: str, progress: Progress | None) -> Path:
     return paths[-1]
 
 
-def _pull_directory(name: str, repository: str, progress: Progress | None) -> Path:
+def _pull_repository(name: str, wanted: HubName, progress: Progress | None) -> Path:
+    """Its GGUF file of the wanted type; without one, its directory, or the usual GGUF file where it has only such."""
+    repository = wanted.repository
     siblings = {file.rfilename: file for file in HfApi().model_info(repository, files_metadata=True).siblings or ()}
+    if wanted.tag is not None or not any(file.endswith(".safetensors") for file in siblings):
+        gguf = choose_gguf(name, list(siblings), wanted.tag)
+        if gguf is not None:
+            return _pull_file(repository, gguf, progress)
+    return _pull_directory(name, repository, siblings, progress)
+
+
+def _pull_directory(name: str, repository: str, siblings: dict[str, Any], progress: Progress | None) -> Path:
     needed = sorted(needed_files(name, list(siblings)), key=lambda file: (file == LAST_FILE, file))
     total = sum(siblings[file].size or 0 for file in needed)
     done, folders = 0, set()
@@ -86,9 +97,6 @@ def needed_files(name: str, files: list[str]) -> list[str]:
     elif "model.safetensors" in files:
         weights = ["model.safetensors"]
     if not weights:
-        gguf = sorted(file for file in files if file.endswith(".gguf"))
-        if gguf:
-            raise UnsupportedModelError(f"{name} holds GGUF files: name one of them, such as {name}/{gguf[0]}")
         pickles = sorted(file for file in files if file.endswith((".bin", ".pt", ".pth")))
         if pickles:
             raise UnsupportedModelError(

