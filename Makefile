@@ -1,7 +1,7 @@
 # What a person types: `make demo`, `make test`, `make lint`, `make check`, `make bench`, `make clean`.
 #
 # Everything happens in .venv. Stamp files in it remember what was installed, so nothing is rebuilt until a source
-# changes. PYTHON=... chooses an interpreter; LUTMAC_ISA=... (avx512, avxvnni, avx2, portable) forces the kernels.
+# changes. PYTHON=... chooses an interpreter; LUTMAC_ISA=avx2 forces an ISA target (native/targets.def).
 
 SHELL := /bin/bash
 VENV := .venv

@@ -7,10 +7,10 @@
 
 namespace lutmac::LUTMAC_TARGET {
 
-#if defined(LUTMAC_AVXVNNI_AS_EVEX) && defined(__AVXVNNI__)
+#if defined(LUTMAC_EMULATE_avxvnni)
 
 // For tests, on processors that have the instructions only as a part of AVX-512: the same registers, another encoding.
-inline constexpr bool kVnni = true;
+#define LUTMAC_HAS_VNNI 1
 inline __m256i dot_words(__m256i sum, __m256i a, __m256i b) {
   asm("%{evex%} vpdpwssd %2, %1, %0" : "+x"(sum) : "x"(a), "xm"(b));
   return sum;
@@ -22,7 +22,7 @@ inline __m256i dot_bytes(__m256i sum, __m256i a, __m256i b) {
 
 #elif defined(__AVXVNNI__)
 
-inline constexpr bool kVnni = true;
+#define LUTMAC_HAS_VNNI 1
 // To each 32-bit lane of sum the products of its two s16 of a and b.
 inline __m256i dot_words(__m256i sum, __m256i a, __m256i b) { return _mm256_dpwssd_avx_epi32(sum, a, b); }
 // To each 32-bit lane of sum the products of its four u8 of a and s8 of b.
@@ -30,7 +30,7 @@ inline __m256i dot_bytes(__m256i sum, __m256i a, __m256i b) { return _mm256_dpbu
 
 #elif defined(__AVX2__)
 
-inline constexpr bool kVnni = false;
+#define LUTMAC_HAS_VNNI 0
 inline __m256i dot_words(__m256i sum, __m256i a, __m256i b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
 
 #endif

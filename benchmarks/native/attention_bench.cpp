@@ -167,8 +167,8 @@ void report(const char* target, const AttentionLoops& ops, const Shape& shape, C
 
 int main(int argc, char** argv) {
   const int context = argc > 1 ? std::atoi(argv[1]) : 4096, threads = argc > 2 ? std::atoi(argv[2]) : 1;
-  const char* best = __builtin_cpu_supports("avx512vnni") ? "avx512" : __builtin_cpu_supports("avx2") ? "avx2" : "portable";
-  const char* wanted = argc > 3 ? argv[3] : best;
+  const auto best = std::find_if(targets().begin(), targets().end(), [](const TargetEntry& t) { return t.runs_here(); });
+  const char* wanted = argc > 3 ? argv[3] : best->name;
   const Mapping memory(static_cast<size_t>(kCacheBytes * 2), true);
   // Small positive numbers as f16, and so as scales; as codes anything is right.
   auto* halves = reinterpret_cast<uint16_t*>(memory.data());

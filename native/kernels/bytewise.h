@@ -172,10 +172,9 @@ struct Bytewise : BytewiseChunks<Simd> {
 };
 
 template <typename Simd>
-constexpr Kernels bytewise_kernels(const char* name) {
+constexpr Kernels bytewise_kernels() {
   using B = Bytewise<Simd>;
-  return {name,
-          B::kTileRows,
+  return {B::kTileRows,
           B::prepare,
           B::Layout::packed_tile_bytes,
           B::Layout::pack_tile,

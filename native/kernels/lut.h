@@ -75,8 +75,8 @@ struct TableForm {
 
 // Integers of one token: x = step * i, i s16 of at most 127 * 256, the step shared by 32 activations.
 // [i: K/4 times 4 integers, 8 bytes][step f32: K/32][sum16 s32: K/16, sums of 16 consecutive i]
-// The 4 integers of an 8-byte unit lie as s16 in portable and avx2, as 4 high s8 then 4 low s8 (i = 256 * high + low) in
-// avx512.
+// The 4 integers of an 8-byte unit lie as the target's dot products want them: as s16, or as 4 high s8 then 4 low s8
+// (i = 256 * high + low).
 struct IntegerForm {
   static int64_t step_offset(int64_t k) { return k * 2; }
   static int64_t sum_offset(int64_t k) { return k * 2 + k / 32 * 4; }
@@ -161,7 +161,6 @@ struct MatmulArgs {
 // The kernels of one ISA target. Tiles are tile_rows rows; rows past the matrix's end are packed as zeros and never
 // written to y. Products work on tiles [tile_begin, tile_end) and tokens [token_begin, token_end).
 struct Kernels {
-  const char* name;
   int tile_rows;
 
   // Activations to a form; one token.
@@ -186,10 +185,8 @@ struct Kernels {
   void (*unpack_row_dense)(const Dense& w, int64_t row, float* out);
 };
 
-namespace portable { extern const Kernels kKernels; }
-namespace avx2 { extern const Kernels kKernels; }
-namespace avxvnni { extern const Kernels kKernels; }
-namespace avx512 { extern const Kernels kKernels; }
-namespace neon { extern const Kernels kKernels; }
+#define LUTMAC_ISA(name, architecture, ...) LUTMAC_BUILT_##architecture(namespace name { extern const Kernels kKernels; })
+#include "targets.def"
+#undef LUTMAC_ISA
 
 }  // namespace lutmac

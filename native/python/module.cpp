@@ -30,6 +30,13 @@ std::vector<std::string> target_names(bool runs_here) {
   return names;
 }
 
+// (name, packing, features) of every row of native/targets.def.
+nb::list target_rows() {
+  nb::list rows;
+  for (const TargetRow& row : target_table()) rows.append(nb::make_tuple(row.name, row.packing, row.features));
+  return rows;
+}
+
 }  // namespace
 }  // namespace lutmac
 
@@ -38,6 +45,7 @@ NB_MODULE(_native, module) {
   module.attr("PAGE_TOKENS") = kPageTokens;
   module.def("available_targets", [] { return target_names(true); });
   module.def("built_targets", [] { return target_names(false); });
+  module.def("target_table", &target_rows);
   module.def("default_threads", &default_threads);
   module.def(
       "set_tuning",

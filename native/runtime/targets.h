@@ -9,15 +9,23 @@
 
 namespace lutmac {
 
-struct TargetEntry {
-  Target target;
+// A row of native/targets.def.
+struct TargetRow {
   const char* name;
-  const Kernels* kernels;
-  const void* const* const* loops;  // of each operation, by its number; see runtime/operation_list.h
-  bool (*runs_here)();
+  const char* packing;
+  const char* features;
 };
 
-// Best first; the last is portable.
+struct TargetEntry : TargetRow {
+  const Kernels* kernels;
+  const void* const* const* loops;  // of each operation, by its number; see runtime/operation_list.h
+  bool runs_here() const;
+};
+
+// All rows of the table, also of other architectures.
+const std::vector<TargetRow>& target_table();
+
+// Those of this build, best first; the last is portable.
 const std::vector<TargetEntry>& targets();
 
 // Throws std::invalid_argument for a name that is unknown or cannot run here.

@@ -15,6 +15,9 @@ def available_targets() -> list[str]:
 def built_targets() -> list[str]:
     """ISA targets that this build holds, best first."""
 
+def target_table() -> list[tuple[str, str, str]]:
+    """(name, packing, features) of every ISA target that lutmac has, best first, also of other architectures."""
+
 def default_threads() -> int:
     """One per physical core that the process may use: affinity and cgroup quota considered."""
 

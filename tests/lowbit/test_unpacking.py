@@ -12,10 +12,9 @@ from lutmac.lowbit.packed import (
     describe,
     fields,
     from_fields,
+    is_known_packing,
     map_matrix,
     packing_name,
-    packing_of,
-    packing_target,
     parts,
 )
 from lutmac.lowbit.packing import pack
@@ -72,7 +71,8 @@ def test_what_was_packed_comes_out(name: str, target: str) -> None:
     packed = pack(matrix, target=target, threads=1)
     kind, found = describe(packed), parts(packed)
     assert all(len(part) % 64 == 0 and part.ctypes.data % 64 == 0 for part in found.values())
-    assert np.array_equal(dequantize(unpack(kind, list(found.values()), target=target)), dequantize(matrix))
+    unpacked = unpack(kind, list(found.values()), packing=packing_name(target))
+    assert np.array_equal(dequantize(unpacked), dequantize(matrix))
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -100,7 +100,7 @@ def _aligned(part: np.ndarray) -> memoryview:
 
 
 def test_every_target_of_the_build_has_a_packing() -> None:
-    assert all(packing_target(packing_name(target)) == packing_of(target) for target in _native.built_targets())
+    assert all(is_known_packing(packing_name(target)) for target in _native.built_targets())
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
@@ -111,7 +111,7 @@ def test_neon_is_unpacked_on_other_processors(bits: int) -> None:
     codes[:rows] = np.random.default_rng(bits).integers(0, 2**bits, (rows, columns))
     packed = np.concatenate([_neon_tile(codes[first : first + tile], bits) for first in range(0, 32, tile)])
     kind = PackedLowBit(rows, columns, "affine", bits, columns, 0.0, 1.0, "f32", 1, "none", 1)
-    matrix = unpack(kind, [packed, np.ones(32, np.float32).view(np.uint8)], target="neon")
+    matrix = unpack(kind, [packed, np.ones(32, np.float32).view(np.uint8)], packing="neon/1")
     assert np.array_equal(dequantize(matrix), codes[:rows])
 
 

@@ -122,13 +122,8 @@ void test_codes(const std::vector<TargetEntry>& targets) {
   }
 }
 
-// avx2 and avxvnni sum integers in other instructions and do all else alike: the same packing, the same bits.
-void test_twins(const std::vector<TargetEntry>& targets) {
-  const auto find = [&](const char* name) {
-    return std::find_if(targets.begin(), targets.end(), [&](const TargetEntry& t) { return std::strcmp(t.name, name) == 0; });
-  };
-  const auto one = find("avx2"), other = find("avxvnni");
-  if (one == targets.end() || other == targets.end()) return;
+// Targets with one packing are one source, and sum integers in other instructions: the same bits.
+void compare_twins(const TargetEntry& one, const TargetEntry& other) {
   TestRandom random(6);
   for (int number = 0; number < 40; ++number) {
     KernelShape shape;
@@ -142,9 +137,15 @@ void test_twins(const std::vector<TargetEntry>& targets) {
     shape.group_size = shape.kind == CodeKind::ternary ? shape.columns : kGroupSizes[random.below(5)];
     shape.zero_point = shape.kind == CodeKind::ternary ? 1.0f : 0.0f;
     const KernelCase test(random, shape, make_activations(random, shape));
-    const PackedMatrix a = pack(*one, test.source()), b = pack(*other, test.source());
-    FormRows forms(*one->kernels, a.form(), test.x, shape.columns);
-    check(multiply(a, forms, false) == multiply(b, forms, false), "avxvnni: %s: differs from avx2", shape.describe().c_str());
+    const PackedMatrix a = pack(one, test.source()), b = pack(other, test.source());
+    FormRows forms(*one.kernels, a.form(), test.x, shape.columns);
+    check(multiply(a, forms, false) == multiply(b, forms, false), "%s: %s: differs from %s", other.name, shape.describe().c_str(), one.name);
+  }
+}
+
+void test_twins(const std::vector<TargetEntry>& targets) {
+  for (size_t i = 1; i < targets.size(); ++i) {
+    if (std::strcmp(targets[i - 1].packing, targets[i].packing) == 0) compare_twins(targets[i - 1], targets[i]);
   }
 }
 

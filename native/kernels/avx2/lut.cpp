@@ -43,7 +43,7 @@ struct Simd {
   static Int high_nibbles(Int v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
   static Int lookup(Int table, Int index) { return _mm256_shuffle_epi8(table, index); }
 
-#if defined(__AVXVNNI__)
+#if LUTMAC_HAS_VNNI
   template <bool kTriple>
   static Int quad_add(Int acc, Int looked) {
     return dot_bytes(acc, looked, set32(kTriple ? 0x00040201 : 0x08040201));
@@ -236,6 +236,6 @@ struct Simd {
 
 }  // namespace
 
-const Kernels kKernels = bytewise_kernels<Simd>(kVnni ? "avxvnni" : "avx2");
+const Kernels kKernels = bytewise_kernels<Simd>();
 
 }  // namespace lutmac::LUTMAC_TARGET

@@ -225,6 +225,6 @@ struct Simd {
 
 }  // namespace
 
-const Kernels kKernels = bytewise_kernels<Simd>("avx512");
+const Kernels kKernels = bytewise_kernels<Simd>();
 
 }  // namespace lutmac::avx512

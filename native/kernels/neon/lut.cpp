@@ -290,11 +290,8 @@ void matmul_lowbit_exact(const LowBit& w, const MatmulArgs& args, int64_t tile_b
 
 }  // namespace
 
-const Kernels kKernels = {
-    "neon",    kTileRows,     prepare,
-    packed_tile_bytes, pack_tile, matmul_lowbit,
-    matmul_lowbit_exact, dense_product<kTileRows>, unpack_row,
-    dense_row<kTileRows>,
-};
+const Kernels kKernels = {kTileRows,     prepare,   packed_tile_bytes, pack_tile,
+                          matmul_lowbit, matmul_lowbit_exact, dense_product<kTileRows>,
+                          unpack_row,    dense_row<kTileRows>};
 
 }  // namespace lutmac::neon

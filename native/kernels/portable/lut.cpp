@@ -165,11 +165,8 @@ void unpack_row(const LowBit& w, int64_t row, float* out) { lowbit_row<kTileRows
 
 }  // namespace
 
-const Kernels kKernels = {
-    "portable",    kTileRows,           prepare,
-    packed_tile_bytes, pack_tile,       matmul_lowbit,
-    matmul_lowbit_exact, dense_product<kTileRows>, unpack_row,
-    dense_row<kTileRows>,
-};
+const Kernels kKernels = {kTileRows,     prepare,   packed_tile_bytes, pack_tile,
+                          matmul_lowbit, matmul_lowbit_exact, dense_product<kTileRows>,
+                          unpack_row,    dense_row<kTileRows>};
 
 }  // namespace lutmac::portable

@@ -29,7 +29,7 @@ from lutmac.checkpoints.safetensors import SafetensorsFile, open_safetensors
 from lutmac.checkpoints.text_config import text_config
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.lowbit.matrix import AnyMatrix, LowBitMatrix
-from lutmac.lowbit.packed import Bytes, PackedDense, PackedKind, from_fields, map_matrix, packing_target
+from lutmac.lowbit.packed import Bytes, PackedDense, PackedKind, from_fields, is_known_packing, map_matrix
 from lutmac.lowbit.unpacking import unpack
 
 VERSION: Final = 1
@@ -64,8 +64,8 @@ def is_native(path: Path) -> bool:
 class NativeCheckpoint(Closable):
     """An open directory; raises CheckpointError or UnsupportedModelError, naming it, if it cannot be read.
 
-    path: as given. config: config.json. target: the ISA target after which its packing is called. tensors: by
-    Hugging Face's names. nbytes: of the file of tensors.
+    path: as given. config: config.json. packing: what its packing is called. tensors: by Hugging Face's
+    names. nbytes: of the file of tensors.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,7 +74,7 @@ class NativeCheckpoint(Closable):
         self.config = text_config(path / CONFIG_FILE, read_json_object(path / CONFIG_FILE))
         self._file: SafetensorsFile = open_safetensors(path / TENSORS_FILE)
         self.nbytes = (path / TENSORS_FILE).stat().st_size
-        self.target = self._checked_target(self._file.metadata)
+        self.packing = self._checked_packing(self._file.metadata)
         self.tensors = self._directory(self._file.metadata.get("tensors", "{}"))
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class NativeCheckpoint(Closable):
         """The matrix of that name out of its packing, for another target."""
         kind = self._kind(name)
         with self._naming(name):
-            matrix = unpack(kind, self._parts(name, kind), target=self.target)
+            matrix = unpack(kind, self._parts(name, kind), packing=self.packing)
         order = self.order(name)
         if order is not None and isinstance(matrix, LowBitMatrix):
             return replace(matrix, input_permutation=order)
@@ -152,7 +152,7 @@ class NativeCheckpoint(Closable):
         except (ValueError, TypeError) as error:
             raise CheckpointError(f"{self.path}: tensor {shown(name)}: {error}") from None
 
-    def _checked_target(self, metadata: dict[str, str]) -> str:
+    def _checked_packing(self, metadata: dict[str, str]) -> str:
         where = self.path / TENSORS_FILE
         if metadata.get("format") != CONFIG_KEY:
             raise CheckpointError(f"{where}: is no file of lutmac's own format, though {CONFIG_FILE} says so")
@@ -162,12 +162,11 @@ class NativeCheckpoint(Closable):
                 "convert the model again"
             )
         packing = metadata.get("packing", "")
-        target = packing_target(packing)
-        if target is None:
+        if not is_known_packing(packing):
             raise UnsupportedModelError(
                 f"{where}: has the packing {shown(packing)}, which this lutmac does not know: convert the model again"
             )
-        return target
+        return packing
 
     def _directory(self, text: str) -> dict[str, NativeTensor]:
         where = f"{self.path / TENSORS_FILE}: the list of tensors"

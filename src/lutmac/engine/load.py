@@ -88,7 +88,7 @@ def load(  # noqa: PLR0913 (a public call; all but the model by keyword)
 
     threads: default, one per physical core that the process may use, or what `lutmac tune` found. context: positions of
     one sequence; default, what the model was trained for, at most 8192. precision: "exact" computes products in float
-    on the dequantised weights. isa: an ISA target to force ("avx512", "avxvnni", "avx2", "portable"). max_batch_tokens:
+    on the dequantised weights. isa: an ISA target to force, such as "avx2"; docs/design.md lists all. max_batch_tokens:
     tokens that run together in one step. kv_cache: what keys and values are kept as; "int8" takes 0.52 times the memory
     and the reading of "f16", "f32" twice as much (with precision "exact" it is the reference). kv_cache_memory: bytes
     for keys and values of all sequences together; default, room for eight of full length, but at most half of the

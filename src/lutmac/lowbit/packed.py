@@ -12,11 +12,6 @@ from numpy.typing import NDArray
 from lutmac import _native
 
 ALIGNMENT: Final = 64  # bytes: of every part's place, and of its length
-# Counted up when a target's packing changes, so that bytes of the old one are not taken for the new.
-_REVISIONS: Final = {"avx512": 1, "avx2": 2, "neon": 1, "portable": 1}
-# Targets that have the packing of another.
-_SHARED: Final = {"avxvnni": "avx2"}
-
 _PARAMETERS: Final = ("f16", "f32", "bf16", "e8m0", "e4m3", "int8 under f16", "int8 under f32")
 _NAMES: Final = {
     "codes": ("affine", "codebook", "ternary", "float8"),
@@ -28,20 +23,14 @@ _NAMES: Final = {
 Bytes = NDArray[np.uint8]
 
 
-def packing_of(target: str) -> str:
-    """The ISA target whose packing a target has: mostly its own, but avxvnni has that of avx2."""
-    return _SHARED.get(target, target)
-
-
 def packing_name(target: str) -> str:
-    """What the packing of an ISA target is called in files: ``avx2/2``."""
-    packing = packing_of(target)
-    return f"{packing}/{_REVISIONS[packing]}"
+    """What the packing of an ISA target is called in files: ``avx2/2``. Targets with one packing share its name."""
+    return next(packing for name, packing, _ in _native.target_table() if name == target)
 
 
-def packing_target(packing: str) -> str | None:
-    """The ISA target of a packing that this version knows, else None."""
-    return next((target for target in _REVISIONS if packing_name(target) == packing), None)
+def is_known_packing(packing: str) -> bool:
+    """Whether an ISA target has this packing, also one of another architecture."""
+    return any(known == packing for _, known, _ in _native.target_table())
 
 
 @dataclass(frozen=True)

@@ -25,18 +25,18 @@ from lutmac.lowbit.matrix import (
     TwoLevel,
     plain_codes,
 )
-from lutmac.lowbit.packed import ALIGNMENT, Bytes, PackedDense, PackedKind, PackedLowBit, packing_of
+from lutmac.lowbit.packed import ALIGNMENT, Bytes, PackedDense, PackedKind, PackedLowBit
 
 TILE_ROWS: Final = {"avx512": 64, "avx2": 32, "neon": 16, "portable": 16}
 _TYPES: Final = {"f16": "<f2", "f32": "<f4", "bf16": "<u2", "e8m0": "u1", "e4m3": "u1"}
 
 
-def unpack(kind: PackedKind, parts: Sequence[Bytes], *, target: str) -> AnyMatrix:
-    """The matrix that bytes in a target's packing hold. parts: in the order of ``kind.part_names``.
+def unpack(kind: PackedKind, parts: Sequence[Bytes], *, packing: str) -> AnyMatrix:
+    """The matrix that bytes in a packing hold. packing: its name, ``avx2/2``. parts: as ``kind.part_names``.
 
     Raises ValueError where they are shorter than the description wants.
     """
-    target = packing_of(target)
+    target = packing.split("/", maxsplit=1)[0]
     rows = TILE_ROWS[target]
     if isinstance(kind, PackedDense):
         return DenseMatrix(_params(parts[0], _TYPES[kind.floats], kind.rows, kind.columns, rows))

@@ -19,7 +19,7 @@ from lutmac.checkpoints.huggingface import HuggingFaceCheckpoint
 from lutmac.checkpoints.native import NativeCheckpoint
 from lutmac.engine.loading.tensor_source import HEAD, TensorEntry, stored_name
 from lutmac.lowbit.matrix import AnyMatrix
-from lutmac.lowbit.packed import packing_of
+from lutmac.lowbit.packed import packing_name
 
 _log = logging.getLogger("lutmac")
 EMBEDDING: Final = "model.embed_tokens.weight"
@@ -245,12 +245,12 @@ class NativeSource:
 
     def mapped(self, name: str, target: str) -> _native.Matrix | None:
         """The matrix over the file's bytes, where they are in the target's packing."""
-        if self._checkpoint.target == packing_of(target):
+        if self._checkpoint.packing == packing_name(target):
             return self._checkpoint.mapped(name, target)
         if not self._told:
             _log.warning(
-                "%s is packed for %s and is packed anew for %s; `lutmac convert` makes one that need not be",
-                self.path, self._checkpoint.target, target,
+                "%s has the packing %s and is packed anew for %s; `lutmac convert` makes one that need not be",
+                self.path, self._checkpoint.packing, target,
             )  # fmt: skip
         self._told = True
         return None
