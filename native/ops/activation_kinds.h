@@ -3,6 +3,7 @@
 
 #ifdef LUTMAC_TARGET
 
+#include "ops/softplus.h"
 #include "simd.h"
 
 #else
@@ -13,7 +14,7 @@
 
 namespace lutmac {
 
-enum class ActivationKind { silu, gelu_tanh, gelu, relu_squared };
+enum class ActivationKind { silu, gelu_tanh, gelu, relu_squared, sigmoid, softplus };
 
 #ifdef LUTMAC_TARGET
 
@@ -58,6 +59,16 @@ struct ReluSquared {
   }
 };
 
+// 4e-7.
+struct Sigmoid {
+  static Floats apply(Floats x) { return 1.0f / (1.0f + exp(-x)); }
+};
+
+// 4e-7.
+struct Softplus {
+  static Floats apply(Floats x) { return softplus(x); }
+};
+
 // function(Silu{}), or whatever the kind is.
 template <typename Function>
 inline void with_activation(ActivationKind kind, Function function) {
@@ -66,6 +77,8 @@ inline void with_activation(ActivationKind kind, Function function) {
     case ActivationKind::gelu_tanh: return function(GeluTanh{});
     case ActivationKind::gelu: return function(Gelu{});
     case ActivationKind::relu_squared: return function(ReluSquared{});
+    case ActivationKind::sigmoid: return function(Sigmoid{});
+    case ActivationKind::softplus: return function(Softplus{});
   }
 }
 
@@ -76,7 +89,8 @@ inline void with_activation(ActivationKind kind, Function function) {
 inline ActivationKind activation_kind(Fields& fields) {
   using enum ActivationKind;
   return fields.choice<ActivationKind>(
-      "kind", {{"silu", silu}, {"gelu_tanh", gelu_tanh}, {"gelu", gelu}, {"relu_squared", relu_squared}});
+      "kind", {{"silu", silu}, {"gelu_tanh", gelu_tanh}, {"gelu", gelu}, {"relu_squared", relu_squared},
+               {"sigmoid", sigmoid}, {"softplus", softplus}});
 }
 
 #endif

@@ -28,7 +28,7 @@ void combine_head(const AttentionArgs& args, const SequencePlan& plan, int token
       merge_span(state, total, {partial[0], partial[1]}, partial + kPartialHeader, padded_head_dim(args.value_dim));
   }
   float* out = args.out + int64_t{plan.first_token + token} * args.out_stride + int64_t{head} * args.value_dim;
-  write_scaled(total, args.value_dim, 1.0f / state.sum, out);
+  write_scaled(total, args.value_dim, normalizer(args, state, head), out);
 }
 
 template <class Pages>
@@ -120,6 +120,7 @@ class Attention final : public Operation {
     args_.window = cache_.window;
     args_.scale = fields.number("scale");
     args_.softcap = fields.number("softcap");
+    if (fields.has("sinks")) sinks_ = fields.vector("sinks", args_.num_heads);
     fields.require(args_.num_heads % args_.num_kv_heads == 0, "its heads are no multiple of those of keys and values");
     fields.require(q_.width == int64_t{args_.num_heads} * args_.head_dim &&
                        out_.width == int64_t{args_.num_heads} * args_.value_dim,
@@ -148,6 +149,7 @@ class Attention final : public Operation {
   AttentionArgs args_for(const Step& step) const {
     AttentionArgs args = args_;
     args.batch = &step.batch;
+    args.sinks = sinks_.empty() ? nullptr : sinks_.data();
     args.q = q_.floats(step, 0);
     args.out = out_.floats(step, 0);
     args.cache = cache_.of(step);
@@ -160,6 +162,7 @@ class Attention final : public Operation {
   AttentionArgs args_;
   ProgramState cache_;
   Buffer q_, out_;
+  std::vector<float> sinks_;
 };
 
 }  // namespace

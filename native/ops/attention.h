@@ -14,6 +14,7 @@ struct AttentionArgs {
   float scale = 1.0f;
   float softcap = 0.0f;  // 0: none; else scores become softcap * tanh(score / softcap)
   int window = 0;        // 0: none; else a token sees positions p - window + 1 .. p
+  const float* sinks = nullptr;  // [num_heads] scores that take a share of the softmax and have no value; null: none
   CacheType cache_type = CacheType::f16;
   LayerCache cache;
   uint8_t* scratch = nullptr;  // scratch_bytes, 64-byte aligned, shared by all threads of the step

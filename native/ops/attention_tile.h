@@ -18,6 +18,14 @@ struct SoftmaxState {
 
 inline float exp_of(float x) { return exp(broadcast(x))[0]; }
 
+// What a head's weighted sum is multiplied by in the end.
+inline float normalizer(const AttentionArgs& args, SoftmaxState state, int head) {
+  if (args.sinks == nullptr) return 1.0f / state.sum;
+  const float sink = args.sinks[head], max = state.max > sink ? state.max : sink;
+  const float seen = exp_of(state.max - max);
+  return seen / (state.sum * seen + exp_of(sink - max));
+}
+
 inline void scale_row(float* row, int width, float factor) {
   for (int i = 0; i < width; i += kLanes) store(row + i, load(row + i) * factor);
 }
@@ -53,7 +61,7 @@ class AttentionTile {
     }
     for (int row = 0; row < rows_.count; ++row) {
       float* out = args_.out + rows_.batch_row(row) * args_.out_stride + int64_t{rows_.head(row)} * rows_.value_dim;
-      write_scaled(total_ + row * width, rows_.value_dim, 1.0f / total_state_[row].sum, out);
+      write_scaled(total_ + row * width, rows_.value_dim, normalizer(args_, total_state_[row], rows_.head(row)), out);
     }
   }
 

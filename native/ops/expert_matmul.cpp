@@ -1,4 +1,4 @@
-// One matrix for each expert, all of the same shape and the same form, over the rows of that expert.
+// One matrix for each expert (and a bias, where they have one), all of the same shape and form, over that expert's rows.
 #include "ops/op.h"
 
 #ifdef LUTMAC_TARGET
@@ -10,6 +10,8 @@ LUTMAC_LOOPS(expert_matmul, NoLoops, {});
 }  // namespace lutmac::LUTMAC_TARGET
 
 #else
+
+#include <tuple>
 
 #include "ops/experts.h"
 
@@ -35,6 +37,13 @@ class ExpertMatmul final : public Operation {
     fields.require(x_.rows == out_.rows && !x_.rows.outputs_only &&
                        starts_.width == static_cast<int64_t>(matrices_.size()) + 1,
                    "its rows are not those of the experts");
+    if (fields.has("biases")) {
+      int64_t count = 0;
+      std::tie(biases_, count) = fields.vectors("biases");
+      fields.require(count == static_cast<int64_t>(matrices_.size()) &&
+                         static_cast<int64_t>(biases_.size()) == count * out_.width,
+                     "its biases are not those of the experts");
+    }
     task_tiles_ = std::max<int64_t>(1, first.tiles() / kTasksPerExpert);
     tasks_per_block_ = (first.tiles() + task_tiles_ - 1) / task_tiles_;
     block_rows_ = tokens_per_task(x_.stride());
@@ -64,6 +73,7 @@ class ExpertMatmul final : public Operation {
     args.x_stride = x_.stride();
     args.y = out_.floats(step, 0);
     args.y_stride = float_stride(out_.width);
+    args.bias = biases_.empty() ? nullptr : biases_.data() + static_cast<int64_t>(expert) * out_.width;
     matrix.matmul(args, x_.form == Form::plain, tile_begin, std::min(matrix.tiles(), tile_begin + task_tiles_), row_begin,
                   std::min<int64_t>(first_row[expert + 1], row_begin + block_rows_));
   }
@@ -73,6 +83,7 @@ class ExpertMatmul final : public Operation {
 
   std::vector<MatrixPtr> matrices_;
   Buffer x_, starts_, out_;
+  std::vector<float> biases_;
   int64_t task_tiles_, tasks_per_block_, block_rows_;
 };
 

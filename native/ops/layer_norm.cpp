@@ -71,9 +71,12 @@ class LayerNorm final : public RowOperation {
         x_(input(fields, "x")),
         eps_(fields.number("eps")) {
     std::tie(weight_, runs_) = fields.vectors("weights");
-    if (fields.has("bias")) bias_ = fields.vector("bias", width());
+    if (fields.has("bias")) bias_ = fields.vector("bias");
     fields.require(x_.width == width() && static_cast<int64_t>(weight_.size()) == width(),
                    "its weights and its rows differ in width");
+    const int64_t bias = static_cast<int64_t>(bias_.size()), run = width() / runs_;
+    fields.require(bias == 0 || bias == width() || bias == run, "its bias is as wide as neither its rows nor a run");
+    for (int64_t i = bias; bias > 0 && i < width(); i += bias) bias_.insert(bias_.end(), bias_.begin(), bias_.begin() + bias);
   }
 
  private:

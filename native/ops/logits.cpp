@@ -1,4 +1,4 @@
-// The head: softcap(scale * weight x) of the rows that want logits, to the caller's array.
+// The head: softcap(scale * (weight x + bias)) of the rows that want logits, to the caller's array.
 #include "ops/op.h"
 
 #ifdef LUTMAC_TARGET
@@ -24,6 +24,7 @@ class Logits final : public ProductOperation {
   explicit Logits(Fields& fields) : scale_(fields.number("scale")), softcap_(fields.number("softcap")) {
     Product product = read_product(fields);
     fields.require(product.x.rows == Rows{true, 1}, "it reads rows of outputs");
+    if (fields.has("bias")) product.bias = fields.vector("bias", product.matrix->rows());
     fields.program().set_logits_size(product.matrix->rows());
     add_product(std::move(product));
   }

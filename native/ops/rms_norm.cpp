@@ -55,14 +55,15 @@ LUTMAC_LOOPS(rms_norm, RMSNormLoops, {rms_norm});
 namespace lutmac {
 namespace {
 
-// Over runs of the weight's width.
+// Over runs of the weight's width, or of `run` floats where there is no weight.
 class RMSNorm final : public RowOperation {
  public:
   explicit RMSNorm(Fields& fields)
       : RowOperation(fields),
         loops_(fields.loops<RMSNormLoops>()),
         x_(input(fields, "x")),
-        weight_(fields.vector("weight")),
+        weight_(fields.has("weight") ? fields.vector("weight")
+                                     : std::vector<float>(fields.integer("run", 1, 1 << 24), 1.0f)),
         weight_bias_(fields.number("weight_bias")),
         eps_(fields.number("eps")) {
     fields.require(x_.width == width(), "its rows differ in width");

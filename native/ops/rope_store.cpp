@@ -36,23 +36,6 @@ Run find_run(const Batch& batch, int index) {
   return {sequence, batch.sequence_start[sequence] + begin - first, begin, (page_end < end ? page_end : end) - begin};
 }
 
-// Pairs (x[i kStep], x[i kStep + other]). x and out may be the same, and only the same.
-template <int kStep>
-void rotate_pairs(int half, int other, const float* cos_sin, const float* x, float* out) {
-#pragma GCC ivdep
-  for (int i = 0; i < half; ++i) {
-    const float cosine = cos_sin[i], sine = cos_sin[half + i];
-    const float a = x[i * kStep], b = x[i * kStep + other];
-    out[i * kStep] = a * cosine - b * sine;
-    out[i * kStep + other] = b * cosine + a * sine;
-  }
-}
-
-void rotate(RopeStyle style, int rotary_dim, const float* cos_sin, const float* x, float* out) {
-  const int half = rotary_dim / 2;
-  style == RopeStyle::half_split ? rotate_pairs<1>(half, half, cos_sin, x, out) : rotate_pairs<2>(half, 1, cos_sin, x, out);
-}
-
 // A row of a head with zeros behind it, up to the padded width.
 void pad_row(const float* x, int head_dim, float* out) {
   __builtin_memcpy(out, x, sizeof(float) * head_dim);
@@ -136,8 +119,7 @@ class RopeStore final : public Operation {
     args_.head_dim = cache_.head_dim;
     args_.value_dim = cache_.value_dim;
     args_.cache_type = cache_.type;
-    args_.style = fields.choice<RopeStyle>(
-        "style", {{"half_split", RopeStyle::half_split}, {"interleaved", RopeStyle::interleaved}});
+    args_.style = rope_style(fields);
     fields.require(args_.num_heads % args_.num_kv_heads == 0, "its heads are no multiple of those of keys and values");
     fields.require(q_.width == int64_t{args_.num_heads} * args_.head_dim &&
                        k_.width == int64_t{args_.num_kv_heads} * args_.head_dim &&

@@ -2,10 +2,9 @@
 #pragma once
 
 #include "ops/ops.h"
+#include "ops/rotation.h"
 
 namespace lutmac {
-
-enum class RopeStyle { half_split, interleaved };  // pairs (i, i + d/2), or (2i, 2i + 1)
 
 // Rotates q in place, rotates k, and stores k and v in the cache.
 struct RopeStoreArgs {

@@ -1,14 +1,29 @@
-// The router of a mixture of experts (Shazeer et al. 2017, https://arxiv.org/abs/1701.06538).
+// The router of a mixture of experts (Shazeer et al. 2017, https://arxiv.org/abs/1701.06538); scores by sigmoid, a bias that
+// only selects, and groups after DeepSeek-V3 (https://arxiv.org/abs/2412.19437).
 #include "ops/op.h"
 
 namespace lutmac {
 
-struct RouteLoops {
-  // The `count` largest of a token's logits, the largest first, of equal ones that with the lower number, and their
-  // softmax: over all experts, or with `normalize` over those chosen. Computed in double.
-  void (*choose_experts)(const float* logits, int num_experts, int count, bool normalize, int32_t* experts,
-                         float* weights);
+enum class ExpertScores { softmax, sigmoid };
+
+// How a token's experts are chosen and weighed.
+struct Routing {
+  int num_experts = 0, count = 0;  // count: that each token goes to
+  ExpertScores scores = ExpertScores::softmax;
+  bool normalize = false;         // weights are shares of the sum over those chosen
+  float scale = 1.0f;             // multiplies weights
+  const float* bias = nullptr;    // [num_experts] added to the scores that select; null: none
+  int groups = 1, top_groups = 1;  // of equal sizes: only experts of the groups with the largest sums of two scores
 };
+
+struct RouteLoops {
+  // The experts of the largest scores, the largest first, of equal ones that with the lower number, and their weights.
+  // Computed in double.
+  void (*choose_experts)(const float* logits, const Routing& routing, int32_t* experts, float* weights);
+};
+
+inline constexpr int kMaxChosen = 1024;
+inline constexpr int kMaxGroups = 256;
 
 }  // namespace lutmac
 
@@ -17,19 +32,85 @@ struct RouteLoops {
 namespace lutmac::LUTMAC_TARGET {
 namespace {
 
-void choose_experts(const float* logits, int num_experts, int count, bool normalize, int32_t* experts, float* weights) {
-  int chosen = 0;  // in experts, sorted
-  for (int expert = 0; expert < num_experts; ++expert) {
-    if (chosen == count && !(logits[expert] > logits[experts[count - 1]])) continue;
-    int place = chosen < count ? chosen++ : count - 1;
-    for (; place > 0 && logits[expert] > logits[experts[place - 1]]; --place) experts[place] = experts[place - 1];
-    experts[place] = expert;
+// A router's scores of one token.
+class Scores {
+ public:
+  Scores(const float* logits, const Routing& routing) : logits_(logits), routing_(routing) {
+    for (int expert = 1; expert < routing.num_experts; ++expert)
+      if (logits[expert] > logits[largest_]) largest_ = expert;
+    if (routing.scores == ExpertScores::softmax && (routing.bias != nullptr || !routing.normalize))
+      for (int expert = 0; expert < routing.num_experts; ++expert) sum_ += share(expert);
   }
-  const double largest = logits[experts[0]];
-  double sum = 0.0;
-  const int summands = normalize ? count : num_experts;
-  for (int i = 0; i < summands; ++i) sum += __builtin_exp(logits[normalize ? experts[i] : i] - largest);
-  for (int i = 0; i < count; ++i) weights[i] = static_cast<float>(__builtin_exp(logits[experts[i]] - largest) / sum);
+
+  // e^(logit - largest), or the sigmoid.
+  double share(int expert) const {
+    if (routing_.scores == ExpertScores::sigmoid) return 1.0 / (1.0 + __builtin_exp(-double{logits_[expert]}));
+    return __builtin_exp(logits_[expert] - double{logits_[largest_]});
+  }
+  // What experts are selected by.
+  double key(int expert) const {
+    if (routing_.bias == nullptr && routing_.groups == 1) return logits_[expert];
+    const double score = routing_.scores == ExpertScores::sigmoid ? share(expert) : share(expert) / sum_;
+    return routing_.bias == nullptr ? score : score + routing_.bias[expert];
+  }
+  // Of all shares, where they are shares of something.
+  double sum() const { return routing_.scores == ExpertScores::sigmoid ? 1.0 : sum_; }
+
+ private:
+  const float* logits_;
+  const Routing& routing_;
+  int largest_ = 0;
+  double sum_ = 0.0;
+};
+
+// The `count` largest that were offered, sorted; of equal ones the first.
+struct Largest {
+  int count, held = 0;
+  int32_t* numbers;
+  double keys[kMaxChosen];
+
+  void offer(int number, double key) {
+    if (held == count && !(key > keys[count - 1])) return;
+    int place = held < count ? held++ : count - 1;
+    for (; place > 0 && key > keys[place - 1]; --place) {
+      numbers[place] = numbers[place - 1];
+      keys[place] = keys[place - 1];
+    }
+    numbers[place] = number;
+    keys[place] = key;
+  }
+};
+
+// The sum of the two largest keys of a group.
+double group_key(const Scores& scores, int begin, int end) {
+  int32_t numbers[2];
+  Largest best{.count = 2, .numbers = numbers};
+  for (int expert = begin; expert < end; ++expert) best.offer(expert, scores.key(expert));
+  return best.keys[0] + (best.held > 1 ? best.keys[1] : 0.0);
+}
+
+void choose_experts(const float* logits, const Routing& routing, int32_t* experts, float* weights) {
+  const Scores scores(logits, routing);
+  const int size = routing.num_experts / routing.groups;
+  bool open[kMaxGroups];
+  for (int group = 0; group < routing.groups; ++group) open[group] = routing.groups == routing.top_groups;
+  if (routing.groups != routing.top_groups) {
+    int32_t best[kMaxGroups];
+    Largest groups{.count = routing.top_groups, .numbers = best};
+    for (int group = 0; group < routing.groups; ++group)
+      groups.offer(group, group_key(scores, group * size, (group + 1) * size));
+    for (int i = 0; i < routing.top_groups; ++i) open[best[i]] = true;
+  }
+  Largest chosen{.count = routing.count, .numbers = experts};
+  for (int expert = 0; expert < routing.num_experts; ++expert)
+    if (open[expert / size]) chosen.offer(expert, scores.key(expert));
+  double sum = scores.sum();
+  if (routing.normalize) {
+    sum = 0.0;
+    for (int i = 0; i < routing.count; ++i) sum += scores.share(experts[i]);
+  }
+  for (int i = 0; i < routing.count; ++i)
+    weights[i] = static_cast<float>(scores.share(experts[i]) / sum * routing.scale);
 }
 
 }  // namespace
@@ -55,9 +136,19 @@ class Route final : public Operation {
         choices_(fields.writes("choices")),
         starts_(fields.writes("starts")),
         num_experts_(static_cast<int>(logits_.width)),
-        per_token_(fields.integer("per_token", 1, 1024)),
-        normalize_(fields.flag("normalize")) {
-    fields.require(per_token_ <= num_experts_ && num_experts_ <= 65536,
+        per_token_(fields.integer("per_token", 1, kMaxChosen)) {
+    routing_.num_experts = num_experts_;
+    routing_.count = per_token_;
+    routing_.scores = fields.choice<ExpertScores>(
+        "scores", {{"softmax", ExpertScores::softmax}, {"sigmoid", ExpertScores::sigmoid}});
+    routing_.normalize = fields.flag("normalize");
+    routing_.scale = fields.number("scale");
+    routing_.groups = fields.integer("groups", 1, kMaxGroups);
+    routing_.top_groups = fields.integer("top_groups", 1, routing_.groups);
+    if (fields.has("bias")) bias_ = fields.vector("bias", num_experts_);
+    routing_.bias = bias_.empty() ? nullptr : bias_.data();
+    fields.require(num_experts_ <= 65536 && num_experts_ % routing_.groups == 0 &&
+                       per_token_ <= num_experts_ / routing_.groups * routing_.top_groups,
                    "a token must go to at least one expert, and to no more than there are");
     fields.require(choices_.width == 3 * per_token_ && starts_.width == num_experts_ + 1, "its choices have other widths");
     fields.require(logits_.rows == Rows{} && choices_.rows == Rows{}, "it works on the rows of tokens");
@@ -78,8 +169,7 @@ class Route final : public Operation {
  private:
   void choose(const Step& step, int64_t token) const {
     const Choices choices = Choices::of(step, choices_, token);
-    loops_.choose_experts(logits_.floats(step, token), num_experts_, per_token_, normalize_, choices.experts,
-                          choices.weights);
+    loops_.choose_experts(logits_.floats(step, token), routing_, choices.experts, choices.weights);
   }
 
   void sort_by_expert(const Step& step) const {
@@ -106,7 +196,8 @@ class Route final : public Operation {
   const RouteLoops& loops_;
   Buffer logits_, choices_, starts_;
   int num_experts_, per_token_;
-  bool normalize_;
+  Routing routing_;
+  std::vector<float> bias_;
 };
 
 }  // namespace

@@ -147,7 +147,7 @@ def test_layers_that_guess_further_tokens_are_none_of_the_model() -> None:
         ("qwen2", {"attention.causal": False}, r"both directions \(qwen2.attention.causal\)"),
         ("qwen3", {"embedding_length_out": 128}, "qwen3.embedding_length_out 128 beside embedding_length 64"),
         ("llama", {"rope.dimension_count": 16, "rope.dimension_count_swa": 8}, "llama.rope.dimension_count_swa 8"),
-        ("qwen3moe", {"expert_count": 8, "expert_used_count": 2, "expert_group_count": 2}, "experts in groups"),
+        ("qwen3moe", {"expert_count": 8, "expert_used_count": 2, "expert_gating_func": 9}, "scores of kind 9"),
         ("phi3", {"rope.scaling.type": "longrope", "rope.scaling.factor": 2.0}, "rope.scaling.factor 2.0 of longrope"),
     ],
 )

@@ -26,6 +26,20 @@ HERE = Path(__file__).parent / "converted"
         ("stablelm-parallel", 2e-3),
         ("starcoder2", 2e-3),  # no gate; the head is the embedding
         ("lfm2", 2e-3),  # convolutions; attention.head_count_kv is an array
+        ("glm4", 3e-3),
+        ("seed_oss", 2e-3),
+        ("exaone4", 3e-3),
+        ("ernie4_5", 2e-3),
+        ("hunyuan", 2e-3),
+        ("cohere2", 2e-3),  # windows in the metadata's pattern
+        ("phi2", 2e-3),
+        ("qwen2moe", 2e-3),
+        ("granitemoe", 2e-3),
+        ("olmoe", 2e-3),
+        ("glm4moe", 2e-3),
+        ("ernie4_5_moe", 2e-3),
+        ("apertus", 2e-3),  # parameters of the activation are in the metadata
+        ("afmoe", 3e-3),
     ],
 )
 def test_logits_are_those_of_transformers(name: str, f16_tolerance: float) -> None:

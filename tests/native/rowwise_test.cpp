@@ -48,20 +48,24 @@ void test_int8_rows(const TestTarget& target) {
   }
 }
 
-// One token's choices, by a program of that operation alone.
-void route(const TestTarget& target, const std::vector<float>& logits, int count, bool normalize, int32_t* chosen,
+// One token's choices, by a program of that operation alone. more: fields that are not the usual ones.
+void route(const TestTarget& target, const std::vector<float>& logits, int count, const FieldMap& more, int32_t* chosen,
            float* weights) {
   const int64_t experts = static_cast<int64_t>(logits.size()), room = form_stride(Form::plain, experts + 1);
   const int64_t choices = room, starts = room + form_stride(Form::plain, 3 * count);
   Program program(*target.entry, 1, 1, 1, starts + room);
   std::memcpy(program.arena(), logits.data(), sizeof(float) * logits.size());
-  program.add("route",
-              {{"logits", Buffer{0, Form::plain, experts, {}, {}}},
-               {"choices", Buffer{choices, Form::plain, 3 * count, {}, {}}},
-               {"starts", Buffer{starts, Form::plain, experts + 1, {}, {}}},
-               {"per_token", int64_t{count}},
-               {"normalize", normalize}},
-              false);
+  FieldMap fields = {{"logits", Buffer{0, Form::plain, experts, {}, {}}},
+                     {"choices", Buffer{choices, Form::plain, 3 * count, {}, {}}},
+                     {"starts", Buffer{starts, Form::plain, experts + 1, {}, {}}},
+                     {"per_token", int64_t{count}},
+                     {"normalize", true},
+                     {"scores", std::string("softmax")},
+                     {"scale", 1.0},
+                     {"groups", int64_t{1}},
+                     {"top_groups", int64_t{1}}};
+  for (const auto& [name, field] : more) fields[name] = field;
+  program.add("route", fields, false);
   const int32_t id = 0, start[2] = {0, 1}, first = 0;
   const Cache cache({}, {}, {});
   program.step(cache, {1, 1, 0, &id, start, &first, nullptr, {}, nullptr, nullptr, 0}, 1);
@@ -84,7 +88,7 @@ void test_choices(const TestTarget& target) {
         for (int i = 0; i < (normalize ? count : experts); ++i) sum += std::exp(double(logits[order[i]]));
         std::vector<int32_t> chosen(count);
         std::vector<float> weights(count);
-        route(target, logits, count, normalize, chosen.data(), weights.data());
+        route(target, logits, count, {{"normalize", normalize}}, chosen.data(), weights.data());
         for (int i = 0; i < count; ++i) {
           const double expected = std::exp(double(logits[order[i]])) / sum;
           check(chosen[i] == order[i], "%s: choice %d of %d: %d, expected %d", target.name, i, experts, chosen[i], order[i]);
@@ -92,6 +96,70 @@ void test_choices(const TestTarget& target) {
                 target.name, i, experts, weights[i], expected);
         }
       }
+    }
+  }
+}
+
+// Sigmoid scores, a bias that only selects, groups of which the best two count, and a scale.
+void test_choices_by_bias_and_group(const TestTarget& target) {
+  constexpr int kExperts = 16, kGroups = 4, kCount = 3;
+  TestRandom random(4);
+  for (int round = 0; round < 50; ++round) {
+    const std::vector<float> logits = random.floats(kExperts, 3.0f), bias = random.floats(kExperts, 0.5f);
+    std::vector<double> scores(kExperts), keys(kExperts), sums(kGroups);
+    for (int i = 0; i < kExperts; ++i) {
+      scores[i] = 1.0 / (1.0 + std::exp(-double(logits[i])));
+      keys[i] = scores[i] + bias[i];
+    }
+    for (int group = 0; group < kGroups; ++group) {
+      std::vector<double> of_group(keys.begin() + group * 4, keys.begin() + group * 4 + 4);
+      std::sort(of_group.rbegin(), of_group.rend());
+      sums[group] = of_group[0] + of_group[1];
+    }
+    std::vector<int> groups(kGroups), order;
+    std::iota(groups.begin(), groups.end(), 0);
+    std::stable_sort(groups.begin(), groups.end(), [&](int a, int b) { return sums[a] > sums[b]; });
+    for (int i = 0; i < kExperts; ++i) {
+      if (i / 4 == groups[0] || i / 4 == groups[1]) order.push_back(i);
+    }
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return keys[a] > keys[b]; });
+    double sum = 0.0;
+    for (int i = 0; i < kCount; ++i) sum += scores[order[i]];
+    int32_t chosen[kCount];
+    float weights[kCount];
+    route(target, logits, kCount,
+          {{"scores", std::string("sigmoid")}, {"bias", bias}, {"groups", int64_t{kGroups}}, {"top_groups", int64_t{2}}, {"scale", 2.5}},
+          chosen, weights);
+    for (int i = 0; i < kCount; ++i) {
+      const double expected = 2.5 * scores[order[i]] / sum;
+      check(chosen[i] == order[i] && std::abs(weights[i] - expected) <= 1e-6 * expected,
+            "%s: choice %d by bias and group: %d times %.9g, expected %d times %.9g", target.name, i, chosen[i], weights[i],
+            order[i], expected);
+    }
+  }
+}
+
+// Against their definitions in double.
+void test_gates(const TestTarget& target) {
+  TestRandom random(5);
+  const auto sigmoid = [](double x) { return 1.0 / (1.0 + std::exp(-x)); };
+  for (const int width : kWidths) {
+    const std::vector<float> gate = random.floats(width, 6.0f), up = random.floats(width, 6.0f);
+    const std::vector<float> clamped =
+        run_operation(target, "clamped_swiglu", 1, width, {{"gate", gate}, {"up", up}}, {{"limit", 4.0}, {"alpha", 1.5}, {"offset", 1.0}});
+    const std::vector<float> xielu =
+        run_operation(target, "xielu", 1, width, {{"x", gate}},
+                      {{"alpha_p", std::vector<float>{0.7f}}, {"alpha_n", std::vector<float>{-0.4f}}, {"beta", std::vector<float>{0.5f}},
+                       {"eps", std::vector<float>{-1e-6f}}});
+    const std::vector<float> runs = run_operation(target, "gate_runs", 1, width, {{"x", up}, {"gate", gate}}, {{"kind", std::string("softplus")}});
+    const double positive = std::log1p(std::exp(double(0.7f))), negative = 0.5 + std::log1p(std::exp(double(-0.4f)));
+    for (int i = 0; i < width; ++i) {
+      const double g = std::min(double(gate[i]), 4.0), u = std::clamp(double(up[i]), -4.0, 4.0), x = gate[i];
+      const double glu = g * sigmoid(1.5 * g) * (u + 1.0), run = up[i] * std::log1p(std::exp(x));
+      const double ielu = 0.5 * x + (x > 0 ? positive * x * x : negative * (std::expm1(std::min(x, double(-1e-6f))) - x));
+      check(std::abs(clamped[i] - glu) <= 2e-6 * std::abs(glu) + 1e-30, "%s: clamped_swiglu [%d]: %.9g, expected %.9g", target.name, i, clamped[i], glu);
+      check(std::abs(xielu[i] - ielu) <= 2e-6 * std::abs(x) * (1 + std::abs(x)) + 1e-30, "%s: xielu [%d]: %.9g, expected %.9g", target.name, i, xielu[i], ielu);
+      check(std::abs(runs[i] - run) <= 2e-6 * std::abs(run) + 1e-30, "%s: gate_runs [%d]: %.9g, expected %.9g", target.name, i, runs[i], run);
     }
   }
 }
@@ -157,6 +225,8 @@ int main() {
     test_sums_and_products(target);
     test_int8_rows(target);
     test_choices(target);
+    test_choices_by_bias_and_group(target);
+    test_gates(target);
     test_short_conv(target);
     std::printf("%s: checked\n", target.name);
   }

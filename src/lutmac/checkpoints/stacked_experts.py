@@ -1,7 +1,8 @@
 """Experts of a layer in one tensor, as transformers 5 has them in memory and some checkpoints on disk.
 
 ``experts.gate_up_proj`` is [E, 2I, H], gate above up, ``experts.down_proj`` [E, H, I]; Qwen3-VL's are turned:
-[E, H, 2I] and [E, I, H]. https://huggingface.co/docs/transformers (conversion_mapping.py)
+[E, H, 2I] and [E, I, H]. Granite's are called ``input_linear`` and ``output_linear``.
+https://huggingface.co/docs/transformers (conversion_mapping.py)
 """
 
 from __future__ import annotations
@@ -43,9 +44,14 @@ def expert_matrices(tensors: Mapping[str, SafetensorsTensor], config: Mapping[st
     """All that the files have; none where there are no stacks. config: of the text model, for ``hidden_size``."""
     stacks: dict[str, dict[str, str]] = {}
     for name, tensor in tensors.items():
+        if len(tensor.shape) != 3:
+            continue
         found = re.fullmatch(r"(.*\.experts)\.(gate_up|down)_proj(\.weight)?", name)
-        if found is not None and len(tensor.shape) == 3:
+        granite = re.fullmatch(r"(.*)\.(input|output)_linear\.weight", name)
+        if found is not None:
             stacks.setdefault(found[1], {})[found[2]] = name
+        elif granite is not None:
+            stacks.setdefault(f"{granite[1]}.experts", {})["gate_up" if granite[2] == "input" else "down"] = name
     for front, names in stacks.items():
         turned = _turned({kind: tensors[name].shape for kind, name in names.items()}, config.get("hidden_size"))
         for kind, name in names.items():

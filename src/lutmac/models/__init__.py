@@ -12,13 +12,32 @@ from lutmac.graph.ir import Graph
 
 # Architecture as a GGUF file or config.json's model_type names it -> the module that builds it.
 REGISTRY = {
+    "afmoe": "lutmac.models.afmoe",
+    "apertus": "lutmac.models.apertus",
     "bitnet": "lutmac.models.bitnet",
     "bitnet-25": "lutmac.models.bitnet",
     "bitnet-b1.58": "lutmac.models.bitnet",
+    "cohere2": "lutmac.models.cohere2",
+    "ernie4_5": "lutmac.models.ernie4_5",
+    "ernie4_5-moe": "lutmac.models.ernie4_5_moe",
+    "ernie4_5_moe": "lutmac.models.ernie4_5_moe",
+    "exaone4": "lutmac.models.exaone4",
     "gemma2": "lutmac.models.gemma2",
     "gemma3": "lutmac.models.gemma3",
     "gemma3_text": "lutmac.models.gemma3",
+    "glm4": "lutmac.models.glm4",
+    "glm4_moe": "lutmac.models.glm4_moe",
+    "glm4moe": "lutmac.models.glm4_moe",
     "granite": "lutmac.models.granite",
+    "granite-swa": "lutmac.models.granite_swa",
+    "granite_swa": "lutmac.models.granite_swa",
+    "granitemoe": "lutmac.models.granite_moe",
+    "granitemoe_swa": "lutmac.models.granite_swa",
+    "granitemoeshared": "lutmac.models.granite_moe",
+    "hunyuan-dense": "lutmac.models.hunyuan_dense",
+    "hunyuan_v1_dense": "lutmac.models.hunyuan_dense",
+    "internlm3": "lutmac.models.llama",
+    "laguna": "lutmac.models.laguna",
     "lfm2": "lutmac.models.lfm2",
     "llama": "lutmac.models.llama",
     "mistral": "lutmac.models.mistral",
@@ -26,9 +45,14 @@ REGISTRY = {
     "mixtral": "lutmac.models.mixtral",
     "olmo2": "lutmac.models.olmo2",
     "olmo3": "lutmac.models.olmo2",
+    "olmoe": "lutmac.models.olmoe",
+    "phi": "lutmac.models.phi",
+    "phi2": "lutmac.models.phi",
     "phi3": "lutmac.models.phi3",
     "qwen2": "lutmac.models.qwen2",
     # The text of those that read images, under its own name or, in older files, with the rest.
+    "qwen2_moe": "lutmac.models.qwen2_moe",
+    "qwen2moe": "lutmac.models.qwen2_moe",
     "qwen2_5_vl": "lutmac.models.qwen2",
     "qwen2_5_vl_text": "lutmac.models.qwen2",
     "qwen2_vl": "lutmac.models.qwen2",
@@ -41,6 +65,7 @@ REGISTRY = {
     "qwen3moe": "lutmac.models.qwen3_moe",
     "qwen3vl": "lutmac.models.qwen3",
     "qwen3vlmoe": "lutmac.models.qwen3_moe",
+    "seed_oss": "lutmac.models.seed_oss",
     "smollm3": "lutmac.models.smollm3",
     "stablelm": "lutmac.models.stablelm",
     "starcoder2": "lutmac.models.starcoder2",
@@ -57,6 +82,9 @@ class Tensors(Protocol):
 
     def values(self, name: str, width: int) -> tuple[float, ...]:
         """A small vector's values. Raises CheckpointError where it has another width."""
+
+    def rows(self, name: str) -> int:
+        """Rows of a matrix, 0 where there is none."""
 
 
 class ModelConfig(Protocol):

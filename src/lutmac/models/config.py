@@ -9,6 +9,7 @@ from typing import Self
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.graph.ir import Graph
 from lutmac.graph.operations.activation import ActivationKind
+from lutmac.graph.operations.route import ExpertScores
 from lutmac.models import Tensors
 from lutmac.models.gguf_names import ROPE_TENSORS
 from lutmac.models.rope import RopeConfig, RopeScaling
@@ -32,7 +33,9 @@ class _Asked:
 class DecoderConfig:
     """Hugging Face's config keys, and facts of the checkpoint: how rope pairs dimensions, what its norms' weights mean.
 
-    rope: of all layers but those in no_rope_layers; local_rope: of the windowed ones, where they have their own.
+    rope: of all layers but those in no_rope_layers; local_rope: of the windowed ones, where they have their own;
+    layer_thetas: of each layer, where they have their own (0: no rope). layer_heads: attention heads of each layer,
+    where they differ. query_beta: queries grow by beta * ln(1 + position // query_period).
     windows: for each layer the positions that attention sees, the last ones, 0 for all; empty: all layers see all.
     Scales multiply: attention_scale the scores (None: 1 / sqrt(head_dim)), residual_scale what a block adds. Softcaps
     bound (0: none). norm_weight_bias is added to norms' weights. round_activations: the input of products in the layers
@@ -55,6 +58,10 @@ class DecoderConfig:
     windows: tuple[int, ...] = ()
     local_rope: RopeConfig | None = None
     no_rope_layers: tuple[int, ...] = ()
+    layer_thetas: tuple[float, ...] = ()
+    layer_heads: tuple[int, ...] = ()
+    query_beta: float = 0.0
+    query_period: int = 0
     attention_scale: float | None = None
     attention_softcap: float = 0.0
     logits_softcap: float = 0.0
@@ -68,21 +75,21 @@ class DecoderConfig:
 
     def __post_init__(self) -> None:
         """Raises UnsupportedModelError for shapes that no kernel has, CheckpointError for those that no model has."""
-        if self.num_attention_heads % self.num_key_value_heads:
-            raise CheckpointError(
-                f"{self.num_attention_heads} attention heads are not a multiple of {self.num_key_value_heads} "
-                "key-value heads"
-            )
+        for heads in (self.num_attention_heads, *self.layer_heads):
+            if heads % self.num_key_value_heads:
+                raise CheckpointError(
+                    f"{heads} attention heads are not a multiple of {self.num_key_value_heads} key-value heads"
+                )
         if self.head_dim % 2 or self.head_dim > 576:
             raise UnsupportedModelError(f"head size {self.head_dim} is not an even number up to 576")
         for rope in (self.rope, self.local_rope):
             if rope is not None and (rope.rotary_dim % 2 or rope.rotary_dim > self.head_dim):
                 raise CheckpointError(f"rope rotates {rope.rotary_dim} dimensions of heads of {self.head_dim}")
-        heads_width = self.num_attention_heads * self.head_dim
-        if heads_width % 32:
-            raise UnsupportedModelError(
-                f"{self.num_attention_heads} heads of size {self.head_dim} are {heads_width} wide, not a multiple of 32"
-            )
+        for heads in self.layer_heads or (self.num_attention_heads,):
+            if heads * self.head_dim % 32:
+                raise UnsupportedModelError(
+                    f"{heads} heads of size {self.head_dim} are {heads * self.head_dim} wide, not a multiple of 32"
+                )
         for name in ("hidden_size", "intermediate_size"):
             if getattr(self, name) % 32:
                 raise UnsupportedModelError(f"{name} {getattr(self, name)} is not a multiple of 32")
@@ -126,13 +133,18 @@ class DecoderConfig:
         """The positions that a layer's attention sees, 0 for all."""
         return self.windows[layer] if self.windows else 0
 
+    def heads(self, layer: int) -> int:
+        """A layer's attention heads."""
+        return self.layer_heads[layer] if self.layer_heads else self.num_attention_heads
+
 
 @dataclass(frozen=True)
 class MixtureConfig(DecoderConfig):
     """A decoder with a mixture of experts in its layers, but for those in dense_layers.
 
     Each token goes to num_experts_per_tok of num_experts, each moe_intermediate_size wide. norm_topk_prob: the weights
-    of those chosen sum to 1.
+    of those chosen sum to 1. expert_scores, routed_scaling_factor, expert_groups and top_groups: see Route.
+    shared_expert_intermediate_size: width of the MLP that all tokens go through beside their experts, 0 for none.
     """
 
     num_experts: int = 0
@@ -140,11 +152,21 @@ class MixtureConfig(DecoderConfig):
     moe_intermediate_size: int = 0
     norm_topk_prob: bool = True
     dense_layers: tuple[int, ...] = ()
+    expert_scores: ExpertScores = "softmax"
+    routed_scaling_factor: float = 1.0
+    expert_groups: int = 1
+    top_groups: int = 1
+    shared_expert_intermediate_size: int = 0
 
     def __post_init__(self) -> None:
         """Raises as a decoder's, and CheckpointError where a token goes to more experts than there are."""
         super().__post_init__()
         if self.num_experts_per_tok > self.num_experts:
             raise CheckpointError(f"a token goes to {self.num_experts_per_tok} of {self.num_experts} experts")
-        if self.moe_intermediate_size % 32:
-            raise UnsupportedModelError(f"moe_intermediate_size {self.moe_intermediate_size} is not a multiple of 32")
+        for name in ("moe_intermediate_size", "shared_expert_intermediate_size"):
+            if getattr(self, name) % 32:
+                raise UnsupportedModelError(f"{name} {getattr(self, name)} is not a multiple of 32")
+        if not self.expert_groups >= self.top_groups >= 1 or self.num_experts % self.expert_groups:
+            raise CheckpointError(
+                f"{self.num_experts} experts are not in {self.expert_groups} groups of which {self.top_groups} count"
+            )

@@ -61,8 +61,6 @@ def _refuse_other_models(read: MetadataReader) -> None:
             raise UnsupportedModelError(
                 f"{read.prefix}.{key} {read.integer(key)} beside {like} {read.integer(like)} is not supported"
             )
-    if read.integer("expert_group_count", 0, low=0) > 1:
-        raise UnsupportedModelError(f"experts in groups ({read.prefix}.expert_group_count) are not supported")
 
 
 def _layers(read: MetadataReader) -> int:

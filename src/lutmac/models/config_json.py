@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.graph.operations.activation import ActivationKind
+from lutmac.graph.operations.rope_angles import RopeStyle
 from lutmac.models.config import DecoderConfig
 from lutmac.models.metadata import MetadataReader
 from lutmac.models.rope import RopeConfig, RopeScaling
@@ -36,8 +38,10 @@ LLAMA: Json = {
 }
 
 
-def read_decoder_config(config: Json) -> DecoderConfig:
+def read_decoder_config(config: Json, style: RopeStyle = "half_split") -> DecoderConfig:
     """The keys that all families have, of a config.json with the defaults of the family.
+
+    style: of the family's rope; most files here pair halves.
 
     Raises CheckpointError for keys that are malformed, UnsupportedModelError for what no operation has.
     """
@@ -60,7 +64,7 @@ def read_decoder_config(config: Json) -> DecoderConfig:
         head_dim=head_dim,
         rms_norm_eps=read.number("rms_norm_eps"),
         max_position_embeddings=read.integer("max_position_embeddings"),
-        rope=read_rope(config, head_dim),
+        rope=replace(read_rope(config, head_dim), style=style),
         activation=read_activation(config),
         round_activations=isinstance(quantization, Mapping) and quantization.get("quant_method") == "bitnet",
     )
@@ -99,12 +103,16 @@ def read_rope(config: Json, head_dim: int) -> RopeConfig:
         return read_rope({**config, "rope_parameters": of_types[0]}, head_dim)
     of_rope = MetadataReader(values, "")
     share = of_rope.number("partial_rotary_factor", read.number("partial_rotary_factor", 1.0))
-    return RopeConfig(
-        "half_split",
-        int(head_dim * share),
+    theta, rotary_dim = (
         of_rope.number("rope_theta", read.number("rope_theta", LLAMA["rope_theta"])),
-        _scaling(values, read),
+        int(head_dim * share),
     )
+    alpha = of_rope.number("alpha", 0.0)
+    if (
+        alpha and of_rope.text("rope_type", of_rope.text("type", "")) == "dynamic"
+    ):  # Hunyuan's: the theta alone is another
+        theta *= alpha ** (head_dim / (head_dim - 2))
+    return RopeConfig("half_split", rotary_dim, theta, _scaling(values, read))
 
 
 def _scaling(values: Json, config: MetadataReader) -> RopeScaling:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import ClassVar
 
 from lutmac.graph.ir import Graph, Op, Value, Vector, Weight
-from lutmac.graph.operations.activation import Activation
+from lutmac.graph.operations.activation import Activation, ActivationKind
 from lutmac.graph.operations.add import Add
 from lutmac.graph.operations.attention import Attention
 from lutmac.graph.operations.embed import Embed
+from lutmac.graph.operations.gate_runs import GateRuns
 from lutmac.graph.operations.gather_outputs import GatherOutputs
 from lutmac.graph.operations.logits import Logits
 from lutmac.graph.operations.matmul import MatMul
@@ -19,6 +20,7 @@ from lutmac.graph.operations.rms_norm import RMSNorm
 from lutmac.graph.operations.rope_angles import Rope, RopeAngles
 from lutmac.graph.operations.rope_store import RopeStore
 from lutmac.graph.operations.round_to_int8 import RoundToInt8
+from lutmac.graph.operations.scale_by_position import ScaleByPosition
 from lutmac.graph.states import Pages
 from lutmac.models.config import DecoderConfig
 
@@ -28,11 +30,12 @@ class Decoder:
 
     Methods take Hugging Face's names of weights (``hf``) and values, and return the value that they make, named by
     ``name``. What families call differently: FINAL_NORM; within attention its output's product; within a layer the
-    MLP's gate, up and down.
+    MLP's gate, up and down. SINKS: whether heads have a sink.
     """
 
     FINAL_NORM: ClassVar[str] = "model.norm"
     ATTENTION_OUTPUT: ClassVar[str] = "o_proj"
+    SINKS: ClassVar[bool] = False
     MLP: ClassVar[tuple[str, str, str]] = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
 
     def __init__(self, config: DecoderConfig) -> None:
@@ -42,6 +45,11 @@ class Decoder:
         self._rounded: dict[Value, Value] = {}
         self._angles: dict[Rope, Value] = {}
         self._rope = config.rope.rope(config.positions)
+        self._ropes = {
+            theta: replace(config.rope, theta=theta).rope(config.positions)
+            for theta in set(config.layer_thetas)
+            if theta
+        }
         self._local_rope = self._rope if config.local_rope is None else config.local_rope.rope(config.positions)
 
     def model(self) -> Graph:
@@ -57,7 +65,8 @@ class Decoder:
         self.ops.append(GatherOutputs(hidden, outputs))
         final = self.norm(self.FINAL_NORM, outputs, "final")
         head = replace(embedding, name="lm_head.weight") if self.has("lm_head.weight") else embedding
-        self.ops.append(Logits(head, final, config.logits_softcap, config.logits_scale))
+        bias = self.bias("lm_head", config.vocab_size)
+        self.ops.append(Logits(head, final, config.logits_softcap, config.logits_scale, bias))
         return Graph(tuple(self.ops))
 
     def block(self, layer: int, hidden: Value) -> Value:
@@ -68,11 +77,22 @@ class Decoder:
         x = self.norm(f"{hf}.post_attention_layernorm", hidden, f"{name}.mlp_input")
         return self.add(hidden, self.mlp(layer, x), f"{name}.hidden")
 
+    def parallel_block(self, layer: int, hidden: Value) -> Value:
+        """Attention and MLP on the same norm of the residual stream, both added to it."""
+        name = f"layers.{layer}"
+        x = self.norm(f"model.{name}.input_layernorm", hidden, f"{name}.input")
+        attention, mlp = self.attention(layer, x), self.mlp(layer, x)
+        return self.add(self.add(hidden, attention, f"{name}.hidden_after_attention"), mlp, f"{name}.hidden")
+
     def attention(self, layer: int, x: Value) -> Value:
         """Grouped-query attention (Ainslie et al., 2023) with rotary embeddings."""
         config, name = self.config, f"layers.{layer}"
-        heads, kv_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
+        heads, kv_heads, head_dim = config.heads(layer), config.num_key_value_heads, config.head_dim
         q, k, v = self.queries_keys_values(layer, x)
+        if config.query_beta:
+            scaled = replace(q, name=f"{name}.q_scaled")
+            self.ops.append(ScaleByPosition(q, scaled, config.query_beta, config.query_period))
+            q = scaled
         rotated = Value(f"{name}.q_rotated", q.width)
         attended = Value(f"{name}.attended", q.width)
         scale = head_dim**-0.5 if config.attention_scale is None else config.attention_scale
@@ -80,20 +100,31 @@ class Decoder:
         window = 0 if window >= config.positions else window  # it would see all anyway, from a cache of its own
         cache, rope = Pages(f"{name}.keys_values", kv_heads, head_dim, head_dim, window), self.rope(layer)
         self.ops.append(RopeStore(cache, q, k, v, rotated, heads, self._angles.get(rope), rope.style))
-        self.ops.append(Attention(cache, rotated, attended, heads, scale, config.attention_softcap))
-        return self.attention_output(layer, attended)
+        sinks = Vector(f"model.{name}.self_attn.sinks", heads) if self.SINKS else None
+        self.ops.append(Attention(cache, rotated, attended, heads, scale, config.attention_softcap, sinks))
+        return self.attention_output(layer, self.gated_attention(layer, x, attended))
+
+    def gated_attention(self, layer: int, x: Value, attended: Value) -> Value:
+        """What attention makes, where it has a gate times that. x: what attention reads."""
+        return attended
 
     def write_angles(self) -> None:
         """The angles of each rope that some layer has, for all that have it."""
         for rope in dict.fromkeys(self.rope(layer) for layer in range(self.config.num_hidden_layers)):
             if rope.rotary_dim:
-                self._angles[rope] = Value(f"angles.{len(self._angles)}", rope.rotary_dim)
-                self.ops.append(RopeAngles(rope, self._angles[rope]))
+                self.angles_of(rope)
+
+    def angles_of(self, rope: Rope) -> Value:
+        """The angles of a rope, which are written once."""
+        if rope not in self._angles:
+            self._angles[rope] = Value(f"angles.{len(self._angles)}", rope.rotary_dim)
+            self.ops.append(RopeAngles(rope, self._angles[rope]))
+        return self._angles[rope]
 
     def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
         """What attention works on, before rotation."""
         config, hf, name = self.config, f"model.layers.{layer}.self_attn", f"layers.{layer}"
-        width, kv_width = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+        width, kv_width = config.heads(layer) * config.head_dim, config.num_key_value_heads * config.head_dim
         if self.has(f"{hf}.qkv_proj.weight"):
             widths = {f"{name}.q": width, f"{name}.k": kv_width, f"{name}.v": kv_width}
             q, k, v = self.parts(f"{hf}.qkv_proj", x, widths)
@@ -120,10 +151,26 @@ class Decoder:
         gated = self.gated(gate, up, name)
         return self.linear(f"{hf}.{down_proj}", gated, self.config.hidden_size, f"{name}.mlp")
 
+    def plain_mlp(self, layer: int, x: Value, inner_product: str, outer_product: str) -> Value:
+        """An MLP without a gate: two products, by their names in a layer, and an activation between them."""
+        hf, name, config = f"model.layers.{layer}", f"layers.{layer}", self.config
+        inner = self.linear(f"{hf}.{inner_product}", x, config.intermediate_size, f"{name}.inner")
+        activated = self.activated(layer, inner)
+        return self.linear(f"{hf}.{outer_product}", activated, config.hidden_size, f"{name}.mlp")
+
+    def activated(self, layer: int, x: Value) -> Value:
+        """activation(x)."""
+        activated = replace(x, name=f"layers.{layer}.activated")
+        self.ops.append(Activation(self.config.activation, x, activated))
+        return activated
+
     def rope(self, layer: int) -> Rope:
         """The rotation of a layer's queries and keys."""
-        if layer in self.config.no_rope_layers:
+        thetas = self.config.layer_thetas
+        if layer in self.config.no_rope_layers or (thetas and not thetas[layer]):
             return Rope(self._rope.style, 0, ())
+        if thetas:
+            return self._ropes[thetas[layer]]
         return self._local_rope if self.config.window(layer) else self._rope
 
     def gated(self, gate: Value, up: Value, name: str) -> Value:
@@ -132,6 +179,16 @@ class Decoder:
         gated = replace(gate, name=f"{name}.gated")
         self.ops += [Activation(self.config.activation, gate, activated), Multiply(activated, up, gated)]
         return gated
+
+    def gated_by(self, kind: ActivationKind, gate: Value, x: Value, name: str) -> Value:
+        """x * activation(gate), the gate as wide as x or one for each of its runs."""
+        out = replace(x, name=f"{name}d")
+        if gate.width != x.width:
+            self.ops.append(GateRuns(kind, x, gate, out))
+            return out
+        opened = replace(gate, name=f"{name}_open")
+        self.ops += [Activation(kind, gate, opened), Multiply(opened, x, out)]
+        return out
 
     def linear(self, hf: str, x: Value, width: int, name: str) -> Value:
         """A matrix product, with bias where the checkpoint has one."""

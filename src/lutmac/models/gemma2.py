@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from lutmac.graph.ir import Graph, Value
 from lutmac.models import Architecture
@@ -45,17 +45,29 @@ DEFAULTS = {**SIZES_OF_2B, **SOFTCAPS}
 
 
 class NormedTwice(Decoder):
-    """Blocks with norms on both sides of attention and MLP."""
+    """Blocks with norms on both sides of attention and MLP. NORMS: before and after attention, then of the MLP."""
+
+    NORMS: ClassVar[tuple[str, str, str, str]] = (
+        "input_layernorm",
+        "post_attention_layernorm",
+        "pre_feedforward_layernorm",
+        "post_feedforward_layernorm",
+    )
 
     def block(self, layer: int, hidden: Value) -> Value:
         """Attention and MLP, each between two norms and then added to the residual stream."""
-        hf, name = f"model.layers.{layer}", f"layers.{layer}"
-        x = self.norm(f"{hf}.input_layernorm", hidden, f"{name}.attention_input")
-        x = self.norm(f"{hf}.post_attention_layernorm", self.attention(layer, x), f"{name}.attention_normed")
+        name = f"layers.{layer}"
+        before_attention, after_attention, before_mlp, after_mlp = (f"model.{name}.{norm}" for norm in self.NORMS)
+        x = self.norm(before_attention, hidden, f"{name}.attention_input")
+        x = self.post_norm(after_attention, self.attention(layer, x), f"{name}.attention_normed")
         hidden = self.add(hidden, x, f"{name}.hidden_after_attention")
-        x = self.norm(f"{hf}.pre_feedforward_layernorm", hidden, f"{name}.mlp_input")
-        x = self.norm(f"{hf}.post_feedforward_layernorm", self.mlp(layer, x), f"{name}.mlp_normed")
+        x = self.norm(before_mlp, hidden, f"{name}.mlp_input")
+        x = self.post_norm(after_mlp, self.mlp(layer, x), f"{name}.mlp_normed")
         return self.add(hidden, x, f"{name}.hidden")
+
+    def post_norm(self, hf: str, x: Value, name: str) -> Value:
+        """The norm of what attention or MLP makes."""
+        return self.norm(hf, x, name)
 
 
 def with_gemma_scales(decoder: DecoderConfig, query_scalar: float, softcaps: MetadataReader) -> DecoderConfig:

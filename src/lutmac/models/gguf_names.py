@@ -29,6 +29,20 @@ _COMMON = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+# Of mixtures of experts.
+MIXTURE_NAMES: Mapping[str, str] = {
+    "mlp.gate": "ffn_gate_inp",
+    "mlp.experts.gate_proj": "ffn_gate_exps",
+    "mlp.experts.up_proj": "ffn_up_exps",
+    "mlp.experts.down_proj": "ffn_down_exps",
+    "mlp.gate.e_score_correction_bias": "exp_probs_b.bias",
+    **{
+        f"mlp.{shared}.{which}_proj": f"ffn_{which}_shexp"
+        for shared in ("shared_experts", "shared_expert")
+        for which in ("gate", "up", "down")
+    },
+    "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+}
 
 
 def gguf_names(different: Mapping[str, str] | None = None) -> Callable[[str], str]:
@@ -36,7 +50,8 @@ def gguf_names(different: Mapping[str, str] | None = None) -> Callable[[str], st
 
     different: names in a layer that only this family has, or for which it has others. GGUF stacks the matrices of a
     layer's experts in one tensor, and the weights of norms of heads: ``experts.3.up_proj.weight``, listed as
-    ``experts.up_proj``, is ``ffn_up_exps.weight[3]``. What GGUF has no name for keeps its own.
+    ``experts.up_proj``, is ``ffn_up_exps.weight[3]``. A name in ``different`` may have the kind, too:
+    ``self_attn.sinks`` is ``attn_sinks.weight``. What GGUF has no name for keeps its own.
     """
     table = {**_COMMON, **(different or {})}
 
@@ -45,6 +60,8 @@ def gguf_names(different: Mapping[str, str] | None = None) -> Callable[[str], st
             return f"{table[name]}.weight"
         stem, _, kind = name.rpartition(".")
         layer = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", stem)
+        if layer and f"{layer[2]}.{kind}" in table:
+            return f"blk.{layer[1]}.{table[f'{layer[2]}.{kind}']}"
         if not layer:
             return f"{table.get(stem, stem)}.{kind}"
         stacked = re.search(r"\b(experts|norms)\.(\d+)", layer[2])

@@ -19,9 +19,10 @@ from lutmac.models.llama import build
 from lutmac.models.metadata import MetadataReader
 
 
-def _with_multipliers(
+def with_multipliers(
     decoder: DecoderConfig, embedding: float, attention: float, residual: float, divisor: float
 ) -> DecoderConfig:
+    """The same with multipliers, of which the last divides. Raises CheckpointError where it cannot."""
     if divisor <= 0:
         raise CheckpointError(f"logits are divided by {divisor}, expected a number above 0")
     return replace(
@@ -33,16 +34,28 @@ def _with_multipliers(
     )
 
 
+def json_multipliers(config: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """A config.json's multipliers, as ``with_multipliers`` takes them."""
+    read = MetadataReader(config, "")
+    embedding, attention, residual = (
+        read.number(f"{name}_multiplier", 1.0) for name in ("embedding", "attention", "residual")
+    )
+    return embedding, attention, residual, read.number("logits_scaling", 1.0)
+
+
+def gguf_multipliers(read: MetadataReader, head_dim: int) -> tuple[float, float, float, float]:
+    """A GGUF file's multipliers, as ``with_multipliers`` takes them."""
+    return (
+        read.number("embedding_scale", 1.0) or 1.0,
+        read.number("attention.scale", 0.0) or head_dim**-0.5,
+        read.number("residual_scale", 1.0) or 1.0,
+        read.number("logit_scale", 1.0) or 1.0,
+    )
+
+
 def read_config(config: Mapping[str, Any]) -> DecoderConfig:
     """The keys of a config.json."""
-    read = MetadataReader(config, "")
-    return _with_multipliers(
-        read_decoder_config(config),
-        read.number("embedding_multiplier", 1.0),
-        read.number("attention_multiplier", 1.0),
-        read.number("residual_multiplier", 1.0),
-        read.number("logits_scaling", 1.0),
-    )
+    return with_multipliers(read_decoder_config(config), *json_multipliers(config))
 
 
 def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
@@ -51,13 +64,7 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
     decoder = read_gguf_decoder_config(metadata, "granite", "interleaved")
     if metadata.get("granite.rope.scaling.finetuned", True) is False:  # so Granite's converter says: no rope at all
         decoder = replace(decoder, no_rope_layers=tuple(range(decoder.num_hidden_layers)))
-    return _with_multipliers(
-        decoder,
-        read.number("embedding_scale", 1.0) or 1.0,
-        read.number("attention.scale", 0.0) or decoder.head_dim**-0.5,
-        read.number("residual_scale", 1.0) or 1.0,
-        read.number("logit_scale", 1.0) or 1.0,
-    )
+    return with_multipliers(decoder, *gguf_multipliers(read, decoder.head_dim))
 
 
 ARCHITECTURE = Architecture("granite", read_config, read_gguf_config, gguf_names(), build)

@@ -14,10 +14,11 @@ from lutmac.models import Architecture
 from lutmac.models.config import DecoderConfig, MixtureConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config
 from lutmac.models.config_json import read_decoder_config
+from lutmac.models.config_mixture import gguf_mixture
 from lutmac.models.decoder import Decoder
 from lutmac.models.gguf_names import gguf_names
 from lutmac.models.metadata import MetadataReader
-from lutmac.models.mixtral import GGUF_NAMES, Mixtral, gguf_mixture
+from lutmac.models.mixtral import GGUF_NAMES, Mixtral
 
 
 def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
@@ -31,7 +32,7 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
     if read.number("attention.temperature_scale", 0.0):
         key = f"{architecture}.attention.temperature_scale"
         raise UnsupportedModelError(f"queries scaled by position ({key}) are not supported")
-    return gguf_mixture(config, read) if read.integer("expert_count", 0, low=0) else config
+    return gguf_mixture(config, metadata, architecture) if read.integer("expert_count", 0, low=0) else config
 
 
 def build(config: DecoderConfig) -> Graph:

@@ -10,9 +10,10 @@ from typing import Any
 
 from lutmac.graph.ir import Graph
 from lutmac.models import Architecture
-from lutmac.models.config import DecoderConfig, MixtureConfig
+from lutmac.models.config import MixtureConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config
 from lutmac.models.config_json import read_decoder_config, read_windows
+from lutmac.models.config_mixture import gguf_mixture
 from lutmac.models.gguf_names import gguf_names
 from lutmac.models.metadata import MetadataReader
 from lutmac.models.mixture import ExpertNames, MixtureDecoder
@@ -61,20 +62,9 @@ def read_config(config: Mapping[str, Any]) -> MixtureConfig:
     )
 
 
-def gguf_mixture(decoder: DecoderConfig, read: MetadataReader) -> MixtureConfig:
-    """A llama's configuration with the experts that the file's metadata has."""
-    return MixtureConfig(
-        **vars(decoder),
-        num_experts=read.integer("expert_count"),
-        num_experts_per_tok=read.same_for_all_layers("expert_used_count"),
-        moe_intermediate_size=decoder.intermediate_size,
-    )
-
-
 def read_gguf_config(metadata: Mapping[str, Any]) -> MixtureConfig:
     """GGUF's keys."""
-    read = MetadataReader(metadata, "llama")
-    return gguf_mixture(read_gguf_decoder_config(metadata, "llama", "interleaved"), read)
+    return gguf_mixture(read_gguf_decoder_config(metadata, "llama", "interleaved"), metadata, "llama")
 
 
 def build(config: MixtureConfig) -> Graph:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from lutmac.graph.ir import Value, Weight
+from lutmac.graph.ir import Value, Vector, Weight
+from lutmac.graph.operations.add import Add
 from lutmac.graph.operations.expert_gather import ExpertGather
 from lutmac.graph.operations.expert_matmul import ExpertMatMul
 from lutmac.graph.operations.expert_sum import ExpertSum
@@ -16,63 +17,122 @@ from lutmac.models.decoder import Decoder
 
 @dataclass(frozen=True)
 class ExpertNames:
-    """Hugging Face's names: of the part in a layer, and of an expert's matrices."""
+    """Hugging Face's names: of the part in a layer, of an expert's matrices, of the router's product in the part."""
 
     mixture: str
     gate: str
     up: str
     down: str
+    router: str = "gate"
+
+
+@dataclass(frozen=True)
+class SharedNames:
+    """Hugging Face's names in a layer: of the MLP that all tokens go through, and of its gate.
+
+    gate_up, down: its products within it; gate_up has the rows of both, where the checkpoint has that matrix.
+    """
+
+    mlp: str
+    gate: str | None = None
+    gate_up: str = "gate_up_proj"
+    down: str = "down_proj"
 
 
 class MixtureDecoder(Decoder):
     """Routes each token to some experts, and adds up what they make of it.
 
-    NAMES: by what names checkpoints may go, the usual ones first.
+    NAMES: by what names checkpoints may go, the usual ones first. SELECTION_BIASES: what is added to scores to select
+    experts, by the names in a layer that it may go by. SHARED: of the MLP beside the experts.
     """
 
     NAMES: ClassVar[tuple[ExpertNames, ...]] = (ExpertNames("mlp", "gate_proj", "up_proj", "down_proj"),)
+    SELECTION_BIASES: ClassVar[tuple[str, ...]] = ()
+    SHARED: ClassVar[SharedNames] = SharedNames("mlp.shared_experts")
     config: MixtureConfig
 
     def __init__(self, config: MixtureConfig) -> None:
         """As a decoder; finds out by which names the experts go."""
         super().__init__(config)
         layer = next((i for i in range(config.num_hidden_layers) if i not in config.dense_layers), 0)
-        self.names = next(
-            (
-                names
-                for names in self.NAMES
-                if self.has(f"model.layers.{layer}.{names.mixture}.experts.0.{names.gate}.weight")
-            ),
-            self.NAMES[0],
-        )
+        self.names = next((names for names in self.NAMES if self._goes_by(layer, names)), self.NAMES[0])
 
     def mlp(self, layer: int, x: Value) -> Value:
-        """The experts' outputs times their weights."""
+        """The experts' outputs times their weights, and the shared MLP's beside them."""
         config, name = self.config, f"layers.{layer}"
         if layer in config.dense_layers:
             return super().mlp(layer, x)
-        names, hf = self.names, f"model.layers.{layer}.{self.names.mixture}"
-        logits = self.linear(f"{hf}.gate", x, config.num_experts, f"{name}.router")
-        choices = Value(f"{name}.choices", 3 * config.num_experts_per_tok)
-        starts = Value(f"{name}.starts", config.num_experts + 1)
-        self.ops.append(Route(logits, choices, starts, config.num_experts_per_tok, config.norm_topk_prob))
+        shared = self.shared_mlp(layer, x) if config.shared_expert_intermediate_size else None
+        choices, starts = self.route(layer, x)
         gathered = replace(x, name=f"{name}.gathered", per_token=config.num_experts_per_tok)
         self.ops.append(ExpertGather(x, choices, gathered))
-        width = config.moe_intermediate_size
-        gate = self.of_experts(hf, names.gate, gathered, starts, width, f"{name}.gate")
-        up = self.of_experts(hf, names.up, gathered, starts, width, f"{name}.up")
-        gated = self.gated(gate, up, name)
-        down = self.of_experts(hf, names.down, gated, starts, config.hidden_size, f"{name}.down")
-        out = Value(f"{name}.mlp", config.hidden_size)
+        names, width = self.names, config.moe_intermediate_size
+        gate = self.of_experts(layer, names.gate, gathered, starts, width, f"{name}.gate")
+        up = self.of_experts(layer, names.up, gathered, starts, width, f"{name}.up")
+        gated = self.gated_experts(layer, gate, up)
+        down = self.of_experts(layer, names.down, gated, starts, config.hidden_size, f"{name}.down")
+        out = Value(f"{name}.mlp" if shared is None else f"{name}.routed", config.hidden_size)
         self.ops.append(ExpertSum(down, choices, out))
+        if shared is None:
+            return out
+        both = Value(f"{name}.mlp", config.hidden_size)
+        self.ops.append(Add(shared, out, both))
+        return both
+
+    def route(self, layer: int, x: Value) -> tuple[Value, Value]:
+        """Each token's choices, and where the rows of each expert start."""
+        config, name, hf = self.config, f"layers.{layer}", f"model.layers.{layer}"
+        logits = self.linear(f"{hf}.{self.names.mixture}.{self.names.router}", x, config.num_experts, f"{name}.router")
+        choices = Value(f"{name}.choices", 3 * config.num_experts_per_tok)
+        starts = Value(f"{name}.starts", config.num_experts + 1)
+        biases = (f"{hf}.{bias}" for bias in self.SELECTION_BIASES)
+        bias = next((Vector(b, config.num_experts, (config.num_experts,)) for b in biases if self.has(b)), None)
+        self.ops.append(
+            Route(
+                logits,
+                choices,
+                starts,
+                config.num_experts_per_tok,
+                config.norm_topk_prob,
+                config.expert_scores,
+                config.routed_scaling_factor,
+                bias,
+                config.expert_groups,
+                config.top_groups,
+            )
+        )
+        return choices, starts
+
+    def gated_experts(self, layer: int, gate: Value, up: Value) -> Value:
+        """The activation of the experts."""
+        return self.gated(gate, up, f"layers.{layer}")
+
+    def shared_mlp(self, layer: int, x: Value) -> Value:
+        """The MLP that all tokens go through, times its gate where it has one."""
+        names, name, hf = self.SHARED, f"layers.{layer}.shared", f"model.layers.{layer}"
+        mlp, width = f"{hf}.{names.mlp}", self.config.shared_expert_intermediate_size
+        if self.has(f"{mlp}.{names.gate_up}.weight"):
+            gate, up = self.parts(f"{mlp}.{names.gate_up}", x, {f"{name}_gate": width, f"{name}_up": width})
+        else:
+            gate = self.linear(f"{mlp}.gate_proj", x, width, f"{name}_gate")
+            up = self.linear(f"{mlp}.up_proj", x, width, f"{name}_up")
+        gated = self.gated(gate, up, name)
+        out = self.linear(f"{mlp}.{names.down}", gated, self.config.hidden_size, f"{name}_mlp")
+        if names.gate is None:
+            return out
+        share = self.linear(f"{hf}.{names.gate}", x, 1, f"{name}_share")
+        return self.gated_by("sigmoid", share, out, f"{name}_gate")
+
+    def of_experts(self, layer: int, matrix: str, x: Value, starts: Value, width: int, name: str) -> Value:
+        """For the rows of each expert, the product with its matrix, and a bias where the checkpoint has them."""
+        hf = f"model.layers.{layer}.{self.names.mixture}.experts"
+        experts = [f"{hf}.{expert}.{matrix}" for expert in range(self.config.num_experts)]
+        weights = tuple(Weight(f"{expert}.weight", width, x.width) for expert in experts)
+        biases = tuple(bias for expert in experts if (bias := self.bias(expert, width)) is not None)
+        out = replace(x, name=name, width=width)
+        self.ops.append(ExpertMatMul(weights, x, starts, out, biases or None))
         return out
 
-    def of_experts(self, hf: str, matrix: str, x: Value, starts: Value, width: int, name: str) -> Value:
-        """For the rows of each expert, the product with its matrix."""
-        weights = tuple(
-            Weight(f"{hf}.experts.{expert}.{matrix}.weight", width, x.width)
-            for expert in range(self.config.num_experts)
-        )
-        out = replace(x, name=name, width=width)
-        self.ops.append(ExpertMatMul(weights, x, starts, out))
-        return out
+    def _goes_by(self, layer: int, names: ExpertNames) -> bool:
+        hf = f"model.layers.{layer}.{names.mixture}"
+        return self.has(f"{hf}.experts.0.{names.gate}.weight") and self.has(f"{hf}.{names.router}.weight")

@@ -32,8 +32,8 @@ PERIOD = 4
 DEFAULTS = {"vocab_size": 50304, "rms_norm_eps": 1e-5}
 
 
-class Olmo2(Decoder):
-    """Post-norms, and norms of queries and keys."""
+class PostNorms(Decoder):
+    """Blocks with norms behind attention and MLP alone."""
 
     def block(self, layer: int, hidden: Value) -> Value:
         """Attention and MLP on the residual stream as it is; what they make is normed and added."""
@@ -44,11 +44,19 @@ class Olmo2(Decoder):
         x = self.norm(f"{hf}.post_feedforward_layernorm", self.mlp(layer, hidden), f"{name}.mlp_normed")
         return self.add(hidden, x, f"{name}.hidden")
 
+
+class NormedQueriesAndKeys(Decoder):
+    """Norms of queries and keys over their whole width."""
+
     def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
         """Normed queries and keys, all heads together."""
         q, k, v = super().queries_keys_values(layer, x)
         hf, name = f"model.layers.{layer}.self_attn", f"layers.{layer}"
         return self.norm(f"{hf}.q_norm", q, f"{name}.q_normed"), self.norm(f"{hf}.k_norm", k, f"{name}.k_normed"), v
+
+
+class Olmo2(PostNorms, NormedQueriesAndKeys):
+    """Post-norms, and norms of queries and keys."""
 
 
 def _windowed(layer: int) -> bool:

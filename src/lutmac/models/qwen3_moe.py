@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lutmac.errors import CheckpointError
 from lutmac.graph.ir import Graph
 from lutmac.models import Architecture
 from lutmac.models.config import MixtureConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config
 from lutmac.models.config_json import read_decoder_config, read_windows
-from lutmac.models.gguf_names import gguf_names
+from lutmac.models.config_mixture import Unsaid, gguf_mixture
+from lutmac.models.gguf_names import MIXTURE_NAMES, gguf_names
 from lutmac.models.metadata import MetadataReader
 from lutmac.models.mixture import MixtureDecoder
+from lutmac.models.qwen2_moe import json_qwen_dense_layers
 from lutmac.models.qwen3 import GGUF_NAMES, NormedHeads
-
-_GGUF_NAMES = {
-    **GGUF_NAMES,
-    "mlp.gate": "ffn_gate_inp",
-    "mlp.experts.gate_proj": "ffn_gate_exps",
-    "mlp.experts.up_proj": "ffn_up_exps",
-    "mlp.experts.down_proj": "ffn_down_exps",
-}
-
 
 DEFAULTS = {
     "vocab_size": 151936,
@@ -45,9 +37,6 @@ def read_config(config: Mapping[str, Any]) -> MixtureConfig:
     config = {**DEFAULTS, **config}
     decoder = read_decoder_config(config)
     read, layers = MetadataReader(config, ""), decoder.num_hidden_layers
-    dense, step = config.get("mlp_only_layers") or [], read.integer("decoder_sparse_step", 1)
-    if not isinstance(dense, list):
-        raise CheckpointError(f"mlp_only_layers is {dense!r:.60}, expected a list of layers")
     of_images = str(config.get("model_type")).startswith("qwen3_vl_moe")  # which always has it so
     uses_window = config.get("use_sliding_window") is True
     return MixtureConfig(
@@ -58,7 +47,7 @@ def read_config(config: Mapping[str, Any]) -> MixtureConfig:
             "num_experts_per_tok": read.integer("num_experts_per_tok", 8),
             "moe_intermediate_size": read.integer("moe_intermediate_size", 768),
             "norm_topk_prob": of_images or config.get("norm_topk_prob", False) is True,
-            "dense_layers": tuple(layer for layer in range(layers) if layer in dense or (layer + 1) % step),
+            "dense_layers": json_qwen_dense_layers(config, layers),
         }
     )
 
@@ -66,17 +55,9 @@ def read_config(config: Mapping[str, Any]) -> MixtureConfig:
 def read_gguf_config(metadata: Mapping[str, Any]) -> MixtureConfig:
     """GGUF's keys, under "qwen3vlmoe" for the text of Qwen3-VL; such files have experts in every layer."""
     architecture = str(metadata.get("general.architecture", "qwen3moe"))
-    read = MetadataReader(metadata, architecture)
-    decoder, used = (
-        read_gguf_decoder_config(metadata, architecture, "half_split"),
-        read.same_for_all_layers("expert_used_count"),
-    )
-    return MixtureConfig(
-        **vars(decoder),
-        num_experts=read.integer("expert_count"),
-        num_experts_per_tok=used,
-        moe_intermediate_size=read.same_for_all_layers("expert_feed_forward_length", decoder.intermediate_size // used),
-    )
+    decoder = read_gguf_decoder_config(metadata, architecture, "half_split")
+    used = MetadataReader(metadata, architecture).same_for_all_layers("expert_used_count")
+    return gguf_mixture(decoder, metadata, architecture, Unsaid(width=decoder.intermediate_size // used))
 
 
 def build(config: MixtureConfig) -> Graph:
@@ -84,4 +65,6 @@ def build(config: MixtureConfig) -> Graph:
     return Qwen3Moe(config).model()
 
 
-ARCHITECTURE = Architecture("qwen3_moe", read_config, read_gguf_config, gguf_names(_GGUF_NAMES), build)
+ARCHITECTURE = Architecture(
+    "qwen3_moe", read_config, read_gguf_config, gguf_names({**GGUF_NAMES, **MIXTURE_NAMES}), build
+)

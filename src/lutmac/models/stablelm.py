@@ -33,10 +33,11 @@ class LayerNormDecoder(Decoder):
     """A decoder whose norms are LayerNorms."""
 
     def norm(self, hf: str, x: Value, name: str, width: int | None = None) -> Value:
-        """LayerNorm, with bias where the checkpoint has one."""
-        out = replace(x, name=name)
-        weight = Vector(f"{hf}.weight", x.width)
-        self.ops.append(LayerNorm(x, (weight,), self.config.rms_norm_eps, out, self.bias(hf, x.width)))
+        """LayerNorm, with bias where the checkpoint has one. width: of each run that is normed by itself."""
+        out, width = replace(x, name=name), width or x.width
+        weight = Vector(f"{hf}.weight", width)
+        weights = (weight,) * (x.width // width)
+        self.ops.append(LayerNorm(x, weights, self.config.rms_norm_eps, out, self.bias(hf, width)))
         return out
 
 
@@ -51,12 +52,7 @@ class StableLm(LayerNormDecoder):
 
     def block(self, layer: int, hidden: Value) -> Value:
         """Attention and MLP one after the other, or both on the same norm."""
-        if not self.config.parallel:
-            return super().block(layer, hidden)
-        name = f"layers.{layer}"
-        x = self.norm(f"model.{name}.input_layernorm", hidden, f"{name}.input")
-        attention, mlp = self.attention(layer, x), self.mlp(layer, x)
-        return self.add(self.add(hidden, attention, f"{name}.hidden_after_attention"), mlp, f"{name}.hidden")
+        return self.parallel_block(layer, hidden) if self.config.parallel else super().block(layer, hidden)
 
     def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
         """Queries and keys, normed where the model does that."""

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from lutmac.graph.ir import Graph, Value
-from lutmac.graph.operations.activation import Activation
 from lutmac.models import Architecture
 from lutmac.models.config import DecoderConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config
@@ -28,12 +27,8 @@ class StarCoder2(LayerNormDecoder):
     """A plain MLP."""
 
     def mlp(self, layer: int, x: Value) -> Value:
-        """Two products and an activation between them."""
-        hf, name, config = f"model.layers.{layer}.mlp", f"layers.{layer}", self.config
-        inner = self.linear(f"{hf}.c_fc", x, config.intermediate_size, f"{name}.inner")
-        activated = replace(inner, name=f"{name}.activated")
-        self.ops.append(Activation(config.activation, inner, activated))
-        return self.linear(f"{hf}.c_proj", activated, config.hidden_size, f"{name}.mlp")
+        """Without a gate."""
+        return self.plain_mlp(layer, x, "mlp.c_fc", "mlp.c_proj")
 
 
 def read_config(config: Mapping[str, Any]) -> DecoderConfig:

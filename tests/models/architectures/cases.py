@@ -65,6 +65,7 @@ def phi_rope(kind: str, factors: int = 8) -> dict[str, Any]:
 GEMMA = {"rope_theta": ..., "tie_word_embeddings": ..., "head_dim": 32, "hidden_activation": "gelu_pytorch_tanh"}
 GEMMA2 = {**GEMMA, "num_hidden_layers": 4, "query_pre_attn_scalar": 24, "sliding_window": 24}
 GEMMA3 = {**GEMMA, "num_hidden_layers": 7, "query_pre_attn_scalar": 32, "sliding_window": 24}
+ODD = {"num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 32, "vocab_size": 333}  # heads are 96 wide
 OLMO3 = {"num_hidden_layers": 4, "sliding_window": 24}
 EXPERTS = {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 64, "head_dim": 32}
 BITNET_OLDER = {"architectures": ["BitnetForCausalLM"], "weight_bits": 1, "input_bits": 8, "hidden_act": "silu"}
@@ -211,5 +212,91 @@ CASES: dict[str, Case] = {
         "lfm2", intermediate_size=..., block_ff_dim=144, block_auto_adjust_ff_dim=True, block_multiple_of=32,
         block_ffn_dim_multiplier=1.0, full_attn_idxs=[1], conv_L_cache=4, conv_bias=True, norm_eps=1e-5,
         tie_word_embeddings=..., tie_embedding=True, rope_theta=1000000.0,
+    ),
+    "glm4": case("glm4", **ODD, partial_rotary_factor=0.5, attention_bias=True),
+    "seed-oss": case("seed_oss", **ODD, attention_bias=True, attention_out_bias=False, mlp_bias=False),
+    "exaone4": replace(
+        case("exaone4", num_hidden_layers=5, sliding_window=24, sliding_window_pattern="LLLG"),
+        oracle={"layer_types": [*["sliding_attention"] * 3, "full_attention", "full_attention"]},
+    ),
+    "exaone4-small": case(
+        "exaone4", **ODD, sliding_window=None, sliding_window_pattern=None, layer_types=["full_attention"] * 3,
+        tie_word_embeddings=True, **rope(
+            "llama3", factor=16.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64,
+        ),
+    ),
+    "internlm3": replace(
+        case("internlm3", head_dim=32, num_key_value_heads=1, qkv_bias=True, bias=False, **rope("dynamic", factor=6.0)),
+        oracle={"model_type": "qwen2"},  # which has biases in the same places; transformers lacks InternLM 3
+    ),
+    "ernie4-5": case("ernie4_5", **ODD, rope_theta=500000.0, use_bias=False, tie_word_embeddings=True),
+    "ernie4-5-biases": case("ernie4_5", head_dim=..., rope_theta=..., use_bias=True),
+    "hunyuan-dense": case(
+        "hunyuan_v1_dense", **ODD, rope_scaling={"type": "dynamic", "alpha": 1000.0, "factor": 1.0},
+        use_qk_norm=True, tie_word_embeddings=True,
+    ),
+    "cohere2": case(
+        "cohere2", num_hidden_layers=5, num_key_value_heads=1, sliding_window=24, sliding_window_pattern=4,
+        layer_norm_eps=1e-5, logit_scale=0.25, tie_word_embeddings=..., vocab_size=333,
+    ),
+    "phi-2": case("phi", layer_norm_eps=1e-5, partial_rotary_factor=0.5, hidden_act="gelu_new", vocab_size=333),
+    "phi-1.5": case("phi", layer_norm_eps=1e-5, partial_rotary_factor=0.5, qk_layernorm=True, num_key_value_heads=1),
+    "qwen2-moe": case(
+        "qwen2_moe", vocab_size=333, num_experts=6, num_experts_per_tok=3, moe_intermediate_size=64,
+        shared_expert_intermediate_size=160, norm_topk_prob=False, decoder_sparse_step=1, num_key_value_heads=1,
+    ),
+    "granite-moe": case(
+        "granitemoe", vocab_size=333, num_local_experts=6, num_experts_per_tok=3, embedding_multiplier=12.0,
+        attention_multiplier=0.0625, residual_multiplier=0.22, logits_scaling=8.0, tie_word_embeddings=True,
+    ),
+    "granite-moe-shared": case(
+        "granitemoeshared", num_local_experts=6, num_experts_per_tok=3, embedding_multiplier=12.0,
+        attention_multiplier=0.0625, residual_multiplier=0.22, logits_scaling=8.0, shared_intermediate_size=160,
+    ),
+    "olmoe": case("olmoe", vocab_size=333, num_experts=6, num_experts_per_tok=3, norm_topk_prob=False),
+    "glm4-moe": case(
+        "glm4_moe", **ODD, partial_rotary_factor=0.5, attention_bias=True, use_qk_norm=True, first_k_dense_replace=1,
+        n_routed_experts=6, num_experts_per_tok=3, n_shared_experts=2, moe_intermediate_size=64, n_group=1,
+        topk_group=1, routed_scaling_factor=2.5, norm_topk_prob=True, num_nextn_predict_layers=0,
+    ),
+    "ernie4-5-moe": case(
+        "ernie4_5_moe", **ODD, moe_num_experts=6, moe_k=3, moe_intermediate_size=64, moe_num_shared_experts=2,
+        moe_layer_start_index=1, moe_layer_interval=1, moe_layer_end_index=-1, use_bias=False, rope_theta=500000.0,
+        tie_word_embeddings=True,
+    ),
+    "apertus": case("apertus", **ODD, hidden_act="xielu", **rope(
+        "llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64,
+    )),
+    "granite-swa": case(
+        "granite_swa", **ODD, num_hidden_layers=5, sliding_window=24, embedding_multiplier=12.0,
+        attention_multiplier=0.0625, residual_multiplier=0.22, logits_scaling=8.0,
+        layer_rope_theta=[0, 10000.0, 10000.0, 10000.0, 500000.0],
+    ),
+    "granite-moe-swa": case(
+        "granitemoe_swa", num_hidden_layers=5, sliding_window=24, embedding_multiplier=12.0, num_local_experts=6,
+        num_experts_per_tok=3, attention_multiplier=0.0625, residual_multiplier=0.22, logits_scaling=8.0,
+        shared_intermediate_size=160,
+    ),
+    "afmoe": case(
+        "afmoe", **ODD, num_hidden_layers=5, num_dense_layers=1, num_experts=6, num_experts_per_tok=3,
+        num_shared_experts=2, moe_intermediate_size=64, route_scale=2.5, sliding_window=24, mup_enabled=True,
+        global_attn_every_n_layers=4,
+    ),
+    "laguna": case(
+        "laguna", **ODD, num_hidden_layers=4, num_experts=6, num_experts_per_tok=3, moe_intermediate_size=64,
+        shared_expert_intermediate_size=96, sliding_window=24, moe_routed_scaling_factor=2.5, rope_theta=...,
+        num_attention_heads_per_layer=[2, 3, 3, 2], gating="per-head",
+        layer_types=["full_attention", "sliding_attention", "sliding_attention", "full_attention"],
+        rope_parameters={
+            "full_attention": {
+                "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "rope_theta": 500000.0,
+                "partial_rotary_factor": 0.5,
+            },
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0},
+        },
+    ),
+    "laguna-per-element": case(
+        "laguna", **ODD, num_experts=6, num_experts_per_tok=3, moe_intermediate_size=64, gating="per-element",
+        shared_expert_intermediate_size=96, rope_theta=...,
     ),
 }  # fmt: skip

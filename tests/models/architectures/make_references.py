@@ -73,8 +73,9 @@ def main() -> None:
         all_shapes[name] = {renamed(CASES[name], tensor): shape for tensor, shape in shapes.items()}
         all_logits[name] = found[KEPT]
         print(f"{name}: logits of mean {found.mean():.3f} and deviation {found.std():.3f}")
-    shapes_file.write_text(json.dumps({name: all_shapes[name] for name in CASES}, separators=(",", ":")) + "\n")
-    np.savez_compressed(logits_file, **{name: all_logits[name] for name in CASES})
+    made = [name for name in CASES if name in all_shapes]
+    shapes_file.write_text(json.dumps({name: all_shapes[name] for name in made}, separators=(",", ":")) + "\n")
+    np.savez_compressed(logits_file, **{name: all_logits[name] for name in made})
 
 
 if __name__ == "__main__":

@@ -104,6 +104,11 @@ class SourceTensors:
         values: list[float] = self.source.vector(name).tolist()
         return tuple(values)
 
+    def rows(self, name: str) -> int:
+        """Rows of a matrix, 0 where there is none."""
+        entry = self.source.find(name)
+        return 0 if entry is None or len(entry.shape) != 2 else entry.shape[0]
+
 
 def read_piece(source: TensorSource, name: str) -> AnyMatrix:
     """A matrix, or some rows of one, by the name that Weight.part_of gives them."""
@@ -131,7 +136,7 @@ def checked_entry(source: TensorSource, name: str, shape: tuple[int, ...]) -> Te
 def checked_vector(source: TensorSource, name: str, width: int, shape: tuple[int, ...]) -> TensorEntry:
     """The entry of a vector, or of a tensor of that shape, less dimensions of one, that is read as one."""
     entry = source.find(name)
-    if entry is not None and shape and tuple(size for size in entry.shape if size != 1) == shape:
+    if entry is not None and (shape or width == 1) and tuple(size for size in entry.shape if size != 1) == shape:
         return entry
     return checked_entry(source, name, (width,))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lutmac.graph.ir import Floats, Op, Reference, Value
 
-ActivationKind = Literal["silu", "gelu_tanh", "gelu", "relu_squared"]
+ActivationKind = Literal["silu", "gelu_tanh", "gelu", "relu_squared", "sigmoid", "softplus"]
 ROWS_AT_ONCE = 2048  # of the reference: temporaries stay small
 
 
@@ -63,4 +63,6 @@ _ACTIVATIONS: Mapping[ActivationKind, Callable[[Floats], Floats]] = {
     "gelu_tanh": lambda x: x * _sigmoid(np.float32(1.5957691216) * x * (1 + np.float32(0.044715) * x * x)),
     "gelu": _gelu,
     "relu_squared": lambda x: np.square(np.maximum(x, 0)),
+    "sigmoid": _sigmoid,
+    "softplus": lambda x: np.logaddexp(np.float32(0), x),
 }

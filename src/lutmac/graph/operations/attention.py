@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lutmac.graph.ir import Floats, Op, Reference, Value
+from lutmac.graph.ir import Floats, Op, Reference, Value, Vector
 from lutmac.graph.states import Pages
 
 
@@ -15,7 +15,8 @@ from lutmac.graph.states import Pages
 class Attention(Op):
     """Causal attention of q over kept keys and values: all positions, or those of the state's window.
 
-    softcap: 0 for none, else scores become ``softcap * tanh(score / softcap)``.
+    softcap: 0 for none, else scores become ``softcap * tanh(score / softcap)``. sinks: for each head a score that takes
+    a share of the softmax and has no value (gpt-oss, https://arxiv.org/abs/2508.10925; after Xiao et al., 2023).
     """
 
     cache: Pages
@@ -24,6 +25,7 @@ class Attention(Op):
     num_heads: int
     scale: float
     softcap: float = 0.0
+    sinks: Vector | None = None
     READS = ("q",)
     WRITES = ("out",)
 
@@ -34,11 +36,14 @@ class Attention(Op):
             yield f"{self.num_heads} heads of {self.cache.head_dim} are {self.q.width} and {self.out.width} wide"
         if self.num_heads % self.cache.num_kv_heads:
             yield f"{self.num_heads} heads are no multiple of {self.cache.num_kv_heads}"
+        if self.sinks is not None and self.sinks.width != self.num_heads:
+            yield f"there are {self.sinks.width} sinks for {self.num_heads} heads"
 
     def describe(self) -> str:
         """The heads."""
         window = f", window {self.cache.window}" if self.cache.window else ""
-        return f"{self.num_heads} heads over {self.cache.num_kv_heads} of {self.cache.head_dim}{window}"
+        sinks = ", sinks" if self.sinks else ""
+        return f"{self.num_heads} heads over {self.cache.num_kv_heads} of {self.cache.head_dim}{window}{sinks}"
 
     def reference(self, at: Reference, q: Floats) -> Floats:
         """[tokens, width]."""
@@ -55,7 +60,9 @@ class Attention(Op):
                 if self.softcap:
                     scores = np.float32(self.softcap) * np.tanh(scores / np.float32(self.softcap))
                 scores = np.where(seen, scores, np.float32(-np.inf))
-                shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
-                shares /= shares.sum(axis=-1, keepdims=True)
+                sink = np.float32(-np.inf if self.sinks is None else at.vector(self.sinks.name)[head])
+                largest = np.maximum(scores.max(axis=-1, keepdims=True), sink)
+                shares = np.exp(scores - largest)
+                shares /= shares.sum(axis=-1, keepdims=True) + np.exp(sink - largest)
                 out[sequence, :, head] = shares @ values[sequence, :, head // group]
         return out.reshape(count * length, -1)

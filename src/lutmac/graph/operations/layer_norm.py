@@ -14,7 +14,8 @@ from lutmac.graph.ir import Floats, Op, Reference, Value, Vector
 class LayerNorm(Op):
     """``(x - mean(x)) / sqrt(var(x) + eps) * weight (+ bias)``; the variance is that of the row, divided by its width.
 
-    weights: one as wide as x; or several, each of which norms its own run of x, such as a head.
+    weights: one as wide as x; or several, each of which norms its own run of x, such as a head. bias: as wide as x, or
+    as a run, to each of which it is added.
     """
 
     x: Value
@@ -33,7 +34,7 @@ class LayerNorm(Op):
         width = sum(weight.width for weight in self.weights)
         if len(widths) != 1 or not width == self.x.width == self.out.width:
             yield f"it norms {self.x.width} floats in runs of {sorted(widths)} to {self.out.width}"
-        if self.bias is not None and self.bias.width != self.x.width:
+        if self.bias is not None and self.bias.width not in (self.x.width, self.weights[0].width):
             yield f"its bias is {self.bias.width} wide"
 
     def describe(self) -> str:
@@ -55,4 +56,7 @@ class LayerNorm(Op):
         variance = np.square(centred).mean(axis=-1, keepdims=True)
         normed: Floats = (centred / np.sqrt(variance + np.float32(self.eps))).reshape(x.shape)
         normed = normed * np.concatenate([at.vector(weight.name) for weight in self.weights])
-        return normed if self.bias is None else normed + at.vector(self.bias.name)
+        if self.bias is None:
+            return normed
+        bias = at.vector(self.bias.name)
+        return np.asarray(normed + np.tile(bias, self.x.width // len(bias)), np.float32)

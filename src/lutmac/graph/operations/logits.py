@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from lutmac.graph.ir import Floats, Op, Reference, Value, Weight
+from lutmac.graph.ir import Floats, Op, Reference, Value, Vector, Weight
 
 
 @dataclass(frozen=True)
 class Logits(Op):
-    """``softcap(scale * weight @ x)`` into the caller's array, for the rows that want logits."""
+    """``softcap(scale * (weight @ x + bias))`` into the caller's array, for the rows that want logits."""
 
     weight: Weight
     x: Value
     softcap: float = 0.0
     scale: float = 1.0
+    bias: Vector | None = None
     READS = ("x",)
 
     def wants(self) -> Mapping[str, tuple[Weight, ...]]:
@@ -29,10 +30,12 @@ class Logits(Op):
         """A width that is not the matrix's."""
         if self.x.width != self.weight.columns:
             yield f"its matrix has {self.weight.columns} columns, not {self.x.width}"
+        if self.bias is not None and self.bias.width != self.weight.rows:
+            yield f"its bias is {self.bias.width} wide, not {self.weight.rows}"
 
     def describe(self) -> str:
         """The matrix."""
-        return str(self.weight)
+        return f"{self.weight}{' + bias' if self.bias else ''}"
 
     def reference(self, at: Reference, x: Floats) -> Any:
         """Nothing that an operation reads; see ``logits``."""
@@ -40,5 +43,8 @@ class Logits(Op):
 
     def logits(self, at: Reference, x: Floats) -> Floats:
         """[rows, vocabulary]."""
-        out: Floats = np.float32(self.scale) * (x @ at.matrix(self.weight.name).T)
+        out: Floats = x @ at.matrix(self.weight.name).T
+        if self.bias is not None:
+            out = out + at.vector(self.bias.name)
+        out = np.float32(self.scale) * out
         return np.float32(self.softcap) * np.tanh(out / np.float32(self.softcap)) if self.softcap else out

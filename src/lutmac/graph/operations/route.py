@@ -7,19 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from lutmac.graph.ir import Floats, Op, Reference, Value
+from lutmac.graph.ir import Floats, Op, Reference, Value, Vector
+
+ExpertScores = Literal["softmax", "sigmoid"]
 
 
 @dataclass(frozen=True)
 class Route(Op):
-    """Sends each token to the ``per_token`` experts of the largest logits.
+    """Sends each token to the ``per_token`` experts of the largest scores.
 
-    Weights are the softmax over all experts, or with normalize over those chosen. choices: for each token its experts,
-    their weights, and its row with each of them (3 * per_token wide). starts: one row, the first row of each expert and
-    the end of the last: rows of one expert lie together.
+    scores: over the logits, softmax or sigmoid. bias: is added to the scores for the selection alone; with groups, only
+    the experts of ``top_groups`` of them count, whose two largest (biased) scores have the largest sums (DeepSeek-V3,
+    https://arxiv.org/abs/2412.19437). Weights are the scores, with normalize divided by the sum of those chosen, times
+    scale. choices: for each token its experts, their weights, and its row with each of them (3 * per_token wide).
+    starts: one row, the first row of each expert and the end of the last: rows of one expert lie together.
     """
 
     logits: Value
@@ -27,29 +32,60 @@ class Route(Op):
     starts: Value
     per_token: int
     normalize: bool
+    scores: ExpertScores = "softmax"
+    scale: float = 1.0
+    bias: Vector | None = None
+    groups: int = 1
+    top_groups: int = 1
     READS = ("logits",)
     WRITES = ("choices", "starts")
 
     def faults(self) -> Iterator[str]:
-        """Widths that are not those of the choices."""
-        if (self.choices.width, self.starts.width) != (3 * self.per_token, self.logits.width + 1):
-            yield f"{self.per_token} of {self.logits.width} experts have other widths"
+        """Widths that are not those of the choices, and more choices than there are."""
+        experts = self.logits.width
+        if (self.choices.width, self.starts.width) != (3 * self.per_token, experts + 1):
+            yield f"{self.per_token} of {experts} experts have other widths"
+        if self.bias is not None and self.bias.width != experts:
+            yield f"its bias is {self.bias.width} wide, not {experts}"
+        if experts % self.groups or self.per_token > experts // self.groups * self.top_groups:
+            yield f"{self.per_token} of {experts} experts are not in {self.top_groups} of {self.groups} groups"
 
     def describe(self) -> str:
         """How many."""
+        groups = f" in {self.top_groups} of {self.groups} groups" if self.groups > 1 else ""
         return (
-            f"{self.per_token} of {self.logits.width} experts, softmax over {'the chosen' if self.normalize else 'all'}"
+            f"{self.per_token} of {self.logits.width} experts{groups}, {self.scores} over "
+            f"{'the chosen' if self.normalize else 'all'}{' + bias' if self.bias else ''}"
         )
 
     def reference(self, at: Reference, logits: Floats) -> tuple[Floats, Floats]:
         """Choices [tokens, 3 * per_token] and starts [1, experts + 1]."""
-        experts = np.argsort(-logits, axis=1, kind="stable")[:, : self.per_token]
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        total = np.take_along_axis(shares, experts, axis=1) if self.normalize else shares
-        chosen = np.take_along_axis(shares, experts, axis=1) / total.sum(axis=1, keepdims=True)
+        scores = self._scores(logits)
+        keys = scores if self.bias is None else scores + at.vector(self.bias.name)
+        experts = np.argsort(-self._of_groups(keys), axis=1, kind="stable")[:, : self.per_token]
+        chosen = np.take_along_axis(scores, experts, axis=1)
+        if self.normalize:
+            chosen = chosen / chosen.sum(axis=1, keepdims=True)
         order = np.argsort(experts.reshape(-1), kind="stable")
         rows = np.empty(experts.size, np.float32)
         rows[order] = np.arange(experts.size)
         counts = np.bincount(experts.reshape(-1), minlength=logits.shape[1])
-        choices = np.concatenate([experts, chosen, rows.reshape(experts.shape)], axis=1)
+        choices = np.concatenate([experts, chosen * np.float32(self.scale), rows.reshape(experts.shape)], axis=1)
         return choices, np.concatenate([[0], np.cumsum(counts)])[None]
+
+    def _scores(self, logits: Floats) -> Floats:
+        if self.scores == "sigmoid":
+            return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
+
+    def _of_groups(self, keys: Floats) -> Floats:
+        """Keys, -inf outside of the groups that count."""
+        if self.groups == self.top_groups:
+            return keys
+        grouped = keys.reshape(len(keys), self.groups, -1)
+        sums = np.sort(grouped, axis=2)[:, :, -2:].sum(axis=2)
+        best = np.argsort(-sums, axis=1, kind="stable")[:, : self.top_groups]
+        open_groups = np.zeros(sums.shape, bool)
+        np.put_along_axis(open_groups, best, True, axis=1)
+        return np.where(open_groups[:, :, None], grouped, np.float32(-np.inf)).reshape(keys.shape)
