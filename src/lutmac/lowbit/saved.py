@@ -24,9 +24,9 @@ from lutmac.lowbit.packed import (
     describe,
     fields,
     from_fields,
+    is_known_packing,
     map_matrix,
     packing_name,
-    packing_target,
     parts,
 )
 from lutmac.lowbit.packing import pack
@@ -53,17 +53,16 @@ def from_arrays(arrays: Mapping[str, Bytes], where: str, *, target: str) -> tupl
         described = json.loads(arrays[DESCRIPTION].tobytes())
         if described["version"] != VERSION:
             raise CheckpointError(f"{where}: version {described['version']} of the format, expected {VERSION}")
-        packing = packing_target(described["packing"])
-        kind = from_fields(described["matrix"])
-        if packing is None or isinstance(kind, PackedDense):
-            raise CheckpointError(f"{where}: its packing {described['packing']!r} is of another version of lutmac")
+        packing, kind = described["packing"], from_fields(described["matrix"])
+        if not is_known_packing(packing) or isinstance(kind, PackedDense):
+            raise CheckpointError(f"{where}: its packing {packing!r} is of another version of lutmac")
         columns = described["columns"]
         if type(columns) is not int or not 0 < columns <= kind.columns:
             raise ValueError(f"{columns!r} columns of {kind.columns}")
         found = [_aligned(arrays[name]) for name in kind.part_names]
-        if packing_name(target) == described["packing"]:
+        if packing_name(target) == packing:
             return map_matrix(kind, found, target=target), columns
-        return pack(unpack(kind, found, target=packing), target=target, threads=_native.default_threads()), columns
+        return pack(unpack(kind, found, packing=packing), target=target, threads=_native.default_threads()), columns
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{where}: holds no quantised matrix: {error}") from None
 
