@@ -12,7 +12,7 @@ QUESTION ?= Why is the sky blue? Answer in three sentences.
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src native -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: demo test lint check clients bench format clean
+.PHONY: demo test lint check clients bench format page clean
 
 demo: $(VENV)/.lutmac
 	@$(BIN)/lutmac pull $(MODEL) >/dev/null
@@ -43,8 +43,13 @@ format: $(VENV)/.lint
 bench: $(VENV)/.lutmac
 	$(BIN)/lutmac bench $(MODEL) --threads 1,2
 
+# Bundles the page of page/ into src/lutmac/server/static. The bundle is committed: only who changes page/ needs Node.
+page:
+	@command -v npm >/dev/null || { echo 'make page needs Node 20 or newer with npm' >&2; exit 1; }
+	cd page && npm ci --silent && node build.js
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist page/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.python:

@@ -47,8 +47,10 @@ def open_page(browser: playwright.Browser) -> Iterator[Open]:
     strangers: list[str] = []
     complaints: list[str] = []
 
-    def open(server: Served, **options: object) -> playwright.Page:
+    def open(server: Served, script: str = "", **options: object) -> playwright.Page:
+        """script: runs in the page before its own."""
         context = browser.new_context(**{"viewport": {"width": 1100, "height": 760}, **options})
+        context.add_init_script(script)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(15_000)

@@ -16,6 +16,7 @@ window.fetch = (path, options) => {
     answer(new Response(body.pipeThrough(new TextEncoderStream())));
   });
 };
+0;  // the value of a script that ends with a function is called
 """
 
 
@@ -23,6 +24,11 @@ def reply_with(page, text: str) -> None:
     """The next replies are this text, at once."""
     body = _event({"content": text}, "stop") + "data: [DONE]\n\n"
     page.route("**/v1/chat/completions", lambda route: route.fulfill(content_type="text/event-stream", body=body))
+
+
+def ask(page, text: str) -> None:
+    page.get_by_role("textbox", name="Message", exact=True).fill(text)
+    page.keyboard.press("Enter")
 
 
 class ByHand:
@@ -53,7 +59,7 @@ class ByHand:
 
     def _enqueue(self, text: str) -> None:
         drawn = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 30))))"
-        self.page.wait_for_function("window.feed")
+        self.page.wait_for_function("() => window.feed")
         self.page.evaluate(f"(text) => {{ window.feed.enqueue(text); return {drawn}; }}", text)
 
 

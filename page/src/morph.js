@@ -1,7 +1,7 @@
 // Drawing only what changed: what is selected, scrolled or focused in the rest stays so.
 
 /** Makes the children of `shown` like those of `wanted`, which is used up. Nodes that are alike are kept. */
-export function morph(shown, wanted) {
+function morph(shown, wanted) {
   let old = shown.firstChild;
   let next = wanted.firstChild;
   while (next) {
@@ -22,7 +22,7 @@ export function morph(shown, wanted) {
 }
 
 /** Changes a node into another of its kind. Returns false where they are of different kinds. */
-function become(old, next) {
+export function become(old, next) {
   if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName) return false;
   if (old.nodeType === Node.TEXT_NODE) {
     retype(old, next.data);
@@ -43,5 +43,9 @@ function retype(old, data) {
 
 function sameAttributes(old, next) {
   for (const { name } of [...old.attributes]) if (!next.hasAttribute(name)) old.removeAttribute(name);
-  for (const { name, value } of next.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  for (const { name, value } of next.attributes) {
+    if (old.getAttribute(name) === value) continue;
+    if (name === "style") old.style.cssText = value; // as an attribute the policy would refuse it
+    else old.setAttribute(name, value);
+  }
 }

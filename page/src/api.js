@@ -72,3 +72,9 @@ async function* events(stream) {
 function asFailure(error) {
   return error.name === "AbortError" ? error : new ApiFailure(0, error.message);
 }
+
+/** How many tokens a conversation has for the model. body: for /v1/messages/count_tokens. Throws ApiFailure. */
+export async function countTokens(body, key, signal) {
+  const options = { method: "POST", headers: { ...headers(key), "Content-Type": "application/json" }, body: JSON.stringify(body), signal };
+  return (await (await request("/v1/messages/count_tokens", options)).json()).input_tokens;
+}

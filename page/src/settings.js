@@ -1,22 +1,26 @@
-// The settings: system prompt, sampling, and the facts about the model. Kept in the browser; the key until it closes.
+// The settings: system prompt, sampling, and the facts about the model. Kept in the browser; the key until its tab closes.
 
-import { element } from "./dom.js";
+import { element, one } from "./dom.js";
+import { kept, ofTab } from "./store.js";
 
 const PLACE = "lutmac.settings";
+const KEY = "lutmac.key";
 const NUMBERS = ["temperature", "top_p", "max_tokens", "seed"];
 const FIELDS = ["system", ...NUMBERS];
-const one = (id) => document.getElementById(id);
 
 export class Settings {
-  constructor() {
-    const kept = stored();
-    for (const field of FIELDS) one(field).value = kept[field] ?? "";
+  /** onChange: called when the model or the system prompt is another. */
+  constructor(onChange) {
+    const stored = kept.read(PLACE) ?? {};
+    for (const field of FIELDS) one(field).value = stored[field] ?? "";
     one("settings-form").addEventListener("input", () => this.#save());
     one("settings-form").addEventListener("submit", (event) => event.preventDefault());
     one("open-settings").addEventListener("click", () => one("settings").showModal());
     one("close-settings").addEventListener("click", () => one("settings").close());
-    one("model").addEventListener("change", () => this.#name(one("model").value));
-    this.model = null;
+    one("settings").addEventListener("close", onChange);
+    one("model").addEventListener("change", () => { this.#choose(one("model").value); this.#save(); onChange(); });
+    this.models = [];
+    this.wanted = stored.model ?? "";
   }
 
   get system() {
@@ -24,15 +28,25 @@ export class Settings {
   }
 
   get key() {
-    return sessionStorage.getItem("lutmac.key") ?? "";
+    return ofTab.read(KEY) ?? "";
   }
 
   set key(value) {
-    sessionStorage.setItem("lutmac.key", value);
+    ofTab.write(KEY, value);
   }
 
   get isOpen() {
     return one("settings").open;
+  }
+
+  /** The name of the model that is asked, or undefined while none is known. */
+  get model() {
+    return this.chosen?.id;
+  }
+
+  /** How many tokens the model can read. */
+  get context() {
+    return this.chosen?.max_model_len;
   }
 
   /** The sampling parameters that were given; a field that holds no valid number counts as empty. */
@@ -41,31 +55,26 @@ export class Settings {
     return Object.fromEntries(given.map((field) => [field, one(field).valueAsNumber]));
   }
 
-  /** Shows which models there are; the first is the one that is asked. */
+  /** Shows which models there are; the one of last time is asked, else the first. */
   showModels(models) {
+    this.models = models;
     one("model").replaceChildren(...models.map(({ id }) => element("option", { value: id }, id)));
     one("choose-model").hidden = models.length < 2;
-    this.#name(models[0].id);
-    one("model-facts").replaceChildren(...facts(models[0]));
+    this.#choose(models.some(({ id }) => id === this.wanted) ? this.wanted : models[0].id);
   }
 
-  #name(name) {
-    this.model = name;
+  #choose(name) {
+    this.chosen = this.models.find(({ id }) => id === name);
+    this.wanted = one("model").value = name;
     one("model-name").textContent = name;
     one("model-name").title = name;
     document.title = `${name} – lutmac`;
+    one("model-facts").replaceChildren(...facts(this.chosen));
   }
 
   #save() {
-    localStorage.setItem(PLACE, JSON.stringify(Object.fromEntries(FIELDS.map((field) => [field, one(field).value]))));
-  }
-}
-
-function stored() {
-  try {
-    return JSON.parse(localStorage.getItem(PLACE)) ?? {};
-  } catch {
-    return {};
+    const values = Object.fromEntries(FIELDS.map((field) => [field, one(field).value]));
+    kept.write(PLACE, { ...values, model: this.wanted });
   }
 }
 

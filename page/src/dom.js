@@ -1,5 +1,9 @@
 // Making elements.
 
+import { icon } from "./icons.js";
+
+export const one = (id) => document.getElementById(id);
+
 /** An element with attributes and children; strings become text. */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -15,8 +19,13 @@ export function button(label, action, attributes = {}) {
   return made;
 }
 
+/** A button that shows a sign and has a name. */
+export function signButton(sign, label, action, attributes = {}) {
+  return button(icon(sign), action, { class: "quiet sign-button", "aria-label": label, title: label, ...attributes });
+}
+
 /** Puts text into the clipboard. Browsers offer that to secure origins alone; elsewhere by the old way. */
-export async function copy(text) {
+async function copy(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const area = element("textarea", { readonly: "", class: "unseen" });
   area.value = text;
