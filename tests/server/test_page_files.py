@@ -10,14 +10,14 @@ import httpx
 import lutmac
 
 SOURCE = Path(__file__).parents[2] / "src" / "lutmac"
-# What a page or a module asks for: src="/static/x", href="/static/x", from "./x".
-REFERENCE = re.compile(r"""(?:src|href)="/?static/([^"]+)"|from\s+["']\./([^"']+)["']""")
+# What a page asks for: src="/static/x", href="/static/x".
+REFERENCE = re.compile(r'(?:src|href)="/static/([^"]+)"')
 
 
 def test_the_installed_package_has_every_file_that_is_no_code() -> None:
     installed = Path(lutmac.__file__).parent
     wanted = [path for path in (SOURCE / "server" / "static").iterdir() if path.is_file()]
-    assert {"index.html", "style.css", "app.js"} <= {path.name for path in wanted}
+    assert {"index.html", "style.css", "page.js"} <= {path.name for path in wanted}
     for path in [*wanted, SOURCE / "_native.pyi"]:
         found = installed / path.relative_to(SOURCE)
         assert found.is_file(), f"{found} is missing"
@@ -25,13 +25,7 @@ def test_the_installed_package_has_every_file_that_is_no_code() -> None:
 
 
 def test_the_server_has_all_that_the_page_asks_for(http: httpx.Client) -> None:
-    asked, todo = set[str](), [http.get("/").text]
-    while todo:
-        for places in REFERENCE.findall(todo.pop()):
-            name = "".join(places)
-            if name not in asked:
-                asked.add(name)
-                reply = http.get(f"/static/{name}")
-                assert reply.status_code == 200, name
-                todo.append(reply.text)
-    assert {"app.js", "style.css", "markdown.js"} <= asked
+    asked = set(REFERENCE.findall(http.get("/").text))
+    for name in asked:
+        assert http.get(f"/static/{name}").status_code == 200, name
+    assert asked == {"page.js", "style.css", "theme.js"}
