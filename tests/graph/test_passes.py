@@ -25,7 +25,7 @@ from lutmac.graph.operations.prepare import Prepare
 from lutmac.graph.operations.rms_norm import RMSNorm
 from lutmac.graph.schedule import Call, Schedule
 from lutmac.graph.states import Pages
-from lutmac.graph.verify import InvalidGraphError, verify
+from lutmac.graph.verify import InvalidGraphError, Verifier
 
 WIDTH = 32
 
@@ -102,7 +102,7 @@ def calls_of(schedule: Schedule, kind: type[Op]) -> list[Call]:
 
 
 def same(before: Schedule | Graph, after: Schedule) -> bool:
-    verify(after)
+    Verifier().verify(after)
     return np.allclose(Interpreter(before).run(), Interpreter(after).run(), rtol=1e-6, atol=1e-9)
 
 
@@ -283,4 +283,4 @@ TABLES = Value("x.tables", WIDTH, form="tables")
 )  # fmt: skip
 def test_the_verifier_names_what_contradicts_itself(calls: list[Call], message: str) -> None:
     with pytest.raises(InvalidGraphError, match=message):
-        verify(Schedule(tuple(calls)))
+        Verifier().verify(Schedule(tuple(calls)))

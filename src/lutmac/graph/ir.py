@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
@@ -174,8 +174,7 @@ class Op:
 
     def states(self) -> dict[str, State]:
         """What it keeps for a sequence or reads of what is kept, by field."""
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {name: value for name, value in values if isinstance(value, State)}
+        return {name: value for name, value in vars(self).items() if isinstance(value, State)}
 
     def wants(self) -> Mapping[str, tuple[Weight, ...]]:
         """Fields of values that are read in the form and order that matrices want; all of them must want the same."""
@@ -189,12 +188,11 @@ class Op:
     def with_weights(self, known: Mapping[str, Weight]) -> Self:
         """The same operation with its matrices as they are known by name."""
         changes: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name, value in vars(self).items():
             if isinstance(value, Weight):
-                changes[field.name] = known[value.name]
+                changes[name] = known[value.name]
             elif isinstance(value, tuple) and value and isinstance(value[0], Weight):
-                changes[field.name] = tuple(known[weight.name] for weight in value)
+                changes[name] = tuple(known[weight.name] for weight in value)
         return replace(self, **changes) if changes else self
 
     def faults(self) -> Iterator[str]:
@@ -214,8 +212,7 @@ class Op:
         raise NotImplementedError(f"{type(self).__name__} has no reference")
 
     def _of_type(self, kind: type) -> Iterator[Any]:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for value in vars(self).values():
             for item in value if isinstance(value, tuple) else (value,):
                 if isinstance(item, kind):
                     yield item

@@ -15,7 +15,7 @@ from lutmac.graph.operations.logits import Logits
 from lutmac.graph.operations.multiply import Multiply
 from lutmac.graph.operations.prepare import Prepare
 from lutmac.graph.schedule import Call, Schedule
-from lutmac.graph.verify import verify
+from lutmac.graph.verify import Verifier
 
 Pass = Callable[[Schedule], Schedule]
 
@@ -37,11 +37,11 @@ def optimize(graph: Graph, *, exact: bool) -> Schedule:
         drop_unread,
         mark_own_forms,
     ]
-    schedule = Schedule.of(graph)
-    verify(schedule)
+    schedule, verifier = Schedule.of(graph), Verifier()
+    verifier.verify(schedule)
     for change in passes:
         schedule = change(schedule)
-        verify(schedule)
+        verifier.verify(schedule)
     return schedule
 
 

@@ -50,7 +50,9 @@ class Call:
         return {**self.op.taken_over(), self.op.writes()[0]: self.residual}
 
     def reading(self, substitutes: Mapping[Value, Value]) -> Call:
-        """The same call with some of the values it reads replaced."""
+        """The same call with some of the values it reads replaced; itself where it reads none of them."""
+        if not any(value in substitutes for value in self.reads()):
+            return self
         residual = None if self.residual is None else substitutes.get(self.residual, self.residual)
         return replace(self, op=self.op.reading(substitutes), residual=residual)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from lutmac.errors import LutmacError
 from lutmac.graph.ir import Value
 from lutmac.graph.operations.prepare import Prepare
@@ -14,20 +16,54 @@ class InvalidGraphError(LutmacError):
     """A model's graph, or what a pass made of it, contradicts itself: a fault of lutmac, not of a checkpoint."""
 
 
-def verify(schedule: Schedule) -> None:
-    """Raises InvalidGraphError, naming the call.
+class Verifier:
+    """Verifies what each pass leaves. A call that was verified before is not looked into again."""
 
-    Every value is written once, before it is read, and not read when its buffer has gone to another; widths and forms
-    fit; states that are read were stored; calls make only such use of an operation as it allows.
-    """
-    seen = _Seen()
-    for index, call in enumerate(schedule.calls):
-        seen.check(call)
+    def __init__(self) -> None:
+        """Knows no call yet."""
+        self._known: dict[int, _Facts] = {}  # by the call's id: it holds the call, so that no other gets that id
+
+    def verify(self, schedule: Schedule) -> None:
+        """Raises InvalidGraphError, naming the call.
+
+        Every value is written once, before it is read, and not read when its buffer has gone to another; widths and
+        forms fit; states that are read were stored; calls make only such use of an operation as it allows.
+        """
+        seen = _Seen()
+        for index, call in enumerate(schedule.calls):
+            seen.check(self._facts(call))
+            if call.together or call.own:
+                _check_neighbours(schedule, index)
+
+    def _facts(self, call: Call) -> _Facts:
+        facts = self._known.get(id(call))
+        if facts is None:
+            facts = self._known[id(call)] = _Facts.of(call)
+        return facts
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a call says of itself, worked out once: passes leave most calls as they are."""
+
+    call: Call
+    reads: tuple[Value, ...]
+    writes: tuple[Value, ...]
+    taken_over: dict[Value, Value]
+    states_stored: tuple[str, ...]
+    states_read: tuple[str, ...]
+
+    @classmethod
+    def of(cls, call: Call) -> _Facts:
+        """Raises InvalidGraphError for what contradicts itself in the call alone."""
         for fault in call.op.faults():
             _fail(call, fault)
         _check_residual(call)
         _check_forms(call)
-        _check_neighbours(schedule, index)
+        states = call.op.states()
+        stored = tuple(state.name for field, state in states.items() if field in call.op.STORES)
+        read = tuple(state.name for field, state in states.items() if field not in call.op.STORES)
+        return cls(call, call.reads(), call.writes(), call.taken_over(), stored, read)
 
 
 class _Seen:
@@ -38,27 +74,28 @@ class _Seen:
         self._overwritten: dict[Value, str] = {}
         self._stored: set[str] = set()
 
-    def check(self, call: Call) -> None:
+    def check(self, facts: _Facts) -> None:
         """Checks the next call, and takes note of it."""
-        for value in call.reads():
+        call = facts.call
+        for value in facts.reads:
             self._check_read(call, value)
-        for value in call.writes():
+        for value in facts.writes:
             if value in self._written:
                 _fail(call, f"{value.name} is written twice")
             self._written[value] = value
-        for result, value in call.taken_over().items():
+        for result, value in facts.taken_over.items():
             self._overwritten[value] = result.name
-        for field, state in call.op.states().items():
-            if field in call.op.STORES:
-                self._stored.add(state.name)
-            elif state.name not in self._stored:
-                _fail(call, f"{state.name} is read before it is stored")
+        self._stored.update(facts.states_stored)
+        for state in facts.states_read:
+            if state not in self._stored:
+                _fail(call, f"{state} is read before it is stored")
 
     def _check_read(self, call: Call, value: Value) -> None:
-        if value not in self._written:
+        written = self._written.get(value)
+        if written is None:
             _fail(call, f"{value.name} is read before it is written")
-        if self._written[value] != value:
-            _fail(call, f"{value.name} is {_shown(self._written[value])}, read as {_shown(value)}")
+        elif written is not value and written != value:
+            _fail(call, f"{value.name} is {_shown(written)}, read as {_shown(value)}")
         if value in self._overwritten:
             _fail(call, f"{value.name} is read when {self._overwritten[value]} lies in its buffer")
 
