@@ -6,21 +6,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.bounded_json import read_json_object, read_optional_json, shown
 from lutmac.checkpoints.mapped_file import Closable
-from lutmac.checkpoints.quantization_formats import open_format, quantization_config
-from lutmac.checkpoints.quantized_modules import QuantizationFormat
 from lutmac.checkpoints.stacked_experts import expert_matrices
 from lutmac.checkpoints.tensor_files import TensorFiles
 from lutmac.checkpoints.tensor_names import TensorNames
 from lutmac.checkpoints.text_config import text_config
 from lutmac.errors import CheckpointError
 from lutmac.lowbit.matrix import AnyMatrix, DenseMatrix
+
+if TYPE_CHECKING:
+    from lutmac.checkpoints.quantized_modules import QuantizationFormat
 
 CONFIG_FILE: Final = "config.json"
 GENERATION_CONFIG_FILE: Final = "generation_config.json"
@@ -51,6 +52,9 @@ class HuggingFaceCheckpoint(Closable):
 
     def __init__(self, path: Path) -> None:
         """Opens the directory: headers are read and checked, tensors only when they are asked for."""
+        # A dozen modules, one for each format: importing them would delay the first token of a GGUF file.
+        from lutmac.checkpoints.quantization_formats import open_format, quantization_config  # noqa: PLC0415
+
         self.path = path
         if not (path / CONFIG_FILE).is_file():
             raise CheckpointError(f"{path}: is no model directory: {CONFIG_FILE} is missing")
