@@ -1,33 +1,22 @@
 #include "runtime/sampler.h"
 
-#include <cmath>
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/string.h>
+
+#include <map>
+#include <string>
+#include <utility>
 
 #include "python/bindings.h"
 
 namespace lutmac {
 namespace {
 
-SamplerOptions make_options(float temperature, int top_k, float top_p, float min_p, float repetition_penalty,
-                            float presence_penalty, float frequency_penalty, const IntArray& logit_bias_ids,
+SamplerOptions make_options(std::map<std::string, double> numbers, const IntArray& logit_bias_ids,
                             const FloatArray& logit_bias, uint64_t seed) {
-  require(std::isfinite(temperature) && temperature >= 0, "temperature must be finite and not negative");
-  require(top_k >= 0, "top_k must not be negative");
-  require(top_p > 0 && top_p <= 1, "top_p must be above 0 and at most 1");
-  require(min_p >= 0 && min_p <= 1, "min_p must be 0 to 1");
-  require(std::isfinite(repetition_penalty) && repetition_penalty > 0, "repetition_penalty must be positive");
-  require(std::isfinite(presence_penalty) && std::isfinite(frequency_penalty), "penalties must be finite");
-  require(logit_bias_ids.shape(0) == logit_bias.shape(0), "one bias per id is needed");
-  SamplerOptions options;
-  options.temperature = temperature;
-  options.top_k = top_k;
-  options.top_p = top_p;
-  options.min_p = min_p;
-  options.repetition_penalty = repetition_penalty;
-  options.presence_penalty = presence_penalty;
-  options.frequency_penalty = frequency_penalty;
+  SamplerOptions options{.numbers = std::move(numbers), .seed = seed};
   options.logit_bias_ids.assign(logit_bias_ids.data(), logit_bias_ids.data() + logit_bias_ids.shape(0));
   options.logit_bias.assign(logit_bias.data(), logit_bias.data() + logit_bias.shape(0));
-  options.seed = seed;
   return options;
 }
 
@@ -45,15 +34,11 @@ void bind_sampler(nb::module_& module) {
   nb::class_<Sampler>(module, "Sampler")
       .def(
           "__init__",
-          [](Sampler* self, float temperature, int top_k, float top_p, float min_p, float repetition_penalty,
-             float presence_penalty, float frequency_penalty, const IntArray& logit_bias_ids,
+          [](Sampler* self, std::map<std::string, double> numbers, const IntArray& logit_bias_ids,
              const FloatArray& logit_bias, uint64_t seed) {
-            new (self) Sampler(make_options(temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,
-                                            frequency_penalty, logit_bias_ids, logit_bias, seed));
+            new (self) Sampler(make_options(std::move(numbers), logit_bias_ids, logit_bias, seed));
           },
-          nb::kw_only(), nb::arg("temperature"), nb::arg("top_k"), nb::arg("top_p"), nb::arg("min_p"),
-          nb::arg("repetition_penalty"), nb::arg("presence_penalty"), nb::arg("frequency_penalty"),
-          nb::arg("logit_bias_ids"), nb::arg("logit_bias"), nb::arg("seed"))
+          nb::arg("numbers"), nb::kw_only(), nb::arg("logit_bias_ids"), nb::arg("logit_bias"), nb::arg("seed"))
       .def("sample", &sample, nb::arg("logits"), nb::arg("penalized"), nb::arg("generated_from"));
 }
 

@@ -71,9 +71,30 @@ double total_weight(const float* logits, int64_t vocab, float highest) {
 
 }  // namespace
 
-Sampler::Sampler(SamplerOptions options) : options_(std::move(options)), random_(options_.seed) {
-  if (options_.logit_bias_ids.size() != options_.logit_bias.size())
+Sampler::Sampler(SamplerOptions options)
+    : logit_bias_ids_(std::move(options.logit_bias_ids)),
+      logit_bias_(std::move(options.logit_bias)),
+      random_(options.seed) {
+  if (logit_bias_ids_.size() != logit_bias_.size())
     throw std::invalid_argument("logit_bias_ids and logit_bias must have the same length");
+  const auto take = [&](const char* name, double off) {
+    const auto found = options.numbers.extract(name);
+    if (!found.empty() && !std::isfinite(found.mapped())) throw std::invalid_argument(std::string(name) + " is not finite");
+    return found.empty() ? off : found.mapped();
+  };
+  temperature_ = static_cast<float>(take("temperature", 1.0));
+  top_k_ = static_cast<int64_t>(std::min(take("top_k", 0.0), 0x1p31));
+  top_p_ = static_cast<float>(take("top_p", 1.0));
+  min_p_ = static_cast<float>(take("min_p", 0.0));
+  repetition_penalty_ = static_cast<float>(take("repetition_penalty", 1.0));
+  presence_penalty_ = static_cast<float>(take("presence_penalty", 0.0));
+  frequency_penalty_ = static_cast<float>(take("frequency_penalty", 0.0));
+  for (const CandidateFilter& filter : candidate_filters()) {
+    const double value = take(filter.name, filter.off);
+    if (value != filter.off) filters_.emplace_back(filter, value);
+  }
+  if (!options.numbers.empty())
+    throw std::invalid_argument("the sampler has no option " + options.numbers.begin()->first);
 }
 
 int32_t Sampler::sample(const float* logits, int64_t vocab, const int32_t* tokens, int64_t num_tokens,
@@ -83,36 +104,34 @@ int32_t Sampler::sample(const float* logits, int64_t vocab, const int32_t* token
   if (best < 0)
     throw std::invalid_argument("no token can be drawn: every logit is NaN or -infinity; check the model and logit_bias");
   const float highest = logits[best];
-  if (options_.temperature <= 0.0f || options_.top_k == 1 || highest == -kNever) return static_cast<int32_t>(best);
-  choose_candidates(logits, vocab, highest);
-  return draw(highest);
+  if (temperature_ <= 0.0f || top_k_ == 1 || highest == -kNever) return static_cast<int32_t>(best);
+  return draw(choose_candidates(logits, vocab, highest));
 }
 
 // The logits with bias and penalties; the caller's own where there are none.
 const float* Sampler::adjust(const float* logits, int64_t vocab, const int32_t* tokens, int64_t num_tokens,
                              int64_t generated_from) {
-  const SamplerOptions& o = options_;
-  const bool counts = o.presence_penalty != 0.0f || o.frequency_penalty != 0.0f;
-  if (o.logit_bias_ids.empty() && o.repetition_penalty == 1.0f && !counts) return logits;
+  const bool counts = presence_penalty_ != 0.0f || frequency_penalty_ != 0.0f;
+  if (logit_bias_ids_.empty() && repetition_penalty_ == 1.0f && !counts) return logits;
   adjusted_.assign(logits, logits + vocab);
-  for (size_t i = 0; i < o.logit_bias_ids.size(); ++i) {
-    const int32_t id = o.logit_bias_ids[i];
-    if (id >= 0 && id < vocab) adjusted_[id] += o.logit_bias[i];
+  for (size_t i = 0; i < logit_bias_ids_.size(); ++i) {
+    const int32_t id = logit_bias_ids_[i];
+    if (id >= 0 && id < vocab) adjusted_[id] += logit_bias_[i];
   }
-  if (o.repetition_penalty != 1.0f) {
+  if (repetition_penalty_ != 1.0f) {
     start_pass(vocab);
     for (int64_t i = 0; i < num_tokens; ++i) {
       if (!first_sight(tokens[i], vocab)) continue;
       float& logit = adjusted_[tokens[i]];
-      logit = logit > 0.0f ? logit / o.repetition_penalty : logit * o.repetition_penalty;
+      logit = logit > 0.0f ? logit / repetition_penalty_ : logit * repetition_penalty_;
     }
   }
   if (counts) {
     start_pass(vocab);
     for (int64_t i = std::max<int64_t>(generated_from, 0); i < num_tokens; ++i) {
       if (tokens[i] < 0 || tokens[i] >= vocab) continue;
-      adjusted_[tokens[i]] -= o.frequency_penalty;
-      if (first_sight(tokens[i], vocab)) adjusted_[tokens[i]] -= o.presence_penalty;
+      adjusted_[tokens[i]] -= frequency_penalty_;
+      if (first_sight(tokens[i], vocab)) adjusted_[tokens[i]] -= presence_penalty_;
     }
   }
   return adjusted_.data();
@@ -132,15 +151,16 @@ bool Sampler::first_sight(int32_t id, int64_t vocab) {
   return true;
 }
 
-// Fills candidates_ with what top-k, top-p and min-p leave.
-void Sampler::choose_candidates(const float* logits, int64_t vocab, float highest) {
-  const SamplerOptions& o = options_;
-  if (o.top_k > 0 && o.top_k < vocab) {
-    keep_highest(logits, vocab, highest, o.top_k);
+// Fills candidates_ with what top-k, filters, top-p and min-p leave; the highest logit among them.
+float Sampler::choose_candidates(const float* logits, int64_t vocab, float highest) {
+  const bool cuts = top_k_ > 0 && top_k_ < vocab;
+  if (cuts || !filters_.empty()) {
+    keep_highest(logits, vocab, highest, cuts ? top_k_ : vocab);
+    highest = filter_candidates(highest);
     double total = 0.0;
     for (const Candidate& candidate : candidates_) total += static_cast<double>(candidate.weight);
     cut_top_p(total);
-  } else if (o.top_p < 1.0f) {
+  } else if (top_p_ < 1.0f) {
     // Few tokens make up most of the probability, as a rule: take more only where they do not.
     const double total = total_weight(logits, vocab, highest);
     int64_t count = 256;
@@ -151,8 +171,20 @@ void Sampler::choose_candidates(const float* logits, int64_t vocab, float highes
   } else {
     keep_all(logits, vocab, highest);
   }
-  const float least = std::min(o.min_p, 1.0f);
+  const float least = std::min(min_p_, 1.0f);
   std::erase_if(candidates_, [least](const Candidate& candidate) { return candidate.weight < least; });
+  return highest;
+}
+
+// The highest logit that the filters leave, to which weights are then relative.
+float Sampler::filter_candidates(float highest) {
+  for (const auto& [filter, value] : filters_) {
+    filter.apply(value, candidates_);
+    if (candidates_.front().logit == highest) continue;
+    highest = candidates_.front().logit;
+    for (Candidate& candidate : candidates_) candidate.weight = exp_nonpositive(candidate.logit - highest);
+  }
+  return highest;
 }
 
 // The `count` highest logits, highest first.
@@ -187,7 +219,7 @@ void Sampler::keep_highest(const float* logits, int64_t vocab, float highest, in
 // Every token that can be drawn, in order of id; of those that min-p will drop, only the nearest.
 void Sampler::keep_all(const float* logits, int64_t vocab, float highest) {
   constexpr float kSlack = 0.01f;  // far more than std::log and the sum can be off
-  const float least = options_.min_p > 0.0f ? highest + std::log(std::min(options_.min_p, 1.0f)) - kSlack : kNever;
+  const float least = min_p_ > 0.0f ? highest + std::log(std::min(min_p_, 1.0f)) - kSlack : kNever;
   candidates_.clear();
   for (int64_t begin = 0; begin < vocab; begin += kBlock) {
     const int64_t end = std::min(begin + kBlock, vocab);
@@ -202,9 +234,9 @@ void Sampler::keep_all(const float* logits, int64_t vocab, float highest) {
 // Cuts after the first candidate with which the weights reach top_p of the total; whether they do.
 bool Sampler::cut_top_p(double total) {
   double sum = 0.0;
-  for (size_t i = 0; i < candidates_.size() && options_.top_p < 1.0f; ++i) {
+  for (size_t i = 0; i < candidates_.size() && top_p_ < 1.0f; ++i) {
     sum += static_cast<double>(candidates_[i].weight);
-    if (sum < static_cast<double>(options_.top_p) * total) continue;
+    if (sum < static_cast<double>(top_p_) * total) continue;
     candidates_.resize(i + 1);
     return true;
   }
@@ -212,9 +244,9 @@ bool Sampler::cut_top_p(double total) {
 }
 
 int32_t Sampler::draw(float highest) {
-  if (options_.temperature != 1.0f) {
+  if (temperature_ != 1.0f) {
     for (Candidate& candidate : candidates_)
-      candidate.weight = exp_nonpositive((candidate.logit - highest) / options_.temperature);
+      candidate.weight = exp_nonpositive((candidate.logit - highest) / temperature_);
   }
   double total = 0.0;
   for (const Candidate& candidate : candidates_) total += static_cast<double>(candidate.weight);

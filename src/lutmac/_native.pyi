@@ -263,20 +263,13 @@ class Sampler:
     """Draws token ids from logits. Same seed and same calls, same ids."""
 
     def __init__(
-        self,
-        *,
-        temperature: float,
-        top_k: int,
-        top_p: float,
-        min_p: float,
-        repetition_penalty: float,
-        presence_penalty: float,
-        frequency_penalty: float,
-        logit_bias_ids: NDArray[Any],
-        logit_bias: NDArray[Any],
-        seed: int,
+        self, numbers: dict[str, float], *, logit_bias_ids: NDArray[Any], logit_bias: NDArray[Any], seed: int
     ) -> None:
-        """temperature 0: greedy. top_k 0: off. logit_bias_ids [b] int32 and logit_bias [b] float32."""
+        """numbers: options by their names in engine/sampling/options.py; what is left out is off.
+
+        logit_bias_ids [b] int32 and logit_bias [b] float32. Raises ValueError for a number that is not finite, and for
+        a name that the sampler lacks.
+        """
 
     def sample(self, logits: NDArray[Any], penalized: NDArray[Any], generated_from: int) -> int:
         """logits: [vocab] float32, left as it is.

@@ -10,7 +10,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models" / "architectures"))
 
-from random_weights import Shapes, random_weights  # noqa: E402
+from random_weights import Shapes, random_weights
 
 TOKENS = [300, *range(72, 130), 301, *range(11, 47)]
 CONFIG: dict[str, Any] = {

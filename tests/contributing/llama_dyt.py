@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lutmac.graph.ir import Graph, Value, Vector
 from lutmac.graph.operations.dynamic_tanh import DynamicTanh
+
+from lutmac.graph.ir import Graph, Value, Vector
 from lutmac.models import Architecture
 from lutmac.models.config import DecoderConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config

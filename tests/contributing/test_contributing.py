@@ -1,7 +1,7 @@
 """What CONTRIBUTING.md promises of an architecture and an operation, tried on a copy of the sources.
 
-The operation is Dynamic Tanh, the architecture a Llama with it in place of norms; neither is part of lutmac. Their files
-lie beside this one. reference.npz has the logits of transformers' Llama with such a module (make_reference.py).
+The operation is Dynamic Tanh, the architecture a Llama with it in place of norms; neither is part of lutmac. Their
+files lie beside this one. reference.npz has the logits of transformers' Llama with such a module (make_reference.py).
 """
 
 from __future__ import annotations

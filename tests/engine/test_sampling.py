@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import lutmac
+from lutmac.engine.sampling.options import SAMPLING_OPTIONS
 from lutmac.errors import InvalidRequestError
 
 PROMPT = "Once upon a time"
@@ -43,6 +44,17 @@ PROMPT = "Once upon a time"
 def test_a_wrong_parameter_is_named(tiny_model: lutmac.Model, name: str, value: Any) -> None:
     with pytest.raises(InvalidRequestError, match=name):
         tiny_model.stream(PROMPT, **{name: value})
+
+
+def test_every_option_of_the_table_is_taken_at_both_ends_of_its_range(tiny_model: lutmac.Model) -> None:
+    """The native sampler knows each by its name, and the range is what it says."""
+    for name, row in SAMPLING_OPTIONS.items():
+        for value in (row.least, row.most):
+            number = int(value) if row.integer else float(value)
+            tiny_model.generate(PROMPT, max_tokens=1, **{name: number})
+        for value in (row.least - 1, row.most + 1):
+            with pytest.raises(InvalidRequestError, match=f"^{name} is "):
+                tiny_model.stream(PROMPT, **{name: int(value) if row.integer else float(value)})
 
 
 def test_same_seed_same_text(tiny_model: lutmac.Model) -> None:

@@ -31,7 +31,7 @@ std::map<int32_t, int> draw_many(const SamplerOptions& options, const std::vecto
 
 int32_t greedy(SamplerOptions options, const std::vector<float>& logits, const std::vector<int32_t>& tokens = {},
                int64_t generated_from = 0) {
-  options.temperature = 0.0f;
+  options.numbers["temperature"] = 0.0;
   Sampler sampler(std::move(options));
   return sample(sampler, logits, tokens, generated_from);
 }
@@ -68,18 +68,30 @@ void test_nothing_to_draw() {
   }
 }
 
+void test_other_numbers() {
+  for (const auto& [name, value] : std::map<std::string, double>{{"top_q", 1.0}, {"top_p", NAN}, {"min_p", kInfinity}}) {
+    bool thrown = false;
+    try {
+      Sampler({.numbers = {{name, value}}});
+    } catch (const std::invalid_argument&) {
+      thrown = true;
+    }
+    check(thrown, "%s is no option, or %g no number", name.c_str(), value);
+  }
+}
+
 void test_penalties() {
   const std::vector<float> logits = {2.0f, 1.9f, -1.0f};
-  SamplerOptions repetition{.repetition_penalty = 1.5f};
+  SamplerOptions repetition{.numbers = {{"repetition_penalty", 1.5}}};
   check(greedy(repetition, logits, {0}) == 1, "repetition penalty divides a positive logit");
   check(greedy(repetition, logits, {0, 0, 0, 1}) == 0, "repetition penalty counts a token once");
   check(greedy(repetition, {-1.0f, -1.2f}, {0}) == 1, "repetition penalty multiplies a negative logit");
   check(greedy(repetition, logits, {0, -5, 3, 1 << 30}, 4) == 1, "repetition penalty looks at the prompt, ignores strange ids");
-  SamplerOptions presence{.presence_penalty = 0.2f};
+  SamplerOptions presence{.numbers = {{"presence_penalty", 0.2}}};
   check(greedy(presence, logits, {0}, 0) == 1, "presence penalty");
   check(greedy(presence, logits, {0}, 1) == 0, "presence penalty leaves the prompt alone");
-  check(greedy({.presence_penalty = 0.06f}, logits, {0, 0, 0, 7}, 0) == 0, "presence penalty counts a token once");
-  check(greedy({.frequency_penalty = 0.06f}, logits, {0, 0, 0, 7}, 0) == 1, "frequency penalty counts every time");
+  check(greedy({.numbers = {{"presence_penalty", 0.06}}}, logits, {0, 0, 0, 7}, 0) == 0, "presence penalty counts a token once");
+  check(greedy({.numbers = {{"frequency_penalty", 0.06}}}, logits, {0, 0, 0, 7}, 0) == 1, "frequency penalty counts every time");
   SamplerOptions bias;
   bias.logit_bias_ids = {0, -1, 99, 2};
   bias.logit_bias = {-100.0f, 1.0f, 1.0f, 2.5f};
@@ -95,14 +107,15 @@ void test_what_is_kept() {
   };
   using Ids = std::vector<int32_t>;
   check(keys({}) == Ids({0, 1, 2, 3, 4}), "everything may be drawn");
-  check(keys({.top_k = 2}) == Ids({1, 3}), "top-k");
-  check(keys({.top_p = 0.69f}) == Ids({1, 3}), "top-p");
-  check(keys({.top_p = 0.72f}) == Ids({1, 3, 4}), "top-p keeps the token that crosses it");
-  check(keys({.top_k = 2, .top_p = 0.55f}) == Ids({1}), "top-p is of what top-k leaves");
-  check(keys({.min_p = 0.3f}) == Ids({1, 3, 4}), "min-p");
-  check(keys({.temperature = 5.0f, .min_p = 0.3f}) == Ids({1, 3, 4}), "min-p comes before temperature");
-  check(keys({.top_k = 1}) == Ids({1}) && keys({.top_p = 0.0f}) == Ids({1}) && keys({.min_p = 9.0f}) == Ids({1}),
-        "the best token always stays");
+  check(keys({.numbers = {{"top_k", 2}}}) == Ids({1, 3}), "top-k");
+  check(keys({.numbers = {{"top_p", 0.69}}}) == Ids({1, 3}), "top-p");
+  check(keys({.numbers = {{"top_p", 0.72}}}) == Ids({1, 3, 4}), "top-p keeps the token that crosses it");
+  check(keys({.numbers = {{"top_k", 2}, {"top_p", 0.55}}}) == Ids({1}), "top-p is of what top-k leaves");
+  check(keys({.numbers = {{"min_p", 0.3}}}) == Ids({1, 3, 4}), "min-p");
+  check(keys({.numbers = {{"temperature", 5.0}, {"min_p", 0.3}}}) == Ids({1, 3, 4}), "min-p comes before temperature");
+  for (const SamplerOptions& options : {SamplerOptions{.numbers = {{"top_k", 1}}}, SamplerOptions{.numbers = {{"top_p", 0.0}}},
+                                        SamplerOptions{.numbers = {{"min_p", 9.0}}}})
+    check(keys(options) == Ids({1}), "the best token always stays");
 }
 
 // 20,000 draws: a count's standard deviation is at most 71; five of them are 0.018 of the draws.
@@ -112,7 +125,7 @@ void test_proportions() {
     double total = 0.0;
     for (const double x : p) total += std::pow(x, 1.0 / temperature);
     for (const float top_p : {1.0f, 0.9999f}) {
-      auto counts = draw_many({.temperature = static_cast<float>(temperature), .top_p = top_p, .seed = 5}, logits_of(p));
+      auto counts = draw_many({.numbers = {{"temperature", temperature}, {"top_p", top_p}}, .seed = 5}, logits_of(p));
       for (int id = 0; id < 5; ++id) {
         const double expected = std::pow(p[id], 1.0 / temperature) / total;
         check(std::abs(counts[id] / double(kDraws) - expected) < 0.018, "temperature %g: token %d drawn %d of %d times",
@@ -139,12 +152,12 @@ void test_large_vocabulary() {
   for (const float top_p : {0.01f, 0.5f, 0.999f}) {
     int kept = 0;
     for (double sum = 0.0; sum < double(top_p) * total; ++kept) sum += std::exp(double(logits[order[kept]]) - logits[order[0]]);
-    Sampler sampler({.temperature = 20.0f, .top_p = top_p});
+    Sampler sampler({.numbers = {{"temperature", 20.0}, {"top_p", top_p}}});
     int highest = 0;
     for (int i = 0; i < 50; ++i) highest = std::max(highest, rank[sample(sampler, logits)]);
     check(highest < kept * (1 + 1e-6) && highest > kept / 2, "top_p %g keeps %d, rank %d drawn", double(top_p), kept, highest);
   }
-  Sampler sampler({.temperature = 50.0f, .top_k = 40});
+  Sampler sampler({.numbers = {{"temperature", 50.0}, {"top_k", 40}}});
   std::vector<int> drawn(40);
   for (int i = 0; i < 1000; ++i) {
     const int place = rank[sample(sampler, logits)];
@@ -171,6 +184,7 @@ void test_seed() {
 int main() {
   test_greedy();
   test_nothing_to_draw();
+  test_other_numbers();
   test_penalties();
   test_what_is_kept();
   test_proportions();

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from lutmac.server.schemas.common import JsonObject, Reply, Request
+from lutmac.server.schemas.common import JsonObject, Reply
+from lutmac.server.schemas.request import Request
 
 Status = Literal["validating", "in_progress", "finalizing", "completed", "failed", "cancelling", "cancelled"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -34,13 +34,8 @@ def batch(
     *,
     model: BatchModel = options.DEFAULT_MODEL,
     name: Names = None,
-    threads: options.Threads = None,
-    context: options.Context = None,
-    precision: options.PrecisionOption = options.Precision.default,
-    kv_cache: options.KVCacheOption = options.KVCache.f16,
-    ray: ray_options.Ray = False,
-    ray_address: ray_options.Address = None,
-    replicas: ray_options.Replicas = None,
+    loading: options.Loading,
+    cluster: ray_options.ClusterOptions,
 ) -> None:
     """Answer a file of requests in OpenAI's batch format; run it again after a kill and it goes on.
 
@@ -51,17 +46,16 @@ def batch(
     check_installed()
     from lutmac.batch.run import run_batch  # noqa: PLC0415 - and the engine with it
 
-    ray_options.ReplicaOptions(ray_address, replicas).check(ray=ray)
+    cluster.check()
     place = ray_options.place_of(model)  # a mistake shows before a file is made
     names = tuple(name or ())
-    arguments = {"context": context, "precision": precision.value, "kv_cache": kv_cache.value}
     with ProgressBar() as bar:
 
         def answer(requests: Iterator[BatchRequest]) -> Iterator[list[Entry]]:
-            if ray:
-                yield from _answer_there(place, names, ray_address, replicas, threads, arguments, requests)
+            if cluster.ray:
+                yield from _answer_there(place, names, cluster, loading, requests)
             else:
-                yield from _answer_here(model, names, bar, {**arguments, "threads": threads})(requests)
+                yield from _answer_here(model, names, bar, loading)(requests)
 
         tally = run_batch(source, destination, answer, bar)
     earlier = f", {tally.earlier} earlier" if tally.earlier else ""
@@ -69,32 +63,32 @@ def batch(
 
 
 def _answer_here(
-    path_or_name: str, names: tuple[str, ...], bar: ProgressBar, arguments: dict[str, Any]
+    path_or_name: str, names: tuple[str, ...], bar: ProgressBar, loading: options.Loading
 ) -> LocalAnswerer:
     import lutmac  # noqa: PLC0415
     from lutmac.batch.local import LocalAnswerer  # noqa: PLC0415
     from lutmac.server.app import default_names  # noqa: PLC0415
 
-    loaded = lutmac.load(path_or_name, progress=bar, **arguments)
+    loaded = lutmac.load(path_or_name, progress=bar, **loading.arguments())
     return LocalAnswerer(loaded, names or default_names(loaded, path_or_name))
 
 
 def _answer_there(
     place: str,
     names: tuple[str, ...],
-    address: str | None,
-    replicas: int | None,
-    threads: int | None,
-    arguments: dict[str, Any],
+    cluster: ray_options.ClusterOptions,
+    loading: options.Loading,
     requests: Iterator[BatchRequest],
 ) -> Iterator[list[Entry]]:
     from lutmac.cluster.connection import connected, share_out  # noqa: PLC0415
     from lutmac.server.settings import Settings  # noqa: PLC0415
 
-    with connected(address):
+    arguments = loading.arguments()
+    threads = arguments.pop("threads")
+    with connected(cluster.ray_address):
         from lutmac.cluster.batch import ClusterAnswerer  # noqa: PLC0415 - Ray takes seconds
         from lutmac.cluster.replica import ReplicaSpec  # noqa: PLC0415
 
-        shares = share_out(replicas, threads)
+        shares = share_out(cluster.replicas, threads)
         spec = ReplicaSpec(place, shares.threads, arguments, Settings(names=names))
         yield from ClusterAnswerer(spec, shares)(requests)

@@ -30,43 +30,20 @@ def chat(
     model: options.OptionalModel = options.DEFAULT_MODEL,
     *,
     system: options.System = None,
-    max_tokens: options.MaxTokens = None,
-    temperature: options.Temperature = None,
-    top_k: options.TopK = None,
-    top_p: options.TopP = None,
-    min_p: options.MinP = None,
-    repetition_penalty: options.RepetitionPenalty = None,
-    presence_penalty: options.PresencePenalty = None,
-    frequency_penalty: options.FrequencyPenalty = None,
-    logit_bias: options.LogitBias = None,
-    seed: options.Seed = None,
-    stop: options.Stop = None,
-    threads: options.Threads = None,
-    context: options.Context = None,
-    precision: options.PrecisionOption = options.Precision.default,
-    kv_cache: options.KVCacheOption = options.KVCache.f16,
+    sampling: options.Sampling,
+    loading: options.Loading,
 ) -> None:
     """Talk with a model. Ctrl-C stops a reply, /exit or Ctrl-D ends the session.
 
     Example: lutmac chat smollm2 --system "Answer in one sentence."
     """
-    sampling = options.Sampling(
-        max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty,
-        logit_bias, seed, stop,
-    ).arguments()  # fmt: skip
+    wishes = sampling.arguments()
 
     import lutmac  # noqa: PLC0415 - the engine costs more to import than a help text may take
 
     with ProgressBar() as bar:
-        loaded = lutmac.load(
-            model,
-            threads=threads,
-            context=context,
-            precision=precision.value,
-            kv_cache=kv_cache.value,
-            progress=bar,
-        )
-    Session(loaded, system, sampling).run()
+        loaded = lutmac.load(model, progress=bar, **loading.arguments())
+    Session(loaded, system, wishes).run()
 
 
 class InterruptFlag:

@@ -23,6 +23,7 @@ from lutmac.cli.convert import convert
 from lutmac.cli.eval import eval_app
 from lutmac.cli.info import info
 from lutmac.cli.list import list_models
+from lutmac.cli.option_groups import expanded
 from lutmac.cli.pull import pull
 from lutmac.cli.quantize import quantize
 from lutmac.cli.rm import rm
@@ -40,9 +41,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-app.command(cls=RunCommand)(run)
+app.command(cls=RunCommand)(expanded(run))
 for command in (chat, serve, batch, info, pull):
-    app.command()(command)
+    app.command()(expanded(command))
 app.command("list")(list_models)
 app.command()(rm)
 app.command("show", hidden=True)(info)  # what others call it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from lutmac.cli.option_groups import Flags, OptionGroup
+from lutmac.engine.sampling.options import SAMPLING_OPTIONS, check_number
 from lutmac.errors import InvalidRequestError
 
 DEFAULT_MODEL = "smollm2"  # as in engine/loading/resolve.py, whose import takes too long for a help text
@@ -60,45 +63,52 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 System = Annotated[str | None, typer.Option("--system", "-s", help="System message in front of the conversation.")]
 
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", "-n", min=1, help="Most tokens to generate.")]
-Temperature = Annotated[float | None, typer.Option("--temperature", min=0.0, help="Randomness; 0 is greedy.")]
-TopK = Annotated[int | None, typer.Option("--top-k", min=0, help="Draw from the k likeliest tokens; 0: from all.")]
-TopP = Annotated[float | None, typer.Option("--top-p", help="Draw from the likeliest tokens that make up p.")]
-MinP = Annotated[float | None, typer.Option("--min-p", help="Drop tokens below this share of the likeliest one.")]
-RepetitionPenalty = Annotated[
-    float | None, typer.Option("--repetition-penalty", help="Above 1: makes tokens seen so far less likely.")
-]
-PresencePenalty = Annotated[
-    float | None, typer.Option("--presence-penalty", help="Taken off the logit of tokens generated so far.")
-]
-FrequencyPenalty = Annotated[
-    float | None, typer.Option("--frequency-penalty", help="Taken off the logit for each time a token was generated.")
-]
 LogitBias = Annotated[
     list[str] | None, typer.Option("--logit-bias", metavar="ID=BIAS", help="Added to a token's logit; repeatable.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Same seed, same text.")]
 Stop = Annotated[list[str] | None, typer.Option("--stop", help="Text that ends the reply; repeatable.")]
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """What the command line says about sampling; None where it says nothing and the engine's default holds."""
+class Loading(OptionGroup):
+    """How a model is loaded."""
 
-    max_tokens: int | None
-    temperature: float | None
-    top_k: int | None
-    top_p: float | None
-    min_p: float | None
-    repetition_penalty: float | None
-    presence_penalty: float | None
-    frequency_penalty: float | None
-    logit_bias: list[str] | None
-    seed: int | None
-    stop: list[str] | None
+    threads: Threads = None
+    context: Context = None
+    precision: PrecisionOption = Precision.default
+    kv_cache: KVCacheOption = KVCache.f16
 
     def arguments(self) -> dict[str, Any]:
-        """Keyword arguments for the engine: those that were given. Raises InvalidRequestError for a malformed bias."""
-        given = {name: value for name, value in vars(self).items() if value is not None}
+        """Keyword arguments of ``lutmac.load``."""
+        return {**vars(self), "precision": self.precision.value, "kv_cache": self.kv_cache.value}
+
+
+class Sampling(OptionGroup):
+    """What the command line says about sampling. What it leaves out is the engine's default."""
+
+    def __init__(self, **given: Any) -> None:
+        """given: by the names of `flags`; None is absence."""
+        self._given = {name: value for name, value in given.items() if value is not None}
+
+    @classmethod
+    def flags(cls) -> Flags:
+        """One for each row of the table, and those that are no numbers."""
+        hints: dict[str, Any] = {"max_tokens": MaxTokens}
+        for name, row in SAMPLING_OPTIONS.items():
+            hints[name] = Annotated[(int if row.integer else float) | None, typer.Option(row.flag, help=row.help)]
+        hints |= {"logit_bias": LogitBias, "stop": Stop}
+        kind = inspect.Parameter.KEYWORD_ONLY
+        return [inspect.Parameter(name, kind, default=None, annotation=hint) for name, hint in hints.items()]
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments for the engine: those that were given.
+
+        Raises InvalidRequestError for a number out of its range and a malformed bias.
+        """
+        given = dict(self._given)
+        for name, row in SAMPLING_OPTIONS.items():
+            if name in given:
+                check_number(row.flag, given[name], row.least, row.most, integer=row.integer)
         if "logit_bias" in given:
             given["logit_bias"] = dict(parse_logit_bias(text) for text in given["logit_bias"])
         return given

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lutmac.cli.option_groups import OptionGroup
 from lutmac.cli.output import spinner
 from lutmac.errors import InvalidRequestError
 
@@ -38,33 +39,46 @@ ScaleDownAfter = Annotated[
 
 
 @dataclass(frozen=True)
-class ReplicaOptions:
-    """What the command line says about replicas."""
+class ClusterOptions(OptionGroup):
+    """What the command line says about a cluster. replicas: None is one for each node."""
 
-    address: str | None
-    replicas: int | None
-    minimum: int | None = None
-    maximum: int | None = None
-    scale_at: float = 8.0
-    up_after: float = 10.0
-    down_after: float = 300.0
+    ray: Ray = False
+    ray_address: Address = None
+    replicas: Replicas = None
 
-    def check(self, *, ray: bool) -> None:
+    def check(self) -> None:
         """Raises InvalidRequestError where they contradict each other, or where Ray is wanted and missing."""
-        scaled = self.minimum is not None or self.maximum is not None
-        if not ray:
-            if scaled or self.replicas is not None or self.address is not None:
-                raise InvalidRequestError("--replicas, --min-replicas, --max-replicas and --ray-address go with --ray")
-            return
+        if self.ray:
+            from lutmac.cluster.connection import check_ray  # noqa: PLC0415
+
+            check_ray()
+        elif self.replicas is not None or self.ray_address is not None:
+            raise InvalidRequestError("--replicas and --ray-address go with --ray")
+
+
+@dataclass(frozen=True)
+class ScalingOptions(ClusterOptions):
+    """And about how many replicas there are to be, as load demands."""
+
+    min_replicas: MinReplicas = None
+    max_replicas: MaxReplicas = None
+    scale_at: ScaleAt = 8.0
+    scale_up_after: ScaleUpAfter = 10.0
+    scale_down_after: ScaleDownAfter = 300.0
+
+    def check(self) -> None:
+        """As of ClusterOptions."""
+        least, most = self.min_replicas, self.max_replicas
+        scaled = least is not None or most is not None
+        if scaled and not self.ray:
+            raise InvalidRequestError("--min-replicas and --max-replicas go with --ray")
         if scaled and self.replicas is not None:
             raise InvalidRequestError("--replicas is a fixed number; leave it out with --min-replicas, --max-replicas")
-        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
-            raise InvalidRequestError(f"--min-replicas {self.minimum} is above --max-replicas {self.maximum}")
-        if self.minimum is not None and self.maximum is None:
+        if least is not None and most is not None and least > most:
+            raise InvalidRequestError(f"--min-replicas {least} is above --max-replicas {most}")
+        if least is not None and most is None:
             raise InvalidRequestError("--min-replicas wants --max-replicas beside it")
-        from lutmac.cluster.connection import check_ray  # noqa: PLC0415
-
-        check_ray()
+        super().check()
 
 
 def place_of(path_or_name: str) -> str:
@@ -82,9 +96,9 @@ def place_of(path_or_name: str) -> str:
 
 @contextmanager
 def replicated(
-    path_or_name: str, settings: Settings, options: ReplicaOptions, threads: int | None, arguments: dict[str, Any]
+    path_or_name: str, settings: Settings, options: ScalingOptions, loading: dict[str, Any]
 ) -> Iterator[FastAPI]:
-    """The server's application over replicas, which end with the context.
+    """The server's application over replicas, which end with the context. loading: for ``lutmac.load``.
 
     Raises CheckpointError for a model that is not there, InvalidRequestError where no cluster is reached or no replica
     comes up.
@@ -92,13 +106,15 @@ def replicated(
     from lutmac.cluster.connection import connected, share_out  # noqa: PLC0415
 
     where = place_of(path_or_name)
-    with connected(options.address), ExitStack() as stack:
+    arguments = {**loading}
+    threads = arguments.pop("threads")
+    with connected(options.ray_address), ExitStack() as stack:
         from lutmac.cluster.deploy import Scaling, application_name, deployed  # noqa: PLC0415 - Ray takes seconds
         from lutmac.cluster.replica import ReplicaSpec  # noqa: PLC0415
 
-        shares = share_out(options.maximum or options.replicas, threads)
-        least = options.minimum or (1 if options.maximum else shares.replicas)
-        scaling = Scaling(least, shares.replicas, options.scale_at, options.up_after, options.down_after)
+        shares = share_out(options.max_replicas or options.replicas, threads)
+        least = options.min_replicas or (1 if options.max_replicas else shares.replicas)
+        scaling = Scaling(least, shares.replicas, options.scale_at, options.scale_up_after, options.scale_down_after)
         limits = replace(settings.limits, stored_bytes=0)  # another replica could not go on from a response
         inner = replace(settings, api_keys=(), hosts=(), origins=(), limits=limits)
         spec = ReplicaSpec(where, shares.threads, arguments, inner)

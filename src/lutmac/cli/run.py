@@ -45,21 +45,8 @@ def run(
     *,
     system: options.System = None,
     raw: Raw = False,
-    max_tokens: options.MaxTokens = None,
-    temperature: options.Temperature = None,
-    top_k: options.TopK = None,
-    top_p: options.TopP = None,
-    min_p: options.MinP = None,
-    repetition_penalty: options.RepetitionPenalty = None,
-    presence_penalty: options.PresencePenalty = None,
-    frequency_penalty: options.FrequencyPenalty = None,
-    logit_bias: options.LogitBias = None,
-    seed: options.Seed = None,
-    stop: options.Stop = None,
-    threads: options.Threads = None,
-    context: options.Context = None,
-    precision: options.PrecisionOption = options.Precision.default,
-    kv_cache: options.KVCacheOption = options.KVCache.f16,
+    sampling: options.Sampling,
+    loading: options.Loading,
     as_json: options.AsJson = False,
 ) -> None:
     """Answer one prompt. The reply streams; figures follow on the error stream.
@@ -69,10 +56,7 @@ def run(
     name, prompt = split_words(words)
     if raw and system is not None:
         raise InvalidRequestError("--system needs the chat template: leave --raw out")
-    sampling = options.Sampling(
-        max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty,
-        logit_bias, seed, stop,
-    ).arguments()  # fmt: skip
+    wishes = sampling.arguments()
 
     import lutmac  # noqa: PLC0415 - the engine costs more to import than a help text may take
 
@@ -80,17 +64,10 @@ def run(
     if not raw:  # loading leaves Python idle for longer than the templates' Jinja takes to import
         Thread(target=import_module, args=("lutmac.text.sandbox",), daemon=True).start()
     with ProgressBar(shown=not as_json) as bar:
-        model = load(
-            name,
-            threads=threads,
-            context=context,
-            precision=precision.value,
-            kv_cache=kv_cache.value,
-            progress=bar,
-        )
+        model = load(name, progress=bar, **loading.arguments())
     messages = [{"role": "system", "content": system}] if system is not None else []
     messages.append({"role": "user", "content": prompt})
-    chunks = model.stream(prompt, **sampling) if raw else model.chat(messages, stream=True, **sampling)
+    chunks = model.stream(prompt, **wishes) if raw else model.chat(messages, stream=True, **wishes)
     reply = print_reply(chunks, shown=not as_json)
     if as_json:
         print_json(reply.as_dict(model))

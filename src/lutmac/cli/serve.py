@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lutmac.cli import options, ray_options
+from lutmac.cli.option_groups import OptionGroup
 from lutmac.cli.output import ProgressBar
 from lutmac.errors import InvalidRequestError
 
@@ -66,37 +67,72 @@ Drain = Annotated[float, typer.Option("--drain", min=0, help="Seconds that repli
 LogOption = Annotated[Log, typer.Option("--log", help="text, json or off; a line for each request, without its text.")]
 
 
+@dataclass(frozen=True)
+class ServeOptions(OptionGroup):
+    """What the command line says about the server."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8080
+    api_key_file: KeyFile = None
+    no_api_key: NoKey = False
+    name: Names = None
+    max_queue: MaxQueue = 64
+    max_tokens: MaxTokens = None
+    max_body: MaxBody = 4 << 20
+    stored_responses: StoredResponses = "64M"
+    allow_origin: Origins = None
+    allow_host: Hosts = None
+    strict: Strict = False
+    send_timeout: SendTimeout = 60.0
+    drain: Drain = 30.0
+    log: LogOption = Log.text
+
+    def settings(self) -> Settings:
+        """What the server is made with.
+
+        Raises InvalidRequestError where a value cannot be read, and where strangers could use the model and nobody said
+        that they may.
+        """
+        from lutmac.server.auth import read_keys  # noqa: PLC0415 - and all of FastAPI with it
+        from lutmac.server.settings import Limits, Settings, Timeouts  # noqa: PLC0415
+
+        stored_bytes = options.parse_bytes(self.stored_responses, "--stored-responses")
+        settings = Settings(
+            host=self.host,
+            port=self.port,
+            api_keys=read_keys(self.api_key_file),
+            hosts=tuple(self.allow_host or ()),
+            origins=tuple(self.allow_origin or ()),
+            names=tuple(self.name or ()),
+            strict=self.strict,
+            limits=Limits(
+                body_bytes=self.max_body, max_tokens=self.max_tokens, queue=self.max_queue, stored_bytes=stored_bytes
+            ),
+            timeouts=Timeouts(send=self.send_timeout, drain=self.drain),
+        )
+        _check_reach(settings, no_api_key=self.no_api_key)
+        return settings
+
+
+@dataclass(frozen=True)
+class ServedLoading(options.Loading):
+    """How the model is loaded, and what its cache may take."""
+
+    kv_cache_memory: KVMemory = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of ``lutmac.load``."""
+        memory = self.kv_cache_memory
+        limit = None if memory is None else options.parse_bytes(memory, "--kv-cache-memory")
+        return {**super().arguments(), "kv_cache_memory": limit}
+
+
 def serve(
     model: options.OptionalModel = options.DEFAULT_MODEL,
     *,
-    host: Host = "127.0.0.1",
-    port: Port = 8080,
-    api_key_file: KeyFile = None,
-    no_api_key: NoKey = False,
-    name: Names = None,
-    max_queue: MaxQueue = 64,
-    max_tokens: MaxTokens = None,
-    max_body: MaxBody = 4 << 20,
-    kv_cache_memory: KVMemory = None,
-    stored_responses: StoredResponses = "64M",
-    threads: options.Threads = None,
-    context: options.Context = None,
-    precision: options.PrecisionOption = options.Precision.default,
-    kv_cache: options.KVCacheOption = options.KVCache.f16,
-    allow_origin: Origins = None,
-    allow_host: Hosts = None,
-    strict: Strict = False,
-    send_timeout: SendTimeout = 60.0,
-    drain: Drain = 30.0,
-    log: LogOption = Log.text,
-    ray: ray_options.Ray = False,
-    ray_address: ray_options.Address = None,
-    replicas: ray_options.Replicas = None,
-    min_replicas: ray_options.MinReplicas = None,
-    max_replicas: ray_options.MaxReplicas = None,
-    scale_at: ray_options.ScaleAt = 8.0,
-    scale_up_after: ray_options.ScaleUpAfter = 10.0,
-    scale_down_after: ray_options.ScaleDownAfter = 300.0,
+    server: ServeOptions,
+    loading: ServedLoading,
+    cluster: ray_options.ScalingOptions,
 ) -> None:
     """Serve a model to the clients of OpenAI, Anthropic, Ollama and llama.cpp, and a page to talk to it.
 
@@ -105,29 +141,8 @@ def serve(
     Example: lutmac serve smollm2 --port 8080
     """
     check_installed()
-    replicas_wanted = ray_options.ReplicaOptions(
-        ray_address, replicas, min_replicas, max_replicas, scale_at, scale_up_after, scale_down_after
-    )
-    replicas_wanted.check(ray=ray)
-    from lutmac.server.auth import read_keys  # noqa: PLC0415 - and all of FastAPI with it
-    from lutmac.server.settings import Limits, Settings, Timeouts  # noqa: PLC0415
-
-    stored_bytes = options.parse_bytes(stored_responses, "--stored-responses")
-    settings = Settings(
-        host=host,
-        port=port,
-        api_keys=read_keys(api_key_file),
-        hosts=tuple(allow_host or ()),
-        origins=tuple(allow_origin or ()),
-        names=tuple(name or ()),
-        strict=strict,
-        limits=Limits(body_bytes=max_body, max_tokens=max_tokens, queue=max_queue, stored_bytes=stored_bytes),
-        timeouts=Timeouts(send=send_timeout, drain=drain),
-    )
-    limit = None if kv_cache_memory is None else options.parse_bytes(kv_cache_memory, "--kv-cache-memory")
-    arguments = {"context": context, "precision": precision.value, "kv_cache": kv_cache.value, "kv_cache_memory": limit}
-    _check_reach(settings, no_api_key=no_api_key)
-    _run(model, settings, log, replicas_wanted if ray else None, threads, arguments)
+    cluster.check()
+    _run(model, server.settings(), server.log, cluster, loading.arguments())
 
 
 def _check_reach(settings: Settings, *, no_api_key: bool) -> None:
@@ -140,17 +155,9 @@ def _check_reach(settings: Settings, *, no_api_key: bool) -> None:
 
 
 def _run(
-    model: str,
-    settings: Settings,
-    log: Log,
-    replicas: ray_options.ReplicaOptions | None,
-    threads: int | None,
-    arguments: dict[str, Any],
+    model: str, settings: Settings, log: Log, cluster: ray_options.ScalingOptions, loading: dict[str, Any]
 ) -> None:
-    """Serves until somebody ends it.
-
-    replicas: None for the model in this process. arguments: more for ``lutmac.load``.
-    """
+    """Serves until somebody ends it. loading: for ``lutmac.load``."""
     from lutmac.server.logs import LogFormat, set_up_logging  # noqa: PLC0415
     from lutmac.server.run import listen, url_of  # noqa: PLC0415
     from lutmac.server.run import serve as run_server  # noqa: PLC0415
@@ -158,10 +165,10 @@ def _run(
     listener = listen(settings)  # before the model is loaded: a mistake shows at once
     set_up_logging(LogFormat(log.value))
     with ExitStack() as stack:
-        if replicas is not None:
-            app = stack.enter_context(ray_options.replicated(model, settings, replicas, threads, arguments))
+        if cluster.ray:
+            app = stack.enter_context(ray_options.replicated(model, settings, cluster, loading))
         else:
-            app, settings = _load(model, settings, threads=threads, **arguments)
+            app, settings = _load(model, settings, **loading)
         served = settings.names[0] if settings.names else model
         print(f"lutmac serves {served} at {url_of(listener)} (stop it with Ctrl-C)", file=sys.stderr, flush=True)
         if not settings.api_keys and not settings.is_local:

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from lutmac.engine.sampling.options import SAMPLING_OPTIONS
 from lutmac.server.errors import ApiError
 from lutmac.server.schemas.common import SamplingOptions
+from lutmac.server.schemas.sampling import given_options
 from lutmac.server.settings import Limits
 
-_SAME_NAME = (
-    "temperature", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "ignore_eos",
-    "min_tokens", "stop_token_ids",
-)  # fmt: skip
-_SMALLEST_TOP_P = 1e-6  # OpenAI takes 0, which leaves the likeliest token
+_OTHERS = ("ignore_eos", "min_tokens", "stop_token_ids")  # as they are
 
 
 def engine_options(asked: SamplingOptions, limits: Limits, *, max_tokens: int | None) -> dict[str, Any]:
     """Keyword arguments for the engine: those that were given. Raises ApiError (400) for what exceeds the limits."""
-    options = {name: value for name in _SAME_NAME if (value := getattr(asked, name)) is not None}
-    if asked.top_p is not None:
-        options["top_p"] = max(asked.top_p, _SMALLEST_TOP_P)
-    if asked.top_k is not None:
-        options["top_k"] = max(asked.top_k, 0)  # others write -1 for "off"
-    if asked.seed is not None:
-        options["seed"] = asked.seed % 2**64
+    options = {name: value for name in _OTHERS if (value := getattr(asked, name)) is not None}
+    for name, value in given_options(asked).items():
+        options[name] = value % 2**64 if name == "seed" else SAMPLING_OPTIONS[name].of_http(value)
     if asked.logit_bias:
         options["logit_bias"] = _biases(asked.logit_bias, limits)
     options["stop"] = check_stops(asked.stop, limits)

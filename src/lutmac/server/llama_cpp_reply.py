@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
+from lutmac.engine.sampling.options import SAMPLING_OPTIONS
 from lutmac.engine.sampling.results import Chunk, Completion, PromptProgress, TokenLogprob
 from lutmac.server.logprobs import LOWEST, token_text
 from lutmac.server.schemas.llama_cpp import CompletionOptions
@@ -127,9 +128,8 @@ def settings(asked: CompletionOptions) -> Fields:
 
 
 _SETTINGS = {
-    "max_tokens": "n_predict", "temperature": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p",
-    "repetition_penalty": "repeat_penalty", "presence_penalty": "presence_penalty", "seed": "seed",
-    "frequency_penalty": "frequency_penalty", "ignore_eos": "ignore_eos", "stream": "stream", "n_probs": "n_probs",
+    **{name: row.llama_cpp_name for name, row in SAMPLING_OPTIONS.items()},
+    "max_tokens": "n_predict", "ignore_eos": "ignore_eos", "stream": "stream", "n_probs": "n_probs",
     "timings_per_token": "timings_per_token",
 }  # fmt: skip
 

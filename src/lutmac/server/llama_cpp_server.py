@@ -7,7 +7,7 @@ from pathlib import Path
 from fastapi import Request
 
 import lutmac
-from lutmac.engine.sampling.sampler import SamplingParams
+from lutmac.engine.sampling.options import SAMPLING_OPTIONS
 from lutmac.server.documents import backend_of, error_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.llama_cpp_reply import settings
@@ -71,14 +71,5 @@ async def apply_template(asked: schema.TemplateRequest, request: Request) -> sch
 
 
 def _defaults() -> dict[str, object]:
-    params = SamplingParams()
-    return {
-        **settings(schema.CompletionOptions()),
-        "temperature": params.temperature,
-        "top_k": params.top_k,
-        "top_p": params.top_p,
-        "min_p": params.min_p,
-        "repeat_penalty": params.repetition_penalty,
-        "presence_penalty": params.presence_penalty,
-        "frequency_penalty": params.frequency_penalty,
-    }
+    defaults = {row.llama_cpp_name: row.default for row in SAMPLING_OPTIONS.values() if row.default is not None}
+    return {**settings(schema.CompletionOptions()), **defaults}

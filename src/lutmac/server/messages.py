@@ -37,7 +37,9 @@ async def messages(asked: schema.MessagesRequest, request: Request) -> Response:
     backend, record = backend_of(request), record_of(request)
     backend.accept(asked)
     stops = check_stops(asked.stop_sequences, backend.settings.limits, "stop_sequences")
-    sampling = SamplingOptions(temperature=asked.temperature, top_p=asked.top_p, top_k=asked.top_k, stop=stops or None)
+    sampling = SamplingOptions.model_validate(
+        {"temperature": asked.temperature, "top_p": asked.top_p, "top_k": asked.top_k, "stop": stops or None}
+    )
     options = engine_options(sampling, backend.settings.limits, max_tokens=asked.max_tokens)
     writer = MessageWriter(backend.name)
     turn = _turn(asked, options, backend, await _grammar(asked, backend, record))

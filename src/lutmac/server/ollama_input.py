@@ -10,6 +10,7 @@ from lutmac.server.errors import ApiError
 from lutmac.server.schemas import ollama as schema
 from lutmac.server.schemas.chat import ChatRequest
 from lutmac.server.schemas.completions import CompletionRequest
+from lutmac.server.schemas.sampling import given_options
 
 Fields = dict[str, Any]
 
@@ -45,7 +46,8 @@ def raw_request(asked: schema.GenerateRequest) -> CompletionRequest:
 
 def _common(asked: schema.Common) -> Fields:
     options = asked.options or schema.Options()
-    fields = {name: getattr(options, name) for name in _SAMPLING if getattr(options, name) is not None}
+    fields = given_options(options)
+    fields |= {name: value for name in ("stop", "max_tokens") if (value := getattr(options, name)) is not None}
     if fields.get("seed") == -1:
         del fields["seed"]  # draw one
     if fields.get("max_tokens") == 0:
@@ -58,10 +60,6 @@ def _common(asked: schema.Common) -> Fields:
     if asked.logprobs:
         fields["top_logprobs"] = asked.top_logprobs or 0
     return fields
-
-
-_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty",
-             "seed", "stop", "max_tokens")  # fmt: skip
 
 
 def _messages(messages: Sequence[schema.Message]) -> list[Fields]:

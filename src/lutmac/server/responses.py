@@ -103,7 +103,7 @@ def _check(asked: schema.ResponseRequest) -> None:
 async def _turn(
     asked: schema.ResponseRequest, messages: list[ChatMessage], backend: Backend, record: RequestRecord
 ) -> Turn:
-    sampling = SamplingOptions(temperature=asked.temperature, top_p=asked.top_p)
+    sampling = SamplingOptions.model_validate({"temperature": asked.temperature, "top_p": asked.top_p})
     options = engine_options(sampling, backend.settings.limits, max_tokens=asked.max_output_tokens)
     if asked.top_logprobs is not None or LOGPROBS in (asked.include or ()):
         options["logprobs"] = asked.top_logprobs or 0

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as TokenSequence
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, TypedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from lutmac.engine.generating.reply import Reply
 from lutmac.engine.running.engine import Engine
 from lutmac.engine.running.sequence import Sequence
 from lutmac.engine.sampling.constraint import compile_grammar
 from lutmac.engine.sampling.grammar import Grammar
+from lutmac.engine.sampling.options import SamplingKeywords
 from lutmac.engine.sampling.prompt_scores import PromptScores
 from lutmac.engine.sampling.results import Chunk, Completion
 from lutmac.engine.sampling.sampler import Floor, SamplingParams
@@ -25,8 +26,8 @@ MAX_TOP_LOGPROBS = 20
 MAX_STOP_CHARACTERS = 100_000  # of all stop strings of a request together
 
 
-class GenerationOptions(TypedDict, total=False):
-    """Keyword arguments of every call that generates; SamplingParams and GenerationParams say what they mean."""
+class GenerationOptions(SamplingKeywords, total=False):
+    """Keyword arguments of every call that generates; GenerationParams says what these mean."""
 
     max_tokens: int | None
     stop: str | list[str] | tuple[str, ...] | None
@@ -37,15 +38,6 @@ class GenerationOptions(TypedDict, total=False):
     logprobs: int | None
     prompt_logprobs: int | None
     grammar: Grammar | None
-    temperature: float
-    top_k: int
-    top_p: float
-    min_p: float
-    repetition_penalty: float
-    presence_penalty: float
-    frequency_penalty: float
-    logit_bias: Mapping[int, float]
-    seed: int | None
 
 
 @dataclass(frozen=True)
@@ -75,7 +67,7 @@ class GenerationParams:
 
 def parse_options(options: Mapping[str, Any]) -> GenerationParams:
     """Checks keyword arguments. Raises InvalidRequestError for an unknown name or a value out of range."""
-    known = set(GenerationOptions.__annotations__)
+    known = GenerationOptions.__optional_keys__
     for name in options:
         if name not in known:
             raise InvalidRequestError(f"unknown parameter {name!r}; known: {', '.join(sorted(known))}")
@@ -88,7 +80,7 @@ def parse_options(options: Mapping[str, Any]) -> GenerationParams:
             raise InvalidRequestError(f"{name} is {value!r}, expected an integer from 0 to {MAX_TOP_LOGPROBS} or None")
     if grammar is not None and not isinstance(grammar, Grammar):
         raise InvalidRequestError(f"grammar is a {type(grammar).__name__}, expected a lutmac.Grammar")
-    sampling = {item.name: options[item.name] for item in fields(SamplingParams) if item.name in options}
+    sampling: Any = {name: options[name] for name in SamplingKeywords.__optional_keys__ if name in options}
     stop, ignore_eos = _stop_strings(options.get("stop")), bool(options.get("ignore_eos"))
     stop_ids, least = _stop_token_ids(options.get("stop_token_ids")), options.get("min_tokens") or 0
     if type(least) is not int or least < 0:

@@ -8,15 +8,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, StrictBool, StrictInt, Tag, field_validator
 
+from lutmac.engine.sampling.options import MAX_INTEGER
 from lutmac.server.schemas.common import (
-    MAX_INTEGER,
     MAX_MESSAGES,
     FunctionDefinition,
     JsonObject,
     JsonSchemaFormat,
     Reply,
     ReplyCount,
-    Request,
     SamplingOptions,
     ServiceTier,
     StreamOptions,
@@ -26,6 +25,7 @@ from lutmac.server.schemas.common import (
     is_none,
 )
 from lutmac.server.schemas.other_names import CHAT_NAMES, MESSAGE_NAMES, RESPONSE_FORMAT_NAMES
+from lutmac.server.schemas.request import Request
 
 
 class ContentPart(Request):

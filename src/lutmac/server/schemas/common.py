@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
-from lutmac.engine.sampling.sampler import MIN_REPETITION_PENALTY
-from lutmac.server.schemas.other_names import OtherName, read_other_names
+from lutmac.engine.sampling.options import MAX_INTEGER
+from lutmac.server.schemas.request import Request
+from lutmac.server.schemas.sampling import Number, SamplingNumbers
 
-MAX_INTEGER = 2**31 - 1
-Number = StrictInt | StrictFloat
 MAX_REPLIES = 128  # OpenAI's bound of n; what a server takes is in its settings
 PositiveInteger = Annotated[StrictInt, Field(ge=1, le=MAX_INTEGER)]
 ReplyCount = Annotated[StrictInt, Field(ge=1, le=MAX_REPLIES)]
@@ -21,32 +19,6 @@ TokenIds = Annotated[list[Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)]], Fi
 Texts = Annotated[list[str], Field(fail_fast=True)]
 Prompts = str | TokenIds | Texts | Annotated[list[TokenIds], Field(fail_fast=True)]
 JsonObject = dict[str, Any]
-
-
-class Request(BaseModel):
-    """A body, or a part of one.
-
-    null is absence. What other servers have by another name is read by that name (`other_names`); what is known by no
-    name is kept apart and left to `Omissions`.
-    """
-
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False, strict=True, protected_namespaces=())
-    other_names: ClassVar[tuple[OtherName, ...]] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _by_known_names(cls, given: Any) -> Any:
-        return read_other_names(cls.other_names, given) if isinstance(given, dict) else given
-
-    def unknown_names(self, place: str = "") -> Iterator[tuple[str, str]]:
-        """Names in here that nothing is known of, each with its place, as in ``("x", "messages.x")``."""
-        for name in self.model_extra or ():
-            yield name, f"{place}{name}"
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            for part in value if isinstance(value, list) else (value,):
-                if isinstance(part, Request):
-                    yield from part.unknown_names(f"{place}{name}.")
 
 
 def is_none(value: object) -> bool:
@@ -75,21 +47,13 @@ class ErrorReply(Reply):
     error: ErrorDetail
 
 
-class SamplingOptions(Request):
+class SamplingOptions(SamplingNumbers):
     """How tokens are drawn, by the names of OpenAI and, where it has none, of most other servers.
 
     What is left out is the engine's default.
     """
 
-    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
-    top_k: Annotated[StrictInt, Field(ge=-1, le=MAX_INTEGER)] | None = None
-    min_p: Annotated[Number, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[Number, Field(ge=MIN_REPETITION_PENALTY, le=10)] | None = None
-    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
     logit_bias: dict[str, Annotated[Number, Field(ge=-100, le=100)]] | None = None
-    seed: Annotated[StrictInt, Field(ge=-(2**63), le=2**64 - 1)] | None = None
     stop: str | list[str] | None = None
     stop_token_ids: TokenIds | None = None
     min_tokens: Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)] | None = None

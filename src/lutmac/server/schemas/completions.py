@@ -6,15 +6,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
+from lutmac.engine.sampling.options import MAX_INTEGER
 from lutmac.server.schemas.chat import AnyTool, ChatMessage, ResponseFormat
 from lutmac.server.schemas.common import (
-    MAX_INTEGER,
     MAX_MESSAGES,
     JsonObject,
     Prompts,
     Reply,
     ReplyCount,
-    Request,
     SamplingOptions,
     StreamOptions,
     TokenIds,
@@ -22,6 +21,7 @@ from lutmac.server.schemas.common import (
     is_none,
 )
 from lutmac.server.schemas.other_names import COMPLETION_NAMES, TOKENIZE_NAMES
+from lutmac.server.schemas.request import Request
 
 
 class CompletionRequest(SamplingOptions):

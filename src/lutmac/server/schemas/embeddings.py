@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import StrictBool
 
-from lutmac.server.schemas.common import PositiveInteger, Prompts, Reply, Request
+from lutmac.server.schemas.common import PositiveInteger, Prompts, Reply
 from lutmac.server.schemas.other_names import EMBEDDING_NAMES
+from lutmac.server.schemas.request import Request
 
 
 class EmbeddingRequest(Request):

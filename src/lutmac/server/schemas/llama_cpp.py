@@ -6,17 +6,17 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StrictBool, StrictInt, field_validator
 
+from lutmac.engine.sampling.options import MAX_INTEGER
 from lutmac.server.schemas.chat import AnyTool, ChatMessage, ResponseFormat
 from lutmac.server.schemas.common import (
-    MAX_INTEGER,
     MAX_MESSAGES,
     JsonObject,
-    Number,
     Reply,
-    Request,
     SamplingOptions,
 )
 from lutmac.server.schemas.other_names import FORMAT_NAMES, LENGTH_NAMES, SAMPLING_NAMES
+from lutmac.server.schemas.request import Request
+from lutmac.server.schemas.sampling import Number
 
 RANDOM_SEEDS = (-1, 2**32 - 1)
 Prompt = str | list[StrictInt | str | list[StrictInt | str]]

@@ -6,8 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, StrictBool, StrictInt, Tag
 
+from lutmac.engine.sampling.options import MAX_INTEGER
 from lutmac.server.schemas.chat import OtherTool
-from lutmac.server.schemas.common import MAX_INTEGER, MAX_MESSAGES, JsonObject, Number, Reply, Request, TokenLimit
+from lutmac.server.schemas.common import MAX_MESSAGES, JsonObject, Reply, TokenLimit
+from lutmac.server.schemas.request import Request
+from lutmac.server.schemas.sampling import Number
 
 
 class Block(Request):

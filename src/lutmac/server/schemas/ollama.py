@@ -9,31 +9,23 @@ from pydantic import Field, StrictBool, StrictInt
 from lutmac.server.schemas.common import (
     MAX_MESSAGES,
     JsonObject,
-    Number,
     PositiveInteger,
     Reply,
-    Request,
     Texts,
     TokenLogprob,
     is_none,
 )
 from lutmac.server.schemas.other_names import LENGTH_NAMES, SAMPLING_NAMES
+from lutmac.server.schemas.request import Request
+from lutmac.server.schemas.sampling import AnySamplingNumbers, Number
 
 Format = Literal["", "json"] | JsonObject
 
 
-class Options(Request):
+class Options(AnySamplingNumbers):
     """How tokens are drawn. The parameters of the last block are decided when the server starts, and change nothing."""
 
     other_names: ClassVar = (*SAMPLING_NAMES, *LENGTH_NAMES)
-    temperature: Number | None = None
-    top_p: Number | None = None
-    top_k: StrictInt | None = None
-    min_p: Number | None = None
-    repetition_penalty: Number | None = None
-    presence_penalty: Number | None = None
-    frequency_penalty: Number | None = None
-    seed: StrictInt | None = None
     stop: str | list[str] | None = None
     max_tokens: StrictInt | None = None
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lutmac.engine.sampling.options import SAMPLING_OPTIONS
+
 Fields = dict[str, Any]
 
 
@@ -134,9 +136,8 @@ def _function_call(value: Any, fields: Fields) -> None:
 
 
 SAMPLING_NAMES: Final = (
-    _renamed("repeat_penalty", "repetition_penalty", "llama.cpp, Ollama, LM Studio"),
+    *(_renamed(alias.name, row.name, alias.whose) for row in SAMPLING_OPTIONS.values() for alias in row.aliases),
     _renamed("stop_sequences", "stop", "TGI, Anthropic"),
-    _renamed("random_seed", "seed", "Mistral"),
     _renamed("min_new_tokens", "min_tokens", "SGLang"),
 )
 LENGTH_NAMES: Final = (

@@ -10,16 +10,16 @@ from lutmac.server.schemas.chat import ContentPart, OtherTool, kind_of_tool
 from lutmac.server.schemas.common import (
     MAX_MESSAGES,
     JsonObject,
-    Number,
     PositiveInteger,
     Reply,
-    Request,
     ServiceTier,
     TokenLimit,
     TokenLogprob,
     is_none,
 )
 from lutmac.server.schemas.other_names import RESPONSE_NAMES
+from lutmac.server.schemas.request import Request
+from lutmac.server.schemas.sampling import Number
 
 
 class InputItem(Request):
