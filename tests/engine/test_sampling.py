@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lutmac
 from lutmac.engine.sampling.options import SAMPLING_OPTIONS
+from lutmac.engine.sampling.sampler import SamplingParams
 from lutmac.errors import InvalidRequestError
 
 PROMPT = "Once upon a time"
@@ -84,3 +88,20 @@ def test_a_bias_can_force_and_forbid_a_token(tiny_model: lutmac.Model) -> None:
     best = tiny_model.generate(PROMPT, max_tokens=1, temperature=0, ignore_eos=True).token_ids[0]
     other = tiny_model.generate(PROMPT, max_tokens=1, temperature=0, ignore_eos=True, logit_bias={best: -500.0})
     assert other.token_ids[0] != best
+
+
+def golden_cases() -> list[tuple[list[float], dict[str, float], list[int]]]:
+    cases, values = [], {}
+    for case in json.loads(Path(__file__).with_name("sampling_goldens.json").read_text()):
+        logits = values.setdefault(case["logits"], case.get("values"))
+        cases.append((logits, case["options"], case["kept"]))
+    return cases
+
+
+@pytest.mark.parametrize(("logits", "options", "kept"), golden_cases())
+def test_what_is_kept_is_what_llama_cpp_keeps(logits: list[float], options: dict[str, float], kept: list[int]) -> None:
+    """make_sampling_goldens.py wrote what it keeps. At temperature 100 the least likely of 40 is drawn 1 time in 60."""
+    off: dict[str, Any] = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
+    sampler = SamplingParams(**{**off, **options}, temperature=100.0, seed=1).sampler(len(logits))
+    values, nothing = np.array(logits, np.float32), np.empty(0, np.int32)
+    assert sorted({sampler.sample(values, nothing, 0) for _ in range(2000)}) == kept

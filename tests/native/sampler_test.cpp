@@ -113,6 +113,11 @@ void test_what_is_kept() {
   check(keys({.numbers = {{"top_k", 2}, {"top_p", 0.55}}}) == Ids({1}), "top-p is of what top-k leaves");
   check(keys({.numbers = {{"min_p", 0.3}}}) == Ids({1, 3, 4}), "min-p");
   check(keys({.numbers = {{"temperature", 5.0}, {"min_p", 0.3}}}) == Ids({1, 3, 4}), "min-p comes before temperature");
+  // Entropy 1.39: surprises 3.00, 0.92, 2.30, 1.20, 1.90; token 3 is nearest, then 1, 4, 2, 0.
+  check(keys({.numbers = {{"typical_p", 0.2}}}) == Ids({3}), "typical-p");
+  check(keys({.numbers = {{"typical_p", 0.5}}}) == Ids({1, 3}), "typical-p keeps the token that crosses it");
+  check(keys({.numbers = {{"typical_p", 0.2}, {"temperature", 0.01}}}) == Ids({3}), "typical-p may leave out the best");
+  check(keys({.numbers = {{"typical_p", 0.2}, {"min_p", 1.0}}}) == Ids({3}), "min-p is of what typical-p leaves");
   for (const SamplerOptions& options : {SamplerOptions{.numbers = {{"top_k", 1}}}, SamplerOptions{.numbers = {{"top_p", 0.0}}},
                                         SamplerOptions{.numbers = {{"min_p", 9.0}}}})
     check(keys(options) == Ids({1}), "the best token always stays");
@@ -165,6 +170,8 @@ void test_large_vocabulary() {
     if (place < 40) ++drawn[place];
   }
   check(*std::min_element(drawn.begin(), drawn.end()) > 0, "top_k 40 at high temperature draws all 40");
+  Sampler typical({.numbers = {{"typical_p", 0.5}, {"temperature", 0.02}}});
+  for (int i = 0; i < 20; ++i) check(sample(typical, logits) >= 0, "typical-p of many tokens, few of which have weight");
 }
 
 void test_seed() {

@@ -24,11 +24,12 @@ TOOL = {"type": "function", "function": FUNCTION}
 PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
 
 IGNORED: dict[str, Any] = {
-    "cache_prompt": True, "skip_special_tokens": True, "typical_p": 1.0, "mirostat": 0, "num_ctx": 4096,
+    "cache_prompt": True, "skip_special_tokens": True, "tfs_z": 1.0, "mirostat": 0, "num_ctx": 4096,
     "keep_alive": "5m", "provider": {"order": []}, "no_such_name": 1,
 }  # fmt: skip
 HONOURED: dict[str, Any] = {
-    "repeat_penalty": 1.1, "min_tokens": 2, "stop_token_ids": [2], "n_predict": 2, "num_predict": -2, "max_tokens": -1,
+    "repeat_penalty": 1.1, "typical_p": 0.9, "typical": 1, "min_tokens": 2,
+    "stop_token_ids": [2], "n_predict": 2, "num_predict": -2, "max_tokens": -1,
     "response_format": {"type": "json_object", "schema": SCHEMA}, "think": False, "enable_thinking": False,
     "reasoning": {"effort": "low"}, "thinking": {"type": "disabled"}, "functions": [FUNCTION], "function_call": "auto",
     "usage": {"include": True}, "stop_sequences": ["x"], "stream_options": {"include_usage": True},

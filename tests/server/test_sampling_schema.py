@@ -15,7 +15,8 @@ from lutmac.server.settings import Limits
 
 # As OpenAI's documentation has them, and vLLM's for what OpenAI lacks.
 RANGES: dict[str, tuple[float, float]] = {
-    "temperature": (0, 2), "top_p": (0, 1), "top_k": (-1, 2**31 - 1), "min_p": (0, 1), "repetition_penalty": (0.01, 10),
+    "temperature": (0, 2), "top_p": (0, 1), "top_k": (-1, 2**31 - 1), "min_p": (0, 1), "typical_p": (0, 1),
+    "repetition_penalty": (0.01, 10),
     "presence_penalty": (-2, 2), "frequency_penalty": (-2, 2), "seed": (-(2**63), 2**64 - 1),
 }  # fmt: skip
 MEANINGS = [

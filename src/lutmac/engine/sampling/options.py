@@ -77,11 +77,12 @@ class SamplingKeywords(TypedDict, total=False):
     """Keyword arguments that say how tokens are drawn; the defaults are llama.cpp's.
 
     temperature: 0 is greedy. top_k: keep that many of the likeliest tokens; 0 is off. top_p: keep the likeliest that
-    together reach this probability; 1 is off. min_p: keep those at least this fraction as likely as the likeliest;
-    0 is off. repetition_penalty: divides (or, below zero, multiplies) the logits of tokens already in the context; 1 is
-    off. presence_penalty, frequency_penalty: subtracted from the logits of generated tokens once, and once for each
-    time, as OpenAI's API has them. logit_bias: added to the logits of these token ids. seed: same seed, same text; None
-    draws one.
+    together reach this probability; 1 is off. typical_p: the same of those whose surprise is nearest to the expected
+    one (https://arxiv.org/abs/2202.00666); 1 is off. min_p: keep those at least this fraction as likely as the
+    likeliest; 0 is off. repetition_penalty: divides (or, below zero, multiplies) the logits of tokens already in the
+    context; 1 is off. presence_penalty, frequency_penalty: subtracted from the logits of generated tokens once, and
+    once for each time, as OpenAI's API has them. logit_bias: added to the logits of these token ids. seed: same seed,
+    same text; None draws one.
     """
 
     # OpenAI's documentation has the ranges over HTTP of temperature and penalties, other servers write -1 for no top_k.
@@ -93,6 +94,13 @@ class SamplingKeywords(TypedDict, total=False):
     top_p: Annotated[
         float, SamplingOption(0.95, 1e-6, 1, "Draw from the likeliest tokens that make up p.", http=(0, 1))
     ]
+    typical_p: Annotated[
+        float,
+        SamplingOption(
+            1.0, 0, 1, "Draw from the tokens nearest to the expected surprise that make up p.",
+            aliases=(_other("typical", "KoboldCpp"), _other("typ_p", "llama.cpp's page")),
+        ),
+    ]  # fmt: skip
     min_p: Annotated[float, SamplingOption(0.05, 0, 1, "Drop tokens below this share of the likeliest one.")]
     # Logits divided by much less than 0.01 are no float32 any more.
     repetition_penalty: Annotated[
