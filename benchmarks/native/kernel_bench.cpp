@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/codebook.h"
 #include "runtime/packed_matrix.h"
 #include "runtime/targets.h"
 
@@ -78,7 +79,7 @@ class Contestant {
     source.rows = rows;
     source.columns = kColumns;
     source.kind = kind.kind;
-    if (kind.kind == CodeKind::codebook) source.codebook = book;
+    if (kind.kind == CodeKind::codebook) source.codebook = make_codebook(book);
     source.bits = kind.bits;
     source.group_size = group_size;
     source.bytes = codes.data();
@@ -86,7 +87,8 @@ class Contestant {
     source.block_weights = source.block_bytes = 32;
     source.codes = BlockNumbers({BitRun{0, 32, 0, 0, 8, 0, 8, {}}});
     if (kind.kind == CodeKind::ternary) source.zero_point = 1.0f;
-    source.scale = {ParamKind::f16, nullptr, scales.data(), nullptr, 0};
+    source.scale.kind = ParamKind::f16;
+    source.scale_array.values = scales.data();
     PackedMatrix matrix(entry, source);
     for (int64_t tile = 0; tile < matrix.tiles(); ++tile) matrix.fill_tile(source, tile);
     return matrix;

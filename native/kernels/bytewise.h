@@ -16,10 +16,8 @@
 #include "kernels/bytewise_chunk.h"
 #include "kernels/bytewise_ternary.h"
 #include "kernels/bytewise_token.h"
-#include "kernels/float_product.h"
+#include "kernels/kernel_table.h"
 #include "kernels/lut.h"
-#include "kernels/prepare.h"
-#include "kernels/prepare_ternary.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
@@ -31,7 +29,7 @@ struct Bytewise : BytewiseChunks<Simd> {
   using typename Chunks::Chunk;
   template <int kTokens>
   using State = typename Chunks::template State<kTokens>;
-  using Layout = BytewiseLayout<Simd>;
+  using Layout = typename Simd::Codes;
   static constexpr int kLanes = Simd::kLanes;
   static constexpr int kTileRows = 4 * kLanes;
   static constexpr int kUnitSteps = kTableUnit / 8;
@@ -45,7 +43,7 @@ struct Bytewise : BytewiseChunks<Simd> {
     const uint8_t* codes = w.codes + tile * Layout::packed_tile_bytes(CodeKind::affine, kBits, w.columns);
     const uint8_t* x = args.x + token * args.x_stride;
     const float center = center_of(kBits) - w.zero_point;
-    const bool halves = w.group_size < 32, offset = w.offset_kind != ParamKind::none;
+    const bool halves = w.group_size < 32, offset = w.offset.kind != ParamKind::none;
     const int steps = halves ? 2 : 4;
     const int64_t group_steps = w.group_size / 8, all_steps = w.columns / 8;
     for (int64_t step = 0, group = -1, group_end = 0; step < all_steps;) {
@@ -79,7 +77,7 @@ struct Bytewise : BytewiseChunks<Simd> {
     Chunks::clear_totals(state);
     const uint8_t* codes = w.codes + tile * Layout::packed_tile_bytes(CodeKind::codebook, 4, w.columns);
     const uint8_t* x = args.x + token * args.x_stride;
-    const bool offset = !w.has_second && w.offset_kind != ParamKind::none;
+    const bool offset = !w.has_second && w.offset.kind != ParamKind::none;
     const int steps = w.group_size < 32 ? 2 : 4;
     const int64_t group_steps = w.group_size / 8, all_steps = w.columns / 8;
     for (int64_t step = 0, group = -1, group_end = 0; step < all_steps; step += steps) {
@@ -147,42 +145,13 @@ struct Bytewise : BytewiseChunks<Simd> {
                                              products<5>, products<6>, products<7>, products<8>};
     kProducts[w.kind == CodeKind::codebook ? 0 : w.bits](w, args, tile_begin, tile_end, token_begin, token_end);
   }
-
-  static void matmul_lowbit_exact(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
-                                  int64_t token_begin, int64_t token_end) {
-    if (w.kind == CodeKind::float8) {
-      return float8_product<kTileRows>(w, args, tile_begin, tile_end, token_begin, token_end);
-    }
-    exact_product<kTileRows>(w, args, tile_begin, tile_end, token_begin, token_end, Layout::unpack_block);
-  }
-
-  // ---- forms ----
-
-  static void prepare(Form form, const float* x, int64_t k, uint8_t* out) {
-    if (form == Form::plain) {
-      std::memcpy(out, x, static_cast<size_t>(k) * 4);
-    } else if (form == Form::tables) {
-      prepare_tables<Simd>(x, k, out);
-    } else if (form == Form::ternary) {
-      prepare_ternary<BytewiseTernary<Simd>>(x, k, out);
-    } else {
-      prepare_integers(x, k, out, Simd::store_integers);
-    }
-  }
 };
 
 template <typename Simd>
 constexpr Kernels bytewise_kernels() {
-  using B = Bytewise<Simd>;
-  return {B::kTileRows,
-          B::prepare,
-          B::Layout::packed_tile_bytes,
-          B::Layout::pack_tile,
-          B::matmul_lowbit,
-          B::matmul_lowbit_exact,
-          dense_product<B::kTileRows>,
-          B::Layout::unpack_row,
-          dense_row<B::kTileRows>};
+  using Codes = typename Simd::Codes;
+  constexpr auto store = Codes::kIntegerStep == 2 ? lay_as_words : lay_as_halves;
+  return kernel_table<Codes>(prepare<Simd, BytewiseTernary<Simd>, store>, Bytewise<Simd>::matmul_lowbit);
 }
 
 }  // namespace lutmac::LUTMAC_TARGET

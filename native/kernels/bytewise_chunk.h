@@ -159,14 +159,14 @@ struct BytewiseChunks {
 
   // Scales and offsets; the common kinds in registers, and fetched ahead.
   static void load_params(const LowBit& w, int64_t tile, int64_t group, float* scale, float* offset) {
-    if (w.factor != 1.0f || w.scale_kind != ParamKind::f16 ||
-        (w.offset_kind != ParamKind::f16 && w.offset_kind != ParamKind::none)) {
+    if (w.factor != 1.0f || w.scale.kind != ParamKind::f16 ||
+        (w.offset.kind != ParamKind::f16 && w.offset.kind != ParamKind::none)) {
       load_group(w, kTileRows, tile, group, w.zero_point, scale, offset);
       return;
     }
     const int64_t at = (tile * w.groups + group) * kTileRows;
-    load_halves(reinterpret_cast<const uint16_t*>(w.scale) + at, scale);
-    if (w.offset_kind != ParamKind::none) load_halves(reinterpret_cast<const uint16_t*>(w.offset) + at, offset);
+    load_halves(reinterpret_cast<const uint16_t*>(w.packed_scale.values) + at, scale);
+    if (w.offset.kind != ParamKind::none) load_halves(reinterpret_cast<const uint16_t*>(w.packed_offset.values) + at, offset);
   }
 
   static void load_halves(const uint16_t* halves, float* out) {

@@ -43,7 +43,7 @@ struct LookupRun {
 // which keeps GCC from copying every sum in every round.
 template <typename Simd, int kFirst, int kSteps>
 struct BytewiseLookup {
-  using Layout = BytewiseLayout<Simd>;
+  using Layout = typename Simd::Codes;
   using Int = typename Simd::Int;
   static constexpr int kLanes = Simd::kLanes;
   static constexpr int kBytes = kLanes * 4;

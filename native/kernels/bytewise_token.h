@@ -13,7 +13,7 @@ template <typename Simd, int kBits>
 struct BytewiseToken {
   using Int = typename Simd::Int;
   using Float = typename Simd::Float;
-  using Layout = BytewiseLayout<Simd>;
+  using Layout = typename Simd::Codes;
   using Lookup = BytewiseLookup<Simd, 0, 4>;
   static constexpr int kLanes = Simd::kLanes;
   static constexpr int kBytes = kLanes * 4;
@@ -109,7 +109,7 @@ struct BytewiseToken {
     const int32_t* multiples = reinterpret_cast<const int32_t*>(x + TableForm::multiple_offset(columns));
     const float* units = reinterpret_cast<const float*>(x + TableForm::unit_offset(columns));
     const Float center = Simd::set_float(center_of(kBits) - w.zero_point);
-    const bool with_offset = w.offset_kind != ParamKind::none;
+    const bool with_offset = w.offset.kind != ParamKind::none;
     alignas(64) float scale[kTileRows], offset[kTileRows], totals[kTileRows];
     Float total[4];
     for (Float& value : total) value = Simd::set_float(0.0f);

@@ -3,6 +3,7 @@
 // All turn 32 k of a tile into f32 and accumulate; one FMA per weight and token, k ascending, for any number of tokens.
 #pragma once
 
+#include "kernels/packed_codes.h"
 #include "kernels/params.h"
 #include "simd.h"
 
@@ -77,14 +78,8 @@ void float_product(int64_t rows, int64_t columns, const MatmulArgs& args, int64_
 }
 
 inline void dense_to_floats(DenseType type, const uint8_t* data, int64_t at, int count, float* out) {
-  if (type == DenseType::f32) {
-    std::memcpy(out, data + at * 4, static_cast<size_t>(count) * 4);
-  } else if (type == DenseType::f16) {
-    halves_to_floats(reinterpret_cast<const uint16_t*>(data) + at, out, count);
-  } else {
-    const uint16_t* bits = reinterpret_cast<const uint16_t*>(data) + at;
-    for (int i = 0; i < count; ++i) out[i] = bfloat16_to_float(bits[i]);
-  }
+  const ParamKind kind = param_of(type);
+  read_values(kind, data + at * format_of(kind).bytes, count, out);
 }
 
 template <int kTileRows>
@@ -113,17 +108,17 @@ inline float weight_of(const LowBit& w, uint8_t code, float scale, float offset)
   return multiply_add(scale, w.codebook.values[code & 15], other);
 }
 
-// unpack(w, tile, block, codes) writes codes[kTileRows][32].
-template <int kTileRows, typename Unpack>
+template <typename Codes>
 void exact_product(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
-                   int64_t token_end, Unpack unpack) {
+                   int64_t token_end) {
+  constexpr int kTileRows = Codes::kTileRows;
   const int64_t segment = w.group_size < 32 ? w.group_size : 32;
   float_product<kTileRows>(
       w.rows, w.columns, args, tile_begin, tile_end, token_begin, token_end,
       [&](int64_t tile, int64_t block, float* weights) {
         uint8_t codes[kTileRows * 32];
         float scale[kTileRows], offset[kTileRows];
-        unpack(w, tile, block, codes);
+        unpack_block<Codes>(w, tile, block, codes);
         for (int64_t first = 0; first < 32; first += segment) {
           load_group(w, kTileRows, tile, (block * 32 + first) / w.group_size, 0.0f, scale, offset);
           for (int64_t k = first; k < first + segment; ++k) {
@@ -167,15 +162,26 @@ void float8_product(const LowBit& w, const MatmulArgs& args, int64_t tile_begin,
       });
 }
 
-template <int kTileRows, typename Unpack>
-void lowbit_row(const LowBit& w, int64_t row, float* out, Unpack unpack_row_block) {
+template <typename Codes>
+void matmul_lowbit_exact(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
+                         int64_t token_begin, int64_t token_end) {
+  if (w.kind == CodeKind::float8) {
+    return float8_product<Codes::kTileRows>(w, args, tile_begin, tile_end, token_begin, token_end);
+  }
+  exact_product<Codes>(w, args, tile_begin, tile_end, token_begin, token_end);
+}
+
+template <typename Codes>
+void lowbit_row(const LowBit& w, int64_t row, float* out) {
+  constexpr int kTileRows = Codes::kTileRows;
   const int64_t tile = row / kTileRows;
   const int r = static_cast<int>(row % kTileRows);
+  const uint8_t* in = w.codes + tile * Codes::packed_tile_bytes(w.kind, w.bits, w.columns);
   float scale[kTileRows], offset[kTileRows];
   int64_t loaded = -1;
   for (int64_t block = 0; block < w.columns / 32; ++block) {
     uint8_t codes[32];
-    unpack_row_block(w, tile, block, r, codes);
+    Codes::unpack_row_block(w.kind, w.bits, in, block, r, codes);
     for (int k = 0; k < 32; ++k) {
       const int64_t group = (block * 32 + k) / w.group_size;
       if (group != loaded) load_group(w, kTileRows, tile, group, 0.0f, scale, offset);

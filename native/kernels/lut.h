@@ -40,19 +40,33 @@ enum class CodeKind {
   float8,    // 8 bits: an FP8 E4M3, see ParamKind::e4m3; there is no offset
 };
 
-// Kinds of per-group parameter (scale, offset), kept in memory as small as in the file.
+// Kinds of per-group parameter (scale, offset): the rows of scales.def.
 enum class ParamKind {
   none,
-  f16,
-  f32,
-  two_level_f16,  // int8 values under an f16 super-scale
-  two_level_f32,
-  bf16,
-  e8m0,  // a power of two: 2^(byte - 127); 255 is infinite
-  e4m3,  // 8-bit float with sign, 4 exponent and 3 mantissa bits; 0x7f and 0xff are NaN
+#define LUTMAC_SCALE(kind, ...) kind,
+#include "scales.def"
+#undef LUTMAC_SCALE
 };
 
+struct ParamFormat {
+  const char* name;
+  int bytes;        // of a value
+  ParamKind super;  // of the super-scale
+};
+
+// By ParamKind.
+inline constexpr ParamFormat kParamFormats[] = {
+    {"none", 0, ParamKind::none},
+#define LUTMAC_SCALE(kind, name, bytes, super, read) {name, bytes, ParamKind::super},
+#include "scales.def"
+#undef LUTMAC_SCALE
+};
+inline constexpr const ParamFormat& format_of(ParamKind kind) { return kParamFormats[static_cast<int>(kind)]; }
+
 enum class DenseType { f32, f16, bf16 };
+inline constexpr ParamKind param_of(DenseType type) {
+  return type == DenseType::f32 ? ParamKind::f32 : type == DenseType::f16 ? ParamKind::f16 : ParamKind::bf16;
+}
 
 // Tables of one token: for each LUT group of 4 activations, 16 entries u8 = round(sum / step) + 128, the sum taken as
 // +x where the bit is 1 and -x where it is 0; the step is shared by a table group.
@@ -123,28 +137,48 @@ struct Codebook {
   bool wide = false;
 };
 
-// A packed matrix. Codes and parameters are in the order of the target's packing.
-struct LowBit {
+struct ParamShape {
+  ParamKind kind = ParamKind::none;
+  int groups_per_super = 1;
+};
+
+// What a low-bit matrix is, wherever its bytes lie.
+struct LowBitShape {
   int64_t rows = 0, columns = 0;
   CodeKind kind = CodeKind::affine;
   int bits = 0;            // 1 to 8; codebook: 4; ternary: 2; float8: 8
   int64_t group_size = 0;  // 16, or a multiple of 32
-  int64_t groups = 0;      // ceil(columns / group_size)
   float zero_point = 0.0f;
   float factor = 1.0f;     // of every scale and offset
   bool has_second = false;
   Codebook codebook, second;
-  ParamKind scale_kind = ParamKind::none, offset_kind = ParamKind::none;
-  int groups_per_super = 0, offset_groups_per_super = 0;
-  int64_t super_groups = 0, offset_super_groups = 0;  // ceil(groups / groups_per_super)
-  uint8_t* codes = nullptr;
-  // Parameters in tiles: [tile][group][tile_rows], super-scales [tile][super group][tile_rows].
-  uint8_t *scale = nullptr, *scale_super = nullptr, *offset = nullptr, *offset_super = nullptr;
+  ParamShape scale, offset;
+
+  int64_t count_groups() const { return (columns + group_size - 1) / group_size; }
+  int64_t count_super_groups(const ParamShape& param) const {
+    return (count_groups() + param.groups_per_super - 1) / param.groups_per_super;
+  }
 };
 
-struct Dense {
+// Parameters in tiles: values [tile][group][tile_rows], super-scales [tile][super group][tile_rows].
+struct PackedParam {
+  uint8_t *values = nullptr, *super = nullptr;
+  int64_t super_groups = 0;
+};
+
+// A packed matrix: a shape, and codes and parameters in the order of the target's packing.
+struct LowBit : LowBitShape {
+  int64_t groups = 0;
+  uint8_t* codes = nullptr;
+  PackedParam packed_scale, packed_offset;
+};
+
+struct DenseShape {
   int64_t rows = 0, columns = 0;
   DenseType type = DenseType::f32;
+};
+
+struct Dense : DenseShape {
   uint8_t* data = nullptr;  // tiles: [tile][k][tile_rows]
 };
 
@@ -158,19 +192,26 @@ struct MatmulArgs {
   bool accumulate = false;
 };
 
-// The kernels of one ISA target. Tiles are tile_rows rows; rows past the matrix's end are packed as zeros and never
-// written to y. Products work on tiles [tile_begin, tile_end) and tokens [token_begin, token_end).
-struct Kernels {
+// The order in which a target's kernels read codes. A tile is tile_rows rows; rows past the matrix's end are zeros.
+struct Packing {
   int tile_rows;
+  int64_t (*packed_tile_bytes)(CodeKind kind, int bits, int64_t columns);
+
+  // codes: [tile_rows, columns] one code per byte. out: packed_tile_bytes. A tile of codes that are not ternary may be
+  // packed in pieces of columns, multiples of 32: what lies left of column k takes packed_tile_bytes(kind, bits, k).
+  void (*pack_tile)(CodeKind kind, int bits, int64_t columns, const uint8_t* codes, uint8_t* out);
+
+  // The way back: the 32 codes of a row from column 32 * block on. tile: what pack_tile has written.
+  void (*unpack_row_block)(CodeKind kind, int bits, const uint8_t* tile, int64_t block, int row, uint8_t* codes);
+};
+
+// The kernels of one ISA target. Rows past the matrix's end are never written to y. Products work on tiles
+// [tile_begin, tile_end) and tokens [token_begin, token_end).
+struct Kernels {
+  Packing packing;
 
   // Activations to a form; one token.
   void (*prepare)(Form form, const float* x, int64_t k, uint8_t* out);
-
-  // codes: [tile_rows, columns] one code per byte (zeros past the last row). out: packed_tile_bytes. A tile of codes that
-  // are not ternary may be packed in pieces of columns, multiples of 32: what lies left of column k takes
-  // packed_tile_bytes(kind, bits, k).
-  int64_t (*packed_tile_bytes)(CodeKind kind, int bits, int64_t columns);
-  void (*pack_tile)(CodeKind kind, int bits, int64_t columns, const uint8_t* codes, uint8_t* out);
 
   void (*matmul_lowbit)(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
                         int64_t token_begin, int64_t token_end);

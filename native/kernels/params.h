@@ -9,55 +9,58 @@ namespace lutmac::LUTMAC_TARGET {
 // Rows of the widest tile of any target: 4 vectors of 16 floats.
 inline constexpr int kMaxTileRows = 64;
 
-struct ParamSource {
-  ParamKind kind;
-  const uint8_t* values;
-  const uint8_t* super;
-  int groups_per_super;
-  int64_t super_groups;
-};
+// count values to floats: the functions that scales.def names.
+inline void read_halves(const uint8_t* values, int count, float* out) {
+  halves_to_floats(reinterpret_cast<const uint16_t*>(values), out, count);
+}
+inline void read_floats(const uint8_t* values, int count, float* out) {
+  std::memcpy(out, values, static_cast<size_t>(count) * 4);
+}
+inline void read_bfloats(const uint8_t* values, int count, float* out) {
+  const uint16_t* bits = reinterpret_cast<const uint16_t*>(values);
+  for (int i = 0; i < count; ++i) out[i] = bfloat16_to_float(bits[i]);
+}
+inline void read_e8m0(const uint8_t* values, int count, float* out) {
+  for (int i = 0; i < count; ++i) out[i] = e8m0_to_float(values[i]);
+}
+inline void read_e4m3(const uint8_t* values, int count, float* out) {
+  for (int i = 0; i < count; ++i) out[i] = e4m3_to_float(values[i]);
+}
+inline void read_int8(const uint8_t* values, int count, float* out) {
+  for (int i = 0; i < count; ++i) out[i] = static_cast<float>(static_cast<int8_t>(values[i]));
+}
 
-inline void load_params(const ParamSource& source, int64_t groups, int tile_rows, int64_t tile, int64_t group,
-                        float* out) {
-  const int64_t at = (tile * groups + group) * tile_rows;
-  if (source.kind == ParamKind::f32) {
-    std::memcpy(out, source.values + at * 4, static_cast<size_t>(tile_rows) * 4);
-  } else if (source.kind == ParamKind::f16) {
-    halves_to_floats(reinterpret_cast<const uint16_t*>(source.values) + at, out, tile_rows);
-  } else if (source.kind == ParamKind::none) {
-    for (int r = 0; r < tile_rows; ++r) out[r] = 0.0f;
-  } else if (source.kind == ParamKind::bf16) {
-    const uint16_t* bits = reinterpret_cast<const uint16_t*>(source.values) + at;
-    for (int r = 0; r < tile_rows; ++r) out[r] = bfloat16_to_float(bits[r]);
-  } else if (source.kind == ParamKind::e8m0) {
-    for (int r = 0; r < tile_rows; ++r) out[r] = e8m0_to_float(source.values[at + r]);
-  } else if (source.kind == ParamKind::e4m3) {
-    for (int r = 0; r < tile_rows; ++r) out[r] = e4m3_to_float(source.values[at + r]);
-  } else {
-    const int64_t super_at = (tile * source.super_groups + group / source.groups_per_super) * tile_rows;
-    const int8_t* small = reinterpret_cast<const int8_t*>(source.values) + at;
-    float super[kMaxTileRows];
-    if (source.kind == ParamKind::two_level_f16) {
-      halves_to_floats(reinterpret_cast<const uint16_t*>(source.super) + super_at, super, tile_rows);
-    } else {
-      std::memcpy(super, source.super + super_at * 4, static_cast<size_t>(tile_rows) * 4);
-    }
-    for (int r = 0; r < tile_rows; ++r) out[r] = static_cast<float>(small[r]) * super[r];
+inline void read_values(ParamKind kind, const uint8_t* values, int count, float* out) {
+  switch (kind) {
+    case ParamKind::none:
+      for (int i = 0; i < count; ++i) out[i] = 0.0f;
+      return;
+#define LUTMAC_SCALE(kind, name, bytes, super, read) \
+  case ParamKind::kind: return read(values, count, out);
+#include "scales.def"
+#undef LUTMAC_SCALE
   }
+}
+
+inline void load_params(const LowBit& w, const ParamShape& shape, const PackedParam& packed, int tile_rows, int64_t tile,
+                        int64_t group, float* out) {
+  const ParamFormat& format = format_of(shape.kind);
+  read_values(shape.kind, packed.values + (tile * w.groups + group) * tile_rows * format.bytes, tile_rows, out);
+  if (format.super == ParamKind::none) return;
+  const int64_t super_at = (tile * packed.super_groups + group / shape.groups_per_super) * tile_rows;
+  float super[kMaxTileRows];
+  read_values(format.super, packed.super + super_at * format_of(format.super).bytes, tile_rows, super);
+  for (int r = 0; r < tile_rows; ++r) out[r] *= super[r];
 }
 
 // scale[r], and the factor of the group's sum of activations: offset[r] + scale[r] * (center - zero_point), where
 // center is the mean code that the form's symmetric arithmetic leaves out.
 inline void load_group(const LowBit& w, int tile_rows, int64_t tile, int64_t group, float center, float* scale,
                        float* offset) {
-  load_params({w.scale_kind, w.scale, w.scale_super, w.groups_per_super, w.super_groups}, w.groups, tile_rows, tile,
-              group, scale);
+  load_params(w, w.scale, w.packed_scale, tile_rows, tile, group, scale);
+  load_params(w, w.offset, w.packed_offset, tile_rows, tile, group, offset);
   if (w.factor != 1.0f) {
     for (int r = 0; r < tile_rows; ++r) scale[r] *= w.factor;
-  }
-  load_params({w.offset_kind, w.offset, w.offset_super, w.offset_groups_per_super, w.offset_super_groups}, w.groups,
-              tile_rows, tile, group, offset);
-  if (w.factor != 1.0f) {
     for (int r = 0; r < tile_rows; ++r) offset[r] *= w.factor;
   }
   const float shift = center - w.zero_point;

@@ -122,7 +122,21 @@ inline float round_block(const float* x, int32_t* out) {
   return largest / kLargestInteger;
 }
 
-// store(k, values, out) lays 4 integers down in the target's order.
+// 4 integers in the order of the target's dot products: as s16.
+inline void lay_as_words(int64_t k, const int32_t* values, uint8_t* out) {
+  for (int i = 0; i < 4; ++i) reinterpret_cast<int16_t*>(out)[k + i] = static_cast<int16_t>(values[i]);
+}
+
+// Or as 4 high s8, then 4 low s8.
+inline void lay_as_halves(int64_t k, const int32_t* values, uint8_t* out) {
+  for (int i = 0; i < 4; ++i) {
+    const int low = static_cast<int8_t>(values[i] & 255);
+    out[k * 2 + i] = static_cast<uint8_t>((values[i] - low) >> 8);
+    out[k * 2 + 4 + i] = static_cast<uint8_t>(low);
+  }
+}
+
+// store: lay_as_words or lay_as_halves.
 template <typename Store>
 void prepare_integers(const float* x, int64_t k, uint8_t* out, Store store) {
   float* step = reinterpret_cast<float*>(out + IntegerForm::step_offset(k));

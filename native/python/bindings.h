@@ -31,10 +31,10 @@ nb::ndarray<nb::numpy, float, nb::ndim<2>> new_matrix(int64_t rows, int64_t colu
 // An operation's fields as Python has them: Buffer, State, Matrix, arrays, numbers, texts, and lists of the first and third.
 FieldMap to_fields(const nb::dict& fields);
 
-void bind_blocks(nb::module_& module);
 void bind_fields(nb::module_& module);
 void bind_mapped(nb::module_& module);
 void bind_matrix(nb::module_& module);
+void bind_matrix_shape(nb::module_& module);
 void bind_program(nb::module_& module);
 void bind_sampler(nb::module_& module);
 

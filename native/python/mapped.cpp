@@ -1,77 +1,20 @@
 // Packed matrices out of their bytes and back: what the native format writes to a file and maps from it.
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <optional>
 #include <utility>
 #include <vector>
 
-#include "python/bindings.h"
+#include "python/matrix_shape.h"
+#include "runtime/cores.h"
 #include "runtime/packed_matrix.h"
+#include "runtime/unpacking.h"
 
 namespace lutmac {
 namespace {
 
 using Part = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-// Of rows and of columns: sizes multiply without overflow.
-constexpr int64_t kMostWeights = int64_t{1} << 28;
-
-constexpr std::pair<ParamKind, const char*> kParamNames[] = {
-    {ParamKind::none, "none"}, {ParamKind::f16, "f16"},   {ParamKind::f32, "f32"},
-    {ParamKind::bf16, "bf16"}, {ParamKind::e8m0, "e8m0"}, {ParamKind::e4m3, "e4m3"},
-    {ParamKind::two_level_f16, "int8 under f16"},         {ParamKind::two_level_f32, "int8 under f32"},
-};
-constexpr std::pair<CodeKind, const char*> kCodeNames[] = {
-    {CodeKind::affine, "affine"},
-    {CodeKind::codebook, "codebook"},
-    {CodeKind::ternary, "ternary"},
-    {CodeKind::float8, "float8"}};
-constexpr std::pair<DenseType, const char*> kDenseNames[] = {
-    {DenseType::f32, "f32"}, {DenseType::f16, "f16"}, {DenseType::bf16, "bf16"}};
-
-template <typename Names, typename Value>
-const char* name_of(const Names& names, Value value) {
-  for (const auto& [known, name] : names) {
-    if (known == value) return name;
-  }
-  throw std::logic_error("a kind without a name");
-}
-
-template <typename Names>
-auto named(const Names& names, const std::string& text) {
-  for (const auto& [known, name] : names) {
-    if (text == name) return known;
-  }
-  throw std::invalid_argument("unknown kind '" + text + "'");
-}
-
-std::vector<float> values_of(const Codebook& book) { return {std::begin(book.values), std::end(book.values)}; }
-
-nb::dict describe(const PackedMatrix& matrix) {
-  nb::dict out;
-  out["rows"] = matrix.rows();
-  out["columns"] = matrix.columns();
-  if (matrix.is_dense()) {
-    out["floats"] = name_of(kDenseNames, matrix.dense().type);
-    return out;
-  }
-  const LowBit& w = matrix.lowbit();
-  out["codes"] = name_of(kCodeNames, w.kind);
-  out["bits"] = w.bits;
-  out["group_size"] = w.group_size;
-  out["zero_point"] = w.zero_point;
-  out["factor"] = w.factor;
-  out["scale"] = name_of(kParamNames, w.scale_kind);
-  out["scale_groups_per_super"] = w.groups_per_super;
-  out["offset"] = name_of(kParamNames, w.offset_kind);
-  out["offset_groups_per_super"] = w.offset_groups_per_super;
-  if (w.kind == CodeKind::codebook) out["codebook"] = values_of(w.codebook);
-  if (w.has_second) out["second_codebook"] = values_of(w.second);
-  return out;
-}
 
 nb::list parts_of(const std::shared_ptr<PackedMatrix>& matrix) {
   nb::list out;
@@ -94,61 +37,85 @@ PackedBytes packed_bytes(const std::vector<Part>& parts) {
   return bytes;
 }
 
-void check_book(const std::optional<std::vector<float>>& book) {
-  require(!book || book->size() == 16, "a codebook must have 16 values");
+std::shared_ptr<PackedMatrix> map_matrix(const MatrixShape& shape, const std::vector<Part>& parts, const std::string& target) {
+  return std::visit(
+      [&](const auto& known) { return std::make_shared<PackedMatrix>(find_target(target), known, packed_bytes(parts)); },
+      shape.value);
 }
 
-std::shared_ptr<PackedMatrix> map_lowbit(const std::string& target, const std::vector<Part>& parts, int64_t rows,
-                                         int64_t columns, const std::string& codes, int bits, int64_t group_size,
-                                         float zero_point, float factor, const std::string& scale,
-                                         int scale_groups_per_super, const std::string& offset,
-                                         int offset_groups_per_super, const std::optional<std::vector<float>>& codebook,
-                                         const std::optional<std::vector<float>>& second_codebook) {
-  check_book(codebook);
-  check_book(second_codebook);
-  LowBitSource source;
-  source.rows = rows;
-  source.columns = columns;
-  source.kind = named(kCodeNames, codes);
-  require((source.kind == CodeKind::codebook) == codebook.has_value(), "codes of a codebook come with its values");
-  require(codebook || !second_codebook, "a second codebook stands beside a first");
-  source.bits = bits;
-  source.group_size = group_size;
-  source.zero_point = zero_point;
-  source.factor = factor;
-  source.codebook = codebook ? codebook->data() : nullptr;
-  source.second_codebook = second_codebook ? second_codebook->data() : nullptr;
-  source.scale.kind = named(kParamNames, scale);
-  source.scale.groups_per_super = scale_groups_per_super;
-  source.offset.kind = named(kParamNames, offset);
-  source.offset.groups_per_super = offset_groups_per_super;
-  require(source.scale.kind != ParamKind::none, "a low-bit matrix has scales");
-  require(rows <= kMostWeights && columns <= kMostWeights, "a matrix of that size is not to be had");
-  source.block_weights = source.block_bytes = static_cast<int>(kTableGroup);
-  source.row_bytes = columns;
-  source.codes = BlockNumbers({{.first = 0, .count = 32, .byte = 0, .shift = 0, .width = 8, .dest = 0, .stride = 8}});
-  return std::make_shared<PackedMatrix>(find_target(target), source, packed_bytes(parts));
+// A new array [rows, row_bytes] for NumPy, uninitialised.
+nb::ndarray<nb::numpy, uint8_t, nb::ndim<2>> new_bytes(int64_t rows, int64_t row_bytes) {
+  auto* data = new uint8_t[static_cast<size_t>(rows * row_bytes)];
+  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<uint8_t*>(p); });
+  return {data, {static_cast<size_t>(rows), static_cast<size_t>(row_bytes)}, owner};
 }
 
-std::shared_ptr<PackedMatrix> map_dense(const std::string& target, const std::vector<Part>& parts, int64_t rows,
-                                        int64_t columns, const std::string& floats) {
-  require(rows <= kMostWeights && columns <= kMostWeights, "a matrix of that size is not to be had");
-  const DenseSource source{named(kDenseNames, floats), nullptr, rows, columns};
-  return std::make_shared<PackedMatrix>(find_target(target), source, packed_bytes(parts));
+// Takes a matrix's parts out of a packing, for Python: codes as a byte each, values of scales and offsets as their bytes.
+class Unpacker {
+ public:
+  Unpacker(const std::string& packing, const std::vector<Part>& parts) : packing_(find_packing(packing)), parts_(parts) {}
+
+  nb::dict unpack(const LowBitShape& shape) {
+    const LowBit w = lay_out(shape, packing_, taker());
+    auto codes = new_bytes(w.rows, w.columns);
+    {
+      const nb::gil_scoped_release release;
+      unpack_codes(w, packing_, default_threads(), codes.data());
+    }
+    found_["codes"] = codes;
+    add_param(w, w.scale, w.packed_scale, "scale", "scale_super");
+    add_param(w, w.offset, w.packed_offset, "offset", "offset_super");
+    return found_;
+  }
+
+  nb::dict unpack(const DenseShape& shape) {
+    const Dense w = lay_out(shape, packing_, taker());
+    add_table("floats", w.rows, w.columns, param_of(w.type), w.data);
+    return found_;
+  }
+
+ private:
+  TakePart taker() {
+    return [this](const char* name, int64_t bytes) {
+      require(next_ < parts_.size(), "the packed bytes lack a part");
+      const Part& part = parts_[next_++];
+      const int64_t there = static_cast<int64_t>(part.shape(0));
+      require(there >= bytes && there - bytes < 64, std::string("the packed bytes' part ") + name + " has the wrong size");
+      return const_cast<uint8_t*>(part.data());  // only read
+    };
+  }
+
+  void add_param(const LowBit& w, const ParamShape& shape, const PackedParam& packed, const char* name, const char* super) {
+    if (packed.values) add_table(name, w.rows, w.groups, shape.kind, packed.values);
+    if (packed.super) add_table(super, w.rows, packed.super_groups, format_of(shape.kind).super, packed.super);
+  }
+
+  void add_table(const char* name, int64_t rows, int64_t groups, ParamKind kind, const uint8_t* packed) {
+    const TileTable table = {rows, groups, format_of(kind).bytes, packing_.tile_rows};
+    auto values = new_bytes(rows, groups * table.item_bytes);
+    {
+      const nb::gil_scoped_release release;
+      unpack_table(table, packed, default_threads(), values.data());
+    }
+    found_[name] = values;
+  }
+
+  const Packing& packing_;
+  const std::vector<Part>& parts_;
+  size_t next_ = 0;
+  nb::dict found_;
+};
+
+nb::dict unpack_matrix(const MatrixShape& shape, const std::vector<Part>& parts, const std::string& packing) {
+  return std::visit([&](const auto& known) { return Unpacker(packing, parts).unpack(known); }, shape.value);
 }
 
 }  // namespace
 
 void bind_mapped(nb::module_& module) {
-  module.def("describe_matrix", &describe, nb::arg("matrix"));
   module.def("matrix_parts", &parts_of, nb::arg("matrix"));
-  module.def("map_lowbit", &map_lowbit, nb::kw_only(), nb::arg("target"), nb::arg("parts"), nb::arg("rows"),
-             nb::arg("columns"), nb::arg("codes"), nb::arg("bits"), nb::arg("group_size"), nb::arg("zero_point"),
-             nb::arg("factor"), nb::arg("scale"), nb::arg("scale_groups_per_super"), nb::arg("offset"),
-             nb::arg("offset_groups_per_super"), nb::arg("codebook").none() = nb::none(),
-             nb::arg("second_codebook").none() = nb::none());
-  module.def("map_dense", &map_dense, nb::kw_only(), nb::arg("target"), nb::arg("parts"), nb::arg("rows"),
-             nb::arg("columns"), nb::arg("floats"));
+  module.def("map_matrix", &map_matrix, nb::arg("shape"), nb::arg("parts"), nb::kw_only(), nb::arg("target"));
+  module.def("unpack_matrix", &unpack_matrix, nb::arg("shape"), nb::arg("parts"), nb::kw_only(), nb::arg("packing"));
 }
 
 }  // namespace lutmac

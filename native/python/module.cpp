@@ -70,7 +70,7 @@ NB_MODULE(_native, module) {
       },
       nb::arg("signals"), nb::arg("seconds"));
   module.def("peak_resident_bytes", &peak_resident_bytes);
-  bind_blocks(module);
+  bind_matrix_shape(module);
   bind_matrix(module);
   bind_mapped(module);
   bind_program(module);

@@ -6,33 +6,25 @@
 
 #include "kernels/lut.h"
 #include "runtime/block_source.h"
+#include "runtime/low_bit_shape.h"
 
 namespace lutmac {
 
-// A scale or an offset as it comes: values [rows, groups] and super-scales [rows, super groups], or in the blocks.
+// Where a scale or an offset lies: values [rows, groups] and super-scales [rows, super groups], or in the blocks.
 struct ParamArray {
-  ParamKind kind = ParamKind::none;
   std::shared_ptr<const InBlocks> in_blocks;
   const void* values = nullptr;
   const void* super = nullptr;
-  int groups_per_super = 0;
 };
 
-struct LowBitSource {
-  int64_t rows = 0, columns = 0;
-  CodeKind kind = CodeKind::affine;
-  int bits = 0;
-  int64_t group_size = 0;
+struct LowBitSource : LowBitShape {
   const uint8_t* bytes = nullptr;  // [rows, row_bytes]
   int64_t row_bytes = 0;
   int block_weights = 0, block_bytes = 0;
   BlockNumbers codes;
   std::shared_ptr<const Grid> grid;  // instead of codes
   uint8_t code_xor = 0;
-  float zero_point = 0.0f;
-  float factor = 1.0f;
-  const float *codebook = nullptr, *second_codebook = nullptr;  // 16 values each
-  ParamArray scale, offset;
+  ParamArray scale_array, offset_array;
 
   // Throws std::invalid_argument where the description contradicts itself.
   void check() const;
@@ -41,8 +33,7 @@ struct LowBitSource {
   // Asks the memory for codes that are read soon: rows are short and far apart, which the processor does not foresee.
   void prefetch_codes(int64_t row, int64_t first_column, int64_t count) const;
   // Parameters of a row that lie in its blocks, to [tile][group][tile_rows]. room: 2 bytes for each group of a row.
-  void read_params(const ParamArray& param, int64_t row, int tile_rows, uint16_t* room, uint8_t* out,
-                   uint8_t* super_out) const;
+  void read_params(const InBlocks& in, int64_t row, int tile_rows, uint16_t* room, const PackedParam& out) const;
 };
 
 }  // namespace lutmac

@@ -1,14 +1,12 @@
 #include "runtime/packed_matrix.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <string>
 #include <utility>
 
-#include "runtime/codebook.h"
 #include "runtime/random.h"
 #include "runtime/require.h"
+#include "runtime/tiles.h"
 #include "runtime/tuning.h"
 
 namespace lutmac {
@@ -16,64 +14,14 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 
-int value_bytes(ParamKind kind) {
-  switch (kind) {
-    case ParamKind::f16:
-    case ParamKind::bf16: return 2;
-    case ParamKind::f32: return 4;
-    case ParamKind::e8m0:
-    case ParamKind::e4m3:
-    case ParamKind::two_level_f16:
-    case ParamKind::two_level_f32: return 1;
-    default: return 0;
-  }
+template <typename Source>
+const Source& checked(const Source& source) {
+  source.check();
+  return source;
 }
 
-int element_bytes(DenseType type) { return type == DenseType::f32 ? 4 : 2; }
-
-int super_bytes(ParamKind kind) {
-  return kind == ParamKind::two_level_f16 ? 2 : kind == ParamKind::two_level_f32 ? 4 : 0;
-}
-
-// [rows, groups] -> [tile][group][tile_rows], zeros past the last row. In pieces that stay in the L1 cache: an item's
-// neighbours in memory come from other rows.
-template <typename Item>
-void tile_items(const void* in, int64_t rows, int64_t groups, int tile_rows, int64_t tile, uint8_t* out) {
-  constexpr int64_t kPiece = 64;
-  Item* to = reinterpret_cast<Item*>(out) + tile * groups * tile_rows;
-  const int64_t first = tile * tile_rows;
-  for (int64_t piece = 0; piece < groups; piece += kPiece) {
-    const int64_t end = std::min(groups, piece + kPiece);
-    for (int r = 0; r < tile_rows; ++r) {
-      const Item* from = static_cast<const Item*>(in) + (first + r) * groups;
-      for (int64_t group = piece; group < end; ++group) {
-        to[group * tile_rows + r] = first + r < rows ? from[group] : Item{0};
-      }
-    }
-  }
-}
-
-void tile_params(const void* in, int64_t rows, int64_t groups, int item, int tile_rows, int64_t tile, uint8_t* out) {
-  if (item == 1) return tile_items<uint8_t>(in, rows, groups, tile_rows, tile, out);
-  if (item == 2) return tile_items<uint16_t>(in, rows, groups, tile_rows, tile, out);
-  tile_items<uint32_t>(in, rows, groups, tile_rows, tile, out);
-}
-
-LowBitSource describe(const RandomSource& source) {
-  require(source.scale_exponent > -15 && source.scale_exponent < 15, "scale exponent must be from -14 to 14");
-  LowBitSource described;
-  described.rows = source.rows;
-  described.columns = source.columns;
-  described.kind = source.kind;
-  described.bits = source.bits;
-  described.group_size = source.group_size;
-  described.zero_point = source.bits > 0 ? static_cast<float>((1 << source.bits) - 1) / 2 : 0.0f;
-  if (source.kind == CodeKind::ternary) described.zero_point = 1.0f;
-  described.scale.kind = ParamKind::f16;
-  described.block_weights = described.block_bytes = 32;
-  described.row_bytes = source.columns;
-  described.codes = BlockNumbers({{.first = 0, .count = 32, .byte = 0, .shift = 0, .width = 8, .dest = 0, .stride = 8}});
-  return described;
+TileTable dense_table(const DenseShape& shape, int tile_rows) {
+  return {shape.rows, shape.columns, format_of(param_of(shape.type)).bytes, tile_rows};
 }
 
 }  // namespace
@@ -93,55 +41,37 @@ uint8_t* PackedMatrix::take(int64_t bytes) {
   return blocks_.back().data;
 }
 
-PackedMatrix::PackedMatrix(const TargetEntry& target, const LowBitSource& source, PackedBytes packed)
+PackedMatrix::PackedMatrix(const TargetEntry& target, const LowBitShape& shape, PackedBytes packed)
     : target_(&target), given_(std::move(packed)) {
-  source.check();
-  LowBit& w = lowbit_;
-  w.rows = source.rows;
-  w.columns = source.columns;
-  w.kind = source.kind;
-  w.bits = source.bits;
-  w.group_size = source.group_size;
-  w.groups = (w.columns + w.group_size - 1) / w.group_size;
-  w.zero_point = source.zero_point;
-  w.factor = source.factor;
-  if (source.codebook) w.codebook = make_codebook(source.codebook);
-  w.has_second = source.second_codebook != nullptr;
-  if (w.has_second) w.second = make_codebook(source.second_codebook);
-  w.scale_kind = source.scale.kind;
-  w.offset_kind = source.offset.kind;
-  w.groups_per_super = std::max(1, source.scale.groups_per_super);
-  w.offset_groups_per_super = std::max(1, source.offset.groups_per_super);
-  w.super_groups = (w.groups + w.groups_per_super - 1) / w.groups_per_super;
-  w.offset_super_groups = (w.groups + w.offset_groups_per_super - 1) / w.offset_groups_per_super;
-  w.codes = take(tiles() * target.kernels->packed_tile_bytes(w.kind, w.bits, w.columns));
-  const auto params = [&](int64_t groups, int item) {
-    return item ? take(tiles() * target.kernels->tile_rows * groups * item) : nullptr;
-  };
-  w.scale = params(w.groups, value_bytes(w.scale_kind));
-  w.scale_super = params(w.super_groups, super_bytes(w.scale_kind));
-  w.offset = params(w.groups, value_bytes(w.offset_kind));
-  w.offset_super = params(w.offset_super_groups, super_bytes(w.offset_kind));
+  check_shape(shape);
+  lowbit_ = lay_out(shape, target.kernels->packing, [this](const char*, int64_t bytes) { return take(bytes); });
 }
 
+PackedMatrix::PackedMatrix(const TargetEntry& target, const LowBitSource& source)
+    : PackedMatrix(target, checked(source), PackedBytes{}) {}
+
 void PackedMatrix::fill_tile(const LowBitSource& source, int64_t tile) const {
-  const LowBit& w = lowbit_;
-  const int tile_rows = target_->kernels->tile_rows;
   fill_codes(source, tile);
-  std::vector<uint16_t> room(static_cast<size_t>(w.groups));
-  for (int64_t row = tile * tile_rows; row < std::min(w.rows, (tile + 1) * tile_rows); ++row) {
-    if (source.scale.in_blocks) source.read_params(source.scale, row, tile_rows, room.data(), w.scale, w.scale_super);
-    if (source.offset.in_blocks) {
-      source.read_params(source.offset, row, tile_rows, room.data(), w.offset, w.offset_super);
+  fill_param(source, source.scale, source.scale_array, tile, lowbit_.packed_scale);
+  fill_param(source, source.offset, source.offset_array, tile, lowbit_.packed_offset);
+}
+
+void PackedMatrix::fill_param(const LowBitSource& source, const ParamShape& shape, const ParamArray& array, int64_t tile,
+                              const PackedParam& packed) const {
+  const LowBit& w = lowbit_;
+  if (array.in_blocks) {
+    std::vector<uint16_t> room(static_cast<size_t>(w.groups));
+    for (int64_t row = tile * tile_rows(); row < std::min(w.rows, (tile + 1) * tile_rows()); ++row) {
+      source.read_params(*array.in_blocks, row, tile_rows(), room.data(), packed);
     }
+    return;
   }
-  const auto params = [&](const void* in, int64_t groups, int item, uint8_t* out) {
-    if (in) tile_params(in, w.rows, groups, item, tile_rows, tile, out);
-  };
-  params(source.scale.values, w.groups, value_bytes(w.scale_kind), w.scale);
-  params(source.scale.super, w.super_groups, super_bytes(w.scale_kind), w.scale_super);
-  params(source.offset.values, w.groups, value_bytes(w.offset_kind), w.offset);
-  params(source.offset.super, w.offset_super_groups, super_bytes(w.offset_kind), w.offset_super);
+  const ParamFormat& format = format_of(shape.kind);
+  if (array.values) fill_table_tile({w.rows, w.groups, format.bytes, tile_rows()}, tile, array.values, packed.values);
+  if (array.super) {
+    const TileTable supers = {w.rows, packed.super_groups, format_of(format.super).bytes, tile_rows()};
+    fill_table_tile(supers, tile, array.super, packed.super);
+  }
 }
 
 // Rows are decoded one after another, as memory likes it, over a stretch of columns that the L2 cache holds for all rows
@@ -149,11 +79,11 @@ void PackedMatrix::fill_tile(const LowBitSource& source, int64_t tile) const {
 void PackedMatrix::fill_codes(const LowBitSource& source, int64_t tile) const {
   constexpr int64_t kPiece = 256, kStretch = 4096;
   const LowBit& w = lowbit_;
-  const Kernels& kernels = *target_->kernels;
-  const int64_t tile_rows = kernels.tile_rows, first_row = tile * tile_rows;
+  const Packing& packing = target_->kernels->packing;
+  const int64_t tile_rows = packing.tile_rows, first_row = tile * tile_rows;
   const bool whole = w.kind == CodeKind::ternary || kPiece % source.block_weights != 0;
   const int64_t piece = whole ? w.columns : kPiece, stretch = whole ? w.columns : kStretch;
-  uint8_t* out = w.codes + tile * kernels.packed_tile_bytes(w.kind, w.bits, w.columns);
+  uint8_t* out = w.codes + tile * packing.packed_tile_bytes(w.kind, w.bits, w.columns);
   // From a piece to the next: not a power of two, or all pieces of a row would fall into one set of the L1 cache.
   const int64_t step = tile_rows * piece + kAlignment;
   std::vector<uint8_t> codes(static_cast<size_t>((std::min(stretch, w.columns) + piece - 1) / piece * step));
@@ -173,34 +103,46 @@ void PackedMatrix::fill_codes(const LowBitSource& source, int64_t tile) const {
       }
     }
     for (int64_t k = begin; k < end; k += piece) {
-      kernels.pack_tile(w.kind, w.bits, std::min(piece, end - k), codes.data() + (k - begin) / piece * step,
-                        out + kernels.packed_tile_bytes(w.kind, w.bits, k));
+      packing.pack_tile(w.kind, w.bits, std::min(piece, end - k), codes.data() + (k - begin) / piece * step,
+                        out + packing.packed_tile_bytes(w.kind, w.bits, k));
     }
   }
 }
 
-PackedMatrix::PackedMatrix(const TargetEntry& target, const DenseSource& source, PackedBytes packed)
+PackedMatrix::PackedMatrix(const TargetEntry& target, const DenseShape& shape, PackedBytes packed)
     : target_(&target), given_(std::move(packed)) {
-  require(source.rows > 0 && source.columns > 0, "a matrix needs rows and columns");
-  require(source.columns % kTableGroup == 0, "columns must be a multiple of 32");
-  const int tile_rows = target.kernels->tile_rows;
-  const int64_t padded_rows = (source.rows + tile_rows - 1) / tile_rows * tile_rows;
-  dense_ = {source.rows, source.columns, source.type, take(padded_rows * source.columns * element_bytes(source.type))};
+  check_shape(shape);
+  dense_ = lay_out(shape, target.kernels->packing, [this](const char*, int64_t bytes) { return take(bytes); });
 }
 
+PackedMatrix::PackedMatrix(const TargetEntry& target, const DenseSource& source)
+    : PackedMatrix(target, static_cast<const DenseShape&>(source), PackedBytes{}) {}
+
 void PackedMatrix::fill_tile(const DenseSource& source, int64_t tile) const {
-  // A column of a tile is a "group" of one value per row.
-  tile_params(source.data, source.rows, source.columns, element_bytes(source.type), target_->kernels->tile_rows, tile,
-              dense_.data);
+  fill_table_tile(dense_table(source, tile_rows()), tile, source.data, dense_.data);
+}
+
+RandomSource::RandomSource(int64_t rows, int64_t columns, CodeKind kind, int bits, int64_t group_size, int exponent,
+                           uint64_t seed)
+    : scale_exponent(exponent), seed(seed) {
+  require(exponent > -15 && exponent < 15, "scale exponent must be from -14 to 14");
+  this->rows = rows;
+  this->columns = columns;
+  this->kind = kind;
+  this->bits = bits;
+  this->group_size = group_size;
+  zero_point = bits > 0 ? static_cast<float>((1 << std::min(bits, 8)) - 1) / 2 : 0.0f;
+  if (kind == CodeKind::ternary) zero_point = 1.0f;
+  scale.kind = ParamKind::f16;
 }
 
 PackedMatrix::PackedMatrix(const TargetEntry& target, const RandomSource& source)
-    : PackedMatrix(target, describe(source)) {}
+    : PackedMatrix(target, static_cast<const LowBitShape&>(source), PackedBytes{}) {}
 
 void PackedMatrix::fill_tile(const RandomSource& source, int64_t tile) const {
   const LowBit& w = lowbit_;
-  const Kernels& kernels = *target_->kernels;
-  const int tile_rows = kernels.tile_rows;
+  const Packing& packing = target_->kernels->packing;
+  const int tile_rows = packing.tile_rows;
   constexpr uint64_t kEveryByte = 0x0101010101010101ull;
   const uint64_t mask = ((1u << w.bits) - 1) * kEveryByte;
   std::vector<uint64_t> words(static_cast<size_t>(tile_rows * w.columns / 8));
@@ -210,9 +152,9 @@ void PackedMatrix::fill_tile(const RandomSource& source, int64_t tile) const {
     // 3 stands for nothing; as 1 it is a weight of 0, and the mean stays 0.
     for (uint64_t& word : words) word &= ~((word >> 1 & word & kEveryByte) << 1);
   }
-  kernels.pack_tile(w.kind, w.bits, w.columns, reinterpret_cast<const uint8_t*>(words.data()),
-                    w.codes + tile * kernels.packed_tile_bytes(w.kind, w.bits, w.columns));
-  uint16_t* scales = reinterpret_cast<uint16_t*>(w.scale) + tile * w.groups * tile_rows;
+  packing.pack_tile(w.kind, w.bits, w.columns, reinterpret_cast<const uint8_t*>(words.data()),
+                    w.codes + tile * packing.packed_tile_bytes(w.kind, w.bits, w.columns));
+  uint16_t* scales = reinterpret_cast<uint16_t*>(w.packed_scale.values) + tile * w.groups * tile_rows;
   const int base = (source.scale_exponent + 15) << 10;
   for (int64_t i = 0; i < w.groups * tile_rows; ++i) scales[i] = static_cast<uint16_t>(base | (random.next() & 1023));
 }

@@ -11,20 +11,16 @@
 
 namespace lutmac {
 
-struct DenseSource {
-  DenseType type = DenseType::f32;
+struct DenseSource : DenseShape {
   const void* data = nullptr;  // [rows, columns]
-  int64_t rows = 0, columns = 0;
 };
 
-// Random codes, affine or ternary, under f16 scales, for benchmarks: as fast as weights that mean something.
-struct RandomSource {
-  int64_t rows = 0, columns = 0;
-  CodeKind kind = CodeKind::affine;
-  int bits = 0;
-  int64_t group_size = 0;
-  int scale_exponent = 0;  // scales are f16 from 2^this to twice that; the zero point is the mean code
-  uint64_t seed = 0;
+// Random codes, affine or ternary, under f16 scales, for benchmarks: as fast as weights that mean something. The zero point
+// is the mean code.
+struct RandomSource : LowBitShape {
+  RandomSource(int64_t rows, int64_t columns, CodeKind kind, int bits, int64_t group_size, int scale_exponent, uint64_t seed);
+  int scale_exponent;  // scales are f16 from 2^this to twice that
+  uint64_t seed;
 };
 
 struct Span {
@@ -41,12 +37,14 @@ struct PackedBytes {
 
 class PackedMatrix {
  public:
-  // With its memory laid out and nothing in it yet: fill_tile, for every tile and from the same source, packs it. Over
-  // packed bytes it is complete, and of the source only the description is looked at.
-  // Throw std::invalid_argument where the description contradicts itself, or the bytes do not fit it.
-  PackedMatrix(const TargetEntry& target, const LowBitSource& source, PackedBytes packed = {});
-  PackedMatrix(const TargetEntry& target, const DenseSource& source, PackedBytes packed = {});
+  // With its memory laid out and nothing in it yet: fill_tile, for every tile and from the same source, packs it.
+  // Throw std::invalid_argument where the description contradicts itself.
+  PackedMatrix(const TargetEntry& target, const LowBitSource& source);
+  PackedMatrix(const TargetEntry& target, const DenseSource& source);
   PackedMatrix(const TargetEntry& target, const RandomSource& source);
+  // Over packed bytes it is complete. Throw std::invalid_argument also where the bytes do not fit the shape.
+  PackedMatrix(const TargetEntry& target, const LowBitShape& shape, PackedBytes packed);
+  PackedMatrix(const TargetEntry& target, const DenseShape& shape, PackedBytes packed);
   void fill_tile(const LowBitSource& source, int64_t tile) const;
   void fill_tile(const DenseSource& source, int64_t tile) const;
   void fill_tile(const RandomSource& source, int64_t tile) const;
@@ -57,7 +55,8 @@ class PackedMatrix {
   const Dense& dense() const { return dense_; }
   int64_t rows() const { return is_dense() ? dense_.rows : lowbit_.rows; }
   int64_t columns() const { return is_dense() ? dense_.columns : lowbit_.columns; }
-  int64_t tiles() const { return (rows() + target_->kernels->tile_rows - 1) / target_->kernels->tile_rows; }
+  int tile_rows() const { return target_->kernels->packing.tile_rows; }
+  int64_t tiles() const { return (rows() + tile_rows() - 1) / tile_rows(); }
   int64_t bytes() const { return bytes_; }
   // What PackedBytes takes to make the same matrix; each a multiple of 64 bytes.
   const std::vector<Span>& parts() const { return parts_; }
@@ -79,6 +78,8 @@ class PackedMatrix {
 
   uint8_t* take(int64_t bytes);
   void fill_codes(const LowBitSource& source, int64_t tile) const;
+  void fill_param(const LowBitSource& source, const ParamShape& shape, const ParamArray& array, int64_t tile,
+                  const PackedParam& packed) const;
 };
 
 // Tokens whose forms are worth keeping in cache while the tiles of a matrix pass by.

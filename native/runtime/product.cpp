@@ -60,7 +60,7 @@ void ProductOperation::run(const Step& step, int, int64_t task) const {
   args.bias = product.bias.empty() ? nullptr : product.bias.data();
   args.accumulate = product.accumulate;
   product.matrix->matmul(args, product.x.form == Form::plain, tile_begin, tile_end, token_begin, token_end);
-  const int64_t tile_rows = product.matrix->target().kernels->tile_rows;
+  const int64_t tile_rows = product.matrix->tile_rows();
   const int64_t row_begin = tile_begin * tile_rows, row_end = std::min(rows, tile_end * tile_rows);
   for (int64_t token = token_begin; token < token_end; ++token) {
     finish(args.y + token * args.y_stride + row_begin, row_end - row_begin);

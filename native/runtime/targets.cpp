@@ -11,6 +11,10 @@ namespace lutmac {
 #include "targets.def"
 #undef LUTMAC_ISA
 
+#define LUTMAC_ISA(name, architecture, kernels, ...) namespace packing_##kernels { extern const Packing kPacking; }
+#include "targets.def"
+#undef LUTMAC_ISA
+
 bool TargetEntry::runs_here() const { return cpu_has(features); }
 
 const std::vector<TargetRow>& target_table() {
@@ -30,6 +34,14 @@ const std::vector<TargetEntry>& targets() {
 #undef LUTMAC_ISA
   };
   return built;
+}
+
+const Packing& find_packing(const std::string& wanted) {
+#define LUTMAC_ISA(name, architecture, kernels, packing, features, flags) \
+  if (wanted == packing) return packing_##kernels::kPacking;
+#include "targets.def"
+#undef LUTMAC_ISA
+  throw std::invalid_argument("unknown packing '" + wanted + "'");
 }
 
 const TargetEntry& find_target(const std::string& name) {

@@ -28,6 +28,9 @@ const std::vector<TargetRow>& target_table();
 // Those of this build, best first; the last is portable.
 const std::vector<TargetEntry>& targets();
 
+// By the name that files have for it, of any architecture. Throws std::invalid_argument for one that is unknown.
+const Packing& find_packing(const std::string& name);
+
 // Throws std::invalid_argument for a name that is unknown or cannot run here.
 const TargetEntry& find_target(const std::string& name);
 

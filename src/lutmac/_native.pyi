@@ -38,60 +38,12 @@ def end_after_signal(signals: list[int], seconds: int) -> None:
     handler later is not watched any more. Uses SIGALRM: ``signal.alarm(0)`` calls it off.
     """
 
-class BlockNumbers:
-    """Numbers that each block of a row holds; see BitRun of lutmac.lowbit.matrix."""
-
-    # runs: [runs, 8] int32, the fields of BitRun; the last is where in tables the run's own begins, -1 for none.
-    def __init__(self, runs: NDArray[Any], tables: NDArray[Any]) -> None: ...
-
-class Grid:
-    """See Grid of lutmac.lowbit.matrix."""
-
-    def __init__(self, *, vectors: NDArray[Any], index: BlockNumbers, flips: BlockNumbers, flip: int) -> None: ...
-
-class InBlocks:
-    """See InBlocks of lutmac.lowbit.matrix."""
-
-    def __init__(
-        self, *, floats: BlockNumbers, integers: BlockNumbers, bias: int, negative: bool, format: str
-    ) -> None: ...
-
 class Packer:
     """Packs matrices for one ISA target, many in one go, without holding the interpreter."""
 
     def __init__(self, *, target: str, threads: int) -> None: ...
-    def add_lowbit(
-        self,
-        *,
-        rows: int,
-        columns: int,
-        bits: int,
-        group_size: int,
-        source: NDArray[Any],  # [rows, row_bytes] uint8
-        block_weights: int,
-        block_bytes: int,
-        codes: BlockNumbers,
-        grid: Grid | None,  # instead of codes
-        xor: int,
-        scale_in_blocks: InBlocks | None,  # instead of scale
-        # [rows, groups] float16, float32, uint16 (bfloat16 bits), uint8 or int8
-        scale: NDArray[Any] | None,
-        scale_super: NDArray[Any] | None,
-        scale_groups_per_super: int,
-        zero_point: float,
-        offset_in_blocks: InBlocks | None,
-        offset: NDArray[Any] | None,
-        offset_super: NDArray[Any] | None,
-        offset_groups_per_super: int,
-        scale_format: str = "",  # of a uint8 scale: "e8m0" or "e4m3"
-        offset_format: str = "",
-        factor: float = 1.0,
-        codebook: NDArray[Any] | None = None,  # [16] float32
-        second_codebook: NDArray[Any] | None = None,
-        ternary: bool = False,
-        float8: bool = False,
-    ) -> Matrix:
-        """A matrix that has its shape and size now, and its contents after ``finish``."""
+    def add_lowbit(self, matrix: Any) -> Matrix:
+        """matrix: a LowBitMatrix. What is added has its shape and size now, and its contents after ``finish``."""
 
     def add_dense(self, data: NDArray[Any]) -> Matrix:
         """data: [rows, columns] float32, float16, or uint16 holding bfloat16 bits."""
@@ -118,6 +70,8 @@ class Packer:
 class Matrix:
     """A matrix in the packing of one ISA target. Immutable. A Packer makes it."""
 
+    @property
+    def shape(self) -> MatrixShape: ...
     @property
     def rows(self) -> int: ...
     @property
@@ -152,36 +106,47 @@ class Matrix:
     def matmul(self, x: NDArray[Any], *, exact: bool, threads: int) -> NDArray[Any]:
         """x: [n, columns] float32 -> [n, rows] float32."""
 
-def describe_matrix(matrix: Matrix) -> dict[str, Any]:
-    """What a matrix is, in the terms of lowbit.packed.PackedLowBit or PackedDense."""
+class MatrixShape:
+    """What a packed matrix is, apart from its bytes; LowBitMatrix of lutmac.lowbit.matrix says what the words mean.
+
+    Fields of a low-bit one: rows, columns, codes ("affine", "codebook", "ternary" or "float8"), bits, group_size,
+    zero_point, factor, scale and offset (names of SCALE_KINDS), scale_groups_per_super and offset_groups_per_super, and
+    codebook and second_codebook, 16 numbers each, where it has them. Of a dense one: rows, columns, and floats ("f32",
+    "f16" or "bf16").
+    """
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        """Raises ValueError where the fields are wrong, or contradict each other."""
+
+    def fields(self) -> dict[str, Any]:
+        """What made it; JSON takes it."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """Its parts in any packing: codes or floats, scale, scale_super, offset, offset_super, as far as there."""
+
+# (name, bytes of a value, kind of its super-scale or "none") of every kind of scale and offset; "none" is the first.
+SCALE_KINDS: tuple[tuple[str, int, str], ...]
 
 def matrix_parts(matrix: Matrix) -> list[NDArray[Any]]:
-    """Its bytes, uint8, read-only: codes or floats, scale, super-scale, offset, super-scale of that, as far as there.
+    """Its bytes, uint8, read-only, in the order of its shape's part_names.
 
     Each has a length that is a multiple of 64, and keeps the matrix alive.
     """
 
-def map_lowbit(
-    *,
-    target: str,
-    parts: list[NDArray[Any]],  # as matrix_parts gives them, aligned to 64 bytes; they are not copied
-    rows: int,
-    columns: int,
-    codes: str,
-    bits: int,
-    group_size: int,
-    zero_point: float,
-    factor: float,
-    scale: str,
-    scale_groups_per_super: int,
-    offset: str,
-    offset_groups_per_super: int,
-    codebook: tuple[float, ...] | None = None,
-    second_codebook: tuple[float, ...] | None = None,
-) -> Matrix:
-    """A matrix over bytes that are in the target's packing."""
+def map_matrix(shape: MatrixShape, parts: list[NDArray[Any]], *, target: str) -> Matrix:
+    """A matrix over bytes that are in the target's packing, aligned to 64 bytes. They are not copied."""
 
-def map_dense(*, target: str, parts: list[NDArray[Any]], rows: int, columns: int, floats: str) -> Matrix: ...
+def unpack_matrix(shape: MatrixShape, parts: list[NDArray[Any]], *, packing: str) -> dict[str, NDArray[Any]]:
+    """Parts out of a packing, by name: codes [rows, columns], of others the bytes of their values [rows, bytes].
+
+    packing: of any target, as target_table names it.
+    """
+
 def form_stride(form: str, width: int) -> int:
     """Bytes from one token to the next in a buffer of that form ("plain", "tables", "integers", "ternary")."""
 

@@ -298,17 +298,13 @@ def test_silent_activations_give_zero(target, tokens):
         ({"float8": True}, "FP8 codes have 8 bits"),
         ({"float8": True, "bits": 8, "offset": np.ones((4, 2), np.float32)}, "no offset"),
         ({"scale": np.ones((4, 2), np.uint8)}, "uint8 with a format"),
+        ({"scale": ByteFloats(np.ones((4, 2), np.uint8), "e5m2")}, "unknown kind of scale 'e5m2'"),
+        ({"scale": ByteFloats(np.ones((4, 2), np.uint8), "f16")}, "of bytes must be uint8"),
         ({"factor": np.nan}, "factor must be finite"),
     ],
 )
 def test_contradictions_are_refused(change, message):
-    arguments = {
-        "rows": 4, "columns": 64, "bits": 4, "group_size": 32,
-        "source": np.zeros((4, 64), np.uint8), "block_weights": 32, "block_bytes": 32,
-        "codes": _native.BlockNumbers(np.array([[0, 32, 0, 0, 8, 0, 8, -1]], np.int32), np.zeros(0, np.int32)),
-        "grid": None, "xor": 0, "scale_in_blocks": None, "scale": np.ones((4, 2), np.float32), "scale_super": None,
-        "scale_groups_per_super": 0, "zero_point": 0.0, "offset_in_blocks": None, "offset": None, "offset_super": None,
-        "offset_groups_per_super": 0,
-    }  # fmt: skip
+    codes, scale = np.zeros((4, 64), np.uint8), np.ones((4, 2), np.float32)
+    matrix = LowBitMatrix(4, 64, 4, 32, codes, plain_codes(), scale)
     with pytest.raises(ValueError, match=message):
-        _native.Packer(target="portable", threads=1).add_lowbit(**{**arguments, **change})
+        pack(replace(matrix, **change), target="portable", threads=1)

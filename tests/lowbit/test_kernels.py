@@ -8,7 +8,7 @@ On top come float roundings: one per accumulated term, relative to the sum of ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lutmac import _native
-from lutmac.lowbit.matrix import DenseMatrix, LowBitMatrix, TwoLevel, plain_codes
+from lutmac.lowbit.matrix import BitRun, BlockLayout, DenseMatrix, InBlocks, LowBitMatrix, TwoLevel, plain_codes
 from lutmac.lowbit.packing import pack
 
 TARGETS = _native.available_targets()
@@ -182,20 +182,13 @@ def test_halves_of_every_value_come_back_exactly():
         np.testing.assert_array_equal(rows, data.astype(np.float32))
 
 
-def numbers(*run):
-    """One run; see _native.BlockNumbers."""
-    return _native.BlockNumbers(np.array([[*run, -1]], np.int32), np.zeros(0, np.int32))
-
-
 def halves_over_integers(count):
     """A float16 with so many integers below it."""
-    return _native.InBlocks(
-        floats=numbers(0, 1, 0, 0, 16, 0, 8),
-        integers=numbers(0, count, 2, 0, 8, 0, 8),
-        bias=0,
-        negative=False,
-        format="f16",
-    )
+    return InBlocks((BitRun(0, 1, 0, 0, 16),), (BitRun(0, count, 2, 0, 8),))
+
+
+def plain_run(first, count, byte, shift, width, dest):
+    return BlockLayout(32, 32, (BitRun(first, count, byte, shift, width, dest),))
 
 
 @pytest.mark.parametrize(
@@ -204,31 +197,21 @@ def halves_over_integers(count):
         ({"bits": 9}, "bits must be 1 to 8"),
         ({"group_size": 24, "scale": np.ones((4, 3), np.float32)}, "group size must be 16 or a multiple of 32"),
         ({"columns": 48}, "multiple of 32"),
-        ({"codes": (0, 32, 1, 0, 8, 0, 8)}, "reads past its block"),
-        ({"codes": (0, 32, 0, 1, 8, 0, 8)}, "reads past its block"),
-        ({"codes": (1, 32, 0, 0, 8, 0, 8)}, "outside its block"),
-        ({"codes": (0, 31, 0, 0, 8, 0, 8)}, "must make up every number"),
-        ({"codes": (0, 32, 0, 0, 8, 1, 8)}, "writes past its number"),
+        ({"layout": plain_run(0, 32, 1, 0, 8, 0)}, "reads past its block"),
+        ({"layout": plain_run(0, 32, 0, 1, 8, 0)}, "reads past its block"),
+        ({"layout": plain_run(1, 32, 0, 0, 8, 0)}, "outside its block"),
+        ({"layout": plain_run(0, 31, 0, 0, 8, 0)}, "must make up every number"),
+        ({"layout": plain_run(0, 32, 0, 0, 8, 1)}, "writes past its number"),
         ({"scale": None}, "needs scales"),
-        ({"scale_in_blocks": 2}, "outside its block"),
+        ({"scale": halves_over_integers(2)}, "outside its block"),
         ({"scale": np.ones((4, 3), np.float32)}, "one value per row and group"),
     ],
 )
 def test_contradictions_are_refused(change, message):
-    arguments = {
-        "rows": 4, "columns": 64, "bits": 4, "group_size": 32,
-        "source": np.zeros((4, 64), np.uint8), "block_weights": 32, "block_bytes": 32,
-        "codes": (0, 32, 0, 0, 8, 0, 8), "grid": None, "xor": 0, "scale_in_blocks": None,
-        "offset_in_blocks": None, "scale": np.ones((4, 2), np.float32),
-        "scale_super": None, "scale_groups_per_super": 0, "zero_point": 0.0, "offset": None, "offset_super": None,
-        "offset_groups_per_super": 0,
-    }  # fmt: skip
-    arguments |= change
-    arguments["codes"] = numbers(*arguments["codes"])
-    if arguments["scale_in_blocks"]:
-        arguments["scale_in_blocks"] = halves_over_integers(arguments["scale_in_blocks"])
+    codes, scale = np.zeros((4, 64), np.uint8), np.ones((4, 2), np.float32)
+    matrix = LowBitMatrix(4, 64, 4, 32, codes, plain_run(0, 32, 0, 0, 8, 0), scale)
     with pytest.raises(ValueError, match=message):
-        _native.Packer(target="portable", threads=1).add_lowbit(**arguments)
+        pack(replace(matrix, **change), target="portable", threads=1)
 
 
 def test_an_unknown_target_is_refused():

@@ -7,19 +7,9 @@ import pytest
 
 from lutmac import _native
 from lutmac.lowbit.matrix import ByteFloats, DenseMatrix, LowBitMatrix, TwoLevel, plain_codes
-from lutmac.lowbit.packed import (
-    PackedLowBit,
-    describe,
-    fields,
-    from_fields,
-    is_known_packing,
-    map_matrix,
-    packing_name,
-    parts,
-)
+from lutmac.lowbit.packed import is_known_packing, packing_name, parts, unpack
 from lutmac.lowbit.packing import pack
 from lutmac.lowbit.reference import dequantize
-from lutmac.lowbit.unpacking import unpack
 
 TARGETS = _native.available_targets()
 ROWS, COLUMNS = 70, 160
@@ -69,9 +59,9 @@ CASES = cases()
 def test_what_was_packed_comes_out(name: str, target: str) -> None:
     matrix = CASES[name]
     packed = pack(matrix, target=target, threads=1)
-    kind, found = describe(packed), parts(packed)
+    found = parts(packed)
     assert all(len(part) % 64 == 0 and part.ctypes.data % 64 == 0 for part in found.values())
-    unpacked = unpack(kind, list(found.values()), packing=packing_name(target))
+    unpacked = unpack(packed.shape, list(found.values()), packing=packing_name(target))
     assert np.array_equal(dequantize(unpacked), dequantize(matrix))
 
 
@@ -79,17 +69,17 @@ def test_what_was_packed_comes_out(name: str, target: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_a_matrix_over_its_bytes_is_the_same(name: str, target: str) -> None:
     packed = pack(CASES[name], target=target, threads=1)
-    kind = from_fields(fields(describe(packed)))
+    shape = _native.MatrixShape(packed.shape.fields())
     found = [part.copy() for part in parts(packed).values()]
     aligned = [np.frombuffer(_aligned(part), np.uint8) for part in found]
-    mapped = map_matrix(kind, aligned, target=target)
+    mapped = _native.map_matrix(shape, aligned, target=target)
     x = np.random.default_rng(1).normal(size=(3, COLUMNS)).astype(np.float32)
     for exact in (False, True):
         assert np.array_equal(mapped.matmul(x, exact=exact, threads=1), packed.matmul(x, exact=exact, threads=1))
     with pytest.raises(ValueError, match="part"):
-        map_matrix(kind, aligned[:-1], target=target)
+        _native.map_matrix(shape, aligned[:-1], target=target)
     with pytest.raises(ValueError, match="size"):
-        map_matrix(kind, [part[:-64] for part in aligned], target=target)
+        _native.map_matrix(shape, [part[:-64] for part in aligned], target=target)
 
 
 def _aligned(part: np.ndarray) -> memoryview:
@@ -105,13 +95,27 @@ def test_every_target_of_the_build_has_a_packing() -> None:
 
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_neon_is_unpacked_on_other_processors(bits: int) -> None:
-    """Against the layout as native/kernels/neon/layout.h words it: nibbles, strings, dwords."""
+    """Against the layout as native/kernels/neon/packing.h words it: nibbles, strings, dwords."""
     rows, columns, tile = 20, 64, 16
     codes = np.zeros((32, columns), np.uint8)
     codes[:rows] = np.random.default_rng(bits).integers(0, 2**bits, (rows, columns))
     packed = np.concatenate([_neon_tile(codes[first : first + tile], bits) for first in range(0, 32, tile)])
-    kind = PackedLowBit(rows, columns, "affine", bits, columns, 0.0, 1.0, "f32", 1, "none", 1)
-    matrix = unpack(kind, [packed, np.ones(32, np.float32).view(np.uint8)], packing="neon/1")
+    fields = {
+        "rows": rows,
+        "columns": columns,
+        "codes": "affine",
+        "bits": bits,
+        "group_size": columns,
+        "zero_point": 0.0,
+    }
+    fields |= {
+        "factor": 1.0,
+        "scale": "f32",
+        "scale_groups_per_super": 1,
+        "offset": "none",
+        "offset_groups_per_super": 1,
+    }
+    matrix = unpack(_native.MatrixShape(fields), [packed, np.ones(32, np.float32).view(np.uint8)], packing="neon/1")
     assert np.array_equal(dequantize(matrix), codes[:rows])
 
 

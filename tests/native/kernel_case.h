@@ -22,6 +22,7 @@
 
 #include "check.h"
 #include "kernel_param.h"
+#include "runtime/codebook.h"
 #include "runtime/packed_matrix.h"
 
 inline constexpr double kBookError = 1e-6 + 0.5 / (127 * 256);
@@ -92,8 +93,9 @@ class KernelCase {
     source.rows = shape.rows;
     source.columns = shape.columns;
     source.kind = shape.kind;
-    if (shape.kind == lutmac::CodeKind::codebook) source.codebook = kBooks[shape.book];
-    if (shape.second_book >= 0) source.second_codebook = kBooks[shape.second_book];
+    if (shape.kind == lutmac::CodeKind::codebook) source.codebook = lutmac::make_codebook(kBooks[shape.book]);
+    source.has_second = shape.second_book >= 0;
+    if (source.has_second) source.second = lutmac::make_codebook(kBooks[shape.second_book]);
     source.bits = shape.bits;
     source.group_size = shape.group_size;
     source.bytes = codes.data();
@@ -101,8 +103,10 @@ class KernelCase {
     source.block_weights = source.block_bytes = 32;
     source.codes = lutmac::BlockNumbers({{.first = 0, .count = 32, .byte = 0, .shift = 0, .width = 8, .dest = 0, .stride = 8}});
     source.zero_point = shape.zero_point;
-    source.scale = scale.array();
-    source.offset = offset.array();
+    source.scale = scale.shape();
+    source.offset = offset.shape();
+    source.scale_array = scale.array();
+    source.offset_array = offset.array();
     return source;
   }
 

@@ -44,13 +44,13 @@ class KernelParam {
   }
 
   double value(int64_t at) const { return values_[at]; }
+  lutmac::ParamShape shape() const { return {kind_, kGroupsPerSuper}; }
   lutmac::ParamArray array() const {
+    if (kind_ == lutmac::ParamKind::none) return {};
     const void* large = half_.empty() ? static_cast<const void*>(single_.data()) : half_.data();
-    if (kind_ == lutmac::ParamKind::e8m0 || kind_ == lutmac::ParamKind::e4m3) {
-      return {kind_, nullptr, small_.data(), nullptr, 0};
-    }
-    if (small_.empty()) return {kind_, nullptr, kind_ == lutmac::ParamKind::none ? nullptr : large, nullptr, 0};
-    return {kind_, nullptr, small_.data(), large, kGroupsPerSuper};
+    if (small_.empty()) return {nullptr, large, nullptr};
+    const bool two_levels = lutmac::format_of(kind_).super != lutmac::ParamKind::none;
+    return {nullptr, small_.data(), two_levels ? large : nullptr};
   }
 
  private:

@@ -156,7 +156,7 @@ void test_parts(const TargetEntry& target) {
     KernelShape shape;
     shape.bits = bits;
     shape.columns = 128;
-    shape.rows = 3 * target.kernels->tile_rows - 5;
+    shape.rows = 3 * target.kernels->packing.tile_rows - 5;
     shape.tokens = 6;
     const KernelCase test(random, shape, make_activations(random, shape));
     const PackedMatrix matrix = pack(target, test.source());
@@ -175,7 +175,7 @@ void test_parts(const TargetEntry& target) {
     for (int token = 0; token < shape.tokens; ++token) {
       for (int64_t row = 0; row < shape.rows; ++row) {
         const size_t at = static_cast<size_t>(token * shape.rows + row);
-        const bool asked = token >= 2 && token < 5 && row >= target.kernels->tile_rows;
+        const bool asked = token >= 2 && token < 5 && row >= target.kernels->packing.tile_rows;
         const double expected = asked ? double{before[at]} + bias[row] + product[at] : double{before[at]};
         const double allowed = asked ? 2 * kUnit * (std::abs(product[at]) + 2) : 0.0;
         check(std::abs(y[at] - expected) <= allowed, "%s: %d bits, part of a product, token %d row %d: %.9g, expected %.9g",
@@ -208,7 +208,7 @@ void test_dense(const TargetEntry& target) {
       std::vector<double> weights;
       for (int64_t i = 0; i < rows * columns; ++i) weights.push_back(add_dense(type, random.signed_unit(), bytes));
       const std::vector<float> x = random.floats(static_cast<size_t>(tokens * columns));
-      const PackedMatrix matrix = pack(target, DenseSource{type, bytes.data(), rows, columns});
+      const PackedMatrix matrix = pack(target, DenseSource{{rows, columns, type}, bytes.data()});
       FormRows forms(*target.kernels, Form::plain, x, columns);
       const std::vector<float> y = multiply(matrix, forms, false);
       std::vector<float> values(static_cast<size_t>(columns));
@@ -258,14 +258,54 @@ void test_tables(const TargetEntry& target) {
   }
 }
 
+// What any packing, also of another architecture, puts down comes back as it was, in whole tiles or in pieces of columns.
+void test_packing(const Packing& packing, const char* name) {
+  TestRandom random(11);
+  const auto round_trip = [&](CodeKind kind, int bits, int largest) {
+    const int64_t columns = 32 * (1 + random.below(11)), rows = packing.tile_rows;
+    std::vector<uint8_t> codes(static_cast<size_t>(rows * columns)), back(32);
+    for (uint8_t& code : codes) code = static_cast<uint8_t>(random.below(largest + 1));
+    std::vector<uint8_t> packed(static_cast<size_t>(packing.packed_tile_bytes(kind, bits, columns)));
+    packing.pack_tile(kind, bits, columns, codes.data(), packed.data());
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t block = 0; block < columns / 32; ++block) {
+        packing.unpack_row_block(kind, bits, packed.data(), block, static_cast<int>(row), back.data());
+        const uint8_t* expected = codes.data() + row * columns + block * 32;
+        check(std::memcmp(back.data(), expected, 32) == 0, "%s: codes of %d bits do not come back", name, bits);
+      }
+    }
+  };
+  for (int bits = 1; bits <= 8; ++bits) round_trip(CodeKind::affine, bits, (1 << bits) - 1);
+  round_trip(CodeKind::codebook, 4, 15);
+  round_trip(CodeKind::float8, 8, 255);
+  round_trip(CodeKind::ternary, 2, 2);
+}
+
+// A target's own, compiled with its flags, puts down the same bytes as the one for any processor.
+void test_same_packing(const TargetEntry& target) {
+  const Packing &own = target.kernels->packing, &other = find_packing(target.packing);
+  TestRandom random(12);
+  for (int bits = 1; bits <= 8; ++bits) {
+    std::vector<uint8_t> codes(static_cast<size_t>(own.tile_rows) * 96);
+    for (uint8_t& code : codes) code = static_cast<uint8_t>(random.below(1 << bits));
+    std::vector<uint8_t> a(static_cast<size_t>(own.packed_tile_bytes(CodeKind::affine, bits, 96))), b(a.size());
+    own.pack_tile(CodeKind::affine, bits, 96, codes.data(), a.data());
+    other.pack_tile(CodeKind::affine, bits, 96, codes.data(), b.data());
+    check(a == b, "%s: %d bits are packed otherwise for other processors", target.name, bits);
+  }
+}
+
 }  // namespace
 
 int main() {
+  for (const TargetRow& row : target_table()) test_packing(find_packing(row.packing), row.packing);
   const std::vector<TargetEntry> targets = runnable_kernels();
   test_lowbit(targets);
   test_codes(targets);
   test_twins(targets);
   for (const TargetEntry& target : targets) {
+    test_packing(target.kernels->packing, target.name);
+    test_same_packing(target);
     test_tables(target);
     test_parts(target);
     test_dense(target);

@@ -12,6 +12,7 @@
 // Codebooks: [tile][8 k][32 rows][4 bytes], the low nibbles codes 0, 2, 1, 3 and the high nibbles 4, 6, 5, 7.
 #include <immintrin.h>
 
+#include "kernels/avx2/packing.h"
 #include "kernels/bytewise.h"
 #include "vnni.h"
 
@@ -19,16 +20,12 @@ namespace lutmac::LUTMAC_TARGET {
 namespace {
 
 struct Simd {
+  using Codes = LUTMAC_TARGET::Codes;
   using Int = __m256i;
   using Float = __m256;
   static constexpr int kLanes = 8;
   // 8 tokens x 1 sub-tile = 8 sums, 2 vectors of indices, 2 tables and 2 constants in 16 registers.
   static constexpr int kSubTiles = 1;
-  // 8 rows x 32 k of three planes in a dword would take 43 instructions with one token, 24 with each of many; a pair and a
-  // single take 29 and 20.
-  static constexpr bool kTriples = false;
-  static constexpr int kIntegerStep = 2;
-  static constexpr int kIntegerXor = 0x80;
 
   static Int load(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   static void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
@@ -227,10 +224,6 @@ struct Simd {
     const Int ordered = _mm256_permute4x64_epi64(words, 0xd8);
     const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
     _mm_store_si128(reinterpret_cast<__m128i*>(out), _mm_xor_si128(bytes, _mm_set1_epi8(static_cast<char>(flip))));
-  }
-
-  static void store_integers(int64_t k, const int32_t* values, uint8_t* out) {
-    for (int i = 0; i < 4; ++i) reinterpret_cast<int16_t*>(out)[k + i] = static_cast<int16_t>(values[i]);
   }
 };
 

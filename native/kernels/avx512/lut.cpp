@@ -4,22 +4,19 @@
 // Codebooks: [tile][8 k][64 rows][4 bytes], the first 4 codes in the low nibbles.
 #include <immintrin.h>
 
+#include "kernels/avx512/packing.h"
 #include "kernels/bytewise.h"
 
 namespace lutmac::avx512 {
 namespace {
 
 struct Simd {
+  using Codes = LUTMAC_TARGET::Codes;
   using Int = __m512i;
   using Float = __m512;
   static constexpr int kLanes = 16;
   // 2 sub-tiles x 8 tokens = 16 sums, 4 vectors of indices, 2 tables and 2 constants in 32 registers.
   static constexpr int kSubTiles = 2;
-  // 16 rows x 32 k of three planes in a dword take 35 instructions with one token, which waits for memory, and 16 with each
-  // of many; a pair and a single would take 29 and 20.
-  static constexpr bool kTriples = true;
-  static constexpr int kIntegerStep = 4;
-  static constexpr int kIntegerXor = 0;
 
   static Int load(const uint8_t* p) { return _mm512_loadu_si512(p); }
   static void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
@@ -212,14 +209,6 @@ struct Simd {
   static void store_bytes(const Float* values, int flip, uint8_t* out) {
     const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(values[0]));
     _mm_store_si128(reinterpret_cast<__m128i*>(out), _mm_xor_si128(bytes, _mm_set1_epi8(static_cast<char>(flip))));
-  }
-
-  static void store_integers(int64_t k, const int32_t* values, uint8_t* out) {
-    for (int i = 0; i < 4; ++i) {
-      const int low = static_cast<int8_t>(values[i] & 255);
-      out[k * 2 + i] = static_cast<uint8_t>((values[i] - low) >> 8);
-      out[k * 2 + 4 + i] = static_cast<uint8_t>(low);
-    }
   }
 };
 

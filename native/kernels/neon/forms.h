@@ -4,7 +4,6 @@
 #include <arm_neon.h>
 
 #include "kernels/prepare.h"
-#include "kernels/prepare_ternary.h"
 
 namespace lutmac::neon {
 
@@ -38,26 +37,5 @@ struct VectorTables {
     vst1q_u8(table, vcombine_u8(first, vmovn_u16(vcombine_u16(entries[2], entries[3]))));
   }
 };
-
-// 4 high s8, then 4 low s8.
-inline void store_halves(int64_t k, const int32_t* values, uint8_t* out) {
-  for (int i = 0; i < 4; ++i) {
-    const int low = static_cast<int8_t>(values[i] & 255);
-    out[k * 2 + i] = static_cast<uint8_t>((values[i] - low) >> 8);
-    out[k * 2 + 4 + i] = static_cast<uint8_t>(low);
-  }
-}
-
-inline void prepare(Form form, const float* x, int64_t k, uint8_t* out) {
-  if (form == Form::plain) {
-    std::memcpy(out, x, static_cast<size_t>(k) * 4);
-  } else if (form == Form::tables) {
-    prepare_tables<VectorTables>(x, k, out);
-  } else if (form == Form::ternary) {
-    prepare_ternary<PlainRuns>(x, k, out);
-  } else {
-    prepare_integers(x, k, out, store_halves);
-  }
-}
 
 }  // namespace lutmac::neon

@@ -22,9 +22,11 @@
 #include <arm_neon.h>
 
 #include "kernels/lut.h"
-#include "kernels/neon/layout.h"
+#include "kernels/neon/packing.h"
 
 namespace lutmac::neon {
+
+inline constexpr int kTileRows = Codes::kTileRows;
 
 // The LUT groups of a block that are taken: all 8, or half of them where weight groups are of 16.
 enum class Part { both, low, high };
@@ -108,7 +110,7 @@ struct DwordLookup {
     for (int t0 = 0; t0 < 4; t0 += kTogether) {
       int32x4_t totals[kTokens][kTogether] = {};
       const uint8_t *codes = run.codes + t0 * 16, *tables = run.tables, *multiples = run.multiples;
-      for (int block = 0; block < run.blocks; ++block, codes += block_bytes(kBits), tables += 128, multiples += 4) {
+      for (int block = 0; block < run.blocks; ++block, codes += Codes::block_bytes(kBits), tables += 128, multiples += 4) {
         Sums sums;
 #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
@@ -168,7 +170,7 @@ struct WordLookup {
     for (int v0 = 0; v0 < 2; v0 += kTogether) {
       int32x4_t totals[kTokens][kTogether][2] = {};
       const uint8_t *codes = run.codes + v0 * 16, *tables = run.tables, *multiples = run.multiples;
-      for (int block = 0; block < run.blocks; ++block, codes += block_bytes(1), tables += 128, multiples += 4) {
+      for (int block = 0; block < run.blocks; ++block, codes += Codes::block_bytes(1), tables += 128, multiples += 4) {
         uint16x8_t sums[kTokens][kTogether];
 #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {

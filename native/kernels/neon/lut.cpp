@@ -2,9 +2,11 @@
 #include <type_traits>
 
 #include "kernels/book_pass.h"
+#include "kernels/kernel_table.h"
 #include "kernels/neon/forms.h"
 #include "kernels/neon/lookup.h"
 #include "kernels/params.h"
+#include "kernels/plain_products.h"
 
 namespace lutmac::neon {
 namespace {
@@ -125,7 +127,7 @@ template <int kTokens, typename Weights>
 template <int kBits, int kTokens>
 void sum_integers(int64_t columns, const uint8_t* codes, const uint8_t* x, int64_t stride, const Chunk& chunk,
                   int32_t* integers) {
-  codes += chunk.block * block_bytes(kBits);
+  codes += chunk.block * Codes::block_bytes(kBits);
   if constexpr (kBits == 8) {
     const int first = chunk.part == Part::high ? 16 : 0, count = chunk.part == Part::both ? 32 : 16;
     multiply<kTokens>(ByteWeights{}, codes + first * kTileRows, x + chunk.block * 64 + first * 2, stride, count, integers);
@@ -202,7 +204,7 @@ void product(const LowBit& w, const MatmulArgs& args, int64_t tile, int tiles, i
   TileState<kTokens> states[kTiles<kTokens>];
   int32_t integers[kTokens * kTileRows];
   const uint8_t* x = args.x + token * args.x_stride;
-  const int64_t tile_bytes = packed_tile_bytes(w.kind, kBits, w.columns);
+  const int64_t tile_bytes = Codes::packed_tile_bytes(w.kind, kBits, w.columns);
   for (int64_t k = 0; k < w.columns;) {
     const Chunk chunk = chunk_at<kBits>(w, k);
     const Steps<kTokens> steps = kBits == 8 ? integer_steps<kTokens>(w.columns, x, args.x_stride, chunk)
@@ -228,7 +230,7 @@ void book_product(const LowBit& w, const MatmulArgs& args, int64_t tile, int64_t
   if (w.has_second) count += book_passes(w.second, true, passes + count);
   TileState<kTokens> state;
   int32_t integers[kTokens * kTileRows];
-  const uint8_t* codes = w.codes + tile * packed_tile_bytes(w.kind, 4, w.columns);
+  const uint8_t* codes = w.codes + tile * Codes::packed_tile_bytes(w.kind, 4, w.columns);
   const uint8_t* x = args.x + token * args.x_stride;
   const int size = w.group_size < 32 ? 16 : 32;
   for (int64_t k = 0; k < w.columns; k += size) {
@@ -272,7 +274,7 @@ void book_products(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, 
 
 void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
                    int64_t token_end) {
-  if (w.kind == CodeKind::ternary) return Codes::matmul_lowbit(w, args, tile_begin, tile_end, token_begin, token_end);
+  if (w.kind == CodeKind::ternary) return PlainProducts<Codes>::matmul_lowbit(w, args, tile_begin, tile_end, token_begin, token_end);
   if (w.kind == CodeKind::codebook) return book_products(w, args, tile_begin, tile_end, token_begin, token_end);
   using Products = void (*)(const LowBit&, const MatmulArgs&, int64_t, int64_t, int64_t, int64_t);
   static constexpr Products kProducts[] = {products<1>, products<2>, products<3>, products<4>,
@@ -280,18 +282,8 @@ void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, 
   kProducts[w.bits - 1](w, args, tile_begin, tile_end, token_begin, token_end);
 }
 
-void matmul_lowbit_exact(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
-                         int64_t token_begin, int64_t token_end) {
-  if (w.kind == CodeKind::float8) {
-    return float8_product<kTileRows>(w, args, tile_begin, tile_end, token_begin, token_end);
-  }
-  exact_product<kTileRows>(w, args, tile_begin, tile_end, token_begin, token_end, unpack_block);
-}
-
 }  // namespace
 
-const Kernels kKernels = {kTileRows,     prepare,   packed_tile_bytes, pack_tile,
-                          matmul_lowbit, matmul_lowbit_exact, dense_product<kTileRows>,
-                          unpack_row,    dense_row<kTileRows>};
+const Kernels kKernels = kernel_table<Codes>(prepare<VectorTables, PlainRuns, lay_as_halves>, matmul_lowbit);
 
 }  // namespace lutmac::neon

@@ -1,78 +1,12 @@
 // The definition of correct: every kernel in plain C++, for any processor.
-//
-// Packing: tiles of 16 rows. Codes of 1 to 7 bits: [tile][32 k][row][plane][4 bytes], the bytes a string of 32 bits, bit
-// i for activation i; so a nibble is the index of one LUT group. 8 bits: [tile][32 k][row][32 bytes]. Codebooks and ternary
-// codes: see plain_codes.h.
-#include "kernels/float_product.h"
-#include "kernels/lut.h"
-#include "kernels/plain_codes.h"
-#include "kernels/prepare.h"
-#include "kernels/prepare_ternary.h"
+#include "kernels/kernel_table.h"
+#include "kernels/plain_products.h"
+#include "kernels/portable/packing.h"
 
 namespace lutmac::portable {
 namespace {
 
-constexpr int kTileRows = 16;
-using Codes = PlainCodes<kTileRows>;
-
-int64_t packed_tile_bytes(CodeKind kind, int bits, int64_t columns) {
-  return kind == CodeKind::affine ? columns * kTileRows / 8 * bits : Codes::packed_tile_bytes(kind, columns);
-}
-
-void pack_tile(CodeKind kind, int bits, int64_t columns, const uint8_t* codes, uint8_t* out) {
-  if (kind != CodeKind::affine) return Codes::pack_tile(kind, columns, codes, out);
-  for (int64_t block = 0; block < columns / 32; ++block) {
-    for (int r = 0; r < kTileRows; ++r) {
-      const uint8_t* q = codes + r * columns + block * 32;
-      if (bits == 8) {
-        std::memcpy(out, q, 32);
-        out += 32;
-        continue;
-      }
-      for (int plane = 0; plane < bits; ++plane, out += 4) {
-        for (int byte = 0; byte < 4; ++byte) {
-          unsigned value = 0;
-          for (int i = 0; i < 8; ++i) value |= (q[byte * 8 + i] >> plane & 1u) << i;
-          out[byte] = static_cast<uint8_t>(value);
-        }
-      }
-    }
-  }
-}
-
-// The 32 codes of one row of a block.
-void unpack_row_block(const LowBit& w, int64_t tile, int64_t block, int row, uint8_t* codes) {
-  if (w.kind != CodeKind::affine) return Codes::unpack_row_block(w, tile, block, row, codes);
-  const uint8_t* tile_codes = w.codes + tile * packed_tile_bytes(w.kind, w.bits, w.columns);
-  const uint8_t* in = tile_codes + (block * kTileRows + row) * 4 * w.bits;
-  for (int k = 0; k < 32; ++k) {
-    if (w.bits == 8) {
-      codes[k] = in[k];
-      continue;
-    }
-    unsigned code = 0;
-    for (int plane = 0; plane < w.bits; ++plane) code |= (in[plane * 4 + k / 8] >> (k % 8) & 1u) << plane;
-    codes[k] = static_cast<uint8_t>(code);
-  }
-}
-
-void unpack_block(const LowBit& w, int64_t tile, int64_t block, uint8_t* codes) {
-  for (int r = 0; r < kTileRows; ++r) unpack_row_block(w, tile, block, r, codes + r * 32);
-}
-
-void prepare(Form form, const float* x, int64_t k, uint8_t* out) {
-  if (form == Form::plain) {
-    std::memcpy(out, x, static_cast<size_t>(k) * 4);
-  } else if (form == Form::tables) {
-    prepare_tables<PlainTables>(x, k, out);
-  } else if (form == Form::ternary) {
-    prepare_ternary<PlainRuns>(x, k, out);
-  } else {
-    prepare_integers(x, k, out, [](int64_t at, const int32_t* values, uint8_t* units) {
-      for (int i = 0; i < 4; ++i) reinterpret_cast<int16_t*>(units)[at + i] = static_cast<int16_t>(values[i]);
-    });
-  }
-}
+constexpr int kTileRows = Codes::kTileRows;
 
 // Sum over planes p and LUT groups of 2^p * (table entry - 128), LUT groups [first, last) of a block.
 int32_t look_up(const uint8_t* planes, int bits, const uint8_t* tables, int first, int last) {
@@ -122,11 +56,11 @@ float activation_sum(const LowBit& w, const uint8_t* x, int64_t block, int first
 
 void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
                    int64_t token_end) {
-  if (w.kind != CodeKind::affine) return Codes::matmul_lowbit(w, args, tile_begin, tile_end, token_begin, token_end);
+  if (w.kind != CodeKind::affine) return PlainProducts<Codes>::matmul_lowbit(w, args, tile_begin, tile_end, token_begin, token_end);
   const int segment = w.group_size < 32 ? 16 : 32;
   const int64_t row_bytes = 4 * w.bits, blocks = w.columns / 32;
   for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
-    const uint8_t* codes = w.codes + tile * packed_tile_bytes(w.kind, w.bits, w.columns);
+    const uint8_t* codes = w.codes + tile * Codes::packed_tile_bytes(w.kind, w.bits, w.columns);
     const int64_t left = w.rows - tile * kTileRows;
     const int valid = static_cast<int>(left < kTileRows ? left : kTileRows);
     for (int64_t token = token_begin; token < token_end; ++token) {
@@ -153,20 +87,8 @@ void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, 
   }
 }
 
-void matmul_lowbit_exact(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
-                         int64_t token_begin, int64_t token_end) {
-  if (w.kind == CodeKind::float8) {
-    return float8_product<kTileRows>(w, args, tile_begin, tile_end, token_begin, token_end);
-  }
-  exact_product<kTileRows>(w, args, tile_begin, tile_end, token_begin, token_end, unpack_block);
-}
-
-void unpack_row(const LowBit& w, int64_t row, float* out) { lowbit_row<kTileRows>(w, row, out, unpack_row_block); }
-
 }  // namespace
 
-const Kernels kKernels = {kTileRows,     prepare,   packed_tile_bytes, pack_tile,
-                          matmul_lowbit, matmul_lowbit_exact, dense_product<kTileRows>,
-                          unpack_row,    dense_row<kTileRows>};
+const Kernels kKernels = kernel_table<Codes>(prepare<PlainTables, PlainRuns, lay_as_words>, matmul_lowbit);
 
 }  // namespace lutmac::portable

@@ -4,8 +4,8 @@ A directory of
 
 - ``model.safetensors``, whose ``__metadata__`` says ``format`` ("lutmac"), ``version``, ``packing`` ("avx2/2") and,
   under ``tensors``, as JSON, what each tensor is. The bytes of a matrix ``x`` are ``x:codes``, ``x:scale`` and so on
-  (see PackedLowBit), its input permutation ``x:order``; a vector is the float32 tensor ``x``, zeros after its width.
-  Tensors' bytes begin at a multiple of 4,096 and have lengths that are multiples of 64.
+  (see ``_native.MatrixShape``), its input permutation ``x:order``; a vector is the float32 tensor ``x``, zeros after
+  its width. Tensors' bytes begin at a multiple of 4,096 and have lengths that are multiples of 64.
 - ``config.json``, with an entry "lutmac", and what a tokenizer needs: the files of the Hugging Face directory that it
   was made of, or ``metadata.gguf``, the metadata of a GGUF file.
 """
@@ -29,8 +29,7 @@ from lutmac.checkpoints.safetensors import SafetensorsFile, open_safetensors
 from lutmac.checkpoints.text_config import text_config
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.lowbit.matrix import AnyMatrix, LowBitMatrix
-from lutmac.lowbit.packed import Bytes, PackedDense, PackedKind, from_fields, is_known_packing, map_matrix
-from lutmac.lowbit.unpacking import unpack
+from lutmac.lowbit.packed import Bytes, is_known_packing, unpack
 
 VERSION: Final = 1
 TENSORS_FILE: Final = "model.safetensors"
@@ -41,13 +40,13 @@ CONFIG_KEY: Final = "lutmac"
 
 @dataclass(frozen=True)
 class NativeTensor:
-    """A tensor as a model sees it. kind: None of a vector. ordered: whether it has an input permutation."""
+    """A tensor as a model sees it. kind: of a matrix; None of a vector. ordered: with an input permutation."""
 
     name: str
     shape: tuple[int, ...]
     type_name: str
     nbytes: int
-    kind: PackedKind | None = None
+    kind: _native.MatrixShape | None = None
     ordered: bool = False
 
     @property
@@ -93,7 +92,7 @@ class NativeCheckpoint(Closable):
         """The matrix of that name over the file's own bytes, for a target that has the packing of this checkpoint."""
         kind = self._kind(name)
         with self._naming(name):
-            return map_matrix(kind, self._parts(name, kind), target=target)
+            return _native.map_matrix(kind, self._parts(name, kind), target=target)
 
     def order(self, name: str) -> NDArray[np.int32] | None:
         """The matrix's input permutation, None where it has none. Raises CheckpointError where it is no permutation."""
@@ -135,13 +134,13 @@ class NativeCheckpoint(Closable):
         except KeyError:
             raise CheckpointError(f"{self.path}: tensor {shown(name)} is missing") from None
 
-    def _kind(self, name: str) -> PackedKind:
+    def _kind(self, name: str) -> _native.MatrixShape:
         kind = self._tensor(name).kind
         if kind is None:
             raise CheckpointError(f"{self.path}: tensor {shown(name)} is a vector, not a matrix")
         return kind
 
-    def _parts(self, name: str, kind: PackedKind) -> list[Bytes]:
+    def _parts(self, name: str, kind: _native.MatrixShape) -> list[Bytes]:
         return [self._file.array(f"{name}:{part}") for part in kind.part_names]
 
     @contextmanager
@@ -186,7 +185,7 @@ class NativeCheckpoint(Closable):
             return NativeTensor(name, (width,), "F32", stored.nbytes)
         ordered = entry.pop("ordered", False) is True
         with self._naming(name):
-            kind = from_fields(entry)
+            kind = _native.MatrixShape(entry)
         needed = [f"{name}:{part}" for part in (*kind.part_names, *(["order"] if ordered else []))]
         for part in needed:
             if part not in self._file.tensors or self._file.tensors[part].dtype != (
@@ -197,14 +196,15 @@ class NativeCheckpoint(Closable):
         return NativeTensor(name, (kind.rows, kind.columns), _type_name(kind), nbytes, kind, ordered)
 
 
-def _type_name(kind: PackedKind) -> str:
+def _type_name(kind: _native.MatrixShape) -> str:
     """For people: ``3-bit affine, group 128``."""
-    if isinstance(kind, PackedDense):
-        return kind.floats.upper()
-    if kind.codes == "ternary":
+    fields = kind.fields()
+    if "floats" in fields:
+        return str(fields["floats"]).upper()
+    if fields["codes"] == "ternary":
         return "ternary"
-    groups = "rows" if kind.group_size >= kind.columns else f"groups of {kind.group_size}"
-    return f"FP8, {groups}" if kind.codes == "float8" else f"{kind.bits}-bit {kind.codes}, {groups}"
+    groups = "rows" if fields["group_size"] >= kind.columns else f"groups of {fields['group_size']}"
+    return f"FP8, {groups}" if fields["codes"] == "float8" else f"{fields['bits']}-bit {fields['codes']}, {groups}"
 
 
 def open_native(path: Path) -> NativeCheckpoint:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lutmac import _native
 from lutmac.checkpoints.native import CONFIG_FILE, CONFIG_KEY, TENSORS_FILE, VERSION
 from lutmac.errors import CheckpointError
-from lutmac.lowbit.packed import ALIGNMENT, describe, fields, packing_name, parts
+from lutmac.lowbit.packed import ALIGNMENT, packing_name, parts
 
 PAGE: Final = 4096
 # What a tensor's entry in the header may take beside its name, which it has up to eight times: two codebooks of 16
@@ -52,7 +52,7 @@ class NativeWriter:
     def add_matrix(self, name: str, matrix: _native.Matrix, order: NDArray[np.int32] | None) -> int:
         """A packed matrix and its input permutation. Returns the bytes that it takes."""
         before = self._end
-        self._listed[name] = fields(describe(matrix)) | ({} if order is None else {"ordered": True})
+        self._listed[name] = matrix.shape.fields() | ({} if order is None else {"ordered": True})
         for part, data in parts(matrix).items():
             self._write(f"{name}:{part}", "U8", data)
         if order is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,13 +82,13 @@ class TwoLevel:
 class ByteFloats:
     """Floats of 8 bits each: values is [M, G] uint8.
 
-    Formats, after OCP's specifications: "e8m0" is ``2**(byte - 127)``, the scale of microscaling formats (255 is
-    infinite); "e4m3" is FP8 with 4 exponent and 3 mantissa bits, no infinities, 0x7f and 0xff not a number, the scale
-    of NVFP4.
+    Formats are the floats of one byte of `native/scales.def`, after OCP's specifications: "e8m0" is
+    ``2**(byte - 127)``, the scale of microscaling formats (255 is infinite); "e4m3" is FP8 with 4 exponent and 3
+    mantissa bits, no infinities, 0x7f and 0xff not a number, the scale of NVFP4.
     """
 
     values: Array
-    format: Literal["e8m0", "e4m3"]
+    format: str
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class InBlocks:
     integers: tuple[BitRun, ...] = ()
     bias: int = 0
     negative: bool = False
-    format: Literal["f16", "e8m0", "e4m3"] = "f16"
+    format: str = "f16"
 
 
 Parameter = Array | TwoLevel | ByteFloats | InBlocks

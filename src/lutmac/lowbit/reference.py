@@ -27,9 +27,11 @@ def _e4m3(byte: int) -> float:
     return -value if byte & 0x80 else value
 
 
-# The value of every byte of the two formats; see ByteFloats.
-_E8M0 = np.array([math.ldexp(1.0, byte - 127) for byte in range(255)] + [math.inf], np.float32)
-_E4M3 = np.array([_e4m3(byte) for byte in range(256)], np.float32)
+# The value of every byte, by format; see ByteFloats.
+BYTE_FLOATS = {
+    "e8m0": np.array([math.ldexp(1.0, byte - 127) for byte in range(255)] + [math.inf], np.float32),
+    "e4m3": np.array([_e4m3(byte) for byte in range(256)], np.float32),
+}
 
 
 def dequantize(matrix: AnyMatrix) -> NDArray[np.float32]:
@@ -66,7 +68,7 @@ def codes(matrix: LowBitMatrix) -> NDArray[np.uint8]:
 def _values(matrix: LowBitMatrix, found: NDArray[np.uint8]) -> NDArray[np.float32]:
     """What the codes mean, before their scale."""
     if matrix.float8:
-        return _E4M3[found]
+        return BYTE_FLOATS["e4m3"][found]
     return _looked_up(matrix.codebook, found) - np.float32(matrix.zero_point)
 
 
@@ -129,7 +131,7 @@ def _per_weight(parameter: Parameter, matrix: LowBitMatrix) -> Array:
         supers = np.repeat(parameter.super_scale.astype(np.float32), parameter.groups_per_super, axis=1)
         values = supers[:, : parameter.values.shape[1]] * parameter.values.astype(np.float32)
     elif isinstance(parameter, ByteFloats):
-        values = _E8M0[parameter.values] if parameter.format == "e8m0" else _E4M3[parameter.values]
+        values = BYTE_FLOATS[parameter.format][parameter.values]
     else:
         values = _dense(parameter)
     values = values * np.float32(matrix.factor)

@@ -1,6 +1,6 @@
 """A packed matrix as arrays, for files and pickles: its bytes in the packing that they have, and what they are.
 
-The arrays are ``description``, JSON as uint8 (the fields of a PackedLowBit, the packing, the columns without padding),
+The arrays are ``description``, JSON as uint8 (the fields of its shape, the packing, the columns without padding),
 and the parts by name. Another CPU unpacks them and packs them anew.
 """
 
@@ -17,20 +17,8 @@ import numpy as np
 
 from lutmac import _native
 from lutmac.errors import CheckpointError
-from lutmac.lowbit.packed import (
-    ALIGNMENT,
-    Bytes,
-    PackedDense,
-    describe,
-    fields,
-    from_fields,
-    is_known_packing,
-    map_matrix,
-    packing_name,
-    parts,
-)
+from lutmac.lowbit.packed import ALIGNMENT, Bytes, is_known_packing, packing_name, parts, unpack
 from lutmac.lowbit.packing import pack
-from lutmac.lowbit.unpacking import unpack
 
 VERSION: Final = 1
 DESCRIPTION: Final = "description"
@@ -42,7 +30,7 @@ def to_arrays(matrix: _native.Matrix, columns: int, target: str) -> dict[str, By
         "version": VERSION,
         "packing": packing_name(target),
         "columns": columns,
-        "matrix": fields(describe(matrix)),
+        "matrix": matrix.shape.fields(),
     }
     return {DESCRIPTION: np.frombuffer(json.dumps(described).encode(), np.uint8), **parts(matrix)}
 
@@ -53,16 +41,16 @@ def from_arrays(arrays: Mapping[str, Bytes], where: str, *, target: str) -> tupl
         described = json.loads(arrays[DESCRIPTION].tobytes())
         if described["version"] != VERSION:
             raise CheckpointError(f"{where}: version {described['version']} of the format, expected {VERSION}")
-        packing, kind = described["packing"], from_fields(described["matrix"])
-        if not is_known_packing(packing) or isinstance(kind, PackedDense):
+        packing, shape = described["packing"], _native.MatrixShape(described["matrix"])
+        if not is_known_packing(packing) or shape.part_names[0] != "codes":
             raise CheckpointError(f"{where}: its packing {packing!r} is of another version of lutmac")
         columns = described["columns"]
-        if type(columns) is not int or not 0 < columns <= kind.columns:
-            raise ValueError(f"{columns!r} columns of {kind.columns}")
-        found = [_aligned(arrays[name]) for name in kind.part_names]
+        if type(columns) is not int or not 0 < columns <= shape.columns:
+            raise ValueError(f"{columns!r} columns of {shape.columns}")
+        found = [_aligned(arrays[name]) for name in shape.part_names]
         if packing_name(target) == packing:
-            return map_matrix(kind, found, target=target), columns
-        return pack(unpack(kind, found, packing=packing), target=target, threads=_native.default_threads()), columns
+            return _native.map_matrix(shape, found, target=target), columns
+        return pack(unpack(shape, found, packing=packing), target=target, threads=_native.default_threads()), columns
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{where}: holds no quantised matrix: {error}") from None
 
