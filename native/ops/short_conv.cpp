@@ -60,17 +60,15 @@ LUTMAC_LOOPS(short_conv, ShortConvLoops, {convolve, gated});
 
 #else
 
-#include <cstring>
-
-#include "runtime/program.h"
+#include "ops/kept_rows.h"
 
 namespace lutmac {
 namespace {
 
 constexpr int kLongestKernel = 16;
 
-// x has three parts of the channels' width: the gate of the input, the gate of the output, and the input. A sequence's slot
-// keeps the last inputs, gated: [kernel - 1, channels], the oldest first, zeros before the first position.
+// x has three parts of the channels' width: the gate of the input, the gate of the output, and the input. What is kept of a
+// sequence are the last inputs, gated.
 class ShortConv final : public Operation {
  public:
   explicit ShortConv(Fields& fields)
@@ -78,15 +76,11 @@ class ShortConv final : public Operation {
         x_(fields.reads("x")),
         out_(fields.writes("out")),
         kernel_(fields.integer("kernel", 2, kLongestKernel)),
-        state_(fields.slot("state", slot_bytes())) {
+        kept_(fields, out_.width, kernel_ - 1) {
     const int64_t width = out_.width;
     fields.require(x_.width == 3 * width && x_.rows == Rows{} && out_.rows == Rows{},
                    "it reads three parts of its width, of the rows of tokens");
-    const std::vector<float> weight = fields.vector("weight", width * kernel_);  // [channels, kernel]
-    weight_.resize(weight.size());
-    for (int64_t i = 0; i < width; ++i) {
-      for (int j = 0; j < kernel_; ++j) weight_[j * width + i] = weight[i * kernel_ + j];
-    }
+    weight_ = kernel_rows(fields.vector("weight", width * kernel_), kernel_);
     if (fields.has("bias")) bias_ = fields.vector("bias", width);
   }
 
@@ -100,62 +94,34 @@ class ShortConv final : public Operation {
     if (phase == 0) {
       for_rows(step, out_.rows, task, [&](int64_t row) { convolve(step, row); });
     } else {
-      keep(step, static_cast<int>(task));
+      kept_.keep(step, static_cast<int>(task), [&](int64_t row, float* out) {
+        const float* x = x_.floats(step, row);
+        loops_.gated(x, x + 2 * out_.width, static_cast<int>(out_.width), out);
+      });
     }
   }
 
  private:
-  int64_t slot_bytes() const { return (out_.width * (kernel_ - 1) * 4 + 63) / 64 * 64; }
-
-  float* slot(const Step& step, int sequence) const {
-    const LayerCache cache = state_.of(step);
-    return reinterpret_cast<float*>(cache.base + cache.block_table[int64_t{sequence} * cache.table_stride] * cache.page_stride);
-  }
-
-  // Position `back` before a row's own, of a sequence that begins at `first` in the batch.
-  ConvInput input(const Step& step, const float* kept, int first, int64_t row, int back) const {
-    const int64_t at = row - back;
-    if (at >= first) {
-      const float* x = x_.floats(step, at);
-      return {nullptr, x, x + 2 * out_.width};
-    }
-    return {kept + (kernel_ - 1 - (first - at)) * out_.width, nullptr, nullptr};
-  }
-
   void convolve(const Step& step, int64_t row) const {
-    const int sequence = step.batch.token_sequence[row], first = step.batch.sequence_start[sequence];
-    const float* kept = slot(step, sequence);
     const int count = std::min(kernel_, step.batch.token_position[row] + 1);  // a sequence begins with zeros
     ConvInput inputs[kLongestKernel];
-    for (int j = 0; j < count; ++j) inputs[j] = input(step, kept, first, row, count - 1 - j);
+    for (int j = 0; j < count; ++j) {
+      inputs[j] = kept_.before(
+          step, row, count - 1 - j,
+          [&](int64_t at) {
+            const float* x = x_.floats(step, at);
+            return ConvInput{nullptr, x, x + 2 * out_.width};
+          },
+          [](const float* kept) { return ConvInput{kept, nullptr, nullptr}; });
+    }
     loops_.convolve(inputs, count, weight_.data() + (kernel_ - count) * out_.width, bias_.empty() ? nullptr : bias_.data(),
                     x_.floats(step, row) + out_.width, static_cast<int>(out_.width), out_.floats(step, row));
-  }
-
-  void keep(const Step& step, int sequence) const {
-    const Batch& batch = step.batch;
-    const int first = batch.sequence_start[sequence], last = batch.sequence_start[sequence + 1] - 1;
-    float* kept = slot(step, sequence);
-    for (int j = 0; j < kernel_ - 1; ++j) {  // oldest first: an older one is never written before it is read
-      const int back = kernel_ - 2 - j;
-      float* out = kept + j * out_.width;
-      if (batch.token_position[last] < back) {
-        std::memset(out, 0, static_cast<size_t>(out_.width) * 4);
-        continue;
-      }
-      const ConvInput from = input(step, kept, first, last, back);
-      if (from.kept == nullptr) {
-        loops_.gated(from.gate, from.x, static_cast<int>(out_.width), out);
-      } else {
-        std::memmove(out, from.kept, static_cast<size_t>(out_.width) * 4);
-      }
-    }
   }
 
   const ShortConvLoops& loops_;
   Buffer x_, out_;
   int kernel_;
-  ProgramState state_;
+  KeptRows kept_;
   std::vector<float> weight_, bias_;
 };
 

@@ -37,6 +37,7 @@ Field to_field(const std::string& name, nb::handle value) {
     const nb::list list = nb::borrow<nb::list>(value);
     if (list.size() > 0 && nb::isinstance<PackedMatrix>(list[0])) return nb::cast<std::vector<MatrixPtr>>(value);
     if (list.size() > 0 && nb::isinstance<Buffer>(list[0])) return nb::cast<std::vector<Buffer>>(value);
+    if (list.size() > 0 && nb::isinstance<nb::int_>(list[0])) return nb::cast<std::vector<int64_t>>(value);
     std::vector<std::vector<float>> vectors;
     for (nb::handle item : list) vectors.push_back(to_vector(name, item));
     return vectors;

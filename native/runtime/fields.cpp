@@ -92,6 +92,18 @@ int Fields::integer(const char* name, int low, int high) {
   return static_cast<int>(value);
 }
 
+std::vector<int64_t> Fields::integers(const char* name, int low, int high) {
+  const auto& found = get<std::vector<int64_t>>(name, "a list of integers");
+  require(!found.empty(), "it has no integers");
+  for (const int64_t value : found) {
+    if (value < low || value > high) {
+      fail(std::string(name) + " has " + std::to_string(value) + ", expected " + std::to_string(low) + " to " +
+           std::to_string(high));
+    }
+  }
+  return found;
+}
+
 float Fields::number(const char* name) {
   const float value = static_cast<float>(get<double>(name, "a number"));
   if (!std::isfinite(value)) fail(std::string(name) + " is not finite");

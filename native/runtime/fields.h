@@ -29,7 +29,7 @@ struct StateIndex {
 };
 
 using Field = std::variant<bool, int64_t, double, std::string, Buffer, StateIndex, MatrixPtr, std::vector<float>,
-                           std::vector<Buffer>, std::vector<MatrixPtr>, std::vector<std::vector<float>>>;
+                           std::vector<int64_t>, std::vector<Buffer>, std::vector<MatrixPtr>, std::vector<std::vector<float>>>;
 using FieldMap = std::map<std::string, Field>;
 
 class Fields {
@@ -59,6 +59,7 @@ class Fields {
 
   bool flag(const char* name);  // false where it is missing
   int integer(const char* name, int low, int high);
+  std::vector<int64_t> integers(const char* name, int low, int high);  // not empty
   float number(const char* name);
   template <typename Enum>
   Enum choice(const char* name, std::initializer_list<std::pair<const char*, Enum>> choices) {

@@ -17,7 +17,9 @@ from lutmac.graph.compile import Limits, compile_schedule
 from lutmac.graph.ir import Graph, Op, Value, Vector, Weight
 from lutmac.graph.operations.add import Add
 from lutmac.graph.operations.attention import Attention
+from lutmac.graph.operations.causal_conv1d import CausalConv1d
 from lutmac.graph.operations.embed import Embed
+from lutmac.graph.operations.gated_delta_rule import GatedDeltaRule
 from lutmac.graph.operations.gather_outputs import GatherOutputs
 from lutmac.graph.operations.logits import Logits
 from lutmac.graph.operations.matmul import MatMul
@@ -81,6 +83,25 @@ class Builder:
         self.ops.append(ShortConv(state, self.matmul(x, 3 * HIDDEN), weight, out, kernel))
         return self.matmul(out, HIDDEN)
 
+    def delta_rule(
+        self, x: Value, name: str, heads: tuple[int, int], sizes: tuple[int, int], *, by_channel: bool, tiled: bool
+    ) -> Value:
+        """A convolution and the gated delta rule. heads: of keys and of values; sizes: of each."""
+        (key_heads, value_heads), (key_dim, value_dim) = heads, sizes
+        width = 2 * key_heads * key_dim + value_heads * value_dim
+        conv = Slot(f"{name}.conv", CausalConv1d.slot_bytes(width, 4))
+        weight, bias = Vector(f"{name}.conv.weight", 4 * width, (width, 4)), Vector(f"{name}.conv.bias", width)
+        mixed, convolved = self.matmul(x, width), self.value(width)
+        self.ops.append(CausalConv1d(conv, mixed, weight, convolved, 4, bias))
+        alpha = self.matmul(x, value_heads * key_dim if by_channel else value_heads)
+        beta, out = self.matmul(x, value_heads), Value(f"{name}.out", value_heads * value_dim)
+        slot = Slot(name, GatedDeltaRule.slot_bytes(value_heads, key_dim, value_dim))
+        rate, bias = Vector(f"{name}.rate", value_heads), Vector(f"{name}.bias", alpha.width)
+        self.ops.append(
+            GatedDeltaRule(slot, convolved, alpha, beta, rate, bias, out, key_heads, value_heads, key_dim, True, tiled)
+        )
+        return self.matmul(out, HIDDEN)
+
     def graph(self) -> Graph:
         outputs = Value("outputs", HIDDEN, rows="outputs")
         self.ops.append(GatherOutputs(self.hidden, outputs))
@@ -104,7 +125,8 @@ class RandomModel:
             spread = 1.0 if name == "embedding" else 2 * weight.columns**-0.5
             self.matrices[name] = random.normal(0, spread, (weight.rows, weight.columns)).astype(np.float32)
         for name, vector in self.graph.vectors().items():
-            self.vectors[name] = random.normal(1.0, 0.1, vector.width).astype(np.float32)
+            mean = -3.0 if name.endswith(".rate") else 1.0  # its logarithm
+            self.vectors[name] = random.normal(mean, 0.1, vector.width).astype(np.float32)
 
     @property
     def has_slots(self) -> bool:

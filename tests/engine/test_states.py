@@ -48,7 +48,19 @@ def both() -> RandomModel:
     return RandomModel(b.graph())
 
 
-MODELS = {"latent": latent, "shared": shared, "unequal": unequal, "both": both}
+def recurrent() -> RandomModel:
+    """Delta rules with a decay for each head and for each channel, with values narrower and wider than a block."""
+    b = Builder()
+    shapes = [((2, 6), (12, 16)), ((2, 4), (16, 40)), ((4, 4), (10, 72))]
+    for index, (heads, sizes) in enumerate(shapes):
+        for by_channel in (False, True):
+            x, name = b.norm(b.hidden), f"layers.{2 * index + by_channel}.delta"
+            b.residual(b.delta_rule(x, name, heads, sizes, by_channel=by_channel, tiled=index == 1))
+    b.residual(b.attention(b.norm(b.hidden), 4, Pages("layers.6.keys_values", 2, 32, 32)))
+    return RandomModel(b.graph())
+
+
+MODELS = {"latent": latent, "shared": shared, "unequal": unequal, "both": both, "recurrent": recurrent}
 TOKENS = np.random.default_rng(1).integers(0, VOCABULARY, CONTEXT - 30).tolist()
 
 

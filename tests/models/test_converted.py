@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -40,6 +42,9 @@ HERE = Path(__file__).parent / "converted"
         ("ernie4_5_moe", 2e-3),
         ("apertus", 2e-3),  # parameters of the activation are in the metadata
         ("afmoe", 3e-3),
+        ("qwen3_5", 2e-3),  # gated DeltaNet, value heads in tiles; a layer that guesses further tokens
+        ("qwen3_5_moe", 2e-3),  # a shared expert
+        ("qwen3_next", 2e-3),  # value heads in groups; beta and alpha in one matrix
     ],
 )
 def test_logits_are_those_of_transformers(name: str, f16_tolerance: float) -> None:
@@ -55,25 +60,54 @@ def test_logits_are_those_of_transformers(name: str, f16_tolerance: float) -> No
     assert difference("f32") < 1e-4
 
 
-def test_queries_keys_and_values_in_one_matrix(tmp_path: Path) -> None:
-    """As converters may write them for any family (llama.cpp's create_tensor_qkv): the same bits."""
-    reader, writer = gguf.GGUFReader(HERE / "granite.gguf"), gguf.GGUFWriter(str(tmp_path / "joint.gguf"), "granite")
+def rewritten(path: Path, name: str, change: Callable[[dict[str, np.ndarray]], None]) -> Path:
+    """One of the files with other tensors."""
+    reader = gguf.GGUFReader(HERE / name)
+    writer = gguf.GGUFWriter(str(path), reader.fields["general.architecture"].contents())
     for field in reader.fields.values():
         if not field.name.startswith(("GGUF.", "general.architecture")):
             element = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
             writer.add_key_value(field.name, field.contents(), field.types[0], element)
     tensors = {tensor.name: np.array(tensor.data) for tensor in reader.tensors}
-    for layer in range(2):
-        parts = [tensors.pop(f"blk.{layer}.attn_{part}.weight") for part in "qkv"]
-        tensors[f"blk.{layer}.attn_qkv.weight"] = np.concatenate(parts)
-    for name, values in tensors.items():
-        writer.add_tensor(name, values)
+    change(tensors)
+    for tensor, values in tensors.items():
+        writer.add_tensor(tensor, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    apart, joint = (
-        lutmac.load(path, threads=1).logits(list(range(40)))
-        for path in (HERE / "granite.gguf", tmp_path / "joint.gguf")
-    )
-    np.testing.assert_array_equal(apart, joint)
+    return path
+
+
+def join_queries_keys_and_values(tensors: dict[str, np.ndarray]) -> None:
+    """As converters may write them for any family (llama.cpp's create_tensor_qkv)."""
+    for layer in range(2):
+        parts = [tensors.pop(f"blk.{layer}.attn_{part}.weight") for part in "qkv"]
+        tensors[f"blk.{layer}.attn_qkv.weight"] = np.concatenate(parts)
+
+
+def flatten_gates(tensors: dict[str, np.ndarray]) -> None:
+    """Matrices of one row as vectors: llama.cpp's tools write no dimension of 1 behind others."""
+    tensors |= {name: values.reshape(-1) for name, values in tensors.items() if "ffn_gate_inp_shexp" in name}
+
+
+def join_projections(tensors: dict[str, np.ndarray]) -> None:
+    """As the first converters of Qwen3-Next wrote queries, keys, values and gates: by key heads, here 2 of 16."""
+    qkv, z = (tensors.pop(f"blk.0.{name}.weight") for name in ("attn_qkv", "attn_gate"))
+    parts = [*np.split(qkv, [32, 64]), z]
+    heads = [part.reshape(2, -1, part.shape[-1]) for part in parts]
+    tensors["blk.0.ssm_in.weight"] = np.concatenate(heads, axis=1).reshape(-1, qkv.shape[-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("granite.gguf", join_queries_keys_and_values),
+        ("qwen3_5_moe.gguf", flatten_gates),
+        ("qwen3_next.gguf", join_projections),
+    ],
+)
+def test_what_other_converters_write_gives_the_same_bits(name: str, change: Any, tmp_path: Path) -> None:
+    paths = (HERE / name, rewritten(tmp_path / name, name, change))
+    before, after = (lutmac.load(path, threads=1).logits(list(range(40))) for path in paths)
+    np.testing.assert_array_equal(before, after)

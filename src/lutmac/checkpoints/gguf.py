@@ -65,18 +65,18 @@ class GGUFFile(Closable):
         index: which matrix of a 3-D tensor, a stack of them. A tensor ``x.scale`` of one number (for a stack: one for
         each matrix), which conversions to NVFP4 and of BitNet write, is part of ``x.weight``.
         Raises UnsupportedModelError for a type that lutmac does not read, CheckpointError if there is no such tensor
-        or it is no matrix.
+        or it is no matrix. One row may be stored as a vector: llama.cpp's tools leave out dimensions of 1.
         """
         tensor = self._tensor(name)
         check_type(self.path, name, tensor.type_name)
-        stacked = index is not None
-        if len(tensor.shape) != 2 + stacked or (index is not None and not 0 <= index < tensor.shape[0]):
+        stacked, shape = index is not None, tensor.shape if len(tensor.shape) > 1 else (1, *tensor.shape)
+        if len(shape) != 2 + stacked or (index is not None and not 0 <= index < tensor.shape[0]):
             what = f"that of {index + 1} matrices or more" if index is not None else "that of a matrix"
             raise CheckpointError(f"{self.path}: tensor {name!r} has shape {tensor.shape}, not {what}")
         data = self._bytes(tensor)
         if index is not None:
             data = data.reshape(tensor.shape[0], -1)[index]
-        rows, columns = tensor.shape[-2:]
+        rows, columns = shape[-2:]
         return scaled(as_matrix(tensor.type_name, rows, columns, data), self._scale(name, index or 0))
 
     def vector(self, name: str, index: int | None = None) -> NDArray[np.float32]:

@@ -124,7 +124,7 @@ class Decoder:
     def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
         """What attention works on, before rotation."""
         config, hf, name = self.config, f"model.layers.{layer}.self_attn", f"layers.{layer}"
-        width, kv_width = config.heads(layer) * config.head_dim, config.num_key_value_heads * config.head_dim
+        width, kv_width = self.query_width(layer), config.num_key_value_heads * config.head_dim
         if self.has(f"{hf}.qkv_proj.weight"):
             widths = {f"{name}.q": width, f"{name}.k": kv_width, f"{name}.v": kv_width}
             q, k, v = self.parts(f"{hf}.qkv_proj", x, widths)
@@ -133,6 +133,10 @@ class Decoder:
         k = self.linear(f"{hf}.k_proj", x, kv_width, f"{name}.k")
         v = self.linear(f"{hf}.v_proj", x, kv_width, f"{name}.v")
         return q, k, v
+
+    def query_width(self, layer: int) -> int:
+        """Of what the queries' product makes."""
+        return self.config.heads(layer) * self.config.head_dim
 
     def attention_output(self, layer: int, attended: Value) -> Value:
         """What attention adds to the residual stream."""

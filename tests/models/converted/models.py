@@ -64,8 +64,25 @@ GRANITE_EXPERTS = {
     "residual_multiplier": 0.5,
     "logits_scaling": 4.0,
 }
+# As many sections as are interleaved: llama.cpp takes what is left over for a fourth position.
+MROPE = {
+    "rope_type": "default", "rope_theta": 1e5, "partial_rotary_factor": 0.5, "mrope_interleaved": True,
+    "mrope_section": [3, 3, 2],
+}  # fmt: skip
+DELTA_NET = {
+    "vocab_size": 333, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 3,
+    "num_key_value_heads": 1, "head_dim": 32, "linear_num_key_heads": 2, "linear_num_value_heads": 6,
+    "linear_key_head_dim": 16, "linear_value_head_dim": 16, "linear_conv_kernel_dim": 4, "rope_parameters": MROPE,
+    "full_attention_interval": 2,
+}  # fmt: skip
+DELTA_NET_EXPERTS = {
+    **DELTA_NET, "num_hidden_layers": 2, "num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 96,
+}  # fmt: skip
 OLMO3 = {"model_type": "olmo3", "num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"]}
-IN_FLOATS = ("granite", "lfm2", "olmo3", "stablelm", "starcoder2")  # by their types
+IN_FLOATS = (  # by their types
+    "granite", "lfm2", "olmo3", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_next", "stablelm", "starcoder2",
+)  # fmt: skip
 MODELS: dict[str, dict[str, Any]] = {
     "olmo3": {
         **OLMO3,
@@ -209,4 +226,7 @@ MODELS: dict[str, dict[str, Any]] = {
             "sliding_attention": {"rope_type": "default", "rope_theta": 5000.0, "partial_rotary_factor": 1.0},
         },
     },
+    "qwen3_5": {**DELTA_NET, "model_type": "qwen3_5_text"},
+    "qwen3_5_moe": {**DELTA_NET_EXPERTS, "model_type": "qwen3_5_moe_text"},
+    "qwen3_next": {**DELTA_NET_EXPERTS, "model_type": "qwen3_next"},
 }

@@ -83,6 +83,9 @@ def check_all(source: TensorSource, graph: Graph) -> None:
 def check_weight(source: TensorSource, weight: Weight) -> TensorEntry:
     """The entry of what holds a matrix. Raises CheckpointError where it is missing or has another shape."""
     if weight.part is None or source.has_pieces:
+        entry = source.find(weight.name) if weight.rows == 1 else None
+        if entry is not None and tuple(entry.shape) == (weight.columns,):  # one row, stored as a vector
+            return entry
         return checked_entry(source, weight.name, (weight.rows, weight.columns))
     return checked_entry(source, weight.part.stored, (weight.part.of_rows, weight.columns))
 
