@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = [["kernels_test"], ["ops_test"], ["rowwise_test"], ["sampler_test"], ["program_test"], ["threads_test"]]
+PROGRAMS = [["kernels_test"], ["ops_test"], ["recurrence_test"], ["rowwise_test"], ["sampler_test"], ["program_test"], ["threads_test"]]
 PROGRAMS += [["kernels_fuzz", "0"]]  # its corpus; new seeds, so many seconds of them, are for whoever changes a kernel
 CROSS_COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 
@@ -60,5 +60,5 @@ def test_native_program_passes(native_build: NativeBuild, program: list[str]) ->
     command = [*native_build.emulator, str(native_build.folder / program[0]), *program[1:]]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
-    if program[0] in ("kernels_test", "ops_test", "rowwise_test"):
+    if program[0] in ("kernels_test", "ops_test", "recurrence_test", "rowwise_test"):
         assert f"{native_build.target}: checked" in result.stdout
