@@ -214,26 +214,6 @@ void test_delta_rule(const TestTarget& target) {
   }
 }
 
-void test_token_gate(const TestTarget& target) {
-  TestRandom random(3);
-  for (const float gate : {-200.0f, -3.0f, 0.0f, 0.5f, 90.0f}) {
-    const std::vector<float> x = random.floats(100);
-    const int64_t row = form_stride(Form::plain, 100);
-    Program program(*target.entry, 1, 1, 1, 3 * row);
-    std::memcpy(program.arena(), x.data(), 400);
-    std::memcpy(program.arena() + row, &gate, 4);
-    program.add("token_gate", {{"x", Buffer{0, Form::plain, 100, {}, {}}}, {"gate", Buffer{row, Form::plain, 1, {}, {}}},
-                               {"out", Buffer{2 * row, Form::plain, 100, {}, {}}}}, false);
-    const int32_t id = 0, start[2] = {0, 1}, first = 0;
-    program.step(Cache({}, {}, {}), {1, 1, 0, &id, start, &first, nullptr, {}, nullptr, nullptr, 0}, 1);
-    const float* out = reinterpret_cast<const float*>(program.arena() + 2 * row);
-    for (int i = 0; i < 100; ++i) {
-      const double expected = x[i] / (1.0 + std::exp(-double(gate)));
-      check(std::abs(out[i] - expected) <= 4e-7 * std::abs(expected) + 1e-37, "%s: token_gate of %g: %.9g, expected %.9g",
-            target.name, gate, out[i], expected);
-    }
-  }
-}
 
 void test_split_groups(const TestTarget& target) {
   TestRandom random(4);
@@ -266,7 +246,6 @@ int main() {
   for (const TestTarget& target : runnable_targets()) {
     test_convolution(target);
     test_delta_rule(target);
-    test_token_gate(target);
     test_split_groups(target);
     std::printf("%s: checked\n", target.name);
   }

@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = [["kernels_test"], ["ops_test"], ["recurrence_test"], ["rowwise_test"], ["sampler_test"], ["program_test"], ["threads_test"]]
+PROGRAMS = [
+    ["kernels_test"],
+    ["ops_test"],
+    ["recurrence_test"],
+    ["rowwise_test"],
+    ["sampler_test"],
+    ["program_test"],
+    ["threads_test"],
+]
 PROGRAMS += [["kernels_fuzz", "0"]]  # its corpus; new seeds, so many seconds of them, are for whoever changes a kernel
 CROSS_COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 

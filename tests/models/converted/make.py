@@ -47,9 +47,8 @@ def write_tokenizer(directory: Path) -> None:
     (directory / "tokenizer_config.json").write_text(json.dumps(config))
 
 
-def save(directory: Path, config: dict[str, Any]) -> np.ndarray:
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**{**COMMON, **config}), attn_implementation="eager")
+def randomize(model: torch.nn.Module) -> None:
+    """What transformers begins with all ones or zeros."""
     for name, values in model.named_parameters():
         if "norm" in name:
             torch.nn.init.normal_(values, 1.0, 0.1)
@@ -62,6 +61,12 @@ def save(directory: Path, config: dict[str, Any]) -> np.ndarray:
     for name, values in model.named_buffers():
         if name.endswith("e_score_correction_bias"):
             torch.nn.init.normal_(values, 0.0, 0.1)
+
+
+def save(directory: Path, config: dict[str, Any]) -> np.ndarray:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**{**COMMON, **config}), attn_implementation="eager")
+    randomize(model)
     if config["model_type"] not in IN_FLOATS:
         for values in model.parameters():
             values.data = values.data.half().float()
