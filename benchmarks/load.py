@@ -95,7 +95,7 @@ def main() -> None:
     if options.load:
         print(json.dumps(load_once(options.load, int(options.threads))))
         return
-    config = SHAPES[options.shape]
+    config = SHAPES[options.shape].config
     config = replace(config, num_hidden_layers=options.layers or config.num_hidden_layers)
     entries = []
     print("| type | file | threads | load | best | core-seconds | read | packed | peak memory / packed |")

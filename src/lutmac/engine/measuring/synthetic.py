@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import floor, log2, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +19,27 @@ from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_schedule
 from lutmac.graph.ir import Graph, Vector, Weight
 from lutmac.graph.passes import optimize
+from lutmac.models import llama, qwen3_5, qwen3_next
 from lutmac.models.config import DecoderConfig
-from lutmac.models.llama import build
 from lutmac.models.rope import RopeConfig
 
 Progress = Callable[[int, int, str], None]
 PACK_TOGETHER = 1 << 28  # weights
 
 
+@dataclass(frozen=True)
+class Shape:
+    """A well-known model's configuration, and what builds its graph."""
+
+    config: DecoderConfig
+    build: Callable[[Any], Graph]
+
+
 def _shape(  # noqa: PLR0913, PLR0917 (a row of the table below)
     vocab: int, hidden: int, intermediate: int, layers: int, heads: int, kv_heads: int, context: int = 8192
-) -> DecoderConfig:
+) -> Shape:
     head_dim = hidden // heads
-    return DecoderConfig(
+    config = DecoderConfig(
         vocab_size=vocab,
         hidden_size=hidden,
         intermediate_size=intermediate,
@@ -42,16 +51,39 @@ def _shape(  # noqa: PLR0913, PLR0917 (a row of the table below)
         max_position_embeddings=context,
         rope=RopeConfig("half_split", head_dim, 10000.0),
     )
+    return Shape(config, llama.build)
+
+
+# What Qwen3.5's models have in common with each other and with Bonsai 2, which is one.
+_QWEN35 = {"max_position_embeddings": 262144, "rope_theta": 1e7}
+
+
+def _qwen35(**sizes: int) -> Shape:
+    return Shape(qwen3_5.read_config({**_QWEN35, **sizes}), qwen3_5.build)
+
+
+def _qwen35_moe(**sizes: int) -> Shape:
+    return Shape(qwen3_next.read_config({**_QWEN35, **sizes}), qwen3_next.build)
 
 
 # From the config.json of meta-llama/Llama-2-7b-hf, meta-llama/Meta-Llama-3-8B, 1bitLLM/bitnet_b1_58-3B,
-# Qwen/Qwen2.5-3B and HuggingFaceTB/SmolLM2-135M.
-SHAPES = {
+# Qwen/Qwen2.5-3B and HuggingFaceTB/SmolLM2-135M; of Qwen3.5-9B, Qwen3.6-35B-A3B and Bonsai 2 27B from headers of their GGUF
+# files, and what they leave out from transformers.
+SHAPES: dict[str, Shape] = {
     "llama-2-7b": _shape(32000, 4096, 11008, 32, 32, 32),
     "llama-3-8b": _shape(128256, 4096, 14336, 32, 32, 8),
     "bitnet-3b": _shape(32000, 3200, 8640, 26, 32, 32),
     "qwen2.5-3b": _shape(151936, 2048, 11008, 36, 16, 2),
     "smollm2-135m": _shape(49152, 576, 1536, 30, 9, 3),
+    "bonsai2-27b": _qwen35(
+        hidden_size=5120,
+        intermediate_size=17408,
+        num_hidden_layers=64,
+        num_attention_heads=24,
+        linear_num_value_heads=48,
+    ),
+    "qwen3.5-9b": _qwen35(),
+    "qwen3.6-35b-a3b": _qwen35_moe(),
 }
 TIED = {"qwen2.5-3b", "smollm2-135m"}  # the head is the embedding
 
@@ -98,7 +130,7 @@ class SyntheticSpec:
     def config(self) -> DecoderConfig:
         """The shape's config with as many layers as asked for."""
         head = frozenset() if self.shape in TIED else frozenset({"lm_head.weight"})
-        config = replace(SHAPES[self.shape], optional=head)
+        config = replace(SHAPES[self.shape].config, optional=head)
         return config if self.layers is None else replace(config, num_hidden_layers=self.layers)
 
     @property
@@ -190,7 +222,7 @@ def make_synthetic(  # noqa: PLR0913 (by keyword)
     if context > config.max_position_embeddings:
         raise InvalidRequestError(f"{context} tokens exceed the {config.max_position_embeddings} of {spec.shape}")
     current_tuning()
-    graph = build(config)
+    graph = SHAPES[spec.shape].build(config)
     bound = bind(graph, _RandomPacking(spec, graph, target, threads, progress))
     schedule = optimize(bound.graph, exact=False)
     limits = Limits(max_batch_tokens, max_sequences, context)
