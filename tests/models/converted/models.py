@@ -70,6 +70,7 @@ MROPE = {
     "mrope_section": [3, 3, 2],
 }  # fmt: skip
 DELTA_NET = {
+    "initializer_range": 0.1,
     "vocab_size": 333, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 3,
     "num_key_value_heads": 1, "head_dim": 32, "linear_num_key_heads": 2, "linear_num_value_heads": 6,
     "linear_key_head_dim": 16, "linear_value_head_dim": 16, "linear_conv_kernel_dim": 4, "rope_parameters": MROPE,
