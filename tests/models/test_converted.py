@@ -42,9 +42,9 @@ HERE = Path(__file__).parent / "converted"
         ("ernie4_5_moe", 2e-3),
         ("apertus", 2e-3),  # parameters of the activation are in the metadata
         ("afmoe", 3e-3),
-        ("qwen3_5", 2e-3),  # gated DeltaNet, value heads in tiles; a layer that guesses further tokens
-        ("qwen3_5_moe", 2e-3),  # a shared expert
-        ("qwen3_next", 2e-3),  # value heads in groups; beta and alpha in one matrix
+        ("qwen3_5", 3e-3),  # gated DeltaNet, value heads in tiles; a layer that guesses further tokens
+        ("qwen3_5_moe", 3e-3),  # a shared expert
+        ("qwen3_next", 3e-3),  # value heads in groups; beta and alpha in one matrix
     ],
 )
 def test_logits_are_those_of_transformers(name: str, f16_tolerance: float) -> None:

@@ -39,10 +39,14 @@ REFUSED = {
     "gemma2-tight": "GGUF's gemma2 cannot say that attention_scale is",
     "gemma2-no-caps": "GGUF's gemma2 cannot say that attention_softcap is 0.0",
     "gemma3-270m": "GGUF's gemma3 cannot say that windows is",
+    "qwen3.5": "GGUF's qwen35 has keys and values of one size, and this model of 12 and 16",
+    "qwen3.5-tied": "GGUF's qwen35 has no biases",
     "bitnet-1bitllm": "a directory of 'bitnet'",
     "bitnet-1bitllm-3b": "a directory of 'bitnet'",
 }
-WRITTEN = [name for name, case in CASES.items() if case.config["model_type"] in (*ARCHITECTURES, "gemma3_text")]
+WRITTEN = [
+    name for name, case in CASES.items() if case.config["model_type"] in (*ARCHITECTURES, "gemma3_text", "qwen3_5_text")
+]
 
 
 def make(directory: Path, name: str) -> Path:

@@ -31,6 +31,7 @@ FAMILY_OF = {
     "Qwen-Qwen2.5-7B-Instruct": "hermes",
     "Qwen-Qwen3-0.6B": "hermes",
     "Qwen3-Coder": "qwen3-coder",
+    "Qwen3.5-4B": "qwen3-coder",
     "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B": "deepseek-fenced",
     "deepseek-ai-DeepSeek-V3.1": "deepseek",
     "deepseek-ai-DeepSeek-V3.2": "deepseek-dsml",

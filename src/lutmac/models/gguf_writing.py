@@ -15,6 +15,8 @@ import numpy as np
 from lutmac.errors import UnsupportedModelError
 from lutmac.models import Architecture, ModelConfig, find_architecture
 from lutmac.models.config import DecoderConfig
+from lutmac.models.delta_net import HybridConfig
+from lutmac.models.gguf_delta_net import TiledHeads, delta_net_metadata
 from lutmac.models.rope import RopeConfig, RopeScaling
 
 # By the names of our architectures. Others have files of one tensor for several, or metadata of their own.
@@ -25,6 +27,7 @@ ARCHITECTURES: Final = {
     "qwen3": "qwen3",
     "gemma2": "gemma2",
     "gemma3": "gemma3",
+    "qwen3_5": "qwen35",
 }
 BIASED: Final = ("llama", "qwen2")  # other files of GGUF's have no biases
 
@@ -34,7 +37,8 @@ class GGUFModel:
     """What a GGUF file says of a model.
 
     metadata: without tokenizer. architecture: what reads it. neighbours: rows of q and k come in the order of a rope
-    that pairs neighbours. norm_weight_bias: what is added to norms' weights. rope_factors: a tensor or None.
+    that pairs neighbours. norm_weight_bias: what is added to norms' weights, but for those behind a delta rule.
+    rope_factors: a tensor or None. heads: the order of a DeltaNet's tensors, None where there is none.
     """
 
     metadata: dict[str, Any]
@@ -43,6 +47,7 @@ class GGUFModel:
     neighbours: bool
     norm_weight_bias: float
     rope_factors: tuple[float, ...] | None
+    heads: TiledHeads | None = None
 
 
 def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
@@ -50,12 +55,13 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
 
     Raises UnsupportedModelError, naming what GGUF has no word for.
     """
-    if own not in ARCHITECTURES or type(config) is not DecoderConfig:
+    if own not in ARCHITECTURES or type(config) not in (DecoderConfig, HybridConfig):
         known = ", ".join(ARCHITECTURES)
         raise UnsupportedModelError(f"GGUF cannot be written from a directory of {own!r}; it can from {known}")
     name = ARCHITECTURES[own]
     if biases and name not in BIASED:
         raise UnsupportedModelError(f"GGUF's {name} has no biases, and this model has")
+    assert isinstance(config, DecoderConfig)
     architecture = find_architecture(name)
     metadata = {f"{name}.{key}": value for key, value in _metadata(config).items()}
     read = architecture.read_gguf_config({**metadata, "general.architecture": name})
@@ -69,7 +75,9 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
         windows=_shown(config),
         optional=read.optional,
     )
-    for field in fields(DecoderConfig):
+    if isinstance(expected, HybridConfig):
+        expected = replace(expected, delta_net=replace(expected.delta_net, tiled=True, rate_is_log=False))
+    for field in fields(expected):
         wanted, found = getattr(expected, field.name), getattr(replace(read, windows=_shown(read)), field.name)
         if wanted != found and field.name != "attention_scale":
             raise UnsupportedModelError(f"GGUF's {name} cannot say that {field.name} is {wanted!s:.80}")
@@ -79,7 +87,8 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
     if neighbours and config.rope.rotary_dim != config.head_dim:
         raise UnsupportedModelError(f"GGUF's {name} cannot rotate a part of a head alone")
     rounded = {key: float(np.float32(value)) if isinstance(value, float) else value for key, value in metadata.items()}
-    return GGUFModel(rounded, architecture, config.head_dim, neighbours, config.norm_weight_bias, factors)
+    heads = TiledHeads(config.delta_net) if isinstance(config, HybridConfig) else None
+    return GGUFModel(rounded, architecture, config.head_dim, neighbours, config.norm_weight_bias, factors, heads)
 
 
 def _metadata(config: DecoderConfig) -> dict[str, Any]:
@@ -98,6 +107,7 @@ def _metadata(config: DecoderConfig) -> dict[str, Any]:
         "rope.freq_base": config.rope.theta,
         "vocab_size": config.vocab_size,
         **_scaling(config.rope.scaling),
+        **(delta_net_metadata(config) if isinstance(config, HybridConfig) else {}),
     }
     if any(config.windows):
         found["attention.sliding_window"] = max(config.windows)

@@ -209,6 +209,10 @@ CASES: dict[str, Case] = {
         "qwen3_moe", **EXPERTS, norm_topk_prob=False, decoder_sparse_step=2, mlp_only_layers=[1], num_hidden_layers=4
     ),
     "qwen3.5": case("qwen3_5_text", **QWEN35, layer_types=HYBRID),
+    "qwen3.5-27b": case(  # as GGUF has them: keys and values of one size, and more of the latter
+        "qwen3_5_text",
+        **{**QWEN35, "linear_key_head_dim": 32, "linear_value_head_dim": 32},
+    ),
     "qwen3.5-tied": case(
         "qwen3_5_text",
         **{**QWEN35, "linear_num_value_heads": 4, "linear_value_head_dim": 40, "linear_num_key_heads": 4},

@@ -2,18 +2,20 @@
 
 ``NAME.safetensors`` and ``NAME.json`` are model.safetensors (bfloat16) and config.json; ``logits.npz`` has the float32
 logits of TOKENS, of text alone. Made with torch==2.13.0 and transformers==5.24.0:
-``python tests/models/structures/make.py``.
+``python tests/models/structures/make.py [NAME ...]``.
 """
 
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
 
 HERE = Path(__file__).parent
@@ -45,6 +47,14 @@ QWEN_VISION = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "out_hidd
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 MROPE = {"rope_parameters": {**ROPE, "mrope_section": [2, 3, 3]}}
 INTERLEAVED = {"rope_parameters": {**ROPE, "mrope_section": [3, 3, 2], "mrope_interleaved": True}}
+DELTA_NET = {
+    "layer_types": ["linear_attention", "full_attention"], "linear_num_key_heads": 1, "linear_num_value_heads": 2,
+    "linear_key_head_dim": 16, "linear_value_head_dim": 16,
+    "rope_parameters": {**INTERLEAVED["rope_parameters"], "partial_rotary_factor": 1.0},
+}  # fmt: skip
+EXPERTS = {
+    "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32,
+}  # fmt: skip
 GEMMA = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"], "query_pre_attn_scalar": 16}
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "gemma3": (GEMMA, {**VISION, "model_type": "siglip_vision_model"}),
@@ -61,6 +71,8 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {**QWEN_VISION, "num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
     ),
     "qwen3_vl": (INTERLEAVED, {**QWEN_VISION, "num_position_embeddings": 16, "deepstack_visual_indexes": [0]}),
+    "qwen3_5": (DELTA_NET, {**QWEN_VISION, "num_position_embeddings": 16}),
+    "qwen3_5_moe": ({**DELTA_NET, **EXPERTS}, {**QWEN_VISION, "num_position_embeddings": 16}),
 }
 
 
@@ -69,13 +81,27 @@ def randomise(model: torch.nn.Module) -> None:
     for name, values in model.named_parameters():
         if values.ndim == 1:
             centred = name.endswith("bias") or "gemma" in type(model).__name__.lower()
-            torch.nn.init.normal_(values, 0.0 if centred else 1.0, 0.1)
+            mean = -2.0 if name.endswith("A_log") else 0.0 if centred else 1.0  # A_log: a memory of some tokens
+            torch.nn.init.normal_(values, mean, 0.1)
         values.data = values.data.bfloat16().float()
+
+
+def add_guessing_layer(file: Path) -> None:
+    """A layer that guesses a further token, as Qwen's own files have one and transformers does not."""
+    tensors = load_file(file)
+    layer = {
+        name.partition(".layers.1.")[2]: values for name, values in tensors.items() if ".layers.1.self_attn" in name
+    }
+    guessing = {f"mtp.layers.0.{name}": values.clone() for name, values in layer.items()}
+    guessing["mtp.fc.weight"] = torch.zeros(64, 128, dtype=torch.bfloat16)
+    save_file({**tensors, **guessing}, file, metadata={"format": "pt"})
 
 
 def save(model: torch.nn.Module, name: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         model.bfloat16().save_pretrained(directory)
+        if name.startswith("qwen3_5"):
+            add_guessing_layer(Path(directory) / "model.safetensors")
         shutil.copy(Path(directory) / "model.safetensors", HERE / f"{name}.safetensors")
         shutil.copy(Path(directory) / "config.json", HERE / f"{name}.json")
 
@@ -104,13 +130,13 @@ def bare() -> np.ndarray:
 
 
 def main() -> None:
-    found = {}
-    for kind in MODELS:
+    found = dict(np.load(HERE / "logits.npz")) if sys.argv[1:] else {}
+    for kind in sys.argv[1:] or (*MODELS, "qwen3_bare"):
         torch.manual_seed(0)
-        found[kind] = wrapped(kind)
-        print(f"{kind}: logits of deviation {found[kind].std():.3f}")
-    found["qwen3_bare"] = bare()
-    np.savez_compressed(HERE / "logits.npz", tokens=TOKENS, **{name: values[KEPT] for name, values in found.items()})
+        made = bare() if kind == "qwen3_bare" else wrapped(kind)
+        print(f"{kind}: logits of deviation {made.std():.3f}")
+        found[kind] = made[KEPT]
+    np.savez_compressed(HERE / "logits.npz", **{**found, "tokens": np.array(TOKENS)})
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ def _qwen35_moe(**sizes: int) -> Shape:
 
 
 # From the config.json of meta-llama/Llama-2-7b-hf, meta-llama/Meta-Llama-3-8B, 1bitLLM/bitnet_b1_58-3B,
-# Qwen/Qwen2.5-3B and HuggingFaceTB/SmolLM2-135M; of Qwen3.5-9B, Qwen3.6-35B-A3B and Bonsai 2 27B from headers of their GGUF
-# files, and what they leave out from transformers.
+# Qwen/Qwen2.5-3B and HuggingFaceTB/SmolLM2-135M; of Qwen3.5-9B, Qwen3.6-35B-A3B and Bonsai 2 27B from headers of their
+# GGUF files, and what they leave out from transformers.
 SHAPES: dict[str, Shape] = {
     "llama-2-7b": _shape(32000, 4096, 11008, 32, 32, 32),
     "llama-3-8b": _shape(128256, 4096, 14336, 32, 32, 8),

@@ -30,20 +30,25 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Contents:
-    """Metadata and names. matrix, vector: what becomes of a tensor by its Hugging Face name. added: further vectors."""
+    """Metadata and names. matrix, vector: what becomes of a tensor by its Hugging Face name. added: further vectors.
+
+    check: raises UnsupportedModelError where matrices cannot be written whose groups are so wide in rows of so many
+    weights as a function says (1: no groups).
+    """
 
     metadata: dict[str, Any]
     name: Callable[[str], str]
     matrix: Callable[[str, LowBitMatrix], LowBitMatrix]
     vector: Callable[[str, Floats], Floats]
     added: dict[str, Floats]
+    check: Callable[[Callable[[int], int]], None] = lambda _: None
 
 
 def gguf_contents(opened: OpenedModel) -> Contents:
     """Raises UnsupportedModelError for what GGUF cannot say, InvalidRequestError for the native format."""
     if not opened.path.is_dir():
         with open_gguf(opened.path) as file:
-            metadata = gguf_metadata(file)
+            metadata = _without_guessing(opened, gguf_metadata(file))
         return Contents(metadata, opened.source.file_name, lambda _, matrix: matrix, lambda _, values: values, {})
     if is_native(opened.path):
         raise InvalidRequestError(
@@ -67,24 +72,57 @@ def gguf_contents(opened: OpenedModel) -> Contents:
     }
     added = {} if model.rope_factors is None else {ROPE_FACTORS: np.array(model.rope_factors, np.float32)}
     name = model.architecture.gguf_tensor_name
-    return Contents(metadata, name, partial(_matrix, model), partial(_vector, model), added)
+    check = (lambda _: None) if model.heads is None else model.heads.check
+    return Contents(metadata, name, partial(_matrix, model), partial(_vector, model), added, check)
+
+
+def _without_guessing(opened: OpenedModel, metadata: dict[str, Any]) -> dict[str, Any]:
+    """A GGUF file's metadata without the layers that guess further tokens, which are not read."""
+    front = opened.architecture_name
+    if not opened.guessing_layers:
+        return metadata
+    kept = {key: value for key, value in metadata.items() if key != f"{front}.nextn_predict_layers"}
+    return {**kept, f"{front}.block_count": opened.config.num_hidden_layers}
 
 
 def _matrix(model: GGUFModel, name: str, matrix: LowBitMatrix) -> LowBitMatrix:
-    if not _is_rotated(model, name):
-        return matrix
-    order = _neighbours(matrix.rows, model.head_dim)
-    return replace(
-        matrix,
-        source=matrix.source[order],
-        scale=_rows(matrix.scale, order),
-        offset=None if matrix.offset is None else _rows(matrix.offset, order),
-    )
+    order = model.heads.rows(name) if model.heads else None
+    if _is_rotated(model, name):
+        order = _neighbours(matrix.rows, model.head_dim)
+    if order is not None:
+        matrix = _each(matrix, lambda values: values[order])
+    columns = model.heads.columns(name) if model.heads else None
+    return matrix if columns is None else _with_columns(matrix, columns)
+
+
+def _with_columns(matrix: LowBitMatrix, order: NDArray[np.intp]) -> LowBitMatrix:
+    """The same with its columns in another order, which keeps whole groups together. A byte of source is a weight."""
+
+    def ordered(values: NDArray[Any]) -> NDArray[Any]:
+        of_each = matrix.columns // values.shape[1]
+        return np.ascontiguousarray(values[:, order[::of_each] // of_each])
+
+    return matrix if np.array_equal(order, np.sort(order)) else _each(matrix, ordered)
+
+
+def _each(matrix: LowBitMatrix, change: Callable[[NDArray[Any]], NDArray[Any]]) -> LowBitMatrix:
+    """Codes, scales and offsets changed alike."""
+    offset = None if matrix.offset is None else _changed(matrix.offset, change)
+    return replace(matrix, source=change(matrix.source), scale=_changed(matrix.scale, change), offset=offset)
+
+
+def _changed(parameter: Parameter, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Parameter:
+    if isinstance(parameter, TwoLevel):
+        values, super_scale = change(parameter.values), change(parameter.super_scale)
+        return replace(parameter, values=values, super_scale=super_scale)
+    return change(np.asarray(parameter))
 
 
 def _vector(model: GGUFModel, name: str, values: Floats) -> Floats:
     if _is_rotated(model, name):
         return values[_neighbours(len(values), model.head_dim)]
+    if model.heads is not None and ".linear_attn." in name:
+        return model.heads.vector(name, values)
     return values + np.float32(model.norm_weight_bias) if name.endswith("norm.weight") else values
 
 
@@ -95,9 +133,3 @@ def _is_rotated(model: GGUFModel, name: str) -> bool:
 def _neighbours(rows: int, head_dim: int) -> NDArray[np.intp]:
     """Rows of heads whose first half is rotated with the second, in the order of neighbours that are."""
     return np.arange(rows).reshape(-1, 2, head_dim // 2).swapaxes(1, 2).reshape(-1)
-
-
-def _rows(parameter: Parameter, order: NDArray[np.intp]) -> Parameter:
-    if isinstance(parameter, TwoLevel):
-        return replace(parameter, values=parameter.values[order], super_scale=parameter.super_scale[order])
-    return np.asarray(parameter)[order]

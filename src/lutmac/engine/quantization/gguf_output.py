@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ from lutmac.engine.quantization.gguf_contents import gguf_contents
 from lutmac.engine.quantization.settings import END_GROUP_SIZE, QuantizationSettings
 from lutmac.errors import InvalidRequestError
 from lutmac.lowbit.matrix import LowBitMatrix, TwoLevel
-from lutmac.lowbit.two_level import K_QUANTS
+from lutmac.lowbit.two_level import K_QUANTS, SUPER_BLOCK
 
 F32: Final = 0
 QUANTIZATION_VERSION: Final = 2  # of the block layouts, as GGUF counts them
@@ -44,7 +45,7 @@ def check_output(opened: OpenedModel, settings: QuantizationSettings) -> None:
             "1 bit in groups of 128, ternary weights in rows, K-quants by their type, and embedding and head of 4, 5 "
             "or 8 bits"
         )
-    gguf_contents(opened)
+    gguf_contents(opened).check(lambda columns: _group(settings, columns))
 
 
 def write_gguf(
@@ -62,7 +63,7 @@ def write_gguf(
     sizes = {name: block_bytes(kinds[name], *shapes[name]) for name in matrices}
     contents = gguf_contents(opened)
     entries = [GGUFEntry(contents.name(name), shapes[name], _NUMBERS[kinds[name]], sizes[name]) for name in matrices]
-    entries += [GGUFEntry(contents.name(name), shapes[name], F32, 4 * shapes[name][0]) for name in vectors]
+    entries += [GGUFEntry(contents.name(name), shapes[name], F32, 4 * prod(shapes[name])) for name in vectors]
     entries += [
         GGUFEntry(contents.name(name), values.shape, F32, values.nbytes) for name, values in contents.added.items()
     ]
@@ -97,7 +98,12 @@ def _type_of(opened: OpenedModel, name: str, matrix: LowBitMatrix) -> str:
     return kind
 
 
+def _group(settings: QuantizationSettings, columns: int) -> int:
+    """Weights of a row that cannot be parted; 1 where all of it have one scale."""
+    return SUPER_BLOCK if settings.k_quant(columns) else settings.for_columns(columns).group_size or 1
+
+
 def _shape(opened: OpenedModel, name: str) -> tuple[int, ...]:
     entry = opened.source.find(name)
     assert entry is not None
-    return tuple(entry.shape)
+    return tuple(size for size in entry.shape if size != 1) or (1,)
