@@ -31,9 +31,18 @@ def rope(kind: object, **values: Any) -> dict[str, Any]:
     return {"rope_scaling": {"rope_type": kind, **values}}
 
 
-@pytest.mark.parametrize("name", REGISTRY)
+GGUF_ALONE = ("bailingmoe2", "maple")
+
+
+@pytest.mark.parametrize("name", sorted(set(REGISTRY) - set(GGUF_ALONE)))
 def test_every_registered_architecture_reads_a_config(name: str) -> None:
     assert read(name, num_experts=8).hidden_size == 64
+
+
+@pytest.mark.parametrize("name", GGUF_ALONE)
+def test_what_comes_as_gguf_alone_says_so_of_a_directory(name: str) -> None:
+    with pytest.raises(UnsupportedModelError, match="read from GGUF files alone"):
+        read(name)
 
 
 @pytest.mark.parametrize(

@@ -61,11 +61,12 @@ def difference(path: Path, name: str, kv_cache: str = "f32") -> float:
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
     """Keys and values in float16 have 11 bits; in float32 sums alone are left. Norms of heads, or
-    behind the attention, make more of a difference.
+    behind the attention, make more of a difference, and so do Muse Glimmer's queries, which are scaled by 3.87.
     """
     path = directory(tmp_path / name, name)
     assert difference(path, name) < 1e-4
-    assert difference(path, name, "f16") < (3e-3 if name.startswith(("gemma3", "qwen3")) else 2e-3)
+    allowed = {"gemma3": 3e-3, "qwen3_vl": 3e-3, "qwen3_vl_moe": 3e-3, "qwen3_bare": 3e-3, "muse_glimmer": 2e-2}
+    assert difference(path, name, "f16") < allowed.get(name, 2e-3)
     native = lutmac.convert(path, tmp_path / "native", threads=1).path
     assert difference(native, name) < 1e-4
 

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from lutmac.bounded_json import read_json_object, read_optional_json, shown
 from lutmac.checkpoints.mapped_file import Closable
-from lutmac.checkpoints.stacked_experts import expert_matrices
+from lutmac.checkpoints.stacked_experts import expert_parts
 from lutmac.checkpoints.tensor_files import TensorFiles
 from lutmac.checkpoints.tensor_names import TensorNames
 from lutmac.checkpoints.text_config import text_config
 from lutmac.errors import CheckpointError
 from lutmac.lowbit.matrix import AnyMatrix, DenseMatrix
+from lutmac.lowbit.reference import dequantize
 
 if TYPE_CHECKING:
     from lutmac.checkpoints.quantized_modules import QuantizationFormat
@@ -67,7 +68,7 @@ class HuggingFaceCheckpoint(Closable):
         self._modules = self._format.modules if self._format else {}
         self.names = TensorNames(self._files.tensors)
         self._experts = {
-            self.names.of_model(expert.name): expert for expert in expert_matrices(self._files.tensors, self.config)
+            self.names.of_model(expert.name): expert for expert in expert_parts(self._files.tensors, self.config)
         }
         self.tensors = self._directory()
 
@@ -100,7 +101,13 @@ class HuggingFaceCheckpoint(Closable):
 
     def vector(self, name: str) -> NDArray[np.float32]:
         """The 1-D tensor of that name as float32, copied. Raises as matrix does."""
-        return self._files.vector(self._tensor(name).name)
+        tensor = self._tensor(name)
+        if name in self._experts:
+            self._files.check_floats(tensor.name)
+            row = self._experts[name].of(self._files.array(tensor.name)).reshape(1, -1)
+            values: NDArray[np.float32] = dequantize(DenseMatrix(row)).reshape(-1)
+            return values
+        return self._files.vector(tensor.name)
 
     def stored_bytes(self, name: str) -> NDArray[np.uint8] | None:
         """A tensor's bytes as they are in the file; None of a quantised layer."""
@@ -143,8 +150,7 @@ class HuggingFaceCheckpoint(Closable):
         in_modules.update(expert.stack for expert in self._experts.values())
         for name, expert in self._experts.items():
             tensor = stored[expert.stack]
-            shape = expert.rows, expert.columns
-            found[name] = StoredTensor(expert.stack, shape, tensor.dtype, tensor.nbytes // expert.share)
+            found[name] = StoredTensor(expert.stack, expert.shape, tensor.dtype, tensor.nbytes // expert.share)
         for name, tensor in stored.items():
             if name not in in_modules:
                 found[self.names.of_model(name)] = StoredTensor(name, tensor.shape, tensor.dtype, tensor.nbytes)

@@ -94,6 +94,8 @@ def scaling_from_gguf(read: MetadataReader, context: int) -> RopeScaling:
         return RopeScaling("linear", factor, attention_factor=attention)
     if kind == "yarn":
         recommended = RopeScaling("yarn", factor).attention_scale()
+        if read.number("rope.scaling.yarn_log_multiplier", 0.0):  # DeepSeek's second factor, the first being 1
+            recommended /= 1 + (recommended - 1) * read.number("rope.scaling.yarn_log_multiplier")
         return RopeScaling(
             "yarn",
             factor,

@@ -76,7 +76,8 @@ def refuse_other_models(config: Json) -> None:
         key = "is_causal" if config.get("is_causal") is False else "use_bidirectional_attention"
         raise UnsupportedModelError(f"attention in both directions ({key}) is not supported")
     ropes = config.get("rope_parameters")
-    if isinstance(ropes, Mapping) and ropes.get("llama_4_scaling_beta"):
+    by_position = isinstance(ropes, Mapping) and ropes.get("llama_4_scaling_beta")
+    if by_position and config.get("model_type") != "ministral3":
         raise UnsupportedModelError("queries scaled by position (llama_4_scaling_beta) are not supported")
 
 

