@@ -119,6 +119,9 @@ class RandomModel:
     kept: dict[str, Any] = field(default_factory=dict)
     tokens: NDArray[np.int32] = field(default_factory=lambda: np.zeros((1, 0), np.int32))
 
+    def __repr__(self) -> str:
+        return f"a model of {len(self.graph.ops)} operations"
+
     def __post_init__(self) -> None:
         random = np.random.default_rng(0)
         for name, weight in self.graph.weights().items():
@@ -191,9 +194,10 @@ def logits(engine: Engine, tokens: list[int]) -> NDArray[np.float32]:
     return found
 
 
-def submit(engine: Engine, prompt: list[int], count: int) -> Sequence:
+def submit(engine: Engine, prompt: list[int], count: int, shared_prefix: int | None = None) -> Sequence:
     """A sequence that will generate so many tokens, with log probabilities."""
     sequence = engine.new_sequence(prompt, len(prompt) + count)
+    sequence.shared_prefix = shared_prefix
     sequence.sampler = SamplingParams(temperature=0).sampler(VOCABULARY, None, None)
     sequence.top_logprobs = 2
     engine.submit(sequence)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lutmac import Model
     from lutmac.checkpoints.embedding_config import EmbeddingConfig
     from lutmac.cli.file_summary import FileSummary
+    from lutmac.engine.loading.info import ModelInfo
 
 
 def info(
@@ -83,10 +84,20 @@ def _as_dict(summary: FileSummary, model: Model | None, *, program: bool) -> dic
             "bytes_per_token": figures.bytes_per_token,
             "cache_bytes": figures.cache_bytes,
             "sequence_cache_bytes": figures.sequence_cache_bytes,
+            "slot_bytes": figures.slot_bytes,
+            "num_slots": figures.num_slots,
         }
         if program:
             report["program"] = model.program()
     return report
+
+
+def _snapshots(figures: ModelInfo) -> list[tuple[str, str]]:
+    """What is kept of states of fixed size, where a model has such."""
+    if not figures.slot_bytes:
+        return []
+    size, total = format_bytes(figures.slot_bytes), format_bytes(figures.num_slots * figures.slot_bytes)
+    return [("snapshots", f"{size} each, {figures.num_slots} ({total}) less those of sequences that run")]
 
 
 def _embedding_as_dict(config: EmbeddingConfig) -> dict[str, object]:
@@ -123,6 +134,7 @@ def _print(summary: FileSummary, model: Model | None, *, tensors: bool) -> None:
             ("embeddings", str(figures.embedding)),
             ("key-value cache", f"up to {format_bytes(figures.cache_bytes)}, taken as it is used"),
             ("one sequence", f"{format_bytes(figures.sequence_cache_bytes)} of it at {figures.context} positions"),
+            *_snapshots(figures),
             ("ISA target", figures.isa),
             ("threads", str(figures.threads)),
         ]

@@ -46,7 +46,7 @@ MaxQueue = Annotated[int, typer.Option("--max-queue", min=0, help="Requests that
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", min=1, help="Longest reply; default: the context.")]
 MaxBody = Annotated[int, typer.Option("--max-body", min=1024, help="Bytes of a request's body.")]
 KVMemory = Annotated[
-    str | None, typer.Option("--kv-cache-memory", metavar="BYTES", help="For keys and values, as in 4G.")
+    str | None, typer.Option("--kv-cache-memory", metavar="BYTES", help="For keys, values and other states, as in 4G.")
 ]
 StoredResponses = Annotated[
     str, typer.Option(metavar="BYTES", help="For responses to go on from (/v1/responses), kept for an hour; 0: none.")

@@ -43,7 +43,10 @@ class AsyncCalls(ABC):
     def _prompt_ids(self, prompt: Prompt) -> list[int]: ...
 
     @abstractmethod
-    def _chat_ids(self, messages: TokenSequence[Message]) -> list[int]: ...
+    def _chat_request(
+        self, messages: TokenSequence[Message], options: Mapping[str, Any]
+    ) -> tuple[list[int], dict[str, Any]]:
+        """A chat's prompt, and the options with what the prompt adds to them."""
 
     @abstractmethod
     def _embedded_ids(self, embedder: Embedder, inputs: TokenSequence[Prompt]) -> list[list[int]]: ...
@@ -72,7 +75,7 @@ class AsyncCalls(ABC):
         self, messages: TokenSequence[Message], *, stream: bool = False, **options: Unpack[GenerationOptions]
     ) -> Completion | AsyncIterator[Chunk]:
         """``chat`` for asyncio; with ``stream``: ``async for chunk in await model.achat(..., stream=True)``."""
-        chunks = self._astream(self._chat_ids(messages), options)
+        chunks = self._astream(*self._chat_request(messages, options))
         return chunks if stream else await _collected(chunks)
 
     async def aembed(self, inputs: TokenSequence[Prompt], **options: Unpack[EmbeddingKeywords]) -> NDArray[np.float32]:

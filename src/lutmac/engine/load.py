@@ -91,8 +91,8 @@ def load(  # noqa: PLR0913 (a public call; all but the model by keyword)
     on the dequantised weights. isa: an ISA target to force, such as "avx2"; docs/design.md lists all. max_batch_tokens:
     tokens that run together in one step. kv_cache: what keys and values are kept as; "int8" takes 0.52 times the memory
     and the reading of "f16", "f32" twice as much (with precision "exact" it is the reference). kv_cache_memory: bytes
-    for keys and values of all sequences together; default, room for eight of full length, but at most half of the
-    memory that is free.
+    for keys and values of all sequences together, states of fixed size and their snapshots; default, room for eight of
+    full length, but at most half of the memory that is free.
     progress: called with (bytes done, bytes in all, what).
 
     Raises CheckpointError, UnsupportedModelError, UnsupportedISAError or InvalidRequestError.
@@ -208,6 +208,8 @@ def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
         cache_bytes=engine.cache_bytes,
         cache_bytes_per_position=compiled.cache.bytes_per_position,
         sequence_cache_bytes=engine.sequence_cache_bytes,
+        slot_bytes=engine.slot_bytes,
+        num_slots=engine.num_slots,
         isa=compiled.target,
         threads=engine.threads,
         precision="exact" if compiled.exact else "default",

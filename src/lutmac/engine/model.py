@@ -118,7 +118,7 @@ class Model(AsyncCalls):
         self, messages: TokenSequence[Message], *, stream: bool = False, **options: Unpack[GenerationOptions]
     ) -> Completion | Iterator[Chunk]:
         """The reply to messages of the form {"role": "user", "content": "..."}, by the model's chat template."""
-        chunks = self._stream(self._chat_ids(messages), options)
+        chunks = self._stream(*self._chat_request(messages, options))
         return chunks if stream else collect(chunks)
 
     def conversation(self, system: str | None = None) -> Conversation:
@@ -231,10 +231,13 @@ class Model(AsyncCalls):
         sequence = new_sequence(self._engine, self.tokenizer, prompt, params)
         return stream_sequence(self._engine, self.tokenizer, sequence, params)
 
-    def _chat_ids(self, messages: TokenSequence[Message]) -> list[int]:
-        from lutmac.text.chat import encode_chat  # noqa: PLC0415 (jinja2 is slow to import)
+    def _chat_request(
+        self, messages: TokenSequence[Message], options: Mapping[str, Any]
+    ) -> tuple[list[int], dict[str, Any]]:
+        from lutmac.text.chat import chat_prompt  # noqa: PLC0415 (jinja2 is slow to import)
 
-        return encode_chat(self.tokenizer, self.chat_template, messages)
+        prompt = chat_prompt(self.tokenizer, self.chat_template, messages)
+        return prompt.ids, {"shared_prefix": prompt.shared_prefix, **options}
 
     def _embedded_ids(self, embedder: Embedder, inputs: TokenSequence[Prompt]) -> list[list[int]]:
         if isinstance(inputs, str):

@@ -79,6 +79,8 @@ def engine_metrics(found: Mapping[tuple[str, ...], EngineStats], labels: tuple[s
             ("lutmac_step_seconds", "How long the last step took.", stats.step_seconds),
             ("lutmac_kv_pages", "Pages of the key-value cache.", stats.pages_total),
             ("lutmac_kv_pages_used", "Of these, pages that replies in progress hold.", used),
+            ("lutmac_snapshots", "Snapshots of states of fixed size, where prompts may go on.", stats.snapshots),
+            ("lutmac_snapshot_bytes", "Memory that one of them takes.", stats.snapshot_bytes),
         ):
             families.setdefault(name, GaugeMetricFamily(name, text, labels=labels)).add_metric(values, value)
         for name, text, value in (

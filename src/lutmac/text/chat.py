@@ -6,12 +6,13 @@ The template language is that of Hugging Face `transformers`
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from lutmac.errors import CheckpointError, InvalidRequestError, UnsupportedModelError
+from lutmac.errors import CheckpointError, InvalidRequestError, LutmacError, UnsupportedModelError
 from lutmac.text.chat_fitting import Message, fit_messages
 from lutmac.text.foreign_text import ForeignText
 from lutmac.text.length import check_segments
@@ -154,10 +155,14 @@ class ChatTemplate:
 class ChatPrompt:
     """A chat as a model gets it. ids: tokens. begun: the reply's beginning that the prompt holds, a template's or a
     message's that is continued.
+
+    shared_prefix: how many of the tokens stand before the generation prompt: where templates leave earlier thoughts
+    out, it is these that the next turn begins with. None where the reply goes on with a message.
     """
 
     ids: list[int]
     begun: str = ""
+    shared_prefix: int | None = None
 
 
 def chat_prompt(  # noqa: PLR0913 (what transformers' apply_chat_template has, and more; by keyword)
@@ -186,10 +191,12 @@ def chat_prompt(  # noqa: PLR0913 (what transformers' apply_chat_template has, a
     fitted = fit_messages(messages, template.abilities)
     foreign = ForeignText(tokenizer)
     writer = _ChatWriter(template, foreign, {**(variables or {}), **template.abilities.inputs(tools)})
+    beginning = ""
     if continue_final_message:
         rendered, begun = writer.continued(fitted, template.abilities.thought_key)
     elif add_generation_prompt:
-        rendered, begun = writer.begun(fitted, openings)
+        rendered, beginning = writer.begun(fitted)
+        begun = beginning if any(opening in beginning for opening in openings) else ""
     else:
         rendered, begun = writer.closed(fitted), ""
     segments = foreign.segments(rendered)
@@ -199,7 +206,15 @@ def chat_prompt(  # noqa: PLR0913 (what transformers' apply_chat_template has, a
     gets_bos = tokenizer.chats_get_bos or template.source in (CHATML, PLAIN)
     if gets_bos and ids[: len(tokenizer.before)] != tokenizer.before:
         ids = tokenizer.before + ids
-    return ChatPrompt(ids, begun)
+    return ChatPrompt(ids, begun, _tokens_before(tokenizer, ids, foreign.segments(beginning)) if beginning else None)
+
+
+def _tokens_before(tokenizer: Tokenizer, ids: list[int], beginning: list[tuple[str, bool]]) -> int:
+    """How many of a prompt's tokens stand before the beginning of the reply, with which it ends."""
+    found = tokenizer.encode_segments(beginning, add_special=False)
+    place = len(ids) - len(found)
+    # A beginning that is no control token may be tokenised otherwise behind what stands before it.
+    return max(0, place if ids[place:] == found else place - 2)
 
 
 def encode_chat(
@@ -229,14 +244,18 @@ class _ChatWriter:
         """The chat alone."""
         return self._render(self._foreign.mark(messages), add_generation_prompt=False)
 
-    def begun(self, messages: Sequence[Message], openings: Sequence[str]) -> tuple[str, str]:
-        """The chat with the beginning of a reply, and that beginning where one of the openings may be in it."""
-        rendered = self._render(self._foreign.mark(messages), add_generation_prompt=True)
-        if not any(opening in rendered[-_LONGEST_BEGINNING:] for opening in openings):
+    def begun(self, messages: Sequence[Message]) -> tuple[str, str]:
+        """The chat with the beginning of a reply, and that beginning: empty where the template writes none."""
+        marked = self._foreign.mark(messages)
+        rendered = self._render(marked, add_generation_prompt=True)
+        try:
+            closed = self._render(marked, add_generation_prompt=False)
+        except LutmacError:  # a template that cannot but begin a reply
             return rendered, ""
-        closed = self.closed(messages)
-        places = (place for place, (one, other) in enumerate(zip(rendered, closed, strict=False)) if one != other)
-        return rendered, rendered[next(places, min(len(rendered), len(closed))) :]
+        if rendered.startswith(closed):
+            return rendered, rendered[len(closed) :]
+        lengths = range(min(len(rendered), len(closed)) + 1)
+        return rendered, rendered[bisect_left(lengths, True, key=lambda n: rendered[:n] != closed[:n]) - 1 :]
 
     def continued(self, messages: Sequence[Message], thought_key: str) -> tuple[str, str]:
         """The chat up to the end of the last message's text or, where it has none, thoughts; and how that ends.
@@ -256,7 +275,7 @@ class _ChatWriter:
         if found:
             text = text if behind.startswith(" ") else text.rstrip()
         else:
-            text = (self.begun(before, ())[0] if before else "") + marked.text
+            text = (self.begun(before)[0] if before else "") + marked.text
         return text, part.text if part.key == "content" else text[-len(part.text) - _LONGEST_BEGINNING :]
 
     def _render(self, marked: Sequence[Message], *, add_generation_prompt: bool) -> str:

@@ -46,16 +46,16 @@ class Conversation:
         Raises InvalidRequestError, also while another reply is still streaming, and ContextOverflowError where the
         conversation no longer fits into the context (its messages stay as they were).
         """
-        from lutmac.text.chat import encode_chat  # noqa: PLC0415 (jinja2 is slow to import)
+        from lutmac.text.chat import chat_prompt  # noqa: PLC0415 (jinja2 is slow to import)
 
         if self._busy:
             raise InvalidRequestError("the last reply of this conversation is still streaming: finish or close it")
         if not isinstance(text, str):
             raise InvalidRequestError(f"a message is text, not {type(text).__name__}")
-        params = parse_options(options)
         message = {"role": "user", "content": text}
-        prompt = encode_chat(self._tokenizer, self._template, [*self.messages, message])
-        sequence = new_sequence(self._engine, self._tokenizer, prompt, params)
+        prompt = chat_prompt(self._tokenizer, self._template, [*self.messages, message])
+        params = parse_options({"shared_prefix": prompt.shared_prefix, **options})
+        sequence = new_sequence(self._engine, self._tokenizer, prompt.ids, params)
         return self._reply(message, sequence, params)
 
     def _reply(self, message: dict[str, str], sequence: Sequence, params: GenerationParams) -> Iterator[Chunk]:

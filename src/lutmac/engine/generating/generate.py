@@ -35,6 +35,7 @@ class GenerationOptions(SamplingKeywords, total=False):
     stop_token_ids: TokenSequence[int]
     min_tokens: int
     shown_tokens: frozenset[int]
+    shared_prefix: int | None
     logprobs: int | None
     prompt_logprobs: int | None
     grammar: Grammar | None
@@ -50,7 +51,9 @@ class GenerationParams:
     tokens. grammar: what the reply has to fit; its end is then the only place where an end token can be drawn.
     stop_token_ids: tokens that end the reply as end tokens do. min_tokens: before so many tokens are drawn, nothing
     ends the reply: no end token, stop token or stop string; a grammar that leaves nothing else has its way.
-    shown_tokens: control tokens whose names are part of the text.
+    shown_tokens: control tokens whose names are part of the text. shared_prefix: how many of the prompt's tokens a
+    later prompt is likely to begin with, where more may differ: states of fixed size are kept as they are there.
+    `Model.chat` and conversations say it themselves.
     """
 
     max_tokens: int | None = DEFAULT_MAX_TOKENS
@@ -63,6 +66,7 @@ class GenerationParams:
     prompt_logprobs: int | None = None
     sampling: SamplingParams = field(default_factory=SamplingParams)
     shown_tokens: frozenset[int] = frozenset()
+    shared_prefix: int | None = None
 
 
 def parse_options(options: Mapping[str, Any]) -> GenerationParams:
@@ -85,7 +89,9 @@ def parse_options(options: Mapping[str, Any]) -> GenerationParams:
     stop_ids, least = _stop_token_ids(options.get("stop_token_ids")), options.get("min_tokens") or 0
     if type(least) is not int or least < 0:
         raise InvalidRequestError(f"min_tokens is {least!r}, expected an integer of at least 0")
-    shown = frozenset(options.get("shown_tokens") or ())
+    shown, shared = frozenset(options.get("shown_tokens") or ()), options.get("shared_prefix")
+    if shared is not None and (type(shared) is not int or shared < 0):
+        raise InvalidRequestError(f"shared_prefix is {shared!r}, expected an integer of at least 0 or None")
     return GenerationParams(
         max_tokens,
         stop,
@@ -97,6 +103,7 @@ def parse_options(options: Mapping[str, Any]) -> GenerationParams:
         prompt_logprobs,
         SamplingParams(**sampling),
         shown,
+        shared,
     )
 
 
@@ -153,6 +160,7 @@ def new_sequence(engine: Engine, tokenizer: Tokenizer, prompt: list[int], params
     floor = Floor(params.min_tokens, sequence.stop_ids | ends) if params.min_tokens else None
     sequence.sampler = params.sampling.sampler(engine.vocab_size, constraint, floor)
     sequence.top_logprobs = params.logprobs
+    sequence.shared_prefix = params.shared_prefix
     if params.prompt_logprobs is not None:
         sequence.prompt_scores = PromptScores(sequence.tokens, params.prompt_logprobs)
         sequence.sink = sequence.prompt_scores.add

@@ -45,7 +45,9 @@ class ModelInfo:
     bits_per_weight: bytes of all tensors in the file over their elements. weight_bytes: packed matrices in memory.
     bytes_per_token: of these, what the products of one token read. cache_bytes: address space of the key-value cache;
     memory is taken as it is used; cache_bytes_per_position of it stand for one token, and sequence_cache_bytes is what
-    one sequence of full length keeps, of windowed layers no more than they read. kv_cache: "f16", "f32" or "int8".
+    one sequence of full length keeps, of windowed layers no more than they read. slot_bytes: of it, states of
+    fixed size, 0 where there are none. num_slots: room for so many of them; what running sequences leave of it is for
+    snapshots. kv_cache: "f16", "f32" or "int8".
     context: positions that this model was loaded for, of trained_context; rope_scaling: how it reaches them, which for
     "longrope" depends on context. left_out: what stands in the files and is not read. embedding: how the file wants
     vectors of texts to be made.
@@ -67,6 +69,8 @@ class ModelInfo:
     cache_bytes: int
     cache_bytes_per_position: int
     sequence_cache_bytes: int
+    slot_bytes: int
+    num_slots: int
     isa: str
     threads: int
     precision: str

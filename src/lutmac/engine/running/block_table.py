@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.engine.running.kv_cache import PAGE_TOKENS, PageManager, first_page, pages_for
-from lutmac.engine.running.prefix_tree import NO_PAGE, CachedPage
+from lutmac.engine.running.kv_cache import PAGE_TOKENS, PageManager, Pool, first_page, pages_for
+from lutmac.engine.running.prefix_tree import NO_PAGE, CachedPage, Snapshot
 
 # A copied page costs about as much as computing a token or two, at any model's size.
 COPY_FROM = 4
+
+CopyPage = Callable[[int, int, int], None]  # of a group, the contents of one page to another
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """Where a sequence can go on in a model that has slots: behind full pages of the tree, with a snapshot's slot.
+
+    path: the pages. tokens: positions that it then has. begun: where the snapshot lies within a page, what to copy the
+    beginning of that page from, in each group; node: in the tree, if it is there.
+    """
+
+    path: list[CachedPage]
+    snapshot: Snapshot
+    tokens: int
+    begun: Sequence[int] = ()
+    node: CachedPage | None = None
 
 
 class BlockTable:
@@ -29,6 +47,7 @@ class BlockTable:
         self._count = 0
         self._first = [0] * len(windows)  # of each group the first page that it still has
         self._cached: list[CachedPage] = []
+        self._lent: list[Snapshot] = []  # those whose open pages are this table's
 
     def pages(self, group: int = 0) -> NDArray[np.int32]:
         """Numbers of the pages of a group: a view. Those that were given back are 0, and never read."""
@@ -68,13 +87,8 @@ class BlockTable:
             self._append(manager, found)
         return self.cached_tokens
 
-    def adopt_beginning(
-        self, manager: PageManager, tokens: NDArray[np.int32], copy_page: Callable[[int, int, int], None]
-    ) -> int:
-        """After ``adopt``: copies the page that begins with the most of the next tokens; tokens it then has.
-
-        copy_page: copies, of a group, the contents of one page to another.
-        """
+    def adopt_beginning(self, manager: PageManager, tokens: NDArray[np.int32], copy_page: CopyPage) -> int:
+        """After ``adopt``: copies the page that begins with the most of the next tokens; tokens it then has."""
         begin = self.cached_tokens
         if self.private or self._count > len(self._cached):
             return begin
@@ -90,6 +104,62 @@ class BlockTable:
         for pool in manager.pools:
             pool.release(node)
         return begin
+
+    def find_snapshot(self, manager: PageManager, tokens: NDArray[np.int32], computed: int) -> Resumption | None:
+        """The last snapshot of these tokens, further on than ``computed``, behind which all groups can be read."""
+        if self.private or self._count > len(self._cached):
+            return None
+        path = self._find(manager, tokens)
+        for pages in range(len(path), -1, -1):
+            begin = self.cached_tokens + pages * PAGE_TOKENS
+            if begin + PAGE_TOKENS <= computed:
+                break
+            node = path[pages - 1] if pages else self._parent(manager)
+            if not node.snapshots or not self._readable(manager, path[:pages]):
+                continue
+            for snapshot in manager.tree.snapshots(node, tokens[begin : begin + PAGE_TOKENS]):
+                if begin + snapshot.count <= computed:
+                    break
+                found = self._resumption(manager, path[:pages], snapshot)
+                if found is not None:
+                    return found
+        return None
+
+    def resume(self, manager: PageManager, found: Resumption) -> None:
+        """Appends the full pages of what was found."""
+        self._append(manager, found.path)
+
+    def resume_beginning(self, manager: PageManager, found: Resumption, copy_page: CopyPage) -> None:
+        """After ``resume``: copies the page in which the snapshot lies, if it does."""
+        if not found.snapshot.count:
+            return
+        held = [] if found.node is None else [found.node]
+        for pool in manager.pools:
+            for node in held:
+                pool.hold(node)
+        grown = self.grow(manager, found.tokens)
+        assert grown, "find_snapshot saw to a page"
+        for pool, source in zip(manager.pools, found.begun, strict=True):
+            copy_page(pool.group, source, int(self._pages[pool.group, self._count - 1]))
+            for node in held:
+                pool.release(node)
+
+    def parting(self, manager: PageManager, tokens: NDArray[np.int32]) -> int | None:
+        """Where these tokens part from others that the tree has; None where they do not."""
+        path = self._find(manager, tokens)
+        node, begin = path[-1] if path else self._parent(manager), self.cached_tokens + len(path) * PAGE_TOKENS
+        common = manager.tree.parting(node, tokens[begin : begin + PAGE_TOKENS])
+        return None if common is None else begin + common
+
+    def stand(self, manager: PageManager, tokens: NDArray[np.int32]) -> tuple[CachedPage, bytes]:
+        """The last full page, after ``commit``, and what these tokens have behind it."""
+        return self._parent(manager), tokens[self.cached_tokens :].tobytes()
+
+    def lend(self, snapshot: Snapshot) -> None:
+        """Lets others copy this table's open page, as far as a snapshot of now has seen it."""
+        if snapshot.count:
+            snapshot.open_pages = self._pages[:, len(self._cached)].tolist()
+            self._lent.append(snapshot)
 
     def grow(self, manager: PageManager, tokens: int) -> bool:
         """Makes room for so many positions; False where pages run out (those it got, it keeps)."""
@@ -108,6 +178,7 @@ class BlockTable:
         """
         while not self.private and self.cached_tokens + PAGE_TOKENS <= len(tokens):
             begin, index = self.cached_tokens, len(self._cached)
+            self._end_loans()
             node = manager.tree.add(self._parent(manager), tokens[begin : begin + PAGE_TOKENS].tobytes())
             node.users += 1
             for pool in manager.pools:
@@ -127,6 +198,7 @@ class BlockTable:
     def release(self, manager: PageManager, tokens: NDArray[np.int32]) -> None:
         """Gives all pages back, the tree those that hold something. tokens: as in ``commit``."""
         self.commit(manager, tokens)
+        self._end_loans()
         kept = len(self._cached)
         if self._count > kept and len(tokens) > self.cached_tokens and not self.private:
             node = manager.tree.add(self._parent(manager), tokens[self.cached_tokens :].tobytes())
@@ -145,6 +217,36 @@ class BlockTable:
         self._cached.clear()
         self._count = 0
         self._first = [0] * len(self._windows)
+
+    def _end_loans(self) -> None:
+        for snapshot in self._lent:
+            snapshot.open_pages = None
+        self._lent.clear()
+
+    def _resumption(self, manager: PageManager, path: list[CachedPage], snapshot: Snapshot) -> Resumption | None:
+        """What a snapshot behind these pages is good for.
+
+        None where the page in which it lies is lost, or there is no other to copy it to.
+        """
+        tokens = self.cached_tokens + len(path) * PAGE_TOKENS + snapshot.count
+        if not snapshot.count or not manager.pools:
+            return Resumption(path, snapshot, tokens)
+        begun, node = snapshot.open_pages, None
+        if begun is None:
+            node, common = manager.tree.nearest(snapshot.node, np.frombuffer(snapshot.tokens, dtype=np.int32))
+            if node is None or common < snapshot.count:
+                return None
+            begun = node.pages
+        if any(pool.available <= self._idle(pool, path, node) for pool in manager.pools):
+            return None
+        return Resumption(path, snapshot, tokens, begun, node)
+
+    def _idle(self, pool: Pool, path: list[CachedPage], begun: CachedPage | None) -> int:
+        """How many pages of a group that are idle now would be held with these."""
+        own = len(self._cached)
+        needed = first_page(pool.window, (own + len(path)) * PAGE_TOKENS)
+        held = path[max(0, needed - own) :] + ([] if begun is None else [begun])
+        return sum(node.holders[pool.group] == 0 for node in held)
 
     def _find(self, manager: PageManager, tokens: NDArray[np.int32]) -> list[CachedPage]:
         """What stands in the tree for the next tokens, page by page."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from threading import Condition
 from time import perf_counter
 
@@ -11,16 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
-from lutmac.engine.running.kv_cache import PAGE_TOKENS, PageManager, SlotPool
-from lutmac.engine.running.memory import divide_memory, group_need
+from lutmac.engine.running.kv_cache import PageManager
+from lutmac.engine.running.memory import GroupNeed, divide_memory, group_need, slot_need
 from lutmac.engine.running.pace import Pace
 from lutmac.engine.running.residency import Residency
 from lutmac.engine.running.runner import Runner
 from lutmac.engine.running.scheduler import Scheduler, Slice
-from lutmac.engine.running.sequence import Sequence
+from lutmac.engine.running.sequence import Roles, Sequence
+from lutmac.engine.running.snapshots import SlotPool
 from lutmac.engine.running.stats import Counters, EngineStats
 from lutmac.errors import ContextOverflowError
-from lutmac.graph.compile import Compiled
+from lutmac.graph.compile import CacheLayout, Compiled, Limits
 
 LOGITS_BYTES = 128 << 20  # of one step, at most
 
@@ -46,27 +48,25 @@ class Engine:
         self.vocab_size = vocab_size
         self.max_context = limits.max_context
         self.expects_company = False
-        pages = [(group, window) for group, window in enumerate(layout.groups) if window is not None]
-        needs = [group_need(layout.group_bytes(group), window, limits) for group, window in pages]
-        counts = dict(zip((group for group, _ in pages), divide_memory(needs, kv_cache_memory), strict=True))
+        needs = _needs(layout, limits)
+        counts = divide_memory(needs, kv_cache_memory)
         cache = _native.Cache(
-            num_pages=[counts.get(group, limits.max_sequences) for group in range(len(layout.groups))],
-            state_groups=list(layout.state_groups),
-            state_page_bytes=list(layout.state_bytes),
+            num_pages=counts, state_groups=list(layout.state_groups), state_page_bytes=list(layout.state_bytes)
         )
         self.cache_bytes = cache.nbytes  # of address space; memory stands behind what has been written of it
-        slot_group = layout.groups.index(None) if None in layout.groups else None
-        slots = None if slot_group is None else SlotPool(limits.max_sequences)
-        slot_bytes = 0 if slot_group is None else layout.group_bytes(slot_group)
         # Of one sequence of full length.
-        self.sequence_cache_bytes = slot_bytes + sum(need.one * need.page_bytes for need in needs)
-        self._windows = tuple(window for _, window in pages)
-        # What a slot holds is not kept beside the pages of a prefix, which are of no use without it.
-        self._shares_prefixes = slots is None
+        self.sequence_cache_bytes = sum(need.least * need.page_bytes for need in needs)
+        pages = [group for group, window in enumerate(layout.groups) if window is not None]
+        self._windows = tuple(layout.groups[group] or 0 for group in pages)
         self._counters = Counters()
-        manager = PageManager([counts[group] for group, _ in pages], self._windows)
-        copy_page = _PageCopier(cache, [group for group, _ in pages])
-        self._residency = Residency(manager, slots, self._counters, copy_page)
+        manager = PageManager([counts[group] for group in pages], self._windows)
+        slots = None
+        if None in layout.groups:
+            group = layout.groups.index(None)
+            slots = SlotPool(counts[group], manager.tree, partial(cache.copy_page, group))
+        self.slot_bytes = 0 if slots is None else layout.group_bytes(group)
+        self.num_slots = 0 if slots is None else slots.num_slots
+        self._residency = Residency(manager, slots, self._counters, _PageCopier(cache, pages))
         rows = max(limits.max_sequences, min(limits.max_tokens, LOGITS_BYTES // (4 * vocab_size)))
         self._scheduler = Scheduler(limits.max_tokens, limits.max_sequences, rows)
         self._runner = Runner(compiled, cache, vocab_size, threads)
@@ -94,14 +94,17 @@ class Engine:
         """How many sequences run at a time; more wait."""
         return self._scheduler.max_sequences
 
-    def new_sequence(self, tokens: Iterable[int], max_length: int, *, private: bool = False) -> Sequence:
+    def new_sequence(
+        self, tokens: Iterable[int], max_length: int, *, private: bool = False, roles: Roles | None = None
+    ) -> Sequence:
         """A sequence that has yet to be submitted. Raises ContextOverflowError where max_length exceeds the context.
 
-        private: it takes nothing from the prefix cache and leaves nothing there.
+        private: it takes nothing from the prefix cache and leaves nothing there. roles: what the cache has of other
+        roles is not taken either.
         """
         if max_length > self.max_context:
             raise ContextOverflowError(f"{max_length} tokens do not fit into the context of {self.max_context}")
-        return Sequence(tokens, max_length, windows=self._windows, private=private or not self._shares_prefixes)
+        return Sequence(tokens, max_length, windows=self._windows, private=private, roles=roles)
 
     def submit(self, sequence: Sequence) -> None:
         """Queues a sequence; it runs in the steps that callers of ``drive`` and ``turn`` make."""
@@ -148,16 +151,19 @@ class Engine:
         with self._turn:
             self._turn.wait_for(lambda: not self._stepping)
             self._read_inbox()
-            return self._residency.pages.tightest.available
+            pool = self._residency.pages.tightest
+            return 0 if pool is None else pool.available
 
     def stats(self) -> EngineStats:
         """Figures of now; from any thread, at once."""
-        pool = self._residency.pages.tightest
+        pool, slots = self._residency.pages.tightest, self._residency.slots
         return EngineStats(
             running=len(self._scheduler.running),
             waiting=len(self._scheduler.waiting) + sum(request == "submit" for request, _ in tuple(self._inbox)),
-            pages_total=pool.num_pages,
-            pages_free=pool.available,
+            pages_total=0 if pool is None else pool.num_pages,
+            pages_free=0 if pool is None else pool.available,
+            snapshots=0 if slots is None else slots.snapshots,
+            snapshot_bytes=self.slot_bytes,
             **vars(self._counters),
         )
 
@@ -197,7 +203,7 @@ class Engine:
             self._send_away(crowding)
             self._admit()
         for sequence in scheduler.running:
-            if sequence.pending > PAGE_TOKENS:
+            if sequence.pending > 1:
                 self._residency.follow(sequence)
         bounded = self.expects_company or scheduler.decoding
         return self._with_pages(
@@ -244,6 +250,17 @@ class Engine:
                 self._end(sequence)
             else:
                 self._residency.commit(sequence)
+
+
+def _needs(layout: CacheLayout, limits: Limits) -> list[GroupNeed]:
+    """Of each cache group: of pages, or of slots, which depends on what the others need."""
+    needs = {
+        group: group_need(layout.group_bytes(group), window, limits)
+        for group, window in enumerate(layout.groups)
+        if window is not None
+    }
+    pages = sum(need.one * need.page_bytes for need in needs.values())
+    return [needs.get(group) or slot_need(layout.group_bytes(group), pages) for group in range(len(layout.groups))]
 
 
 class _PageCopier:

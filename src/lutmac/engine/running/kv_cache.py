@@ -73,22 +73,6 @@ class Pool:
                 self._idle.move_to_end(node, last=False)
 
 
-class SlotPool:
-    """Slots of what is kept in fixed size, one for each sequence that runs."""
-
-    def __init__(self, num_slots: int) -> None:
-        """num_slots: as many as sequences run at a time."""
-        self._free = list(range(num_slots - 1, -1, -1))
-
-    def take(self) -> int:
-        """A slot; what is in it belongs to nobody."""
-        return self._free.pop()
-
-    def give(self, slot: int) -> None:
-        """Takes it back."""
-        self._free.append(slot)
-
-
 class PageManager:
     """Gives pages to sequences and takes them back: for each 64 positions one of every cache group.
 
@@ -103,9 +87,9 @@ class PageManager:
         self.pools = [Pool(group, count, window, self.tree) for group, (count, window) in groups]
 
     @property
-    def tightest(self) -> Pool:
-        """The group with the smallest share of its pages available."""
-        return min(self.pools, key=lambda pool: pool.available / pool.num_pages)
+    def tightest(self) -> Pool | None:
+        """The group with the smallest share of its pages available; None where there are no groups of pages."""
+        return min(self.pools, key=lambda pool: pool.available / pool.num_pages, default=None)
 
     def allocate(self) -> list[int] | None:
         """A page of every group; None where sequences hold all of one."""

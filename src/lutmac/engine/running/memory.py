@@ -13,19 +13,29 @@ from lutmac.graph.compile import Limits
 
 FULL_SEQUENCES = 8  # sequences of full length that the cache has room for, where memory allows
 SHARE = 0.5  # of the memory that is available, at most
+# Slots for each of these sequences: its own and snapshots of two turns' ends and of what lies before them, and where
+# slots are small as many as an eighth of its pages takes, which is more than a conversation has places.
+FEWEST_SLOTS, MOST_SLOTS, SLOT_SHARE = 4, 32, 8
 
 
 @dataclass(frozen=True)
 class GroupNeed:
     """What a cache group takes. page_bytes: of all its states.
 
-    one: pages of one sequence of full length; of a windowed group those of its window and of a step's tokens. most:
-    pages beyond which more are of no use, 0 where there is no such number.
+    one: pages of one sequence of full length; of a windowed group those of its window and of a step's tokens; of slots
+    its own and those of its snapshots. most: pages beyond which more are of no use, 0 where there is no such number.
+    spared: of ``one``, what a sequence can do without.
     """
 
     page_bytes: int
     one: int
     most: int = 0
+    spared: int = 0
+
+    @property
+    def least(self) -> int:
+        """What one sequence of full length must have."""
+        return self.one - self.spared
 
 
 def group_need(page_bytes: int, window: int, limits: Limits) -> GroupNeed:
@@ -38,31 +48,43 @@ def group_need(page_bytes: int, window: int, limits: Limits) -> GroupNeed:
         return GroupNeed(page_bytes, full)
     of_window, of_step = pages_for(window) + 1, pages_for(limits.max_tokens) + 1
     one = min(full, of_window + of_step)
-    return GroupNeed(
-        page_bytes, one, max(one, min(2 * limits.max_sequences * of_window + of_step, FULL_SEQUENCES * full))
-    )
+    most = max(one, min(2 * limits.max_sequences * of_window + of_step, FULL_SEQUENCES * full))
+    return GroupNeed(page_bytes, one, most)
+
+
+def slot_need(slot_bytes: int, sequence_bytes: int) -> GroupNeed:
+    """The need of a group of slots. sequence_bytes: what a sequence of full length has beside them."""
+    one = min(MOST_SLOTS, max(FEWEST_SLOTS, sequence_bytes // (SLOT_SHARE * slot_bytes)))
+    return GroupNeed(slot_bytes, one, FULL_SEQUENCES * one, one - 1)
 
 
 def divide_memory(groups: Sequence[GroupNeed], budget: int | None) -> list[int]:
-    """Pages of each cache group. budget: bytes in all, or None for the default.
+    """Pages (or slots) of each cache group. budget: bytes in all, or None for the default.
 
-    Memory is divided as one sequence of full length needs it, but for what is beyond a windowed group's use. The
-    default has room for ``FULL_SEQUENCES`` of full length, but takes at most half of the memory that is available, and
-    at least room for one. Raises InvalidRequestError where a given budget has none for one.
+    Memory is divided as one sequence of full length needs it, but for what is beyond a group's use. The default has
+    room for ``FULL_SEQUENCES`` of full length, but takes at most half of the memory that is available, and at least
+    room for one. Raises InvalidRequestError where a given budget has none for one.
     """
-    one = sum(group.one * group.page_bytes for group in groups)
+    least = sum(group.least * group.page_bytes for group in groups)
     if budget is None:
         wanted = sum((group.most or FULL_SEQUENCES * group.one) * group.page_bytes for group in groups)
-        budget = max(one, min(wanted, int(available_memory() * SHARE)))
-    if budget < one:
+        budget = max(least, min(wanted, int(available_memory() * SHARE)))
+    if budget < least:
         raise InvalidRequestError(
-            f"kv_cache_memory is {budget} bytes, but one sequence takes {one}; give more, or a smaller context"
+            f"kv_cache_memory is {budget} bytes, but one sequence takes {least}; give more, or a smaller context"
         )
-    if all(group.most for group in groups):
-        return [budget * group.one // one for group in groups]
-    bounded = {index: min(group.most, budget * group.one // one) for index, group in enumerate(groups) if group.most}
-    rest = budget - sum(groups[index].page_bytes * pages for index, pages in bounded.items())
+    one = sum(group.one * group.page_bytes for group in groups)
+
+    def proportion(group: GroupNeed) -> int:
+        """By need; where there is not so much, what the others can do without."""
+        spare = budget - least + group.least * group.page_bytes
+        return min(max(group.least, budget * group.one // one), spare // group.page_bytes)
+
     unbounded = sum(group.one * group.page_bytes for group in groups if not group.most)
+    if not unbounded:
+        return [proportion(group) for group in groups]
+    bounded = {index: min(group.most, proportion(group)) for index, group in enumerate(groups) if group.most}
+    rest = budget - sum(groups[index].page_bytes * pages for index, pages in bounded.items())
     return [bounded.get(index, rest * group.one // unbounded) for index, group in enumerate(groups)]
 
 

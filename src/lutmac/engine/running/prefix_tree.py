@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 
 NEAREST_OF = 32  # siblings, the latest, that are compared for a common beginning
 NO_PAGE: Final = -1  # of a group that does not have it any more
+KEY_BYTES: Final = 4  # of a token in the tree
 
 
 @dataclass(eq=False, slots=True)
 class CachedPage:
     """Up to 64 tokens, the pages that hold their keys and values, and what they follow: those depend on all before.
 
-    tokens: int32 ids as bytes; a page that a sequence left unfinished has fewer than a full page's. pages: of each
-    cache group, NO_PAGE where it has been evicted. holders: of each group, sequences that read its page; with none it
-    is idle, and may be given to somebody else. users: sequences that stand on it, whether or not they still hold a page
-    of it.
+    tokens: their keys (see ``Sequence.keys``) as bytes; a page that a sequence left unfinished has fewer than a full
+    page's. pages: of each cache group, NO_PAGE where it has been evicted. holders: of each group, sequences that read
+    its page; with none it is idle, and may be given to somebody else. users: sequences that stand on it, whether or not
+    they still hold a page of it. snapshots: of slots, by the tokens behind this page that they have seen as well.
     """
 
     parent: CachedPage | None
@@ -29,11 +30,31 @@ class CachedPage:
     holders: list[int]
     users: int = 0
     children: dict[bytes, CachedPage] = field(default_factory=dict)
+    snapshots: dict[bytes, Snapshot] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Whether every group has its page."""
         return NO_PAGE not in self.pages
+
+
+@dataclass(eq=False, slots=True)
+class Snapshot:
+    """A slot as it was at a position: ``tokens`` behind the full page ``node``, fewer than a page's, as bytes.
+
+    open_pages: of each cache group the page on which a running sequence has these tokens, while that page is not in the
+    tree.
+    """
+
+    node: CachedPage
+    tokens: bytes
+    slot: int
+    open_pages: list[int] | None = None
+
+    @property
+    def count(self) -> int:
+        """Tokens behind the full page."""
+        return len(self.tokens) // KEY_BYTES
 
 
 class PrefixTree:
@@ -66,9 +87,22 @@ class PrefixTree:
                 best, most = node, common
         return best, most
 
+    def parting(self, node: CachedPage, tokens: NDArray[np.int32]) -> int | None:
+        """How many of these tokens others have behind ``node`` that went on otherwise; None where nobody did."""
+        if not node.children:
+            return None
+        child, common = self.nearest(node, tokens)
+        return common if child is None or common * KEY_BYTES < len(child.tokens) else None
+
+    def snapshots(self, node: CachedPage, tokens: NDArray[np.int32]) -> list[Snapshot]:
+        """Those behind ``node`` that have seen the first of these tokens and nothing else, the longest first."""
+        following = tokens.tobytes()
+        found = [snapshot for seen, snapshot in node.snapshots.items() if following.startswith(seen)]
+        return sorted(found, key=lambda snapshot: len(snapshot.tokens), reverse=True)
+
     def prune(self, node: CachedPage) -> None:
         """Forgets a node of which nothing is left, and what only led to it."""
-        while node.parent is not None and not node.users and not node.children:
+        while node.parent is not None and not (node.users or node.children or node.snapshots):
             if any(page != NO_PAGE for page in node.pages):
                 return
             if node.parent.children.get(node.tokens) is node:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from lutmac.engine.running.kv_cache import PAGE_TOKENS, PageManager, SlotPool, pages_for
+from lutmac.engine.running.block_table import CopyPage
+from lutmac.engine.running.kv_cache import PAGE_TOKENS, PageManager, pages_for
 from lutmac.engine.running.sequence import Sequence
+from lutmac.engine.running.slot_residency import SlotResidency
+from lutmac.engine.running.snapshots import SlotPool
 from lutmac.engine.running.stats import Counters
 
 
 class Residency:
-    """Decides which sequences have pages, and starts them with what the cache has of their prompts."""
+    """Decides which sequences have pages and slots, and starts them with what the cache has of their prompts."""
 
-    def __init__(
-        self,
-        pages: PageManager,
-        slots: SlotPool | None,
-        counters: Counters,
-        copy_page: Callable[[int, int, int], None],
-    ) -> None:
+    def __init__(self, pages: PageManager, slots: SlotPool | None, counters: Counters, copy_page: CopyPage) -> None:
         """pages, slots: of the cache. counters: told of prompts and of what was found of them. copy_page: of a pool."""
         self.pages = pages
-        self._slots = slots
+        self.slots = slots
+        self._with_slot = None if slots is None else SlotResidency(pages, slots, copy_page)
         self._copy_page = copy_page
         self._counters = counters
 
@@ -32,21 +28,31 @@ class Residency:
         sent away again.
         """
         table = sequence.block_table
-        table.adopt(self.pages, sequence.reusable)
-        if neighbours and not self._has_room(table.lacks(sequence.length), neighbours):
-            table.release(self.pages, sequence.computed_tokens)
+        if self.slots is not None and not self.slots.available:
             return False
-        found = table.adopt_beginning(self.pages, sequence.reusable, self._copy_page)
-        if self._slots is not None:
-            sequence.slot = self._slots.take()
+        found = None
+        if self._with_slot is None:
+            table.adopt(self.pages, sequence.reusable)
+        else:
+            found = self._with_slot.find(sequence)
+        if neighbours and not self._has_room(table.lacks(sequence.length), neighbours):
+            table.release(self.pages, sequence.computed_keys)
+            return False
+        if self._with_slot is None:
+            computed = table.adopt_beginning(self.pages, sequence.reusable, self._copy_page)
+        else:
+            computed = self._with_slot.begin(sequence, found)
         if not sequence.preempted:
             self._counters.prompt_tokens += sequence.prompt_length
-        self._found(sequence, found)
+        self._found(sequence, computed)
         return True
 
     def follow(self, sequence: Sequence) -> None:
-        """Takes over pages that others have come to have since the sequence began."""
-        found = sequence.block_table.adopt(self.pages, sequence.reusable)
+        """Takes over what others have come to have since the sequence began."""
+        if self._with_slot is None:
+            found = sequence.block_table.adopt(self.pages, sequence.reusable) if sequence.pending > PAGE_TOKENS else 0
+        else:
+            found = self._with_slot.follow(sequence)
         if found > sequence.computed:
             self._found(sequence, found)
 
@@ -54,8 +60,10 @@ class Residency:
         """Lets others have the pages that a sequence has filled, and gives back those behind its windows."""
         table = sequence.block_table
         if sequence.computed >= table.cached_tokens + PAGE_TOKENS:
-            table.commit(self.pages, sequence.computed_tokens)
+            table.commit(self.pages, sequence.computed_keys)
         table.give_back(self.pages, sequence.computed)
+        if self._with_slot is not None:
+            self._with_slot.commit(sequence)
 
     def grow(self, sequence: Sequence, count: int) -> bool:
         """Makes room for the next ``count`` tokens; False where pages run out."""
@@ -63,11 +71,10 @@ class Residency:
 
     def leave(self, sequence: Sequence) -> None:
         """Takes all pages from a sequence; it may begin again."""
-        sequence.block_table.release(self.pages, sequence.computed_tokens)
+        if self._with_slot is not None:
+            self._with_slot.leave(sequence)
+        sequence.block_table.release(self.pages, sequence.computed_keys)
         sequence.computed = 0
-        if self._slots is not None and sequence.slot is not None:
-            self._slots.give(sequence.slot)
-            sequence.slot = None
 
     def _has_room(self, pages: int, neighbours: int) -> bool:
         """Whether each group has so many pages, a windowed one no more than it holds, and one for each neighbour."""

@@ -121,16 +121,18 @@ class Scheduler:
         return batch.slices
 
     def _prompts(self) -> list[Sequence]:
-        """Sequences with more than a token to run. Of several that come to the same page, all but one wait for it."""
+        """Sequences with more than a token to run. Of several that come to the same page (or, with slots, to the same
+        snapshot), all but one wait for it.
+        """
         prompts = [sequence for sequence in self.running if sequence.pending > 1]
         if len(prompts) < 2:
             return prompts
         first: dict[object, Sequence] = {}
-        pages = [sequence.block_table.open_page(sequence.reusable) for sequence in prompts]
-        for sequence, page in zip(prompts, pages, strict=True):
-            if page is not None and (page not in first or first[page].computed < sequence.computed):
-                first[page] = sequence
-        return [s for s, page in zip(prompts, pages, strict=True) if page is None or first[page] is s]
+        headings = [sequence.heading for sequence in prompts]
+        for sequence, heading in zip(prompts, headings, strict=True):
+            if heading is not None and (heading not in first or first[heading].computed < sequence.computed):
+                first[heading] = sequence
+        return [s for s, heading in zip(prompts, headings, strict=True) if heading is None or first[heading] is s]
 
 
 class _Batch:
@@ -143,7 +145,7 @@ class _Batch:
 
     def add(self, sequence: Sequence, count: int) -> int:
         """Adds up to ``count`` of the sequence's tokens; how many there was room for."""
-        count = min(sequence.pending, count, self._tokens)
+        count = min(sequence.runnable, count, self._tokens)
         count -= max(0, _logits_rows(sequence, count) - self._rows) if count > 0 else 0
         if count <= 0:
             return 0

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.engine.running.block_table import BlockTable
 from lutmac.engine.running.share import Share
+from lutmac.engine.running.snapshots import Places
 from lutmac.engine.sampling.logprobs import token_logprob
 from lutmac.engine.sampling.prompt_scores import PromptScores
 from lutmac.engine.sampling.results import TokenLogprob
 from lutmac.engine.sampling.sampler import Sampler
 
 Sink = Callable[[int, NDArray[np.float32]], None]
+
+ROLE_SHIFT: Final = 28  # of a token in the prefix tree; vocabularies are far smaller than what is left below
+
+
+@dataclass(frozen=True)
+class Roles:
+    """By which arithmetic tokens run, as small integers: what one role has computed is of no use to another.
+
+    given: of each token of the prompt, a byte each, below 8. drawn: of those that follow.
+    """
+
+    given: bytes
+    drawn: int
 
 
 class Sequence:
@@ -30,17 +46,32 @@ class Sequence:
 
     reused: tokens of the prompt that were found in the cache. share: what its request has had of the engine; of its own
     unless it is set. preempted: whether it has had to give its pages up since it began.
-    slot: where what it keeps in fixed size lies while it runs.
+    slot: where what it keeps in fixed size lies while it runs. shared_prefix: how many of the prompt's tokens a later
+    prompt is likely to begin with, where somebody knows. places: where it leaves snapshots of its slot, while it runs.
     """
 
     def __init__(
-        self, tokens: Iterable[int], max_length: int, *, windows: tuple[int, ...] = (0,), private: bool = False
+        self,
+        tokens: Iterable[int],
+        max_length: int,
+        *,
+        windows: tuple[int, ...] = (0,),
+        private: bool = False,
+        roles: Roles | None = None,
     ) -> None:
-        """windows: of the cache groups. private: nothing of it is shared with other sequences, now or later."""
+        """windows: of the cache groups. private: nothing of it is shared with other sequences, now or later.
+
+        roles: default, all tokens have role 0.
+        """
         given = np.fromiter(tokens, dtype=np.int32)
         self.max_length = max(max_length, len(given))
         self._buffer = np.empty(self.max_length, dtype=np.int32)
         self._buffer[: len(given)] = given
+        self._keys = self._buffer
+        self._roles = roles
+        if roles is not None:
+            self._keys = self._buffer.copy()
+            self._keys[: len(given)] |= np.frombuffer(roles.given, dtype=np.uint8).astype(np.int32) << ROLE_SHIFT
         self.length = len(given)
         self.prompt_length = len(given)
         self.computed = 0
@@ -48,6 +79,9 @@ class Sequence:
         self.share = Share()
         self.preempted = False
         self.slot: int | None = None
+        self.shared_prefix: int | None = None
+        self.places: Places | None = None
+        self._heading: tuple[int, bytes] | None = None
         self.block_table = BlockTable(self.max_length, windows, private=private)
         self.sampler: Sampler | None = None
         self.stop_ids: frozenset[int] = frozenset()
@@ -77,14 +111,40 @@ class Sequence:
         return self.finish_reason is not None
 
     @property
-    def reusable(self) -> NDArray[np.int32]:
-        """The tokens that need not run where the cache has them: nobody asks what the model makes of them."""
-        return self._buffer[: self.length - 1 if self.sink is None else min(self.sink_from, self.length - 1)]
+    def keys(self) -> NDArray[np.int32]:
+        """The tokens as the prefix tree compares them, each with its role in the bits above ROLE_SHIFT: a view."""
+        return self._keys[: self.length]
 
     @property
-    def computed_tokens(self) -> NDArray[np.int32]:
-        """The tokens whose keys and values are in the cache: a view."""
-        return self._buffer[: self.computed]
+    def reusable(self) -> NDArray[np.int32]:
+        """The keys of tokens that need not run where the cache has them: nobody asks what the model makes of them."""
+        return self._keys[: self.length - 1 if self.sink is None else min(self.sink_from, self.length - 1)]
+
+    @property
+    def computed_keys(self) -> NDArray[np.int32]:
+        """The keys of the tokens whose keys and values are in the cache: a view."""
+        return self._keys[: self.computed]
+
+    @property
+    def runnable(self) -> int:
+        """Tokens that may run in one step: up to where it leaves a snapshot."""
+        return (
+            self.pending
+            if self.places is None
+            else min(self.pending, self.places.behind(self.computed) - self.computed)
+        )
+
+    @property
+    def heading(self) -> object | None:
+        """What it comes to have next that others can take over: equal for all who could. None where nobody can."""
+        if self.places is None:
+            return self.block_table.open_page(self.reusable)
+        place = self.places.behind(self.computed)
+        if place > len(self.reusable):
+            return None
+        if self._heading is None or self._heading[0] != place:
+            self._heading = place, self._keys[:place].tobytes()
+        return self._heading[1]
 
     def output_rows(self, count: int) -> range:
         """Which of the next ``count`` tokens, counted from ``computed``, want logits or hidden states."""
@@ -127,6 +187,8 @@ class Sequence:
             self.finish_reason, self.end_token = "stop", token
             return
         self._buffer[self.length] = token
+        if self._roles is not None:
+            self._keys[self.length] = token | self._roles.drawn << ROLE_SHIFT
         self.length += 1
         if self.length >= self.max_length:
             self.finish_reason = "length"

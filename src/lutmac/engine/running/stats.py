@@ -10,14 +10,17 @@ class EngineStats:
     """A look at an engine between two steps.
 
     running, waiting: sequences. pages_total, pages_free: of the key-value cache; free ones may still hold what a later
-    prompt begins with. prompt_tokens, prefix_hit_tokens (of these, found in the cache), generated_tokens, preemptions:
-    counted from the beginning. batch_size: sequences of the last step; step_seconds: how long it took.
+    prompt begins with. snapshots: of slots, that are kept; snapshot_bytes: of each. prompt_tokens, prefix_hit_tokens
+    (of these, found in the cache), generated_tokens, preemptions: counted from the beginning. batch_size: sequences of
+    the last step; step_seconds: how long it took.
     """
 
     running: int
     waiting: int
     pages_total: int
     pages_free: int
+    snapshots: int
+    snapshot_bytes: int
     prompt_tokens: int
     prefix_hit_tokens: int
     generated_tokens: int

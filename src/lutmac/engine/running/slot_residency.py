@@ -1,0 +1,90 @@
+"""Sequences of a model that has slots: where they begin, and the snapshots that they leave."""
+
+from __future__ import annotations
+
+from lutmac.engine.running.block_table import CopyPage, Resumption
+from lutmac.engine.running.kv_cache import PageManager
+from lutmac.engine.running.sequence import Sequence
+from lutmac.engine.running.snapshots import Places, SlotPool
+
+WORTH_A_STEP = 4  # tokens: a step is cut for a snapshot that spares so many
+WORTH_A_BRANCH = 16  # where prompts have parted once, they may not again
+SAME_PLACE = 32  # tokens before a prompt's end: whoever comes back with all of it can begin there as well
+
+
+class SlotResidency:
+    """Gives sequences their slots, with what a snapshot has of their tokens, and takes snapshots of them."""
+
+    def __init__(self, pages: PageManager, slots: SlotPool, copy_page: CopyPage) -> None:
+        """pages, slots: of the cache. copy_page: of a pool."""
+        self._pages = pages
+        self._slots = slots
+        self._copy_page = copy_page
+
+    def find(self, sequence: Sequence) -> Resumption | None:
+        """Where a sequence can begin, if anywhere behind its first token; it has the full pages up to there."""
+        found = sequence.block_table.find_snapshot(self._pages, sequence.reusable, sequence.computed)
+        if found is not None:
+            sequence.block_table.resume(self._pages, found)
+        return found
+
+    def begin(self, sequence: Sequence, found: Resumption | None) -> int:
+        """After ``find``: takes a slot, of which there is one; tokens that the sequence then has."""
+        table, tokens = sequence.block_table, 0
+        parting = table.parting(self._pages, sequence.reusable)
+        if found is not None:
+            table.resume_beginning(self._pages, found, self._copy_page)
+            tokens = found.tokens
+        sequence.slot = self._slots.take(None if found is None else found.snapshot)
+        if not table.private:
+            sequence.places = _places(sequence, tokens, parting)
+        return tokens
+
+    def follow(self, sequence: Sequence) -> int:
+        """Goes on from a snapshot that others have come to leave; tokens that the sequence then has."""
+        found = self.find(sequence)
+        if found is None:
+            return 0
+        sequence.block_table.resume_beginning(self._pages, found, self._copy_page)
+        assert sequence.slot is not None
+        self._slots.renew(sequence.slot, found.snapshot)
+        return found.tokens
+
+    def commit(self, sequence: Sequence) -> None:
+        """After its pages: leaves a snapshot where the sequence is at one of its places."""
+        if sequence.places is None or sequence.computed not in sequence.places:
+            return
+        assert sequence.slot is not None
+        table = sequence.block_table
+        snapshot = self._slots.snapshot(sequence.slot, *table.stand(self._pages, sequence.computed_keys))
+        if snapshot is not None:
+            table.lend(snapshot)
+
+    def leave(self, sequence: Sequence) -> None:
+        """Before its pages go: its slot becomes a snapshot of where it has come, if somebody may come back there."""
+        slot, sequence.slot, sequence.places = sequence.slot, None, None
+        if slot is None:
+            return
+        # Of a sequence that failed nobody knows how far its slot has come. One that draws nothing has no next turn.
+        if sequence.block_table.private or sequence.error or sequence.sampler is None or not sequence.computed:
+            self._slots.give(slot)
+            return
+        sequence.block_table.commit(self._pages, sequence.computed_keys)
+        self._slots.hand_over(slot, *sequence.block_table.stand(self._pages, sequence.computed_keys))
+
+
+def _places(sequence: Sequence, begun: int, parting: int | None) -> Places:
+    """Where a sequence that begins behind ``begun`` leaves snapshots, but for every 16th page.
+
+    The end of its prompt: of what a later prompt is likely to share, else where the same prompt could begin again. And
+    where it parts from other sequences, since there may be more that share what came before.
+    """
+    if sequence.sampler is None:
+        return Places.of(begun, [parting], WORTH_A_BRANCH)
+    shared, end = sequence.shared_prefix, sequence.prompt_length - 1
+    if shared is not None and shared < end:
+        end = shared if end - shared <= SAME_PLACE else end
+    else:
+        shared = None
+    branch = parting if parting is not None and parting >= begun + WORTH_A_BRANCH else None
+    return Places.of(begun, (shared, end, branch), WORTH_A_STEP)
