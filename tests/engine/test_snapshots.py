@@ -264,6 +264,17 @@ def test_a_sequence_goes_before_snapshots_and_the_oldest_of_them_goes_first() ->
     assert cache.pool.snapshots == 1
 
 
+def test_borders_of_a_long_prompt_take_no_other_snapshots_place() -> None:
+    cache = Cache(4, 0)
+    cache.run(PROMPT)  # leaves two
+    long = np.random.default_rng(4).integers(90, 99, 6 * BORDER_TOKENS).tolist()
+    sequence = cache.begun(long)
+    while sequence.computed < 5 * BORDER_TOKENS:
+        cache.step(sequence, 1000)
+    assert cache.pool.snapshots == 3
+    assert cache.begun(PROMPT).reused == len(PROMPT) - 1
+
+
 def test_one_slot_is_taken_over_from_turn_to_turn() -> None:
     """Where not even one snapshot fits beside a sequence, the slot itself is what the next turn goes on with."""
     cache, tokens, known = Cache(1, 1), PROMPT[:50], 0

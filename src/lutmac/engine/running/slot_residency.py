@@ -55,8 +55,9 @@ class SlotResidency:
         if sequence.places is None or sequence.computed not in sequence.places:
             return
         assert sequence.slot is not None
-        table = sequence.block_table
-        snapshot = self._slots.snapshot(sequence.slot, *table.stand(self._pages, sequence.computed_keys))
+        table, in_passing = sequence.block_table, sequence.computed not in sequence.places.own
+        node, tokens = table.stand(self._pages, sequence.computed_keys)
+        snapshot = self._slots.snapshot(sequence.slot, node, tokens, in_passing=in_passing)
         if snapshot is not None:
             table.lend(snapshot)
 

@@ -40,7 +40,8 @@ class SlotPool:
     """The slots of a cache: one for each sequence that runs, and snapshots in all that are left.
 
     A sequence that begins goes before a snapshot: that which was used least recently is given up for it, or for a newer
-    snapshot. Where sequences have all slots, no snapshot is taken.
+    snapshot. One that was left in passing, at a border, counts as used when somebody has come back to it: a long prompt
+    does not cost others theirs. Where sequences have all slots, no snapshot is taken.
     """
 
     def __init__(self, num_slots: int, tree: PrefixTree, copy: Callable[[int, int], None]) -> None:
@@ -84,7 +85,7 @@ class SlotPool:
         """Takes a slot back whose contents nobody needs."""
         self._free.append(slot)
 
-    def snapshot(self, slot: int, node: CachedPage, tokens: bytes) -> Snapshot | None:
+    def snapshot(self, slot: int, node: CachedPage, tokens: bytes, *, in_passing: bool = False) -> Snapshot | None:
         """A copy of a slot that has seen ``node`` and these tokens behind it; None where there is no room for one."""
         if (known := self._known(node, tokens)) is not None:
             return known
@@ -92,7 +93,10 @@ class SlotPool:
         if copy is None:
             return None
         self._copy(slot, copy)
-        return self._keep(copy, node, tokens)
+        snapshot = self._keep(copy, node, tokens)
+        if in_passing:
+            self._snapshots.move_to_end(snapshot, last=False)
+        return snapshot
 
     def hand_over(self, slot: int, node: CachedPage, tokens: bytes) -> None:
         """Makes a snapshot of a slot that its sequence needs no more."""
