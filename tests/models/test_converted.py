@@ -26,6 +26,7 @@ HERE = Path(__file__).parent / "converted"
         ("qwen3_vl_moe", 3e-3),
         ("stablelm", 2e-3),  # LayerNorms, biases, a quarter of each head rotated
         ("stablelm-parallel", 2e-3),
+        ("stablelm-heads", 3e-3),  # each head's queries and keys have a LayerNorm with weights of their own
         ("starcoder2", 2e-3),  # no gate; the head is the embedding
         ("lfm2", 2e-3),  # convolutions; attention.head_count_kv is an array
         ("glm4", 3e-3),

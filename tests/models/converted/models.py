@@ -107,6 +107,13 @@ MODELS: dict[str, dict[str, Any]] = {
         "num_hidden_layers": 2,
         "use_parallel_residual": True,
     },
+    "stablelm-heads": {
+        "model_type": "stablelm",
+        "num_hidden_layers": 2,
+        "use_parallel_residual": True,
+        "qk_layernorm": True,
+        "vocab_size": 272,
+    },
     "starcoder2": {
         "model_type": "starcoder2",
         "num_hidden_layers": 2,
