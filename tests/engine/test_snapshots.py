@@ -155,7 +155,7 @@ class Sharing(RuleBasedStateMachine):
             sequence = self.running.pop(place % len(self.running))
             if failed:
                 self.cache.slots[sequence.slot] = -1
-                sequence.fail(ValueError())
+                sequence.underway = True
             self.cache.residency.leave(sequence)
             if again and not failed:  # as one that had to make room
                 sequence.preempted = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from random_models import CONTEXT, VOCABULARY, Builder, RandomModel, finish, logits, reply, submit
 
+from lutmac.engine.running.scheduler import Slice
 from lutmac.engine.running.sequence import Sequence
 from lutmac.engine.sampling.sampler import SamplingParams
 from lutmac.graph.states import Pages
@@ -177,6 +179,28 @@ def test_sequences_that_are_sent_away_and_several_at_once_are_those_alone(model:
         for pool in engine._residency.pages.pools:
             assert pool.available == pool.num_pages
         assert engine._residency.slots is None or engine._residency.slots.available == engine.num_slots
+
+
+def test_a_step_that_is_cut_short_changes_no_bit(model: RandomModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Ctrl-C, though it has written into pages and slots."""
+    prompts = [TOKENS[:150], TOKENS[20:60]]
+    expected = [reply(model.engine(), prompt, 10) for prompt in prompts]
+    engine = model.engine()
+    run, steps = engine._runner.run, iter(range(1000))
+
+    def interrupted(batch: list[Slice]) -> Any:
+        rows = run(batch)
+        if next(steps) in (1, 4, 9, 15):
+            raise KeyboardInterrupt
+        return rows
+
+    monkeypatch.setattr(engine._runner, "run", interrupted)
+    sequences = [submit(engine, prompt, 10) for prompt in prompts]
+    while not all(sequence.finished for sequence in sequences):
+        with suppress(KeyboardInterrupt):
+            engine.step()
+    assert [finish(engine, sequence) for sequence in sequences] == expected
+    assert engine.stats().preemptions > 0
 
 
 @pytest.mark.parametrize("name", ["both", "recurrent", "convolutions"])

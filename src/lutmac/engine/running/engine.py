@@ -170,9 +170,12 @@ class Engine:
     def step(self) -> None:
         """Runs one batch. One thread at a time: ``drive`` and ``turn`` see to it."""
         self._read_inbox()
+        self._leave_broken_step()
         batch = self._schedule()
         if batch:
             began = perf_counter()
+            for slice in batch:
+                slice.sequence.underway = True
             try:
                 rows = self._runner.run(batch)
             except Exception as error:
@@ -190,6 +193,12 @@ class Engine:
                 self._scheduler.add(sequence)
             else:
                 self._end(sequence)
+
+    def _leave_broken_step(self) -> None:
+        """Sends away what was in a step that Ctrl-C cut short: nobody knows what it has put into slots."""
+        for sequence in [sequence for sequence in self._scheduler.running if sequence.underway]:
+            self._scheduler.send_back(sequence)
+            self._send_away(sequence)
 
     def _end(self, sequence: Sequence) -> None:
         self._scheduler.remove(sequence)
@@ -243,6 +252,7 @@ class Engine:
             length = sequence.length
             try:
                 sequence.advance(slice.count, wanted)
+                sequence.underway = False
             except Exception as error:
                 sequence.fail(error)
             self._counters.generated_tokens += sequence.length - length

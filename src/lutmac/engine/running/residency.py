@@ -74,7 +74,7 @@ class Residency:
         if self._with_slot is not None:
             self._with_slot.leave(sequence)
         sequence.block_table.release(self.pages, sequence.computed_keys)
-        sequence.computed = 0
+        sequence.computed, sequence.underway = 0, False
 
     def _has_room(self, pages: int, neighbours: int) -> bool:
         """Whether each group has so many pages, a windowed one no more than it holds, and one for each neighbour."""

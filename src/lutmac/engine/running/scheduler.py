@@ -69,9 +69,14 @@ class Scheduler:
 
     def preempt(self) -> Sequence:
         """Sends the youngest back to wait, before all others."""
-        sequence = self.running.pop()
-        self.waiting.appendleft(sequence)
+        sequence = self.running[-1]
+        self.send_back(sequence)
         return sequence
+
+    def send_back(self, sequence: Sequence) -> None:
+        """Sends one that runs back to wait, before all others."""
+        self.running.remove(sequence)
+        self.waiting.appendleft(sequence)
 
     def make_room(self) -> Sequence | None:
         """Sends one back to wait, behind all others, where somebody has none running and somebody else has several.

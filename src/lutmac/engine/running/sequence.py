@@ -45,7 +45,8 @@ class Sequence:
     them.
 
     reused: tokens of the prompt that were found in the cache. share: what its request has had of the engine; of its own
-    unless it is set. preempted: whether it has had to give its pages up since it began.
+    unless it is set. preempted: whether it has had to give its pages up since it began. underway: whether a step of it
+    has begun whose end has not been taken note of.
     slot: where what it keeps in fixed size lies while it runs. shared_prefix: how many of the prompt's tokens a later
     prompt is likely to begin with, where somebody knows. places: where it leaves snapshots of its slot, while it runs.
     """
@@ -78,6 +79,7 @@ class Sequence:
         self.reused = 0
         self.share = Share()
         self.preempted = False
+        self.underway = False
         self.slot: int | None = None
         self.shared_prefix: int | None = None
         self.places: Places | None = None

@@ -66,8 +66,8 @@ class SlotResidency:
         slot, sequence.slot, sequence.places = sequence.slot, None, None
         if slot is None:
             return
-        # Of a sequence that failed nobody knows how far its slot has come. One that draws nothing has no next turn.
-        if sequence.block_table.private or sequence.error or sequence.sampler is None or not sequence.computed:
+        # Of a step that failed nobody knows what it has put into the slot. One that draws nothing has no next turn.
+        if sequence.block_table.private or sequence.underway or sequence.sampler is None or not sequence.computed:
             self._slots.give(slot)
             return
         sequence.block_table.commit(self._pages, sequence.computed_keys)
