@@ -68,6 +68,18 @@ def test_logits_are_those_of_transformers(name: str, f16_tolerance: float) -> No
     assert difference("f32") < 1e-4
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["apertus", "bailingmoe2", "cohere2", "gpt_oss", "granite_swa", "hunyuan", "laguna", "maple", "ministral3"],
+)
+def test_threads_and_chunks_do_not_change_a_bit(name: str) -> None:
+    """Prompts in chunks of 16, and a last one of 1."""
+    tokens = np.load(HERE / "logits.npz")["tokens"].tolist()[:65]
+    expected = lutmac.load(HERE / f"{name}.gguf", threads=1).logits(tokens)
+    in_chunks = lutmac.load(HERE / f"{name}.gguf", threads=2, max_batch_tokens=16).logits(tokens)
+    np.testing.assert_array_equal(in_chunks, expected)
+
+
 def test_mxfp4_experts_of_gpt_oss() -> None:
     """The file is that of ../checkpoints/huggingface/gpt_oss_mxfp4, whose reference has rope's frequencies in bfloat16.
 

@@ -28,19 +28,31 @@ ARCHITECTURES: Final = {
     "gemma2": "gemma2",
     "gemma3": "gemma3",
     "qwen3_5": "qwen35",
+    "cohere2": "cohere2",
+    "ernie4_5": "ernie4_5",
+    "exaone4": "exaone4",
+    "granite": "granite",
+    "hunyuan_v1_dense": "hunyuan-dense",
+    "ministral3": "mistral3",
+    "seed_oss": "seed_oss",
 }
-BIASED: Final = ("llama", "qwen2")  # other files of GGUF's have no biases
+BIASED: Final = ("llama", "qwen2", "seed_oss")  # other files of GGUF's have no biases
+# Readers of these look for the layers that have windows, of others they know.
+_PATTERNED: Final = ("cohere2", "exaone4")
+_LAYER_NORMED: Final = ("cohere2",)
 
 
 @dataclass(frozen=True)
 class GGUFModel:
     """What a GGUF file says of a model.
 
-    metadata: without tokenizer. architecture: what reads it. neighbours: rows of q and k come in the order of a rope
-    that pairs neighbours. norm_weight_bias: what is added to norms' weights, but for those behind a delta rule.
-    rope_factors: a tensor or None. heads: the order of a DeltaNet's tensors, None where there is none.
+    name: of the architecture in GGUF. metadata: without tokenizer. architecture: what reads it. neighbours: rows of q
+    and k come in the order of a rope that pairs neighbours. norm_weight_bias: what is added to norms' weights, but for
+    those behind a delta rule. rope_factors: a tensor or None. heads: the order of a DeltaNet's tensors, None where
+    there is none.
     """
 
+    name: str
     metadata: dict[str, Any]
     architecture: Architecture
     head_dim: int
@@ -63,7 +75,7 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
         raise UnsupportedModelError(f"GGUF's {name} has no biases, and this model has")
     assert isinstance(config, DecoderConfig)
     architecture = find_architecture(name)
-    metadata = {f"{name}.{key}": value for key, value in _metadata(config).items()}
+    metadata = {f"{name}.{key}": value for key, value in (_metadata(config) | _of_family(name, config)).items()}
     read = architecture.read_gguf_config({**metadata, "general.architecture": name})
     assert isinstance(read, DecoderConfig)
     scaling = config.rope.scaling
@@ -88,7 +100,7 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
         raise UnsupportedModelError(f"GGUF's {name} cannot rotate a part of a head alone")
     rounded = {key: float(np.float32(value)) if isinstance(value, float) else value for key, value in metadata.items()}
     heads = TiledHeads(config.delta_net) if isinstance(config, HybridConfig) else None
-    return GGUFModel(rounded, architecture, config.head_dim, neighbours, config.norm_weight_bias, factors, heads)
+    return GGUFModel(name, rounded, architecture, config.head_dim, neighbours, config.norm_weight_bias, factors, heads)
 
 
 def _metadata(config: DecoderConfig) -> dict[str, Any]:
@@ -117,6 +129,24 @@ def _metadata(config: DecoderConfig) -> dict[str, Any]:
         found["attn_logit_softcapping"] = config.attention_softcap
     if config.logits_softcap:
         found["final_logit_softcapping"] = config.logits_softcap
+    return found
+
+
+def _of_family(name: str, config: DecoderConfig) -> dict[str, Any]:
+    """Keys that only some architectures have, without their prefix."""
+    found: dict[str, Any] = {}
+    if name in _PATTERNED and any(config.windows):
+        found["attention.sliding_window_pattern"] = np.array(config.windows) > 0
+    if name in _LAYER_NORMED:
+        found["attention.layer_norm_epsilon"] = config.rms_norm_eps
+    if name == "cohere2":
+        found["logit_scale"] = config.logits_scale
+    if name == "granite":
+        found["logit_scale"] = 1 / config.logits_scale
+        found["embedding_scale"], found["residual_scale"] = config.embedding_scale, config.residual_scale
+        found["attention.scale"] = _attention_scale(config)
+    if config.query_beta:
+        found["attention.temperature_scale"] = config.query_beta
     return found
 
 

@@ -64,11 +64,11 @@ def gguf_contents(opened: OpenedModel) -> Contents:
         read_optional_json(opened.path / GENERATION_CONFIG_FILE),
     )
     metadata = {
-        "general.architecture": model.architecture.name,
+        "general.architecture": model.name,
         "general.name": opened.name,
         **model.metadata,
         **gguf_tokenizer(files, opened.read_tokenizer()),
-        **gguf_pooling(opened.embedding, model.architecture.name),
+        **gguf_pooling(opened.embedding, model.name),
     }
     added = {} if model.rope_factors is None else {ROPE_FACTORS: np.array(model.rope_factors, np.float32)}
     name = model.architecture.gguf_tensor_name
