@@ -2,6 +2,11 @@
 
 import json
 
+import pytest
+
+from lutmac.engine.measuring.synthetic import SHAPES, SyntheticSpec
+from lutmac.graph.passes import optimize
+
 QUICK = ["--threads", "1,2", "--prompt-tokens", 4, "--decode-tokens", 2, "--repeat", 1]
 
 
@@ -51,3 +56,13 @@ def test_mistakes_get_one_line(lutmac):
         assert result.returncode == 2, arguments
         assert named in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_is_a_graph_that_holds_together(shape):
+    """The passes verify it; five layers have all kinds of layers that there are. No weight is made."""
+    config = SyntheticSpec(shape, bits=4, group_size=32, layers=5).config
+    graph = SHAPES[shape].build(config)
+    assert optimize(graph, exact=True).calls
+    assert "lm_head.weight" in graph.weights() or shape in ("qwen2.5-3b", "smollm2-135m")
+    assert any(name.endswith(".bias") for name in graph.vectors()) == (shape == "gpt-oss-20b")

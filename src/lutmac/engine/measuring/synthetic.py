@@ -19,7 +19,7 @@ from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_schedule
 from lutmac.graph.ir import Graph, Vector, Weight
 from lutmac.graph.passes import optimize
-from lutmac.models import llama, qwen3_5, qwen3_next
+from lutmac.models import gpt_oss, llama, maple, qwen3_5, qwen3_next
 from lutmac.models.config import DecoderConfig
 from lutmac.models.rope import RopeConfig
 
@@ -29,10 +29,24 @@ PACK_TOGETHER = 1 << 28  # weights
 
 @dataclass(frozen=True)
 class Shape:
-    """A well-known model's configuration, and what builds its graph."""
+    """A well-known model's configuration, and what builds its graph. biased: products in its layers have biases."""
 
     config: DecoderConfig
     build: Callable[[Any], Graph]
+    biased: bool = False
+
+
+@dataclass(frozen=True)
+class _Optional:
+    """The tensors that a shape has of those that not every checkpoint has."""
+
+    head: bool
+    biased: bool
+
+    def __contains__(self, name: object) -> bool:
+        if name == "lm_head.weight":
+            return self.head
+        return self.biased and isinstance(name, str) and name.startswith("model.layers.") and name.endswith(".bias")
 
 
 def _shape(  # noqa: PLR0913, PLR0917 (a row of the table below)
@@ -66,6 +80,19 @@ def _qwen35_moe(**sizes: int) -> Shape:
     return Shape(qwen3_next.read_config({**_QWEN35, **sizes}), qwen3_next.build)
 
 
+# What is not in llama.cpp's source is assumed: hidden size, key heads, width of experts, vocabulary.
+_MAPLE = {
+    f"maple.{key}": value
+    for key, value in {
+        "block_count": 24, "context_length": 131072, "embedding_length": 2048, "vocab_size": 151936,
+        "attention.head_count": 16, "attention.head_count_kv": 4, "attention.key_length": 128,
+        "attention.value_length": 128, "attention.layer_norm_rms_epsilon": 1e-6, "attention.sliding_window": 512,
+        "attention.sliding_window_pattern": 4, "rope.dimension_count": 64, "rope.freq_base": 10000.0,
+        "expert_count": 256, "expert_used_count": 8, "expert_feed_forward_length": 512, "swiglu_clamp_exp": 7.0,
+    }.items()
+}  # fmt: skip
+
+
 # From the config.json of meta-llama/Llama-2-7b-hf, meta-llama/Meta-Llama-3-8B, 1bitLLM/bitnet_b1_58-3B,
 # Qwen/Qwen2.5-3B and HuggingFaceTB/SmolLM2-135M; of Qwen3.5-9B, Qwen3.6-35B-A3B and Bonsai 2 27B from headers of their
 # GGUF files, and what they leave out from transformers.
@@ -84,6 +111,10 @@ SHAPES: dict[str, Shape] = {
     ),
     "qwen3.5-9b": _qwen35(),
     "qwen3.6-35b-a3b": _qwen35_moe(),
+    "gpt-oss-20b": Shape(
+        gpt_oss.read_config({"num_hidden_layers": 24, "num_local_experts": 32}), gpt_oss.build, biased=True
+    ),
+    "maple-20b-a1b": Shape(maple.read_gguf_config(_MAPLE), maple.build),
 }
 TIED = {"qwen2.5-3b", "smollm2-135m"}  # the head is the embedding
 
@@ -129,8 +160,8 @@ class SyntheticSpec:
     @property
     def config(self) -> DecoderConfig:
         """The shape's config with as many layers as asked for."""
-        head = frozenset() if self.shape in TIED else frozenset({"lm_head.weight"})
-        config = replace(SHAPES[self.shape].config, optional=head)
+        shape = SHAPES[self.shape]
+        config = replace(shape.config, optional=_Optional(head=self.shape not in TIED, biased=shape.biased))
         return config if self.layers is None else replace(config, num_hidden_layers=self.layers)
 
     @property
