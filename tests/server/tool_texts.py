@@ -185,6 +185,8 @@ CASES = [
     Case("hermes", "12 < 36.\n</think>\n\nThe answer.", [], "The answer.", "12 < 36.", "open <think>"),
     Case("hermes", "</think>Hello <think>not these</think>", [], "Hello <think>not these</think>"),
     Case("granite", "<think>I'm thinking</think><response>Hello</response>", [], "Hello", "I'm thinking"),
+    Case("apriel", "<think>\nHm.\n</think>\n<answer>\nHello\n</answer>", [], "Hello\n", "Hm."),  # Hunyuan
+    Case("apriel", "<answer>\nHello\n</answer>", [], "<answer>\nHello\n</answer>"),
     Case("seed", "<seed:think>I'm < thinking</seed:think>\nHello!", [], "Hello!", "I'm < thinking", "<seed:think>"),
     Case("apriel", "I'm\nthinking\n[BEGIN FINAL RESPONSE]\nHello", [], "Hello", "I'm\nthinking",
          "open Here are my reasoning steps:"),

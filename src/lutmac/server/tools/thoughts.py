@@ -36,6 +36,7 @@ WRAPPERS: Final = {
     "<|START_TEXT|>": "<|END_TEXT|>",
     "<|begin_of_solution|>": "<|end_of_solution|>",
     "<response>": "</response>",
+    "<answer>": "</answer>",
 }
 """What stands around the answer in families that mark it, beside their thoughts."""
 
