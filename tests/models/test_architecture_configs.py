@@ -78,6 +78,21 @@ def test_what_comes_as_gguf_alone_says_so_of_a_directory(name: str) -> None:
         ("mixtral", {"num_experts_per_tok": 9}, CheckpointError, "a token goes to 9 of 8 experts"),
         ("qwen3_moe", {"moe_intermediate_size": 100}, UnsupportedModelError, "moe_intermediate_size 100"),
         ("qwen3_moe", {"mlp_only_layers": 3}, CheckpointError, "mlp_only_layers is 3"),
+        ("olmoe", {"clip_qkv": 8.0}, UnsupportedModelError, r"cut off at 8.0 \(clip_qkv\)"),
+        ("exaone4", {"sliding_window_pattern": "LX"}, CheckpointError, "expected a number or letters L and G"),
+        ("laguna", {"moe_router_logit_softcapping": 3.0}, UnsupportedModelError, "moe_router_logit_softcapping 3.0"),
+        ("laguna", {"num_attention_heads_per_layer": [4]}, CheckpointError, "are not 3 numbers above 0"),
+        (
+            "laguna",
+            {"num_attention_heads_per_layer": [4, 3, 4]},
+            CheckpointError,
+            "3 attention heads are not a multiple",
+        ),
+        ("laguna", {"mlp_layer_types": ["dense"]}, CheckpointError, "mlp_layer_types is not a list of 3 times"),
+        ("granite_swa", {"layer_rope_theta": [1e4]}, CheckpointError, "layer_rope_theta is not a list of 3 numbers"),
+        ("apertus", {"hidden_act": "silu"}, CheckpointError, "hidden_act is 'silu', expected 'xielu'"),
+        ("glm4_moe", {"n_group": 3}, CheckpointError, "128 experts are not in 3 groups of which 3 count"),
+        ("muse_glimmer", {"layer_rope_theta": [1e4, 2e4, 0]}, UnsupportedModelError, "layers with different ropes"),
     ],
 )
 def test_odd_configurations_are_one_clear_error(
