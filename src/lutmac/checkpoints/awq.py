@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lutmac.checkpoints.group_affine import exact_scales, group_affine, group_size_of
 from lutmac.checkpoints.quantized_modules import (
+    Format,
     QuantizedModule,
     checked_shape,
     names_with_suffix,
@@ -83,3 +84,6 @@ def _features(words: NDArray[Any]) -> NDArray[np.uint8]:
                 part >> np.uint8(4) if nibble % 2 else part & np.uint8(15)
             )
     return found.reshape(8 * count, length)
+
+
+FORMAT: Final = Format(("awq",), AWQ, other_file="quant_config.json")

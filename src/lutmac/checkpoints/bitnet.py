@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.checkpoints.packed_codes import codes_by_place
-from lutmac.checkpoints.quantized_modules import QuantizedModule, checked_shape, names_with_suffix
+from lutmac.checkpoints.quantized_modules import Format, QuantizedModule, checked_shape, names_with_suffix
 from lutmac.checkpoints.tensor_files import FLOAT_TYPES, TensorFiles
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.lowbit.matrix import DenseMatrix, LowBitMatrix, plain_codes
@@ -103,3 +103,13 @@ def _rounded_like(weights: DenseMatrix, value: np.float32) -> np.float32:
         nearest_even = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
         return np.uint32(nearest_even).view(np.float32)
     return np.float32(value.astype(weights.data.dtype))
+
+
+def _stated(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """1bitLLM's form, whose weights are floats."""
+    if "quantization_config" in config or not {"weight_bits", "input_bits"} <= config.keys():
+        return None
+    return {"quantization_mode": "online"}
+
+
+FORMAT: Final = Format(("bitnet",), BitNet, stated=_stated)

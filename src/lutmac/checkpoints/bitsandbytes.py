@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 
 from lutmac.bounded_json import parse_json, shown
 from lutmac.checkpoints.group_affine import group_size_of
-from lutmac.checkpoints.quantized_modules import QuantizedModule, checked_shape, names_with_suffix, require_shape
+from lutmac.checkpoints.quantized_modules import (
+    Format,
+    QuantizedModule,
+    checked_shape,
+    names_with_suffix,
+    require_shape,
+)
 from lutmac.checkpoints.scaled_weights import bit_string
 from lutmac.checkpoints.tensor_files import FLOAT_TYPES, TensorFiles
 from lutmac.errors import CheckpointError, UnsupportedModelError
@@ -169,3 +175,6 @@ class BitsAndBytes:
             scale=(files.array(f"{module.name}.SCB") * _PER_CODE).reshape(-1, 1),
             zero_point=128.0,
         )
+
+
+FORMAT: Final = Format(("bitsandbytes",), BitsAndBytes, endings=(".SCB",))

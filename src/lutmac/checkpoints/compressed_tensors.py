@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from lutmac.bounded_json import shown
 from lutmac.checkpoints.pack_quantized import packed_matrix, packed_module
-from lutmac.checkpoints.quantized_modules import QuantizedModule, names_with_suffix, pair_of_integers
+from lutmac.checkpoints.quantized_modules import Format, QuantizedModule, names_with_suffix, pair_of_integers
 from lutmac.checkpoints.scaled_weights import ScaledWeight, scaled_matrix, scaled_module
 from lutmac.checkpoints.tensor_files import TensorFiles
 from lutmac.errors import UnsupportedModelError
@@ -110,3 +110,6 @@ def _refuse_rotations(files: TensorFiles, config: Mapping[str, Any]) -> None:
                 raise UnsupportedModelError(
                     f"{files.directory}: transform_config rotates activations while the model runs; not supported"
                 )
+
+
+FORMAT: Final = Format(("compressed-tensors", "sparseml"), CompressedTensors)

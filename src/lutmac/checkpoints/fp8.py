@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from lutmac.checkpoints.quantized_modules import names_with_suffix, pair_of_integers
+from lutmac.checkpoints.quantized_modules import Format, names_with_suffix, pair_of_integers
 from lutmac.checkpoints.scaled_weights import ScaledWeight, scaled_matrix, scaled_module
 from lutmac.checkpoints.tensor_files import TensorFiles
 from lutmac.lowbit.matrix import LowBitMatrix
@@ -35,3 +35,6 @@ class FP8:
     def matrix(self, name: str) -> LowBitMatrix:
         """The weight of a layer."""
         return scaled_matrix(self._files, self._weights[name], self.modules[name])
+
+
+FORMAT: Final = Format(("fp8", "fbgemm_fp8"), FP8)

@@ -16,6 +16,7 @@ import numpy as np
 from lutmac.checkpoints.group_affine import exact_scales, group_affine, group_size_of, order_of_groups
 from lutmac.checkpoints.packed_codes import codes_along_columns, codes_along_rows
 from lutmac.checkpoints.quantized_modules import (
+    Format,
     QuantizedModule,
     checked_shape,
     names_with_suffix,
@@ -83,3 +84,6 @@ class GPTQ:
             zeros=zeros.T,
             permutation=order,
         )
+
+
+FORMAT: Final = Format(("gptq", "gptqmodel"), GPTQ, other_file="quantize_config.json")

@@ -15,7 +15,7 @@ import numpy as np
 
 from lutmac.checkpoints.group_affine import exact_scales, group_affine, group_size_of
 from lutmac.checkpoints.packed_codes import codes_by_place
-from lutmac.checkpoints.quantized_modules import QuantizedModule, checked_shape, names_with_suffix
+from lutmac.checkpoints.quantized_modules import Format, QuantizedModule, checked_shape, names_with_suffix
 from lutmac.checkpoints.tensor_files import FLOAT_TYPES, TensorFiles
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.lowbit.matrix import LowBitMatrix, plain_codes
@@ -82,3 +82,6 @@ class HQQ:
     def _integer(self, name: str) -> int:
         checked_shape(self._files, name, ("I32", "I64", "U8", "BOOL"), 0)
         return int(self._files.array(name))
+
+
+FORMAT: Final = Format(("hqq",), HQQ, endings=(".W_q",))

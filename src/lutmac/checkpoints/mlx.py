@@ -17,7 +17,7 @@ import numpy as np
 
 from lutmac.bounded_json import shown
 from lutmac.checkpoints.group_affine import group_size_of
-from lutmac.checkpoints.quantized_modules import QuantizedModule, names_with_suffix, optional_integer
+from lutmac.checkpoints.quantized_modules import Format, QuantizedModule, names_with_suffix, optional_integer
 from lutmac.checkpoints.scaled_weights import bit_string, stored_scales
 from lutmac.checkpoints.tensor_files import FLOAT_TYPES, TensorFiles
 from lutmac.errors import CheckpointError, UnsupportedModelError
@@ -138,3 +138,17 @@ def _names(stored: str, experts: int | None) -> Iterator[tuple[str, int | None]]
         matrix = _MIXTRAL.get(matrix, matrix)
     for expert in range(experts):
         yield f"{block}.experts.{expert}.{matrix}", expert
+
+
+def _stated(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """``quantization``, or a ``quantization_config`` that has no method but a mode."""
+    found = config.get("quantization")
+    if isinstance(found, Mapping) and "bits" in found:
+        return found
+    found = config.get("quantization_config")
+    if isinstance(found, Mapping) and "quant_method" not in found and {"bits", "mode"} <= found.keys():
+        return found
+    return None
+
+
+FORMAT: Final = Format(("mlx",), MLX, stated=_stated)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from lutmac.checkpoints.quantized_modules import QuantizedModule, names_with_suffix
+from lutmac.checkpoints.quantized_modules import Format, QuantizedModule, names_with_suffix
 from lutmac.checkpoints.scaled_weights import ScaledWeight, scaled_matrix, scaled_module
 from lutmac.checkpoints.tensor_files import FLOAT_TYPES, TensorFiles
 from lutmac.errors import UnsupportedModelError
@@ -46,3 +46,6 @@ class ModelOpt:
     def matrix(self, name: str) -> LowBitMatrix:
         """The weight of a layer."""
         return scaled_matrix(self._files, self._weights[name], self.modules[name])
+
+
+FORMAT: Final = Format(("modelopt",), ModelOpt, other_file="hf_quant_config.json")

@@ -13,7 +13,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from lutmac.checkpoints.quantized_modules import QuantizedModule, checked_shape, names_with_suffix, require_shape
+from lutmac.checkpoints.quantized_modules import (
+    Format,
+    QuantizedModule,
+    checked_shape,
+    names_with_suffix,
+    require_shape,
+)
 from lutmac.checkpoints.scaled_weights import bit_string
 from lutmac.checkpoints.stacked_experts import gate_and_up
 from lutmac.checkpoints.tensor_files import TensorFiles
@@ -63,3 +69,6 @@ class MXFP4:
             scale=ByteFloats(np.ascontiguousarray(self._files.array(f"{stack}_scales")[expert][rows_in]), "e8m0"),
             codebook=E2M1,
         )
+
+
+FORMAT: Final = Format(("mxfp4",), MXFP4)

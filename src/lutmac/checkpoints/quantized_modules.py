@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,6 +38,23 @@ class QuantizationFormat(Protocol):
 
     def matrix(self, name: str) -> LowBitMatrix:
         """The weight of one of them. Raises CheckpointError or UnsupportedModelError that names it."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format as its file offers it to the table of quantization_formats.py, by the name ``FORMAT``.
+
+    names: what ``quant_method`` of a configuration calls it; people are told the first. open: reads a checkpoint's
+    quantised layers by its configuration. other_file: where its tools write the configuration, if not in config.json.
+    stated: finds it in a config.json that has it elsewhere than in ``quantization_config``. endings: names of tensors
+    that end so mean this format where no configuration says so.
+    """
+
+    names: tuple[str, ...]
+    open: Callable[[TensorFiles, Mapping[str, Any]], QuantizationFormat]
+    other_file: str | None = None
+    stated: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] | None = None
+    endings: tuple[str, ...] = ()
 
 
 def names_with_suffix(files: TensorFiles, suffix: str) -> Iterator[str]:
