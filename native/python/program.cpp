@@ -119,7 +119,8 @@ void bind_program(nb::module_& module) {
                     "no such page");
             self.copy_page(group, source, target);
           },
-          nb::arg("group"), nb::arg("source"), nb::arg("target"))
+          // A slot may have 150 MB: other threads are not to wait for that.
+          nb::arg("group"), nb::arg("source"), nb::arg("target"), nb::call_guard<nb::gil_scoped_release>())
       .def_prop_ro("nbytes", &Cache::bytes);
   nb::class_<Program>(module, "Program")
       .def(

@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,3 +89,14 @@ def test_there_is_no_program_of_a_file_that_cannot_be_run(lutmac, unsupported):
     result = lutmac("info", unsupported, "--program")
     assert result.returncode == 2
     assert "mamba9" in result.stderr
+
+
+def test_snapshots_of_states_of_fixed_size(lutmac, smollm2_path):
+    """Three convolutions of 64 channels keep two positions each; a model of pages alone has none."""
+    path = Path(__file__).parents[1] / "models" / "converted" / "lfm2.gguf"
+    result = lutmac("info", path, "--context", 512)
+    assert re.search(r"^snapshots +1\.5 kB each, \d+ \(\S+ kB\) less those of sequences that run$", result.stdout, re.M)
+    loaded = json.loads(lutmac("info", path, "--context", 512, "--json").stdout)["loaded"]
+    assert loaded["slot_bytes"] == 3 * 64 * 2 * 4
+    assert loaded["num_slots"] > 16
+    assert "snapshots" not in lutmac("info", smollm2_path).stdout

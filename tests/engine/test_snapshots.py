@@ -249,6 +249,20 @@ def test_other_sequences_copy_the_page_on_which_one_goes_on(cache: Cache) -> Non
     cache.check(second)
 
 
+def test_one_that_has_begun_a_page_follows_too(cache: Cache) -> None:
+    """Of two that begin with the same system prompt, which ends within a page."""
+    cache.run(PROMPT[:150], shared_prefix=145)
+    prompt = [*PROMPT[:145], *PROMPT[200:280]]
+    first, second = cache.begun(prompt, room=5), cache.begun(prompt, room=5)
+    assert first.reused == second.reused == 145
+    assert first.heading == second.heading is not None
+    while first.computed < len(prompt) - 1:
+        cache.step(first, 100)
+    cache.residency.follow(second)
+    assert second.reused == len(prompt) - 1
+    cache.check(second)
+
+
 def test_a_sequence_goes_before_snapshots_and_the_oldest_of_them_goes_first() -> None:
     cache = Cache(2, 1)
     cache.run(PROMPT[:100])  # leaves two

@@ -107,7 +107,7 @@ class BlockTable:
 
     def find_snapshot(self, manager: PageManager, tokens: NDArray[np.int32], computed: int) -> Resumption | None:
         """The last snapshot of these tokens, further on than ``computed``, behind which all groups can be read."""
-        if self.private or self._count > len(self._cached):
+        if self.private:
             return None
         path = self._find(manager, tokens)
         for pages in range(len(path), -1, -1):
@@ -126,7 +126,12 @@ class BlockTable:
         return None
 
     def resume(self, manager: PageManager, found: Resumption) -> None:
-        """Appends the full pages of what was found."""
+        """Appends the full pages of what was found, in place of a page that is begun."""
+        self._end_loans()
+        for index in range(len(self._cached), self._count):
+            for pool in manager.pools:
+                pool.free(int(self._pages[pool.group, index]))
+        self._count = len(self._cached)
         self._append(manager, found.path)
 
     def resume_beginning(self, manager: PageManager, found: Resumption, copy_page: CopyPage) -> None:
@@ -233,8 +238,8 @@ class BlockTable:
             return Resumption(path, snapshot, tokens)
         begun, node = snapshot.open_pages, None
         if begun is None:
-            node, common = manager.tree.nearest(snapshot.node, np.frombuffer(snapshot.tokens, dtype=np.int32))
-            if node is None or common < snapshot.count:
+            node = manager.tree.beginning_with(snapshot.node, snapshot.tokens)
+            if node is None:
                 return None
             begun = node.pages
         if any(pool.available <= self._idle(pool, path, node) for pool in manager.pools):

@@ -87,6 +87,14 @@ class PrefixTree:
                 best, most = node, common
         return best, most
 
+    def beginning_with(self, parent: CachedPage, tokens: bytes) -> CachedPage | None:
+        """A complete page behind ``parent`` that begins with all of these tokens."""
+        exact = parent.children.get(tokens)
+        if exact is not None and exact.complete:
+            return exact
+        node, common = self.nearest(parent, np.frombuffer(tokens, dtype=np.int32))
+        return node if common * KEY_BYTES == len(tokens) else None
+
     def parting(self, node: CachedPage, tokens: NDArray[np.int32]) -> int | None:
         """How many of these tokens others have behind ``node`` that went on otherwise; None where nobody did."""
         if not node.children:
