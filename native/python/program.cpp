@@ -49,10 +49,16 @@ void check_ids(const IntArray& ids, int64_t limit, const char* message) {
   for (size_t i = 0; i < ids.shape(0); ++i) require(ids.data()[i] >= 0 && ids.data()[i] < limit, message);
 }
 
+// Runs the handlers of signals that came, in Python. Whether one of them raised: the error waits for the step's end.
+bool signal_raised() {
+  const nb::gil_scoped_acquire acquire;
+  return PyErr_CheckSignals() != 0;
+}
+
 void step(Program& program, const Cache& cache, const IntArray& tokens, const IntArray& sequence_start,
           const IntArray& first_position, const std::vector<IntMatrix>& block_tables, const IntArray& output_rows,
           const std::optional<MutableFloatMatrix>& logits_out, const std::optional<MutableFloatMatrix>& hidden_out,
-          int threads) {
+          int threads, bool interruptible) {
   const int num_tokens = static_cast<int>(tokens.shape(0)), outputs = static_cast<int>(output_rows.shape(0));
   require(num_tokens >= 1 && num_tokens <= program.max_tokens(), "too few or too many tokens for one step");
   require(outputs <= program.max_tokens(), "too many output rows");
@@ -83,8 +89,13 @@ void step(Program& program, const Cache& cache, const IntArray& tokens, const In
             "hidden states must be an array of output rows by hidden size");
     input.hidden = hidden_out->data();
   }
-  const nb::gil_scoped_release release;
-  program.step(cache, input, threads);
+  if (interruptible) input.is_interrupted = signal_raised;
+  bool whole;
+  {
+    const nb::gil_scoped_release release;
+    whole = program.step(cache, input, threads);
+  }
+  if (!whole) throw nb::python_error();
 }
 
 }  // namespace
@@ -164,7 +175,7 @@ void bind_program(nb::module_& module) {
           nb::arg("name"), nb::arg("fields"), nb::kw_only(), nb::arg("together"))
       .def("step", &step, nb::arg("cache"), nb::kw_only(), nb::arg("tokens"), nb::arg("sequence_start"),
            nb::arg("first_position"), nb::arg("block_tables"), nb::arg("output_rows"), nb::arg("logits").none(),
-           nb::arg("hidden") = nb::none(), nb::arg("threads"));
+           nb::arg("hidden") = nb::none(), nb::arg("threads"), nb::arg("interruptible") = false);
 }
 
 }  // namespace lutmac

@@ -6,6 +6,11 @@
 #include "runtime/require.h"
 
 namespace lutmac {
+namespace {
+
+constexpr std::chrono::milliseconds kInterruptEvery{20};
+
+}  // namespace
 
 Program::Program(const TargetEntry& target, int max_tokens, int max_sequences, int max_context, int64_t arena_bytes)
     : target_(target),
@@ -106,10 +111,21 @@ void Program::prepare_walk(int threads) {
   }
 }
 
+// Whether the step ends here: asks the caller, but not more often than it takes to be felt.
+bool Program::ask_to_leave() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - asked_ < kInterruptEvery) return false;
+  asked_ = now;
+  return is_interrupted_();
+}
+
 void Program::walk(int thread) {
   const Step& step = steps_[thread];
   Progress* progress = progress_.data();
   for (const auto& operation : operations_) {
+    // Whoever is in an operation does all that is left of it, so that threads may leave between any two.
+    if (thread == 0 && is_interrupted_ && ask_to_leave()) left_.store(true, std::memory_order_relaxed);
+    if (left_.load(std::memory_order_relaxed)) return;
     const int phases = operation->phases();
     for (int phase = 0; phase < phases; ++phase, ++progress) {
       const uint32_t tasks = static_cast<uint32_t>(operation->tasks(step, phase));
@@ -128,7 +144,7 @@ void Program::walk(int thread) {
   }
 }
 
-void Program::step(const Cache& cache, const Input& input, int threads) {
+bool Program::step(const Cache& cache, const Input& input, int threads) {
   const std::lock_guard lock(mutex_);
   Batch& batch = step_.batch;
   batch = {input.num_tokens,     input.num_sequences,    input.tokens,          input.sequence_start,
@@ -149,9 +165,13 @@ void Program::step(const Cache& cache, const Input& input, int threads) {
   step_.num_logits_rows = input.num_logits_rows;
   step_.hidden = input.hidden;
 
+  is_interrupted_ = input.is_interrupted;
+  asked_ = std::chrono::steady_clock::now();
+  left_.store(false, std::memory_order_relaxed);
   prepare_walk(threads);
   auto job = [this](int thread) { walk(thread); };
   ThreadPool::instance().run(threads, job);
+  return !left_.load(std::memory_order_relaxed);
 }
 
 }  // namespace lutmac

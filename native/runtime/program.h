@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -80,13 +81,16 @@ class Program {
     std::vector<std::pair<const int32_t*, int>> block_tables;  // table and stride per cache group
     float *logits, *hidden;
     int num_logits_rows;
+    bool (*is_interrupted)() = nullptr;  // asked now and then between operations, by the caller's thread
   };
-  // Steps of one program queue.
-  void step(const Cache& cache, const Input& input, int threads);
+  // Steps of one program queue. False: the step was left between two operations, since it was interrupted. Of what it was to
+  // write, some is written.
+  bool step(const Cache& cache, const Input& input, int threads);
 
  private:
   void prepare_walk(int threads);
   void walk(int thread);
+  bool ask_to_leave();
 
   const TargetEntry& target_;
   int max_tokens_, max_sequences_, max_context_, num_cache_groups_ = 0;
@@ -118,6 +122,9 @@ class Program {
     }
   };
   int threads_ = 1;  // of the step
+  bool (*is_interrupted_)() = nullptr;
+  std::chrono::steady_clock::time_point asked_;
+  std::atomic<bool> left_{false};
   std::vector<Progress> progress_;
   std::vector<std::unique_ptr<Mapping>> own_arenas_;  // of threads 1 and up
   Step step_;

@@ -1,5 +1,5 @@
 """``python -m lutmac`` is the command ``lutmac``."""
 
-from lutmac.cli.main import main
+from lutmac.cli.entry import main
 
 main()

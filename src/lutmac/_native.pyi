@@ -201,12 +201,16 @@ class Program:
         logits: NDArray[Any] | None,
         hidden: NDArray[Any] | None = None,
         threads: int,
+        interruptible: bool = False,
     ) -> None:
         """Runs one step. tokens [n], sequence_start [s + 1], first_position [s], output_rows [r]: int32.
 
         block_tables: one [s, pages] int32 array per cache group. logits: [at most r, vocab] float32, written: of the
         first of the output rows; hidden: [r, hidden size] float32, likewise the final hidden states of all of them.
         Where there are output rows, one of them must be given.
+
+        interruptible: whether signals are looked at between operations, for a call of the main thread. What a handler
+        raises, such as KeyboardInterrupt, ends the step; what it was to write is then written in part.
         """
 
 class Cache:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import current_thread, main_thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,7 @@ class Runner:
             logits=self._logits[:logits] if logits else None,
             hidden=self._hidden[:hidden] if hidden else None,
             threads=self.threads,
+            interruptible=current_thread() is main_thread(),
         )
         return self._rows(batch, outputs)
 
