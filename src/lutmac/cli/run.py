@@ -77,7 +77,7 @@ def run(
 
 
 @dataclass(frozen=True)
-class Reply:
+class PrintedReply:
     """A reply and its figures. first_token_age: seconds from the start of the process to the first text."""
 
     completion: Completion
@@ -112,7 +112,7 @@ class Reply:
         }
 
 
-def print_reply(chunks: Iterator[Chunk], *, shown: bool) -> Reply:
+def print_reply(chunks: Iterator[Chunk], *, shown: bool) -> PrintedReply:
     """Prints a reply as it comes."""
     with spinner("reading the prompt", shown=shown):
         chunk = next(chunks)
@@ -121,7 +121,7 @@ def print_reply(chunks: Iterator[Chunk], *, shown: bool) -> Reply:
         if shown:
             print(chunk.text, end="", flush=True)
     assert chunk.completion is not None
-    return Reply(chunk.completion, first_token_age)
+    return PrintedReply(chunk.completion, first_token_age)
 
 
 def split_words(words: list[str]) -> tuple[str, str]:

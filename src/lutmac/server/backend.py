@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
-from time import perf_counter, time
+from time import time
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from lutmac.engine.generating.generate import parse_options
@@ -19,6 +19,7 @@ from lutmac.server.clients import current_client
 from lutmac.server.errors import CONTEXT_OVERFLOW, ApiError
 from lutmac.server.logs import RequestRecord
 from lutmac.server.metrics import Metrics
+from lutmac.server.observer import ChunkObserver
 from lutmac.server.omissions import Omissions
 from lutmac.server.preparation import Preparation
 from lutmac.server.response_store import ResponseStore
@@ -194,7 +195,7 @@ class Backend:
         parsed = [(job.prompt, parse_options(job.options)) for job in jobs]
         record.model = self.name
         record.prompt_tokens = sum({id(job.prompt): len(job.prompt) for job in jobs}.values())
-        record.completion_tokens = record.cached_tokens = 0
+        observer = ChunkObserver(self.metrics, record, len(jobs))
         share = Share(current_client.get())
         async with AsyncExitStack() as stack:
             try:
@@ -206,33 +207,11 @@ class Backend:
                 ]
             except ContextOverflowError as error:
                 raise self.overflow(error, jobs[0].param) from None
-            last: list[float | None] = [None] * len(streams)
-            made = [0] * len(streams)
             items = await stack.enter_async_context(aclosing(_merged(streams)))
             async for place, chunk in items:
-                if chunk.progress is not None:
-                    record.note_progress(chunk.progress.read, chunk.progress.total, chunk.progress.cached)
-                    if jobs[place].tells_progress:
-                        yield place, chunk
-                    continue
-                last[place] = self._observe(chunk, last[place], record)
-                whole = chunk.completion
-                made[place] = len(whole.token_ids) if whole is not None else made[place] + len(chunk.token_ids)
-                record.completion_tokens = sum(made)  # as they come: the client may go
-                yield place, chunk
-
-    def _observe(self, chunk: Chunk, last: float | None, record: RequestRecord) -> float:
-        """Writes down when a chunk came, and what the last one says; last: when the one before came."""
-        now = perf_counter()
-        if last is not None:
-            self.metrics.between_tokens.observe(now - last)
-        elif record.first_token_seconds is None:
-            record.first_token_seconds = record.age
-            self.metrics.first_token.observe(record.first_token_seconds)
-        if chunk.completion is not None:
-            record.cached_tokens = (record.cached_tokens or 0) + chunk.completion.cached_tokens
-            record.finish_reason = chunk.completion.finish_reason
-        return now
+                observer.see(place, chunk)
+                if chunk.progress is None or jobs[place].tells_progress:
+                    yield place, chunk
 
 
 def _text_bytes(value: Any) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence as TokenSequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lutmac.engine.generating.reply import Reply
+from lutmac.engine.generating.sequence_text import SequenceText
 from lutmac.engine.running.engine import Engine
 from lutmac.engine.running.sequence import Sequence
 from lutmac.engine.sampling.constraint import compile_grammar
@@ -171,7 +171,7 @@ def stream_sequence(
     engine: Engine, tokenizer: Tokenizer, sequence: Sequence, params: GenerationParams
 ) -> Iterator[Chunk]:
     """Runs a sequence and yields its text as it becomes certain. Closing the iterator stops the sequence."""
-    reply = Reply(tokenizer, sequence, params.stop, params.min_tokens, params.shown_tokens)
+    reply = SequenceText(tokenizer, sequence, params.stop, params.min_tokens, params.shown_tokens)
     engine.submit(sequence)
     try:
         while not reply.done:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lutmac.engine.embedding.embedding import EmbeddingRun, TextBatch
 from lutmac.engine.generating.generate import GenerationParams, check_prompt, new_sequence
-from lutmac.engine.generating.reply import Reply
+from lutmac.engine.generating.sequence_text import SequenceText
 from lutmac.engine.running.engine import Engine
 from lutmac.engine.running.sequence import Sequence
 from lutmac.engine.running.share import Share
@@ -263,7 +263,7 @@ class ChunkStream(AsyncIterator[Chunk]):
         self._share = share
         self._tells_progress = tells_progress
         self._listener: _Listener | None = None
-        self._reply: Reply | None = None
+        self._reply: SequenceText | None = None
         self._ready: deque[Chunk] = deque()
 
     async def __anext__(self) -> Chunk:
@@ -293,7 +293,7 @@ class ChunkStream(AsyncIterator[Chunk]):
             )
             sequence.share = self._share
             params = self._params
-            self._reply = Reply(worker.tokenizer, sequence, params.stop, params.min_tokens, params.shown_tokens)
+            self._reply = SequenceText(worker.tokenizer, sequence, params.stop, params.min_tokens, params.shown_tokens)
             self._listener = worker.listen(sequence, to_progress=self._tells_progress)
         await self._listener.news.wait()
         self._listener.news.clear()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lutmac.text.tokenizer import Tokenizer
 
 
-class Reply:
+class SequenceText:
     """Reads a sequence while another thread may be extending it.
 
     read: tokens of the sequence that have been looked at, the prompt's included. done: whether the last chunk is out.
