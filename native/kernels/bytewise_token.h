@@ -1,8 +1,8 @@
 // One token's product by lookup: the integer sums of a tile stay in registers up to their floats.
 //
-// The same arithmetic as bytewise_lookup.h and flush of bytewise_chunk.h, to the bit: integers are exact in any order, and
-// each chunk adds to the floats in the same way. Several tokens have more sums than registers, so theirs go through memory;
-// with one token that way costs as much as the lookups (1 bit: half of the time).
+// Integers are exact in any order, and each chunk adds to the floats as flush of bytewise_chunk.h does: the bits are those of
+// several tokens, whose sums go through memory. With one token that way would cost as much as the lookups (1 bit: half of
+// the time).
 #pragma once
 
 #include "kernels/bytewise_chunk.h"
@@ -14,7 +14,7 @@ struct BytewiseToken {
   using Int = typename Simd::Int;
   using Float = typename Simd::Float;
   using Layout = typename Simd::Codes;
-  using Lookup = BytewiseLookup<Simd, 0, 4>;
+  using Block = BytewiseBlock<Simd, 0, 4>;
   static constexpr int kLanes = Simd::kLanes;
   static constexpr int kBytes = kLanes * 4;
   static constexpr int kTileRows = 4 * kLanes;
@@ -27,76 +27,20 @@ struct BytewiseToken {
     Int rows[4];
   };
 
-  template <bool kTriple, int kPlane>
-  [[gnu::always_inline]] static inline void add_quad(const uint8_t* codes, const uint8_t* tables, int multiple, Sums& sums) {
-    Int acc[4];
-#pragma GCC unroll 4
-    for (int t = 0; t < 4; ++t) acc[t] = Simd::zero();
-#pragma GCC unroll 4
-    for (int step = 0; step < 4; ++step) {
-      const auto index = Lookup::template indices<kTriple, 4>(codes, step, 4);
-      const Int first = Simd::table(tables + step * 32), second = Simd::table(tables + step * 32 + 16);
-#pragma GCC unroll 4
-      for (int t = 0; t < 4; ++t) {
-        acc[t] = Simd::template quad_add<kTriple>(acc[t], Simd::lookup(first, index.low[t]));
-        acc[t] = Simd::template quad_add<kTriple>(acc[t], Simd::lookup(second, index.high[t]));
-      }
-    }
-    const Int times = Simd::quad_multiple(multiple << kPlane);
-#pragma GCC unroll 4
-    for (int t = 0; t < 4; ++t) sums.rows[t] = Simd::multiply_words(sums.rows[t], acc[t], times);
-  }
-
-  template <int kPlane>
-  [[gnu::always_inline]] static inline void add_pair(const uint8_t* codes, const uint8_t* tables, int multiple, Sums& sums) {
-    Int acc[2] = {Simd::zero(), Simd::zero()};
-#pragma GCC unroll 4
-    for (int step = 0; step < 4; ++step) {
-      const auto index = Lookup::template indices<false, 2>(codes, step, 2);
-      const Int first = Simd::table(tables + step * 32), second = Simd::table(tables + step * 32 + 16);
-#pragma GCC unroll 2
-      for (int v = 0; v < 2; ++v) {
-        acc[v] = Simd::add16(acc[v], Simd::pair_sum(Simd::lookup(first, index.low[v])));
-        acc[v] = Simd::add16(acc[v], Simd::pair_sum(Simd::lookup(second, index.high[v])));
-      }
-    }
-    const Int even = Simd::set32(multiple << kPlane), odd = Simd::set32(multiple << (16 + kPlane));
-#pragma GCC unroll 2
-    for (int v = 0; v < 2; ++v) {
-      sums.rows[2 * v] = Simd::multiply_words(sums.rows[2 * v], acc[v], even);
-      sums.rows[2 * v + 1] = Simd::multiply_words(sums.rows[2 * v + 1], acc[v], odd);
-    }
-  }
-
-  template <int kPlane>
-  [[gnu::always_inline]] static inline void add_single(const uint8_t* codes, const uint8_t* tables, int multiple,
-                                                       Sums& sums) {
-    Int all = Simd::zero(), odd = Simd::zero();
-#pragma GCC unroll 4
-    for (int step = 0; step < 4; ++step) {
-      const auto index = Lookup::template indices<false, 1>(codes, step, 1);
-      const Int first = Simd::lookup(Simd::table(tables + step * 32), index.low[0]);
-      const Int second = Simd::lookup(Simd::table(tables + step * 32 + 16), index.high[0]);
-      all = Simd::add16(Simd::add16(all, first), second);
-      odd = Simd::add16(Simd::add16(odd, Simd::upper_bytes(first)), Simd::upper_bytes(second));
-    }
-    const Int even = Simd::subtract16(all, Simd::to_upper_bytes(odd));
-    const Int lower = Simd::set32(multiple << kPlane), upper = Simd::set32(multiple << (16 + kPlane));
-    sums.rows[0] = Simd::multiply_words(sums.rows[0], even, lower);
-    sums.rows[1] = Simd::multiply_words(sums.rows[1], odd, lower);
-    sums.rows[2] = Simd::multiply_words(sums.rows[2], even, upper);
-    sums.rows[3] = Simd::multiply_words(sums.rows[3], odd, upper);
-  }
-
   [[gnu::always_inline]] static inline void add_block(const uint8_t* codes, const uint8_t* tables, int multiple, Sums& sums) {
-    constexpr bool kQuad = Layout::has_quad(kBits);
-    constexpr bool kPair = Layout::has_pair(kBits);
+    constexpr bool kQuad = Layout::has_quad(kBits), kPair = Layout::has_pair(kBits);
     constexpr int kPlane = kQuad ? 4 : 0;
-    if constexpr (kQuad) add_quad<false, 0>(codes, tables, multiple, sums);
+    const auto add = [&](int, int rows, Int words, Int times) __attribute__((always_inline)) {
+      sums.rows[rows] = Simd::multiply_words(sums.rows[rows], words, times);
+    };
+    const auto weighted = [multiple](int plane) { return [=](int) { return multiple << plane; }; };
+    if constexpr (kQuad) Block::template quad<1, 4, false>(codes, tables, 0, weighted(0), add);
     const uint8_t* rest = codes + (kQuad ? 16 * kBytes : 0);
-    if constexpr (Layout::has_triple(kBits)) add_quad<true, kPlane>(rest, tables, multiple, sums);
-    if constexpr (kPair) add_pair<kPlane>(rest, tables, multiple, sums);
-    if constexpr (Layout::has_single(kBits)) add_single<kBits - 1>(rest + (kPair ? 8 * kBytes : 0), tables, multiple, sums);
+    if constexpr (Layout::has_triple(kBits)) Block::template quad<1, 4, true>(rest, tables, 0, weighted(kPlane), add);
+    if constexpr (kPair) Block::template pair<1, 2>(rest, tables, 0, weighted(kPlane), add);
+    if constexpr (Layout::has_single(kBits)) {
+      Block::template single<1>(rest + (kPair ? 8 * kBytes : 0), tables, 0, weighted(kBits - 1), add);
+    }
   }
 
   // Groups of 32 and more. center: the mean code less the zero point.
