@@ -75,9 +75,8 @@ inline constexpr ParamKind param_of(DenseType type) {
 // half_step = unit * multiple, the multiple from 1 to kMaxMultiple: kernels may sum integers times multiples over the
 // table groups of a unit, and go to floats once.
 struct TableForm {
-  // The largest at which plane 6's weight times it fits s16. A finer unit is no better: the table group with the largest
-  // step, which makes the error, is at this multiple.
-  static constexpr int kMaxMultiple = 511;
+  // The largest whose product with plane 3's weight fits s8, in which avx512vbmi has both as one number.
+  static constexpr int kMaxMultiple = 15;
   static int64_t units(int64_t k) { return (k + kTableUnit - 1) / kTableUnit; }
   static int64_t scale_offset(int64_t k) { return k * 4; }
   static int64_t sum32_offset(int64_t k) { return k * 4 + k / 32 * 4; }

@@ -86,10 +86,10 @@ def form_bound(case: Case) -> np.ndarray:
         steps = blocks.max(axis=2) / (127 * 256)
         per_activation = np.repeat(steps / 2, 32, axis=1)
         return per_activation @ np.abs(case.weights).T
-    # A step is a multiple of 1/511 of the largest of its run of 128 activations, rounded up.
+    # A step is a multiple of a 15th of the largest of its run of 128 activations, rounded up.
     largest = blocks.reshape(tokens, -1, 8, 4).sum(axis=3).max(axis=2)
     runs = np.pad(largest, ((0, 0), (0, -largest.shape[1] % 4))).reshape(tokens, -1, 4).max(axis=2)
-    half_steps = (largest + np.repeat(runs, 4, axis=1)[:, : largest.shape[1]] / 511) / 254
+    half_steps = (largest + np.repeat(runs, 4, axis=1)[:, : largest.shape[1]] / 15) / 254
     per_block = case.scale.reshape(-1, columns // 32, 32).max(axis=2)
     return half_steps @ per_block.T * (4 * (2**case.matrix.bits - 1))
 

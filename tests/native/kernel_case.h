@@ -210,7 +210,7 @@ class KernelCase {
     const int64_t unit = block / 128 * 128;
     double top = 0.0;
     for (int64_t k = unit; k < std::min(unit + 128, shape.columns); k += 32) top = std::max(top, largest_sum(token, k));
-    const double step = (largest_sum(token, block) + top / 511) / 127;
+    const double step = (largest_sum(token, block) + top / lutmac::TableForm::kMaxMultiple) / 127;
     const double scales = std::max(scale_at(row, block), scale_at(row, block + 16));
     return scales * step / 2 * 8 * ((1 << shape.bits) - 1) / 2;
   }
@@ -224,7 +224,7 @@ class KernelCase {
     }
     double cost = 0.0, top = 0.0;
     for (const double sum : largest) top = std::max(top, sum);
-    for (const double sum : largest) cost += 8 * (sum + top / 511) / 126;
+    for (const double sum : largest) cost += 8 * (sum + top / lutmac::TernaryForm::kMaxMultiple) / 126;
     return cost * scale_at(row, 0);
   }
   double largest_sum(int token, int64_t block) const {
