@@ -32,10 +32,18 @@ bool has_avxvnni() {
 #endif
 }
 
+bool has_avx512vbmi() {
+#if defined(LUTMAC_EMULATE_avx512vbmi)
+  return true;
+#else
+  return __builtin_cpu_supports("avx512vbmi") != 0;
+#endif
+}
+
 constexpr Feature kFeatures[] = {
     LUTMAC_FEATURE(avx2),     LUTMAC_FEATURE(fma),      LUTMAC_FEATURE(f16c),     LUTMAC_FEATURE(bmi2),
     LUTMAC_FEATURE(avx512f),  LUTMAC_FEATURE(avx512bw), LUTMAC_FEATURE(avx512dq), LUTMAC_FEATURE(avx512vl),
-    LUTMAC_FEATURE(avx512vnni), {"avxvnni", has_avxvnni},
+    LUTMAC_FEATURE(avx512vnni), {"avxvnni", has_avxvnni}, {"avx512vbmi", has_avx512vbmi},
 };
 #elif defined(__aarch64__)
 constexpr Feature kFeatures[] = {{"dotprod", [] { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }}};

@@ -6,8 +6,8 @@
 
 namespace lutmac {
 
-#define LUTMAC_ISA(name, architecture, ...) \
-  LUTMAC_BUILT_##architecture(namespace name { extern const void* const* const kLoops[]; })
+#define LUTMAC_ISA(name, architecture, kernels, packing, loops, ...) \
+  LUTMAC_BUILT_##architecture(namespace loops { extern const void* const* const kLoops[]; })
 #include "targets.def"
 #undef LUTMAC_ISA
 
@@ -19,7 +19,7 @@ bool TargetEntry::runs_here() const { return cpu_has(features); }
 
 const std::vector<TargetRow>& target_table() {
   static const std::vector<TargetRow> rows = {
-#define LUTMAC_ISA(name, architecture, kernels, packing, features, flags) {#name, packing, features},
+#define LUTMAC_ISA(name, architecture, kernels, packing, loops, features, flags) {#name, packing, features},
 #include "targets.def"
 #undef LUTMAC_ISA
   };
@@ -28,8 +28,8 @@ const std::vector<TargetRow>& target_table() {
 
 const std::vector<TargetEntry>& targets() {
   static const std::vector<TargetEntry> built = {
-#define LUTMAC_ISA(name, architecture, kernels, packing, features, flags) \
-  LUTMAC_BUILT_##architecture(TargetEntry{{#name, packing, features}, &name::kKernels, name::kLoops},)
+#define LUTMAC_ISA(name, architecture, kernels, packing, loops, features, flags) \
+  LUTMAC_BUILT_##architecture(TargetEntry{{#name, packing, features}, &name::kKernels, loops::kLoops},)
 #include "targets.def"
 #undef LUTMAC_ISA
   };
@@ -37,7 +37,7 @@ const std::vector<TargetEntry>& targets() {
 }
 
 const Packing& find_packing(const std::string& wanted) {
-#define LUTMAC_ISA(name, architecture, kernels, packing, features, flags) \
+#define LUTMAC_ISA(name, architecture, kernels, packing, loops, features, flags) \
   if (wanted == packing) return packing_##kernels::kPacking;
 #include "targets.def"
 #undef LUTMAC_ISA

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kernel_case.h"
+#include "vbmi_twin.h"
 
 using namespace lutmac;
 
@@ -88,6 +89,7 @@ void test_lowbit(const std::vector<TargetEntry>& targets) {
         shape.zero_point = zero_points[number % 3];
         const KernelCase test(random, shape, make_activations(random, shape));
         for (const TargetEntry& target : targets) check_case(target, test, number % 5 == 0);
+        if (bits < 8) check_case(kVbmiTwin, test, number % 5 == 0);
         ++number;
       }
     }
@@ -122,20 +124,25 @@ void test_codes(const std::vector<TargetEntry>& targets) {
   }
 }
 
-// Targets with one packing are one source, and sum integers in other instructions: the same bits.
-void compare_twins(const TargetEntry& one, const TargetEntry& other) {
+// Targets that differ in instructions and packing alone give the same bits from the same forms.
+// planes_only: the other has kernels for 1 to 7 bits only.
+void compare_twins(const TargetEntry& one, const TargetEntry& other, bool planes_only = false) {
   TestRandom random(6);
-  for (int number = 0; number < 40; ++number) {
+  for (int number = 0; number < 160; ++number) {
     KernelShape shape;
-    shape.bits = 1 + number % 8;
+    shape.bits = 1 + number % (planes_only ? 7 : 8);
     shape.columns = 32 * (1 + random.below(18));
-    shape.rows = 1 + random.below(70);
-    shape.tokens = 1 + random.below(9);
-    shape.kind = shape.bits == 4 && random.below(2) ? CodeKind::codebook
-                 : shape.bits == 2 && random.below(2) ? CodeKind::ternary
-                                                      : CodeKind::affine;
+    shape.rows = 1 + random.below(140);
+    shape.tokens = 1 + random.below(20);
+    if (!planes_only && shape.bits == 4 && random.below(2)) shape.kind = CodeKind::codebook;
+    if (!planes_only && shape.bits == 2 && random.below(2)) shape.kind = CodeKind::ternary;
     shape.group_size = shape.kind == CodeKind::ternary ? shape.columns : kGroupSizes[random.below(5)];
-    shape.zero_point = shape.kind == CodeKind::ternary ? 1.0f : 0.0f;
+    if (shape.kind == CodeKind::affine) {
+      shape.zero_point = 0.5f * static_cast<float>(random.below(3));
+      shape.scale_kind = kKinds[random.below(7)];
+      shape.offset_kind = kKinds[random.below(8)];
+    }
+    if (shape.kind == CodeKind::ternary) shape.zero_point = 1.0f;
     const KernelCase test(random, shape, make_activations(random, shape));
     const PackedMatrix a = pack(one, test.source()), b = pack(other, test.source());
     FormRows forms(*one.kernels, a.form(), test.x, shape.columns);
@@ -143,9 +150,14 @@ void compare_twins(const TargetEntry& one, const TargetEntry& other) {
   }
 }
 
+// Targets with one packing are one source; avx512vbmi sums the integers of avx512 in another way.
 void test_twins(const std::vector<TargetEntry>& targets) {
   for (size_t i = 1; i < targets.size(); ++i) {
     if (std::strcmp(targets[i - 1].packing, targets[i].packing) == 0) compare_twins(targets[i - 1], targets[i]);
+    if (std::strcmp(targets[i - 1].name, "avx512vbmi") == 0) compare_twins(targets[i - 1], targets[i]);
+  }
+  for (const TargetEntry& target : targets) {
+    if (std::strcmp(target.packing, "avx512/1") == 0) compare_twins(target, kVbmiTwin, true);
   }
 }
 

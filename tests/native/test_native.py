@@ -1,7 +1,8 @@
 """Builds and runs the native test programs: kernels, operations, programs, sampler, threads.
 
 As they are, under sanitizers, and for aarch64 under emulation, which tests the ISA target ``neon`` on any machine.
-Under the address sanitizer AVX-VNNI is emulated, so that ``avxvnni`` is tested on every processor that has AVX-512.
+Under the address sanitizer AVX-VNNI and VBMI are emulated, so that ``avxvnni`` and ``avx512vbmi`` are tested on every
+processor that has AVX-512.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def native_build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         configure_and_build(folder, "--toolchain", str(ROOT / "cmake" / "aarch64.cmake"))
         return NativeBuild(folder, (EMULATOR, "-cpu", "max"), "neon")
     options = [] if request.param == "release" else [f"-DLUTMAC_SANITIZE={request.param}"]
-    options += ["-DLUTMAC_EMULATE=avxvnni"] if request.param == "address" else []
+    options += ["-DLUTMAC_EMULATE=avxvnni;avx512vbmi"] if request.param == "address" else []
     configure_and_build(folder, *options)
     return NativeBuild(folder)
 

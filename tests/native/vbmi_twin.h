@@ -1,0 +1,7 @@
+// The kernels of avx512vbmi over wide_twin.h, plain C++ that every processor runs.
+#pragma once
+
+#include "runtime/targets.h"
+
+// Multiplies 1 to 7 bits only.
+extern const lutmac::TargetEntry kVbmiTwin;
