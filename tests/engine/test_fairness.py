@@ -7,6 +7,7 @@ import pytest
 import lutmac
 from lutmac.engine.running.engine import Engine
 from lutmac.engine.running.sequence import Sequence
+from lutmac.engine.running.share import Share
 from lutmac.engine.sampling.sampler import SamplingParams
 from tiny_llama import TinyLlama
 
@@ -73,3 +74,37 @@ def test_alone_and_without_company_a_prompt_is_read_at_once(tiny: TinyLlama) -> 
     alone = submit(engine, 1, 400)
     engine.step()
     assert alone.length == 401
+
+
+def embed(engine: Engine, request: Share, length: int) -> Sequence:
+    text = engine.new_sequence([7] * length, length, private=True)
+    text.sink, text.wants_hidden, text.share = lambda position, hidden: None, True, request
+    engine.submit(text)
+    return text
+
+
+@pytest.mark.parametrize("length", [1, 200])
+def test_a_cached_prompt_runs_beside_nobodys_texts(engine: Engine, length: int) -> None:
+    """Whoever asks again waits for a step of 8 tokens at most, and then for its own."""
+    requests = [Share("hog") for _ in range(4)]
+    for _ in range(3):
+        asked = submit(engine, 2, 100)
+        asked.share = Share("other")
+        while asked.length == 100:
+            engine.step()
+        engine.stop(asked)
+        for place in range(40):
+            embed(engine, requests[place % 4], length)
+        engine.step()
+        done = sum(request.served for request in requests)
+        engine.step()
+        assert sum(request.served for request in requests) - done <= 8  # the step that it comes upon
+        done = sum(request.served for request in requests)
+        again = submit(engine, 2, 100)
+        again.share = Share("other")
+        engine.step()
+        assert again.length == 101
+        assert sum(request.served for request in requests) == done
+        engine.stop(again)
+        engine.step()
+        assert sum(request.served for request in requests) > done

@@ -13,7 +13,7 @@ def seconds(begin: float, slope: float, tokens: int) -> float:
 
 
 def test_before_anything_is_known_a_step_takes_a_short_prompt() -> None:
-    assert Pace().prompt_tokens() == SHORT_PROMPT
+    assert Pace().room().prompts == SHORT_PROMPT
 
 
 @given(st.floats(0, 0.5), st.floats(1e-5, 0.1))
@@ -22,9 +22,9 @@ def test_a_newcomer_waits_less_than_three_times_its_idle_time(begin: float, slop
     pace = Pace()
     for _ in range(50):
         pace.record(1, seconds(begin, slope, 1), 300)
-        tokens = pace.prompt_tokens()
+        tokens = pace.room().prompts
         pace.record(tokens, seconds(begin, slope, tokens), 100)
-    tokens = pace.prompt_tokens()
+    tokens = pace.room().prompts
     own = SHORT_PROMPT + tokens // 4
     idle = seconds(begin, slope, SHORT_PROMPT)
     assert seconds(begin, slope, tokens) + seconds(begin, slope, own) <= 3 * idle * 1.01
@@ -35,7 +35,7 @@ def test_where_weights_are_read_anyway_a_step_takes_more() -> None:
     for _ in range(50):
         pace.record(1, 0.060, 10)
         pace.record(32, 0.060 + 32 * 0.001, 40)
-    assert pace.prompt_tokens() > 1.5 * SHORT_PROMPT
+    assert pace.room().prompts > 1.5 * SHORT_PROMPT
 
 
 def test_deep_prompts_get_fewer_tokens() -> None:
@@ -43,7 +43,7 @@ def test_deep_prompts_get_fewer_tokens() -> None:
     pace = Pace()
     for _ in range(50):
         pace.record(32, 0.032, 32)
-    shallow = pace.prompt_tokens()
+    shallow = pace.room().prompts
     for _ in range(50):
         pace.record(20, 0.040, 4000)
-    assert 0 < pace.prompt_tokens() < shallow
+    assert 0 < pace.room().prompts < shallow

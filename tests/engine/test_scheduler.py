@@ -5,11 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lutmac.engine.running.batch import Slice
 from lutmac.engine.running.scheduler import Scheduler
 from lutmac.engine.running.sequence import Sequence
 from lutmac.engine.running.share import Share
+from lutmac.engine.running.steps import COMPANY_STEPS, Room
 
-ALL = 512  # tokens of prompts: as many as there are
+ROOM = Room(32, 8)
+ALL = None  # room for all that a step can hold
 
 
 def generating(pending: int, computed: int = 0) -> Sequence:
@@ -37,14 +40,60 @@ def test_single_tokens_go_before_pieces_of_prompts() -> None:
     assert [(slice.sequence, slice.count) for slice in batch] == [(reply, 1), (prompt, 63)]
 
 
+def counts(batch: list[Slice]) -> dict[Sequence, int]:
+    return {slice.sequence: slice.count for slice in batch}
+
+
 def test_the_prompt_that_was_served_least_goes_first_and_the_oldest_has_its_share() -> None:
+    old, new = generating(1000, computed=500), generating(100)
+    old.block_table.private = new.block_table.private = True
+    assert counts(running(Scheduler(512, 8, 512), old, new).next_batch(ROOM)) == {old: 8, new: 24}
+
+
+def test_a_newcomer_has_a_step_of_its_own_and_the_next_one_is_everybodys() -> None:
     old, new = generating(1000, computed=500), generating(16)
     old.block_table.private = new.block_table.private = True
-    batch = running(Scheduler(512, 8, 512), old, new).next_batch(32)
-    assert {slice.sequence: slice.count for slice in batch} == {old: 16, new: 16}
-    new = generating(100)
-    batch = running(Scheduler(512, 8, 512), old, new).next_batch(32)
-    assert {slice.sequence: slice.count for slice in batch} == {old: 8, new: 24}
+    scheduler = running(Scheduler(512, 8, 512), old, new)
+    assert [counts(scheduler.next_batch(ROOM)) for _ in range(3)] == [{new: 16}, {old: 16, new: 16}, {new: 16}]
+
+
+def test_few_of_the_replies_that_are_written_go_on_beside_a_newcomer() -> None:
+    writing = [of_client("a", written=True) for _ in range(12)]
+    other, new = of_client("b", written=True), of_client("c")
+    scheduler = running(Scheduler(64, 16, 64), *writing, other, new)
+    first, second = counts(scheduler.next_batch(ROOM)), counts(scheduler.next_batch(ROOM))
+    assert first == {new: 4, other: 1, **dict.fromkeys(writing[:3], 1)}
+    assert second == {new: 4, other: 1, **dict.fromkeys(writing, 1)}
+
+
+def test_whose_client_was_served_least_goes_first_however_many_requests_another_makes() -> None:
+    mine = [generating(100) for _ in range(5)]
+    other = generating(100)
+    for place, sequence in enumerate([*mine, other]):
+        sequence.block_table.private = True
+        sequence.share = Share("b" if sequence is other else "a", served=place)
+    scheduler = running(Scheduler(512, 8, 512), *mine, other)
+    scheduler.next_batch(ROOM)
+    assert counts(scheduler.next_batch(ROOM)) == {mine[0]: 8, other: 24}
+
+
+def test_texts_take_little_of_a_step_for_a_while_after_a_reply() -> None:
+    text, reply = embedded(10_000, Share("a")), of_client("b", written=True)
+    scheduler = running(Scheduler(512, 8, 512), text)
+    assert counts(scheduler.next_batch(ROOM)) == {text: 32}
+    running(scheduler, reply)
+    assert counts(scheduler.next_batch(ROOM)) == {text: 8, reply: 1}
+    scheduler.remove(reply)
+    assert {sum(counts(scheduler.next_batch(ROOM)).values()) for _ in range(COMPANY_STEPS)} == {8}
+    assert counts(scheduler.next_batch(ROOM)) == {text: 32}
+
+
+def test_texts_of_one_token_are_texts() -> None:
+    texts = [embedded(1, Share("a")) for _ in range(12)]
+    scheduler, new = running(Scheduler(512, 16, 512), *texts), of_client("b")
+    assert len(scheduler.next_batch(ROOM)) == 12
+    assert counts(running(scheduler, new).next_batch(ROOM)) == {new: 4}
+    assert len(scheduler.next_batch(ROOM)) == 9
 
 
 def test_of_several_that_come_to_the_same_page_one_computes_it() -> None:
@@ -63,7 +112,7 @@ def test_texts_of_one_request_are_served_as_one() -> None:
     many = Share(served=300)
     texts = [embedded(100, many) for _ in range(3)]
     alone = embedded(30, Share())
-    batch = running(Scheduler(512, 8, 8), *texts, alone).next_batch(40)
+    batch = running(Scheduler(512, 8, 8), *texts, alone).next_batch(Room(40, 8))
     assert {slice.sequence: slice.count for slice in batch} == {alone: 30, texts[0]: 10}
 
 
@@ -130,8 +179,9 @@ def test_a_step_keeps_its_limits_and_makes_progress(
     assert len({slice.sequence for slice in batch}) == len(batch)
 
 
-def of_client(name: str, request: Share | None = None) -> Sequence:
-    found = generating(4)
+def of_client(name: str, request: Share | None = None, *, written: bool = False) -> Sequence:
+    found = generating(1, computed=4) if written else generating(4)
+    found.prompt_length, found.block_table.private = 4, True
     found.share = request or Share(name)
     return found
 

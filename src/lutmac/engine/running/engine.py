@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
+from lutmac.engine.running.batch import Slice
 from lutmac.engine.running.kv_cache import PageManager
 from lutmac.engine.running.memory import GroupNeed, divide_memory, group_need, slot_need
 from lutmac.engine.running.pace import Pace
 from lutmac.engine.running.residency import Residency
 from lutmac.engine.running.runner import Runner
-from lutmac.engine.running.scheduler import Scheduler, Slice
+from lutmac.engine.running.scheduler import Scheduler
 from lutmac.engine.running.sequence import Roles, Sequence
 from lutmac.engine.running.snapshots import SlotPool
 from lutmac.engine.running.stats import Counters, EngineStats
@@ -215,9 +216,7 @@ class Engine:
             if sequence.pending > 1:
                 self._residency.follow(sequence)
         bounded = self.expects_company or scheduler.decoding
-        return self._with_pages(
-            scheduler.next_batch(self._pace.prompt_tokens() if bounded else scheduler.max_batch_tokens)
-        )
+        return self._with_pages(scheduler.next_batch(self._pace.room() if bounded else None))
 
     def _admit(self) -> None:
         running = self._scheduler.running

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lutmac.engine.running.steps import Room
+
 SHORT_PROMPT = 16  # tokens: the prompt whose time to first token is looked after
 # A newcomer waits for the step that is running, then for its own. With so many times its own idle time for the first,
 # and a quarter of that more for the oldest prompt in the second, it has its first token within 1.25 + 1.0 + 0.3 = 2.6
@@ -52,15 +54,19 @@ class Pace:
         if deepest < SHALLOW:
             self._shallow.add(tokens, seconds)
 
-    def prompt_tokens(self) -> int:
-        """Tokens of prompts for one step."""
+    def room(self) -> Room:
+        """Tokens for one step."""
+        return Room(self._tokens_beside(SHORT_PROMPT), self._tokens_beside(1))
+
+    def _tokens_beside(self, newcomer: int) -> int:
+        """Tokens of a step that is not much longer than one of so many."""
         if not self._large.known:
-            return SHORT_PROMPT
+            return max(newcomer, KERNEL_TOKENS)
         begin, slope = self._line(self._large)
-        short = begin + slope * SHORT_PROMPT
+        short = begin + slope * newcomer
         if self._shallow.known:
             shallow_begin, shallow_slope = self._line(self._shallow)
-            short = min(short, shallow_begin + shallow_slope * SHORT_PROMPT)
+            short = min(short, shallow_begin + shallow_slope * newcomer)
         fit = int((STEP_OF_SHORT_PROMPTS * short - begin) / slope)
         return max(KERNEL_TOKENS, fit // KERNEL_TOKENS * KERNEL_TOKENS)
 

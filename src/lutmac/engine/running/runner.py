@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
+from lutmac.engine.running.batch import Slice
 from lutmac.engine.running.kv_cache import pages_for
-from lutmac.engine.running.scheduler import Slice
 from lutmac.graph.compile import Compiled
 from lutmac.graph.operations.hidden_states import HiddenStates
 

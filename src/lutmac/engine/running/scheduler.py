@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from lutmac.engine.running.batch import Slice
 from lutmac.engine.running.sequence import Sequence
+from lutmac.engine.running.steps import Room, Steps
 
-OLDEST_SHARE = 4  # the oldest prompt gets at least one in so many of the tokens that a step has for prompts
 OLDEST_TURN = 4  # of so many sequences that begin, one is the one that has waited for longest
 
 
@@ -19,14 +19,6 @@ _GROUPS: Final[tuple[Callable[[Sequence], object], ...]] = (
 )
 
 
-@dataclass(frozen=True)
-class Slice:
-    """The next ``count`` tokens of a sequence."""
-
-    sequence: Sequence
-    count: int
-
-
 class Scheduler:
     """Takes sequences in while there is room, and cuts steps from those that run.
 
@@ -34,20 +26,17 @@ class Scheduler:
     fourth time the one that has waited for longest: so nobody's many texts keep another's only one waiting, and all
     come to their turn. Where a client has none running for want of room, one that has several gives up its youngest.
 
-    A step holds first the sequences that wait for one token, then pieces of prompts, up to ``max_batch_tokens`` tokens
-    and ``max_output_rows`` rows of logits (they would fill the memory where whole texts are scored). Of the prompts
-    the one whose request has been served least goes first, so that a short one does not wait for a long one to end;
-    the oldest is sure of its share, so that the long one ends too.
+    ``Steps`` cuts the steps, of up to ``max_batch_tokens`` tokens and ``max_output_rows`` rows of logits (they would
+    fill the memory where whole texts are scored).
     """
 
     def __init__(self, max_batch_tokens: int, max_sequences: int, max_output_rows: int) -> None:
         """max_sequences: how many run at a time; max_output_rows is at least that."""
-        self.max_batch_tokens = max_batch_tokens
         self.max_sequences = max_sequences
-        self.max_output_rows = max_output_rows
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # as they were admitted, the oldest first
         self._admitted = 0
+        self._steps = Steps(max_batch_tokens, max_output_rows)
 
     def add(self, sequence: Sequence) -> None:
         """Queues a sequence."""
@@ -105,60 +94,9 @@ class Scheduler:
 
     @property
     def decoding(self) -> bool:
-        """Whether a sequence waits for one token."""
-        return any(sequence.pending == 1 for sequence in self.running)
+        """Whether a reply waits for its next token."""
+        return any(sequence.pending == 1 and sequence.generates for sequence in self.running)
 
-    def next_batch(self, prompt_tokens: int) -> list[Slice]:
-        """The slices of the next step, with at most so many tokens of prompts; none where nothing is running."""
-        batch = _Batch(self.max_batch_tokens, self.max_output_rows)
-        for sequence in self.running:
-            if sequence.pending == 1:
-                batch.add(sequence, 1)
-        prompts = self._prompts()
-        if prompts:
-            oldest, share = prompts[0], max(1, prompt_tokens // OLDEST_SHARE)
-            prompts.sort(key=lambda sequence: sequence.share.served)
-            reserved = min(share, oldest.pending)
-            for sequence in prompts:
-                if sequence is oldest:
-                    reserved = 0
-                prompt_tokens -= batch.add(sequence, prompt_tokens - reserved)
-        return batch.slices
-
-    def _prompts(self) -> list[Sequence]:
-        """Sequences with more than a token to run. Of several that come to the same page (or, with slots, to the same
-        snapshot), all but one wait for it.
-        """
-        prompts = [sequence for sequence in self.running if sequence.pending > 1]
-        if len(prompts) < 2:
-            return prompts
-        first: dict[object, Sequence] = {}
-        headings = [sequence.heading for sequence in prompts]
-        for sequence, heading in zip(prompts, headings, strict=True):
-            if heading is not None and (heading not in first or first[heading].computed < sequence.computed):
-                first[heading] = sequence
-        return [s for s, heading in zip(prompts, headings, strict=True) if heading is None or first[heading] is s]
-
-
-class _Batch:
-    """Slices within the limits of a step."""
-
-    def __init__(self, tokens: int, rows: int) -> None:
-        self.slices: list[Slice] = []
-        self._tokens = tokens
-        self._rows = rows
-
-    def add(self, sequence: Sequence, count: int) -> int:
-        """Adds up to ``count`` of the sequence's tokens; how many there was room for."""
-        count = min(sequence.runnable, count, self._tokens)
-        count -= max(0, _logits_rows(sequence, count) - self._rows) if count > 0 else 0
-        if count <= 0:
-            return 0
-        self.slices.append(Slice(sequence, count))
-        self._tokens -= count
-        self._rows -= _logits_rows(sequence, count)
-        return count
-
-
-def _logits_rows(sequence: Sequence, count: int) -> int:
-    return 0 if sequence.wants_hidden else len(sequence.output_rows(count))
+    def next_batch(self, room: Room | None) -> list[Slice]:
+        """The slices of the next step; none where nothing is running. room: of a step for which somebody may wait."""
+        return self._steps.next(self.running, room)

@@ -108,6 +108,16 @@ class Sequence:
         return self.length - self.computed
 
     @property
+    def generates(self) -> bool:
+        """Whether a token is drawn behind what there is; else it is a text to be scored or embedded."""
+        return self.sampler is not None or self.sink is None
+
+    @property
+    def begins(self) -> bool:
+        """Whether the first token of its reply is still to come."""
+        return self.generates and self.length == self.prompt_length
+
+    @property
     def finished(self) -> bool:
         """Whether nothing is left to run or draw."""
         return self.finish_reason is not None
