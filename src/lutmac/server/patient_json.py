@@ -18,8 +18,17 @@ _INTEGERS: Final = re.compile(r"(?:[ \t\n\r]*-?(?:0|[1-9][0-9]{0,17})[ \t\n\r]*,
 Scan = Callable[[str, int], tuple[Any, int]]
 
 
+_KEY: Final = re.compile(r'"((?:[^"\\]|\\.)*)"[ \t\n\r]*:[ \t\n\r]*$', re.DOTALL)
+_LONGEST_KEY: Final = 200  # characters, of which more is told than anybody reads
+
+
 class TooManyValuesError(Exception):
-    """There are more values than are taken."""
+    """There are more values than are taken. path: where the first of them is, from the inside out."""
+
+    def __init__(self) -> None:
+        """The path grows on the way out."""
+        super().__init__()
+        self.path: list[str | int] = []
 
 
 class PatientDecoder(json.JSONDecoder):
@@ -37,24 +46,37 @@ class PatientDecoder(json.JSONDecoder):
         self.scan_once: Scan = scanner.py_make_scanner(self)  # type: ignore[attr-defined]
 
     def _array(self, text_and_end: tuple[str, int], scan: Scan) -> tuple[list[Any], int]:
-        def counted(text: str, place: int) -> tuple[Any, int]:
-            found = scan(text, place)
-            if type(found[0]) is not int:
-                self._count()
-            return found
-
         text, place = text_and_end
         integers: list[Any] = []
         while (found := _INTEGERS.match(text, place)) is not None:
             integers += json.loads(f"[{found[0][:-1]}]")
             place = found.end()
+        index = len(integers)
+
+        def counted(text: str, place: int) -> tuple[Any, int]:
+            nonlocal index
+            try:
+                found = scan(text, place)
+                if type(found[0]) is not int:
+                    self._count()
+            except TooManyValuesError as error:
+                error.path.append(index)
+                raise
+            index += 1
+            return found
+
         others, end = decoder.JSONArray((text, place), counted)  # type: ignore[attr-defined]
         return [*integers, *others] if integers else others, end
 
     def _object(self, text_and_end: tuple[str, int], strict: bool, scan: Scan, *more: Any) -> Any:
         def counted(text: str, place: int) -> tuple[Any, int]:
-            self._count()
-            return scan(text, place)
+            try:
+                self._count()
+                return scan(text, place)
+            except TooManyValuesError as error:
+                key = _KEY.search(text[max(0, place - _LONGEST_KEY) : place])
+                error.path.append(key[1] if key is not None else "...")
+                raise
 
         return decoder.JSONObject(text_and_end, strict, counted, *more)  # type: ignore[attr-defined]
 

@@ -83,8 +83,8 @@ def read_json(data: bytes) -> Any:
         value = _value(text)
     except RecursionError:
         raise _too_deep("") from None
-    except TooManyValuesError:
-        raise ApiError(400, _MANY, code="invalid_value") from None
+    except TooManyValuesError as error:
+        raise _invalid(_place(error.path), _MANY) from None
     except _WrongValueError as error:
         raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
     except UnicodeDecodeError:
@@ -101,7 +101,7 @@ def read_json(data: bytes) -> Any:
         place = _place(error.path)
         if str(error) == _DEEP:
             raise _too_deep(place) from None
-        raise ApiError(400, f"Invalid '{place}': {error}.", code="invalid_value", param=place) from None
+        raise _invalid(place, str(error)) from None
 
 
 def _value(text: str) -> Any:
@@ -189,6 +189,10 @@ def _no_constant(name: str) -> Any:
 def _too_deep(place: str) -> ApiError:
     message = f"the body nests more than {MAX_DEPTH} levels deep{f' at {place}' if place else ''}"
     return ApiError(400, message, code="invalid_json", param=place or None)
+
+
+def _invalid(place: str, reason: str) -> ApiError:
+    return ApiError(400, f"Invalid '{place}': {reason}.", code="invalid_value", param=place)
 
 
 def _place(path: list[str | int]) -> str:
