@@ -133,3 +133,48 @@ def test_an_overflow_names_the_way_out(serve_real: Any) -> None:
         body = {"messages": [{"role": "user", "content": "word " * 600}]}
         message = http.post("/v1/chat/completions", json=body).json()["error"]["message"]
     assert "start with `--context 2048` (about 35 MB more)" in message
+
+
+def mean_logprob(choice: dict[str, Any]) -> float:
+    return float(np.mean(choice["logprobs"]["token_logprobs"]))
+
+
+def test_the_best_of_several_are_those_of_the_highest_log_probability_per_token(http: httpx.Client) -> None:
+    """As OpenAI has it; what is drawn is what n of as many would draw."""
+    asked = {
+        "prompt": ["Once upon a time", "The sea"],
+        "temperature": 1.5,
+        "seed": 3,
+        "max_tokens": 8,
+        "ignore_eos": True,
+    }
+    all_of_them = ask(http, **asked, n=6, logprobs=0)["choices"]
+    best = ask(http, **asked, n=2, best_of=6, logprobs=0)
+    assert [choice["index"] for choice in best["choices"]] == [0, 1, 2, 3]
+    for prompt in range(2):
+        ranked = sorted(all_of_them[6 * prompt : 6 * prompt + 6], key=mean_logprob, reverse=True)
+        found = best["choices"][2 * prompt : 2 * prompt + 2]
+        assert [choice["text"] for choice in found] == [choice["text"] for choice in ranked[:2]]
+        assert [choice["logprobs"] for choice in found] == [choice["logprobs"] for choice in ranked[:2]]
+    assert best["usage"]["completion_tokens"] == 2 * 6 * 8
+    plain = ask(http, **asked, n=2, best_of=6)["choices"]
+    assert [choice["text"] for choice in plain] == [choice["text"] for choice in best["choices"]]
+    assert {choice["logprobs"] for choice in plain} == {None}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"n": 2, "best_of": 1}, "less than the 2 replies"),
+        ({"best_of": 2, "stream": True}, "leave stream out"),
+        ({"best_of": 100}, "at most 16"),
+    ],
+)
+def test_what_best_of_cannot_be_is_told(http: httpx.Client, fields: dict[str, Any], said: str) -> None:
+    reply = http.post(PATH, json={"prompt": "a", "max_tokens": 1, **fields})
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"] == "best_of"
+    assert said in reply.json()["error"]["message"]
+    assert (
+        http.post(PATH, json={"prompt": "a", "max_tokens": 1, "n": 2, "best_of": 2, "stream": True}).status_code == 200
+    )

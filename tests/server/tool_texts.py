@@ -188,8 +188,10 @@ CASES = [
     Case("apriel", "<think>\nHm.\n</think>\n<answer>\nHello\n</answer>", [], "Hello\n", "Hm."),  # Hunyuan
     Case("apriel", "<answer>\nHello\n</answer>", [], "<answer>\nHello\n</answer>"),
     Case("seed", "<seed:think>I'm < thinking</seed:think>\nHello!", [], "Hello!", "I'm < thinking", "<seed:think>"),
-    Case("apriel", "I'm\nthinking\n[BEGIN FINAL RESPONSE]\nHello", [], "Hello", "I'm\nthinking",
-         "open Here are my reasoning steps:"),
+    Case("apriel", "I'm\nthinking\n[BEGIN FINAL RESPONSE]\nHello", [], "Hello",
+         "Here are my reasoning steps:\nI'm\nthinking", "open Here are my reasoning steps:"),
+    Case("apriel", "Here are my reasoning steps:\nI'm\nthinking\n[BEGIN FINAL RESPONSE]\nHello", [], "Hello",
+         "Here are my reasoning steps:\nI'm\nthinking", "Here are my reasoning steps:"),
     Case("qwen3-coder", f"To see < it.\n{_qwen(XML_PARIS)}", [PARIS], "", "To see < it.", "open <think>"),
     Case("lfm2", "<think>Think about <|tool_call_start|>[add(a=1)]<|tool_call_end|> hm</think>Hi", [], "Hi",
          "Think about <|tool_call_start|>[add(a=1)]<|tool_call_end|> hm"),

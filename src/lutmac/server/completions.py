@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import time
@@ -56,9 +56,9 @@ async def completion_chunks(
 
 
 async def _begin(asked: schema.CompletionRequest, backend: Backend) -> _Reply:
-    n = _check(asked, backend)
-    backend.check_replies(n * _prompt_count(asked.prompt), "n")
-    return _Reply(backend, asked, await _prompts(asked, backend), n)
+    made = _check(asked, backend)
+    backend.check_replies(made * _prompt_count(asked.prompt), "n")
+    return _Reply(backend, asked, await _prompts(asked, backend), made)
 
 
 async def _run(
@@ -74,17 +74,21 @@ def _prompt_count(given: str | Sequence[int] | Sequence[str] | Sequence[Sequence
 
 
 def _check(asked: schema.CompletionRequest, backend: Backend) -> int:
-    """How many continuations there are to be of each prompt."""
+    """How many continuations are to be made of each prompt. Raises ApiError (400)."""
     n = asked.n or 1
+    made = asked.best_of or n
     check_at_most(n, backend.settings.limits.n, "n", "replies")
+    check_at_most(made, backend.settings.limits.n, "best_of", "replies")
     scored = bool(asked.echo) and asked.logprobs is not None
     for param, wrong, message in (
-        ("best_of", asked.best_of not in (None, n), "best_of other than n is not supported"),
+        ("best_of", made < n, f"best_of is {made}, less than the {n} replies that n asks for"),
+        ("best_of", made > n and bool(asked.stream), "with best_of above n, which are the best is known in the end: "
+         "leave stream out"),
         ("echo", bool(asked.suffix) and scored, "echo with logprobs is not supported where there is a suffix"),
-    ):
+    ):  # fmt: skip
         if wrong:
             raise ApiError(400, message, param=param)
-    return n
+    return made
 
 
 async def _prompts(asked: schema.CompletionRequest, backend: Backend) -> list[list[int]]:
@@ -122,18 +126,28 @@ class _Choice:
     tokens: int = 0
     completion: results.Completion | None = None
 
+    @property
+    def mean_logprob(self) -> float:
+        """Log probability per token, that of the end counted, once it has ended with log probabilities."""
+        assert self.completion is not None
+        ended = self.completion.end_logprob
+        found = [*(self.completion.logprobs or ()), *([ended] if ended is not None else [])]
+        return sum(token.logprob for token in found) / max(1, len(found))
+
 
 class _Reply:
     """The continuations of one request, as far as they have come."""
 
-    def __init__(self, backend: Backend, asked: schema.CompletionRequest, prompts: list[list[int]], n: int) -> None:
+    def __init__(self, backend: Backend, asked: schema.CompletionRequest, prompts: list[list[int]], made: int) -> None:
+        """made: how many continuations of each prompt, of which the best n are the answer."""
         self._backend = backend
         self._asked = asked
         self._prompts = prompts
-        self._n = n
+        self._n = asked.n or 1
+        self._made = made
         self._id = f"cmpl-{uuid4().hex}"
         self._created = int(time())
-        self.choices = [_Choice(self._writer(place // n)) for place in range(n * len(prompts))]
+        self.choices = [_Choice(self._writer(place // made)) for place in range(made * len(prompts))]
 
     def jobs(self, grammar: Grammar | None) -> list[Job]:
         """What the engine is to do. grammar: what the texts have to fit."""
@@ -144,16 +158,20 @@ class _Reply:
             options["logprobs"] = asked.logprobs
             if asked.echo:
                 options["prompt_logprobs"] = asked.logprobs
+        elif self._made > self._n:
+            options["logprobs"] = 0
         if grammar is not None:
             options["grammar"] = grammar
-        return [Job(prompt, numbered(options, place), "prompt") for prompt in self._prompts for place in range(self._n)]
+        return [
+            Job(prompt, numbered(options, place), "prompt") for prompt in self._prompts for place in range(self._made)
+        ]
 
     def add(self, index: int, chunk: results.Chunk) -> schema.CompletionChoice:
         """Takes a chunk in; returns what is new."""
         choice = self.choices[index]
         text = chunk.text
         if self._asked.echo and not choice.texts:
-            text = self._prompt_text(index // self._n) + text
+            text = self._prompt_text(index // self._made) + text
         logprobs = None
         if choice.writer is not None:
             logprobs = choice.writer.write(chunk)
@@ -181,12 +199,20 @@ class _Reply:
     def whole(self) -> schema.CompletionReply:
         """The answer, once all have ended."""
         choices = []
-        for index, choice in enumerate(self.choices):
+        for index, choice in enumerate(self._best()):
             assert choice.completion is not None
             logprobs = join_logprobs(choice.logprobs) if choice.writer is not None else None
             text, reason = "".join(choice.texts), choice.completion.finish_reason
             choices.append(schema.CompletionChoice(index=index, text=text, logprobs=logprobs, finish_reason=reason))
         return self.message(choices, self.usage())
+
+    def _best(self) -> Iterator[_Choice]:
+        """Of each prompt's continuations those that are the answer, of several that were tried the likeliest first."""
+        for begin in range(0, len(self.choices), self._made):
+            of_prompt = self.choices[begin : begin + self._made]
+            if self._made > self._n:
+                of_prompt = sorted(of_prompt, key=lambda choice: choice.mean_logprob, reverse=True)
+            yield from of_prompt[: self._n]
 
     def message(self, choices: list[schema.CompletionChoice], usage: Usage | None = None) -> schema.CompletionReply:
         """The answer, or an event."""
@@ -204,7 +230,7 @@ class _Reply:
         prompt = sum(map(len, self._prompts))
         ended = [choice.completion for choice in self.choices if choice.completion is not None]
         generated = sum(len(completion.token_ids) for completion in ended)
-        cached = sum(completion.cached_tokens for completion in ended[:: self._n])
+        cached = sum(completion.cached_tokens for completion in ended[:: self._made])
         return Usage(
             prompt_tokens=prompt,
             completion_tokens=generated,

@@ -28,7 +28,8 @@ class CompletionRequest(SamplingOptions):
     """Texts to continue. logprobs: how many likely tokens to name beside each drawn one, and with echo each of a
     prompt.
 
-    suffix: text behind what is to be filled in, for models that know how. add_special_tokens: such as BOS.
+    best_of: so many are made, and the n with the highest log probability per token are the answer. suffix: text behind
+    what is to be filled in, for models that know how. add_special_tokens: such as BOS.
     """
 
     other_names: ClassVar = COMPLETION_NAMES

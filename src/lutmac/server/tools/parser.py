@@ -75,7 +75,7 @@ class ReplyParser:
 
     def _read(self) -> Step[None]:
         if self._thinking is not None:
-            yield from self._thoughts(self._thinking.closing)
+            yield from self._thoughts(self._thinking)
         thought = self._thinking is not None
         while (yield from self._open_thoughts(thought=thought)):
             thought = True
@@ -93,7 +93,7 @@ class ReplyParser:
         yield from source.skip()
         opening = yield from source.take([marks.opening for marks in self._marks])
         if opening:
-            yield from self._thoughts(next(marks.closing for marks in self._marks if marks.opening == opening))
+            yield from self._thoughts(next(marks for marks in self._marks if marks.opening == opening))
             return True
         if (yield from source.take([marks.closing for marks in self._marks])):
             return True  # of thoughts that were not opened
@@ -105,10 +105,10 @@ class ReplyParser:
             source.place = begin
         return False
 
-    def _thoughts(self, closing: str) -> Step[None]:
-        source = self._source
+    def _thoughts(self, around: ThoughtMarks) -> Step[None]:
+        source, closing = self._source, around.closing
         yield from source.skip()
-        blanks = ""
+        blanks = f"{around.opening}\n" if around.spoken else ""
         marks = _SURE if self._calls.tools else ()
         beginning = re.compile(rf"[<\[{re.escape(closing[0])}]")
         while (yield from source.peek()) and not (yield from source.take([closing])):

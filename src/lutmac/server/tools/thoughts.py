@@ -8,10 +8,14 @@ from typing import Final
 
 @dataclass(frozen=True)
 class ThoughtMarks:
-    """What opens thoughts, and what closes them."""
+    """What opens thoughts, and what closes them.
+
+    spoken: whether what opens them is part of them: a template that gets them back does not write it again.
+    """
 
     opening: str
     closing: str
+    spoken: bool = False
 
 
 THINK: Final = ThoughtMarks("<think>", "</think>")
@@ -28,7 +32,7 @@ THOUGHT_MARKS: Final = (
     ThoughtMarks("<thinking>", "</thinking>"),
     ThoughtMarks("<reasoning>", "</reasoning>"),
     ThoughtMarks("Here is my thought process:", "Here is my response:"),
-    ThoughtMarks("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),
+    ThoughtMarks("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", spoken=True),
 )
 HARMONY: Final = ThoughtMarks("<|channel|>analysis<|message|>", "<|end|><|start|>assistant")
 WRAPPERS: Final = {
