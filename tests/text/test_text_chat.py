@@ -193,3 +193,28 @@ def test_a_chat_of_thousands_of_messages_is_within_bounds() -> None:
     messages = [{"role": "user", "content": " Hello "}] * 5000
     source = "{% for m in messages %}{{ m.content.strip().split('x')[0].upper() }}{% endfor %}"
     assert ChatTemplate(source).render(messages) == "HELLO" * 5000
+
+
+CALL = {"type": "function", "id": "c1", "function": {"name": "add", "arguments": '{"a": 1}'}}
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": "2"}
+
+
+@pytest.mark.parametrize("result", [RESULT, {**RESULT, "content": [{"type": "text", "text": "2"}]}])
+def test_calls_and_results_are_text_for_a_template_that_knows_none(bpe: Tokenizer, result: dict[str, object]) -> None:
+    """Also where it would refuse the role of a result."""
+    strict = CHATML.replace("{% for message in messages %}", "{% for message in messages %}"
+                            "{% if message.role == 'tool' %}{{ raise_exception('no tools') }}{% endif %}")  # fmt: skip
+    assert strict != CHATML
+    chat = [
+        {"role": "user", "content": "1 + 1?"},
+        {"role": "assistant", "content": "So:", "tool_calls": [CALL]},
+        result,
+    ]
+    written = [
+        chat[0],
+        {"role": "assistant", "content": 'So:\n<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'},
+        {"role": "user", "content": "<tool_response>\n2\n</tool_response>"},
+    ]
+    for source in (CHATML, strict):
+        template = ChatTemplate(source)
+        assert encode_chat(bpe, template, chat) == encode_chat(bpe, template, written)

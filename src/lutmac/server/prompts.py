@@ -31,8 +31,8 @@ def template_messages(
 ) -> list[dict[str, Any]]:
     """Messages for a chat template.
 
-    Calls and results become text where the template does not write them itself. Tools that it does not write are
-    described in the system message. Raises ApiError (400) for a message that makes no sense.
+    Calls become text in the family's notation where the template does not write them itself. Tools that it does not
+    write are described in the system message. Raises ApiError (400) for a message that makes no sense.
     """
     found = [_message(message, f"messages[{place}]", family, abilities) for place, message in enumerate(messages)]
     if tools and abilities.tools == "system":
@@ -104,8 +104,6 @@ def _message(message: ChatMessage, where: str, family: Family, abilities: Templa
         content = _text_parts(content, f"{where}.content", of_tool=role == "tool")
         if not abilities.parts or role == "tool":
             content = _text(content)
-    if role == "tool" and not (abilities.results and (abilities.calls or abilities.tools)):
-        return {"role": "user", "content": f"<tool_response>\n{content}\n</tool_response>"}
     found: dict[str, Any] = {"role": role, "content": content}
     if message.name is not None:
         found["name"] = message.name

@@ -20,10 +20,11 @@ def fit_messages(messages: Sequence[Message], abilities: TemplateAbilities) -> l
 
     What it refuses is put where it takes it, in order, with a blank line between: a system message in front of the next
     user's, neighbours of one role into one message, each of several calls into a message of its own. A developer's
-    message is a system message where that role is not known. Thoughts stand where the template reads them, and are left
-    out where it reads none.
+    message is a system message where that role is not known. Calls and their results are text, as Hermes' models write
+    them, where the template knows none. Thoughts stand where the template reads them, and are left out where it reads
+    none.
     """
-    found = [_known_role(message, abilities) for message in messages]
+    found = [_known_role(_told(message, abilities), abilities) for message in messages]
     if not abilities.several_calls:
         found = _part_calls(found)
     if not (abilities.system and abilities.later_system):
@@ -37,6 +38,22 @@ def fit_messages(messages: Sequence[Message], abilities: TemplateAbilities) -> l
 
 def _known_role(message: Message, abilities: TemplateAbilities) -> Message:
     return {**message, "role": "system"} if message["role"] == "developer" and not abilities.developer else message
+
+
+def _told(message: Message, abilities: TemplateAbilities) -> Message:
+    """Calls and results as text where the template would lose or refuse them."""
+    if message["role"] in ("tool", "function") and not abilities.takes_results:
+        return {
+            "role": "user",
+            "content": f"<tool_response>\n{_as_text(_as_parts(message.get('content')))}\n</tool_response>",
+        }
+    if not message.get("tool_calls") or abilities.calls:
+        return message
+    calls = [call.get("function", call) for call in _fit_calls(message["tool_calls"], as_text=False)]
+    texts = [json.dumps({key: call.get(key) for key in ("name", "arguments")}, ensure_ascii=False) for call in calls]
+    written = "\n".join(f"<tool_call>\n{text}\n</tool_call>" for text in texts)
+    content = "\n".join(filter(None, [_as_text(_as_parts(message.get("content"))), written]))
+    return {**{key: value for key, value in message.items() if key != "tool_calls"}, "content": content}
 
 
 def _part_calls(messages: Sequence[Message]) -> list[Message]:

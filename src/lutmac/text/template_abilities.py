@@ -65,6 +65,11 @@ class TemplateAbilities:
         return found
 
     @property
+    def takes_results(self) -> bool:
+        """Whether it writes what calls gave back, as what they are."""
+        return self.results and bool(self.calls or self.tools)
+
+    @property
     def thinking_switches(self) -> tuple[str, ...]:
         """The variables that turn thinking on and off."""
         return tuple(name for name in _THINKING_SWITCHES if name in self.variables)
