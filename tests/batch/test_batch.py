@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import json
 import subprocess
@@ -65,6 +66,15 @@ def test_every_endpoint_can_be_asked_and_refuses_as_over_http(
     assert found["another model"]["status_code"] == 200
     assert found["too warm"]["status_code"] == 400
     assert "temperature" in found["too warm"]["body"]["error"]["message"]
+
+
+def test_byte_order_marks_are_no_part_of_a_batch(tiny: TinyLlama, source: Path, destination: Path) -> None:
+    """Editors of Windows write one at the beginning; where files are joined, one stands on a later line."""
+    lines = [json.dumps(completion(name)).encode() for name in ("first", "second")]
+    source.write_bytes(codecs.BOM_UTF8 + lines[0] + b"\r\n" + codecs.BOM_UTF8 + lines[1] + b"\r\n" + codecs.BOM_UTF8)
+    code, said = run(source, destination, "--model", tiny.path)
+    assert (code, said) == (0, f"{destination}: 2 answered, 0 refused\n")
+    assert [entry["custom_id"] for entry in entries(destination)] == ["first", "second"]
 
 
 def test_lines_that_cannot_be_run_are_answered_by_an_error_that_names_them(

@@ -47,6 +47,12 @@ def test_a_dash_reads_the_prompt_from_stdin(lutmac, tiny):
     assert lutmac("run", tiny.path, "-", "--raw", *GREEDY, stdin="Hello").stdout == as_word.stdout
 
 
+def test_a_byte_order_mark_before_the_prompt_is_no_part_of_it(lutmac, tiny):
+    as_word = lutmac("run", tiny.path, "Hello", "--raw", *GREEDY)
+    assert lutmac("run", tiny.path, "-", "--raw", *GREEDY, stdin="\ufeffHello").stdout == as_word.stdout
+    assert lutmac("run", tiny.path, "-", "--raw", *GREEDY, stdin="\ufeff").returncode != 0  # an empty prompt
+
+
 def test_the_same_seed_gives_the_same_text(lutmac, tiny):
     arguments = ["run", tiny.path, "Hello", "--raw", "--temperature", 1.5, "--max-tokens", 12, "--json"]
     texts = [json.loads(lutmac(*arguments, "--seed", seed).stdout)["text"] for seed in (7, 7, 8)]

@@ -193,25 +193,31 @@ def webui_tools(count: int) -> list[dict[str, Any]]:
     """As Open WebUI describes its own: long texts, several parameters each."""
 
     def parameter(place: int) -> dict[str, Any]:
-        return {"type": "string", "description": f"Parameter {place}: what to search for, create, or change. " * 2}
+        return {"type": "string", "description": f"Parameter {place}: what to search for, create, or change."}
 
     properties = {name: parameter(place) for place, name in enumerate("abc")}
     return [{"type": "function", "function": {
-        "name": f"tool_{number}", "description": f"Tool {number}. It finds, reads or edits notes of a workspace. " * 3,
+        "name": f"tool_{number}", "description": f"Tool {number}. It finds, reads or edits notes of a workspace. " * 4,
         "parameters": {"type": "object", "required": ["a"], "properties": properties},
     }} for number in range(count)]  # fmt: skip
 
 
-def test_a_prompt_with_tools_is_read_once(http: httpx.Client, served: Served) -> None:
-    """Open WebUI's 36 tools make 6,600 tokens; five of them are enough to see that the next turn finds them cached."""
-    tools, messages = webui_tools(5), [{"role": "user", "content": "Hello!"}]
-    first = post(http, CHAT, {"messages": messages, "tools": tools, "max_tokens": 8, "temperature": 0}).json()
+WEBUI_TOOLS = 36
+WEBUI_TOKENS = 6600  # that they make
+
+
+@pytest.mark.parametrize("count", [5, pytest.param(WEBUI_TOOLS, marks=pytest.mark.slow)])
+def test_a_prompt_with_tools_is_read_once(http: httpx.Client, served: Served, count: int) -> None:
+    """The next turn of Open WebUI's chat with its tools finds what the one before has read."""
+    tools, messages = webui_tools(count), [{"role": "user", "content": "Hello!"}]
+    asked = {"messages": messages, "tools": tools, "max_tokens": 8, "temperature": 0}
+    first = post(http, CHAT, asked, timeout=600).json()
     prompt = first["usage"]["prompt_tokens"]
-    assert prompt > 600
+    assert abs(prompt - WEBUI_TOKENS * count / WEBUI_TOOLS) < 0.1 * WEBUI_TOKENS * count / WEBUI_TOOLS
     messages += [first["choices"][0]["message"], {"role": "user", "content": "And now?"}]
     body = {"messages": messages, "tools": tools, "max_tokens": 8, "stream": True, "return_progress": True,
             "stream_options": {"include_usage": True}}  # fmt: skip
-    text = post(http, CHAT, body).text
+    text = post(http, CHAT, body, timeout=600).text
     events = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
     assert events[-1]["usage"]["prompt_tokens_details"]["cached_tokens"] > 0.9 * prompt
     progress = [event["prompt_progress"] for event in events if "prompt_progress" in event]
@@ -221,7 +227,7 @@ def test_a_prompt_with_tools_is_read_once(http: httpx.Client, served: Served) ->
 
 @pytest.mark.slow
 def test_the_log_says_how_far_a_long_prompt_is_read(http: httpx.Client, served: Served) -> None:
-    body = {"messages": [{"role": "user", "content": "Hi!"}], "tools": webui_tools(36), "max_tokens": 2}
+    body = {"messages": [{"role": "user", "content": "Hi!"}], "tools": webui_tools(WEBUI_TOOLS), "max_tokens": 2}
     assert post(http, CHAT, body, timeout=600).json()["usage"]["prompt_tokens"] > 5000
     lines = [json.loads(line) for line in served.lines if '"reading"' in line]
     assert all(line["read"] < line["prompt_tokens"] for line in lines)
