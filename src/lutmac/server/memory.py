@@ -26,6 +26,11 @@ def settle() -> None:
     gc.freeze()
 
 
+def unsettle() -> None:
+    """Has the garbage collector see all again: what it leaves alone would outlive the compiled module at the end."""
+    gc.unfreeze()
+
+
 class MemoryReturn:
     """Gives back what is free, some time after it was asked to; for one event loop at a time."""
 

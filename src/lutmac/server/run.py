@@ -15,7 +15,7 @@ from lutmac import _native
 from lutmac.errors import InvalidRequestError
 from lutmac.server.exchange import Served
 from lutmac.server.logs import logger
-from lutmac.server.memory import few_heaps, settle
+from lutmac.server.memory import few_heaps, settle, unsettle
 from lutmac.server.protocol import patient_protocol
 from lutmac.server.settings import Settings
 
@@ -108,4 +108,5 @@ def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
     try:
         Server(app, settings).run(sockets=[listener])
     finally:
+        unsettle()
         signal.alarm(0)  # it came to its end in time
