@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lutmac.server.errors import ApiError
-from lutmac.server.patient_json import PatientDecoder, TooManyValuesError
+from lutmac.server.patient_json import PatientDecoder, WrongValueError
 from lutmac.server.request_body import MAX_VALUES, read_json
 
 values = st.recursive(
@@ -57,7 +57,7 @@ def test_values_beside_integers_in_lists_are_counted(value: Any, count: int) -> 
     text = json.dumps(value)
     assert PatientDecoder(count).decode(text) == value
     if count:
-        with pytest.raises(TooManyValuesError):
+        with pytest.raises(WrongValueError):
             PatientDecoder(count - 1).decode(text)
 
 
@@ -66,6 +66,12 @@ def test_too_many_values_are_refused_before_all_are_read() -> None:
         read_json(json.dumps({"prompt": [["a"], {"x": 1}] * MAX_VALUES}).encode())
     with pytest.raises(ApiError, match=f"more than {MAX_VALUES} values"):
         read_json(b"[" + b'"a",' * (MAX_VALUES + 1) + b"no JSON")
+
+
+def test_what_no_json_can_say_is_refused_with_its_place() -> None:
+    for body in ('{"a": [1, {"b": NaN}]}', '{"a": [1, {"b": Infinity}], "long": "' + "x" * 100_000 + '"}'):
+        with pytest.raises(ApiError, match=r"Invalid 'a\[1\]\.b': (NaN|Infinity) is no JSON"):
+            read_json(body.encode())
 
 
 def test_a_million_numbers_are_read() -> None:

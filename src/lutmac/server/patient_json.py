@@ -22,12 +22,12 @@ _KEY: Final = re.compile(r'"((?:[^"\\]|\\.)*)"[ \t\n\r]*:[ \t\n\r]*$', re.DOTALL
 _LONGEST_KEY: Final = 200  # characters, of which more is told than anybody reads
 
 
-class TooManyValuesError(Exception):
-    """There are more values than are taken. path: where the first of them is, from the inside out."""
+class WrongValueError(Exception):
+    """A value that is not taken. path: where it is, from the inside out: it grows on the way there."""
 
-    def __init__(self) -> None:
-        """The path grows on the way out."""
-        super().__init__()
+    def __init__(self, reason: str) -> None:
+        """reason: what is wrong with it."""
+        super().__init__(reason)
         self.path: list[str | int] = []
 
 
@@ -35,12 +35,12 @@ class PatientDecoder(json.JSONDecoder):
     """Reads one text. What it takes, makes and raises is as ``json.loads`` has it."""
 
     def __init__(self, most_values: int, **options: Any) -> None:
-        """most_values: that lists and objects may hold, beside integers in lists: then it raises TooManyValuesError.
+        """most_values: that lists and objects may hold, beside integers in lists. options: of JSONDecoder.
 
-        options: of JSONDecoder.
+        Where there are more, and where a hook among the options raises WrongValueError, that comes with its path.
         """
         super().__init__(**options)
-        self._left = most_values
+        self._most = self._left = most_values
         self.parse_object = self._object
         self.parse_array = self._array
         self.scan_once: Scan = scanner.py_make_scanner(self)  # type: ignore[attr-defined]
@@ -59,7 +59,7 @@ class PatientDecoder(json.JSONDecoder):
                 found = scan(text, place)
                 if type(found[0]) is not int:
                     self._count()
-            except TooManyValuesError as error:
+            except WrongValueError as error:
                 error.path.append(index)
                 raise
             index += 1
@@ -73,7 +73,7 @@ class PatientDecoder(json.JSONDecoder):
             try:
                 self._count()
                 return scan(text, place)
-            except TooManyValuesError as error:
+            except WrongValueError as error:
                 key = _KEY.search(text[max(0, place - _LONGEST_KEY) : place])
                 error.path.append(key[1] if key is not None else "...")
                 raise
@@ -83,4 +83,4 @@ class PatientDecoder(json.JSONDecoder):
     def _count(self) -> None:
         self._left -= 1
         if self._left < 0:
-            raise TooManyValuesError
+            raise WrongValueError(f"the body holds more than {self._most} values beside numbers in lists")

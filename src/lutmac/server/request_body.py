@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from contextlib import suppress
 from math import isfinite
 from typing import Any, Final
 
 from lutmac.server.errors import ApiError
-from lutmac.server.patient_json import PatientDecoder, TooManyValuesError
+from lutmac.server.patient_json import PatientDecoder, WrongValueError
 
 MAX_VALUES: Final = 1 << 16  # beside numbers: what a value becomes takes hundreds of bytes, and its errors more
 SHORT_TEXT: Final = 32 << 10  # characters: read in less than a millisecond, whatever they are
@@ -27,14 +28,6 @@ _TEXTS: Final = frozenset({
 })  # fmt: skip
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _GZIP, _ZLIB, _RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
-
-
-class _WrongValueError(Exception):
-    """path: where in the body it is, from the inside out."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.path: list[str | int] = []
 
 
 def check_encoding(encoding: bytes) -> None:
@@ -83,10 +76,10 @@ def read_json(data: bytes) -> Any:
         value = _value(text)
     except RecursionError:
         raise _too_deep("") from None
-    except TooManyValuesError as error:
-        raise _invalid(_place(error.path), _MANY) from None
-    except _WrongValueError as error:
-        raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
+    except WrongValueError as error:
+        if not error.path:
+            raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
+        raise _invalid(_place(error.path), str(error)) from None
     except UnicodeDecodeError:
         raise ApiError(400, "the body is not valid JSON in UTF-8", code="invalid_json") from None
     except json.JSONDecodeError as error:
@@ -97,7 +90,7 @@ def read_json(data: bytes) -> Any:
     surrogates = not data.isascii() or (b"\\u" in data and (b"\\ud" in data or b"\\uD" in data))
     try:
         return _Check(surrogates).checked(value, 0, "")
-    except _WrongValueError as error:
+    except WrongValueError as error:
         place = _place(error.path)
         if str(error) == _DEEP:
             raise _too_deep(place) from None
@@ -106,12 +99,12 @@ def read_json(data: bytes) -> Any:
 
 def _value(text: str) -> Any:
     if len(text) <= SHORT_TEXT:
-        return json.loads(text, parse_constant=_no_constant)
+        with suppress(WrongValueError):  # whose place the other reader knows
+            return json.loads(text, parse_constant=_no_constant)
     return PatientDecoder(MAX_VALUES, parse_constant=_no_constant).decode(text)
 
 
 _DEEP: Final = "too deep"
-_MANY: Final = f"the body holds more than {MAX_VALUES} values beside numbers in lists"
 
 _TO_CHECK: Final = frozenset({str, float, dict, list})
 
@@ -129,18 +122,18 @@ class _Check:
         if kind is str:
             return self._text(value, field) if self._surrogates and not value.isascii() else value
         if kind is float and not isfinite(value):
-            raise _WrongValueError("the number is beyond what a float holds")
+            raise WrongValueError("the number is beyond what a float holds")
         if kind is not dict and kind is not list:
             return value
         if depth == MAX_DEPTH:
-            raise _WrongValueError(_DEEP)
+            raise WrongValueError(_DEEP)
         for key, item in value.items() if kind is dict else enumerate(value):
             if type(item) is int and kind is list:
                 continue  # token ids come by the hundred thousand
             try:
                 self._count(key)
                 checked = self.checked(item, depth + 1, field or str(key)) if type(item) in _TO_CHECK else item
-            except _WrongValueError as error:
+            except WrongValueError as error:
                 error.path.append(key)
                 raise
             if checked is not item:
@@ -150,15 +143,15 @@ class _Check:
     def _count(self, key: str | int) -> None:
         self._left -= 1
         if self._left < 0:
-            raise _WrongValueError(_MANY)
+            raise WrongValueError(f"the body holds more than {MAX_VALUES} values beside numbers in lists")
         if self._surrogates and isinstance(key, str) and _SURROGATE.search(key):
-            raise _WrongValueError("a name holds half of a surrogate pair")
+            raise WrongValueError("a name holds half of a surrogate pair")
 
     def _text(self, text: str, field: str) -> str:
         if not _SURROGATE.search(text):
             return text
         if field not in _TEXTS:
-            raise _WrongValueError("the text holds half of a surrogate pair")
+            raise WrongValueError("the text holds half of a surrogate pair")
         return _SURROGATE.sub("\ufffd", text)
 
 
@@ -183,7 +176,7 @@ def _name(encoding: bytes) -> str:
 
 
 def _no_constant(name: str) -> Any:
-    raise _WrongValueError(f"{name} is no JSON")
+    raise WrongValueError(f"{name} is no JSON")
 
 
 def _too_deep(place: str) -> ApiError:
