@@ -203,6 +203,7 @@ def test_tokens_and_back(http: httpx.Client) -> None:
         "<|im_start|>user\nHi!<|im_end|>" in http.post("/detokenize", json={"tokens": chat["tokens"]}).json()["prompt"]
     )
     assert http.post("/detokenize", json={"tokens": [10**9]}).status_code == 400
+    assert http.post("/detokenize", json={"tokens": [1] * 300_000}).status_code == 400
     assert http.post("/tokenize", json={}).status_code == 400
 
 

@@ -17,6 +17,7 @@ PositiveInteger = Annotated[StrictInt, Field(ge=1, le=MAX_INTEGER)]
 ReplyCount = Annotated[StrictInt, Field(ge=1, le=MAX_REPLIES)]
 TokenLimit = PositiveInteger | Literal[-1]  # -1: none
 MAX_MESSAGES = 8192  # of a conversation: to check one takes microseconds in which the server does nothing else
+MAX_DETOKENIZED = 1 << 18  # tokens, more than contexts hold: to check and to answer them takes some 0.1 µs each
 TokenIds = Annotated[list[Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)]], Field(fail_fast=True)]
 Texts = Annotated[list[str], Field(fail_fast=True)]
 Prompts = str | TokenIds | Texts | Annotated[list[TokenIds], Field(fail_fast=True)]

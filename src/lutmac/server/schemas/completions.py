@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import Field, StrictBool, StrictInt, field_validator
 
 from lutmac.engine.sampling.options import MAX_INTEGER
 from lutmac.server.schemas.chat import AnyTool, ChatMessage, ResponseFormat
 from lutmac.server.schemas.common import (
+    MAX_DETOKENIZED,
     MAX_MESSAGES,
     JsonObject,
     Prompts,
@@ -137,6 +138,14 @@ class DetokenizeRequest(Request):
 
     model: str | None = None
     tokens: TokenIds
+
+    @field_validator("tokens", mode="before")
+    @classmethod
+    def _few_enough(cls, given: Any) -> Any:
+        """Before each is looked at, which takes the server's time."""
+        if isinstance(given, list) and len(given) > MAX_DETOKENIZED:
+            raise ValueError(f"{len(given)} tokens are more than are detokenised at once: at most {MAX_DETOKENIZED}")
+        return given
 
 
 class DetokenizeReply(Reply):
