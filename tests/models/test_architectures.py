@@ -122,7 +122,18 @@ def test_calibration_computes_what_the_model_does(checkpoint: Path, tmp_path: Pa
 @pytest.mark.parametrize("method", ["gptq", "awq"])
 @pytest.mark.parametrize(
     "checkpoint",
-    ["llama-biases-tied", "gemma2", "gemma3-270m", "phi3", "bitnet-plain", "olmo2", "mixtral", "afmoe", "gpt-oss"],
+    [
+        "llama-biases-tied",
+        "gemma2",
+        "gemma3-270m",
+        "phi3",
+        "bitnet-plain",
+        "olmo2",
+        "mixtral",
+        "afmoe",
+        "gpt-oss",
+        "qwen3.5-27b",
+    ],
     indirect=True,
 )
 def test_every_kind_of_graph_is_quantised(checkpoint: Path, tmp_path: Path, method: Literal["gptq", "awq"]) -> None:

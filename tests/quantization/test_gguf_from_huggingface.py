@@ -76,6 +76,28 @@ def test_logits_are_those_of_the_native_format(name: str, tmp_path: Path) -> Non
     assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize("name", ["lfm2", "qwen3_5"])
+def test_hybrids_are_written_of_gguf_files(name: str, tmp_path: Path) -> None:
+    """Convolutions have weights of two dimensions. A layer that guesses further tokens is left out, and not counted."""
+    source = MODELS.parent / "converted" / f"{name}.gguf"
+    made = [
+        lutmac.quantize_model(source, tmp_path / output, EIGHT_BITS, output=output, threads=1).path  # type: ignore[arg-type]
+        for output in ("native", "gguf")
+    ]
+    expected, found = (lutmac.load(path, precision="exact", threads=1).logits(list(range(40))) for path in made)
+    assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
+    fields = {field: value.contents() for field, value in gguf.GGUFReader(made[1]).fields.items()}
+    assert "qwen35.nextn_predict_layers" not in fields
+    assert fields[f"{fields['general.architecture']}.block_count"] == 4
+
+
+def test_value_heads_that_do_not_hold_whole_groups_are_refused_at_once(tmp_path: Path) -> None:
+    """GGUF has them in another order, and groups move as a whole."""
+    settings = QuantizationSettings(tensor_type="Q4_K")
+    with pytest.raises(UnsupportedModelError, match="groups of 256 weights are not within heads of 32"):
+        lutmac.quantize_model(make(tmp_path / "source", "qwen3.5-27b"), tmp_path / "out.gguf", settings, output="gguf")
+
+
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if name not in WRITTEN][::6])
 def test_other_architectures_are_refused_by_name(name: str, tmp_path: Path) -> None:
     source, kind = make(tmp_path / "source", name), CASES[name].config["model_type"]

@@ -51,6 +51,9 @@ def _refuse_other_models(read: MetadataReader) -> None:
     """Raises UnsupportedModelError, naming the key, for what a file may say of a family and no graph here does."""
     if read.metadata.get(f"{read.prefix}.attention.causal", True) is False:
         raise UnsupportedModelError(f"attention in both directions ({read.prefix}.attention.causal) is not supported")
+    rotated = next((key for key in read.metadata if key.startswith("prism.hadamard.")), None)
+    if rotated is not None:  # such a file loads cleanly without, and its logits mean nothing
+        raise UnsupportedModelError(f"matrices that read a rotated input ({rotated}) are not supported")
     for key, like in (
         ("embedding_length_out", "embedding_length"),
         ("attention.key_length_swa", "attention.key_length"),

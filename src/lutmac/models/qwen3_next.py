@@ -15,6 +15,7 @@ from lutmac.models import Architecture
 from lutmac.models.config import MixtureConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config
 from lutmac.models.config_json import read_decoder_config
+from lutmac.models.config_mixture import gguf_mixture, json_mixture
 from lutmac.models.delta_net import (
     DEFAULTS,
     GGUF_NAMES,
@@ -68,16 +69,17 @@ def read_config(config: Mapping[str, Any]) -> HybridMixtureConfig:
     dense, step = config.get("mlp_only_layers") or [], read.integer("decoder_sparse_step", 1)
     if not isinstance(dense, list):
         raise CheckpointError(f"mlp_only_layers is {dense!r:.60}, expected a list of layers")
+    mixture = json_mixture(
+        decoder,
+        config,
+        shared_width=read.integer("shared_expert_intermediate_size"),
+        dense_layers=(layer for layer in range(layers) if layer in dense or (layer + 1) % step),
+    )
     return HybridMixtureConfig(
         **{
-            **vars(decoder),
+            **vars(mixture),
             "norm_weight_bias": 1.0,
-            "num_experts": read.integer("num_experts"),
-            "num_experts_per_tok": read.integer("num_experts_per_tok"),
-            "moe_intermediate_size": read.integer("moe_intermediate_size"),
-            "shared_expert_intermediate_size": read.integer("shared_expert_intermediate_size"),
-            "norm_topk_prob": config.get("norm_topk_prob", True) is True or not is_next,
-            "dense_layers": tuple(layer for layer in range(layers) if layer in dense or (layer + 1) % step),
+            "norm_topk_prob": mixture.norm_topk_prob or not is_next,
             "attention_layers": read_attention_layers(config, layers),
             "delta_net": read_delta_net(config),
         }
@@ -91,12 +93,9 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> HybridMixtureConfig:
     width = read.same_for_all_layers("expert_feed_forward_length")
     metadata = {f"{architecture}.feed_forward_length": width, **metadata}
     decoder = read_gguf_decoder_config(metadata, architecture, "half_split")
+    shared = read.integer("expert_shared_feed_forward_length", width)
     return HybridMixtureConfig(
-        **vars(decoder),
-        num_experts=read.integer("expert_count"),
-        num_experts_per_tok=read.same_for_all_layers("expert_used_count"),
-        moe_intermediate_size=width,
-        shared_expert_intermediate_size=read.integer("expert_shared_feed_forward_length", width),
+        **vars(gguf_mixture(decoder, metadata, architecture, shared_width=shared)),
         attention_layers=read_gguf_attention_layers(read, decoder.num_hidden_layers),
         delta_net=read_gguf_delta_net(read, tiled=architecture != "qwen3next"),
     )

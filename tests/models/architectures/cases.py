@@ -211,7 +211,7 @@ CASES: dict[str, Case] = {
     "qwen3.5": case("qwen3_5_text", **QWEN35, layer_types=HYBRID),
     "qwen3.5-27b": case(  # as GGUF has them: keys and values of one size, and more of the latter
         "qwen3_5_text",
-        **{**QWEN35, "linear_key_head_dim": 32, "linear_value_head_dim": 32},
+        **{**QWEN35, "linear_key_head_dim": 32, "linear_value_head_dim": 32, "linear_num_value_heads": 8},
     ),
     "qwen3.5-tied": case(
         "qwen3_5_text",
