@@ -131,8 +131,9 @@ def test_experts_of_a_layer_in_one_tensor(turned: bool, tmp_path: Path) -> None:
 def test_what_is_no_text_is_left_out_and_listed(tmp_path: Path) -> None:
     for name in NAMES:
         info = lutmac.load(directory(tmp_path / name, name), threads=1).info()
-        expected = [] if name == "qwen3_bare" else ["parts for images and sounds"]
-        assert [left.what for left in info.left_out if "frequencies" not in left.what] == expected
+        expected = set() if name == "qwen3_bare" else {"parts for images and sounds"}
+        expected |= {"layers that guess further tokens"} if name.startswith("qwen3_5") else set()
+        assert {left.what for left in info.left_out if "frequencies" not in left.what} == expected
 
 
 @pytest.mark.parametrize(

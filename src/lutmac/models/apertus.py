@@ -42,16 +42,12 @@ class ApertusConfig(DecoderConfig):
 class Apertus(NormedHeads):
     """Norms of heads, and xIELU."""
 
+    NORMS = ("attention_layernorm", "feedforward_layernorm")
     config: ApertusConfig
 
     def __init__(self, config: ApertusConfig) -> None:
         """As a decoder."""
         super().__init__(config)
-
-    def norm(self, hf: str, x: Value, name: str, width: int | None = None) -> Value:
-        """By Apertus' names."""
-        hf = hf.replace("input_layernorm", "attention_layernorm")
-        return super().norm(hf.replace("post_attention_layernorm", "feedforward_layernorm"), x, name, width)
 
     def mlp(self, layer: int, x: Value) -> Value:
         """Without a gate."""

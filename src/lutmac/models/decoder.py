@@ -29,11 +29,12 @@ class Decoder:
     """Writes down the operations of one step, top to bottom.
 
     Methods take Hugging Face's names of weights (``hf``) and values, and return the value that they make, named by
-    ``name``. What families call differently: FINAL_NORM; within attention its output's product; within a layer the
-    MLP's gate, up and down. SINKS: whether heads have a sink.
+    ``name``. What families call differently: FINAL_NORM; within a layer NORMS, before attention and before the MLP, and
+    the MLP's gate, up and down; within attention its output's product. SINKS: whether heads have a sink.
     """
 
     FINAL_NORM: ClassVar[str] = "model.norm"
+    NORMS: ClassVar[tuple[str, ...]] = ("input_layernorm", "post_attention_layernorm")
     ATTENTION_OUTPUT: ClassVar[str] = "o_proj"
     SINKS: ClassVar[bool] = False
     MLP: ClassVar[tuple[str, str, str]] = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
@@ -71,10 +72,11 @@ class Decoder:
 
     def block(self, layer: int, hidden: Value) -> Value:
         """Attention and MLP, each on the norm of the residual stream and added to it."""
-        hf, name = f"model.layers.{layer}", f"layers.{layer}"
-        x = self.norm(f"{hf}.input_layernorm", hidden, f"{name}.attention_input")
+        name = f"layers.{layer}"
+        before_attention, before_mlp = (f"model.{name}.{norm}" for norm in self.NORMS)
+        x = self.norm(before_attention, hidden, f"{name}.attention_input")
         hidden = self.add(hidden, self.attention(layer, x), f"{name}.hidden_after_attention")
-        x = self.norm(f"{hf}.post_attention_layernorm", hidden, f"{name}.mlp_input")
+        x = self.norm(before_mlp, hidden, f"{name}.mlp_input")
         return self.add(hidden, self.mlp(layer, x), f"{name}.hidden")
 
     def parallel_block(self, layer: int, hidden: Value) -> Value:

@@ -47,7 +47,7 @@ DEFAULTS = {**SIZES_OF_2B, **SOFTCAPS}
 class NormedTwice(Decoder):
     """Blocks with norms on both sides of attention and MLP. NORMS: before and after attention, then of the MLP."""
 
-    NORMS: ClassVar[tuple[str, str, str, str]] = (
+    NORMS: ClassVar[tuple[str, ...]] = (
         "input_layernorm",
         "post_attention_layernorm",
         "pre_feedforward_layernorm",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lutmac.graph.ir import Graph, Value
+from lutmac.graph.ir import Graph
 from lutmac.models import Architecture
 from lutmac.models.config import MixtureConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config
@@ -33,12 +33,7 @@ class Glm4Moe(MixtureDecoder, NormedHeads):
     """Experts that a bias helps to select; some of the models have norms of heads."""
 
     SELECTION_BIASES = ("mlp.gate.e_score_correction_bias",)
-
-    def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
-        """Queries and keys, normed where the model does that."""
-        if self.has(f"model.layers.{layer}.self_attn.q_norm.weight"):
-            return super().queries_keys_values(layer, x)
-        return super(NormedHeads, self).queries_keys_values(layer, x)
+    OF_SOME = True
 
 
 def read_config(config: Mapping[str, Any]) -> MixtureConfig:

@@ -26,10 +26,6 @@ DEFAULTS: Mapping[str, Any] = {"vocab_size": 290943, "rms_norm_eps": 1e-5}
 class HunyuanDense(Decoder):
     """Rotates before it norms, so that nothing is left to rotate when keys are kept."""
 
-    def write_angles(self) -> None:
-        """One rope, for all layers."""
-        self.turning = self.angles_of(self._rope)
-
     def rope(self, layer: int) -> Rope:
         """Nothing more."""
         return Rope(self._rope.style, 0, ())
@@ -42,7 +38,7 @@ class HunyuanDense(Decoder):
     def _turned(self, layer: int, which: str, x: Value) -> Value:
         name, head_dim = f"layers.{layer}", self.config.head_dim
         rotated = replace(x, name=f"{name}.{which}_rotated")
-        self.ops.append(Rotate(x, self.turning, rotated, head_dim, self._rope.style))
+        self.ops.append(Rotate(x, self.angles_of(self._rope), rotated, head_dim, self._rope.style))
         return self.norm(f"model.{name}.self_attn.{which}_layernorm", rotated, f"{name}.{which}_normed", head_dim)
 
 

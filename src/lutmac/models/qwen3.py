@@ -19,15 +19,18 @@ GGUF_NAMES = {"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_nor
 
 
 class NormedHeads(Decoder):
-    """Norms of heads. HEAD_NORMS: of queries and of keys, within attention."""
+    """Norms of heads. HEAD_NORMS: of queries and of keys, within attention. OF_SOME: some checkpoints have none."""
 
     HEAD_NORMS: ClassVar[tuple[str, str]] = ("q_norm", "k_norm")
+    OF_SOME: ClassVar[bool] = False
 
     def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
         """Normed queries and keys."""
         q, k, v = super().queries_keys_values(layer, x)
         hf, name, head_dim = f"model.layers.{layer}.self_attn", f"layers.{layer}", self.config.head_dim
         q_norm, k_norm = self.HEAD_NORMS
+        if self.OF_SOME and not self.has(f"{hf}.{q_norm}.weight"):
+            return q, k, v
         q = self.norm(f"{hf}.{q_norm}", q, f"{name}.q_normed", head_dim)
         k = self.norm(f"{hf}.{k_norm}", k, f"{name}.k_normed", head_dim)
         return q, k, v

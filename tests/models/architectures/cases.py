@@ -291,6 +291,11 @@ CASES: dict[str, Case] = {
         n_routed_experts=6, num_experts_per_tok=3, n_shared_experts=2, moe_intermediate_size=64, n_group=1,
         topk_group=1, routed_scaling_factor=2.5, norm_topk_prob=True, num_nextn_predict_layers=0,
     ),
+    "glm4.5-air": case(  # without norms of heads
+        "glm4_moe", partial_rotary_factor=0.5, attention_bias=True, use_qk_norm=False, n_routed_experts=8,
+        num_experts_per_tok=2, n_shared_experts=1, moe_intermediate_size=64, n_group=4, topk_group=2,
+        num_nextn_predict_layers=0,
+    ),
     "ernie4-5-moe": case(
         "ernie4_5_moe", **ODD, moe_num_experts=6, moe_k=3, moe_intermediate_size=64, moe_num_shared_experts=2,
         moe_layer_start_index=1, moe_layer_interval=1, moe_layer_end_index=-1, use_bias=False, rope_theta=500000.0,
