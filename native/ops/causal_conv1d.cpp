@@ -45,17 +45,11 @@ LUTMAC_LOOPS(causal_conv1d, CausalConv1dLoops, {convolve});
 namespace lutmac {
 namespace {
 
-constexpr int kLongestKernel = 16;
-
 // What is kept of a sequence are the last inputs.
-class CausalConv1d final : public Operation {
+class CausalConv1d final : public ConvolutionOperation {
  public:
   explicit CausalConv1d(Fields& fields)
-      : loops_(fields.loops<CausalConv1dLoops>()),
-        x_(fields.reads("x")),
-        out_(fields.writes("out")),
-        kernel_(fields.integer("kernel", 2, kLongestKernel)),
-        kept_(fields, x_.width, kernel_ - 1) {
+      : ConvolutionOperation(fields), loops_(fields.loops<CausalConv1dLoops>()) {
     fields.require(x_.width == out_.width && x_.rows == Rows{} && out_.rows == Rows{},
                    "it reads as many channels as it writes, of the rows of tokens");
     fields.require(x_.offset != out_.offset, "it cannot work in place");
@@ -63,24 +57,8 @@ class CausalConv1d final : public Operation {
     if (fields.has("bias")) bias_ = fields.vector("bias", x_.width);
   }
 
-  int phases() const override { return 2; }  // results, from what was kept; then what is kept from now on
-
-  int64_t tasks(const Step& step, int phase) const override {
-    return phase == 0 ? row_tasks(step, out_.rows) : step.batch.num_sequences;
-  }
-
-  void run(const Step& step, int phase, int64_t task) const override {
-    if (phase == 0) {
-      for_rows(step, out_.rows, task, [&](int64_t row) { convolve(step, row); });
-    } else {
-      kept_.keep(step, static_cast<int>(task), [&](int64_t row, float* out) {
-        std::memcpy(out, x_.floats(step, row), static_cast<size_t>(x_.width) * 4);
-      });
-    }
-  }
-
  private:
-  void convolve(const Step& step, int64_t row) const {
+  void convolve(const Step& step, int64_t row) const override {
     const int count = std::min(kernel_, step.batch.token_position[row] + 1);  // a sequence begins with zeros
     const float* inputs[kLongestKernel];
     for (int j = 0; j < count; ++j) {
@@ -92,10 +70,11 @@ class CausalConv1d final : public Operation {
                     static_cast<int>(x_.width), out_.floats(step, row));
   }
 
+  void keep_row(const Step& step, int64_t row, float* out) const override {
+    std::memcpy(out, x_.floats(step, row), static_cast<size_t>(x_.width) * 4);
+  }
+
   const CausalConv1dLoops& loops_;
-  Buffer x_, out_;
-  int kernel_;
-  KeptRows kept_;
   std::vector<float> weight_, bias_;
 };
 

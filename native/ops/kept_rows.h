@@ -51,6 +51,42 @@ class KeptRows {
   int count_;
 };
 
+// A convolution over the last positions of each channel: first the results, from what was kept; then what is kept from now on.
+class ConvolutionOperation : public Operation {
+ public:
+  static constexpr int kLongestKernel = 16;
+
+  int phases() const override { return 2; }
+
+  int64_t tasks(const Step& step, int phase) const override {
+    return phase == 0 ? row_tasks(step, out_.rows) : step.batch.num_sequences;
+  }
+
+  void run(const Step& step, int phase, int64_t task) const override {
+    if (phase == 0) {
+      for_rows(step, out_.rows, task, [&](int64_t row) { convolve(step, row); });
+    } else {
+      kept_.keep(step, static_cast<int>(task), [&](int64_t row, float* out) { keep_row(step, row, out); });
+    }
+  }
+
+ protected:
+  // Reads the fields "x", "out", "kernel", and "state", of rows of the width of out.
+  explicit ConvolutionOperation(Fields& fields)
+      : x_(fields.reads("x")),
+        out_(fields.writes("out")),
+        kernel_(fields.integer("kernel", 2, kLongestKernel)),
+        kept_(fields, out_.width, kernel_ - 1) {}
+
+  virtual void convolve(const Step& step, int64_t row) const = 0;
+  // What is kept of a row.
+  virtual void keep_row(const Step& step, int64_t row, float* out) const = 0;
+
+  Buffer x_, out_;
+  int kernel_;
+  KeptRows kept_;
+};
+
 // A convolution's weight [channels, kernel] as [kernel, channels].
 inline std::vector<float> kernel_rows(const std::vector<float>& weight, int kernel) {
   const int64_t width = static_cast<int64_t>(weight.size()) / kernel;

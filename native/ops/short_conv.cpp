@@ -65,18 +65,12 @@ LUTMAC_LOOPS(short_conv, ShortConvLoops, {convolve, gated});
 namespace lutmac {
 namespace {
 
-constexpr int kLongestKernel = 16;
-
 // x has three parts of the channels' width: the gate of the input, the gate of the output, and the input. What is kept of a
 // sequence are the last inputs, gated.
-class ShortConv final : public Operation {
+class ShortConv final : public ConvolutionOperation {
  public:
   explicit ShortConv(Fields& fields)
-      : loops_(fields.loops<ShortConvLoops>()),
-        x_(fields.reads("x")),
-        out_(fields.writes("out")),
-        kernel_(fields.integer("kernel", 2, kLongestKernel)),
-        kept_(fields, out_.width, kernel_ - 1) {
+      : ConvolutionOperation(fields), loops_(fields.loops<ShortConvLoops>()) {
     const int64_t width = out_.width;
     fields.require(x_.width == 3 * width && x_.rows == Rows{} && out_.rows == Rows{},
                    "it reads three parts of its width, of the rows of tokens");
@@ -84,25 +78,8 @@ class ShortConv final : public Operation {
     if (fields.has("bias")) bias_ = fields.vector("bias", width);
   }
 
-  int phases() const override { return 2; }  // results, from what was kept; then what is kept from now on
-
-  int64_t tasks(const Step& step, int phase) const override {
-    return phase == 0 ? row_tasks(step, out_.rows) : step.batch.num_sequences;
-  }
-
-  void run(const Step& step, int phase, int64_t task) const override {
-    if (phase == 0) {
-      for_rows(step, out_.rows, task, [&](int64_t row) { convolve(step, row); });
-    } else {
-      kept_.keep(step, static_cast<int>(task), [&](int64_t row, float* out) {
-        const float* x = x_.floats(step, row);
-        loops_.gated(x, x + 2 * out_.width, static_cast<int>(out_.width), out);
-      });
-    }
-  }
-
  private:
-  void convolve(const Step& step, int64_t row) const {
+  void convolve(const Step& step, int64_t row) const override {
     const int count = std::min(kernel_, step.batch.token_position[row] + 1);  // a sequence begins with zeros
     ConvInput inputs[kLongestKernel];
     for (int j = 0; j < count; ++j) {
@@ -118,10 +95,12 @@ class ShortConv final : public Operation {
                     x_.floats(step, row) + out_.width, static_cast<int>(out_.width), out_.floats(step, row));
   }
 
+  void keep_row(const Step& step, int64_t row, float* out) const override {
+    const float* x = x_.floats(step, row);
+    loops_.gated(x, x + 2 * out_.width, static_cast<int>(out_.width), out);
+  }
+
   const ShortConvLoops& loops_;
-  Buffer x_, out_;
-  int kernel_;
-  KeptRows kept_;
   std::vector<float> weight_, bias_;
 };
 
