@@ -193,6 +193,7 @@ function failed(reply, failure) {
   if (failure.status === 401) askForKey();
   if (!isShown(reply)) return showList();
   show();
+  if (shown.last?.failure === null) notice(inWords(failure)); // what it belongs to is not the last message
   showRunning();
   showGauge();
   say("");
@@ -218,15 +219,13 @@ function rename(id, title) {
 }
 
 function removeConversation(id) {
-  const record = library.record(id);
   const wasShown = id === shown.id;
-  replies.all.find(({ conversation }) => conversation.id === id)?.controller.abort();
-  setTimeout(() => { // a reply that was stopped stores what came of it
-    library.remove(id);
-    if (wasShown) open(library.open(newId()));
-    else showList();
-    notice("The conversation was deleted.", () => { library.put(record); wasShown ? open(library.open(id)) : showList(); });
-  }, 0);
+  replies.drop(id);
+  const record = library.record(id);
+  library.remove(id);
+  if (wasShown) open(library.open(newId()));
+  else showList();
+  notice("The conversation was deleted.", () => { library.put(record); wasShown ? open(library.open(id)) : showList(); });
 }
 
 function exportOne(id) {

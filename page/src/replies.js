@@ -71,6 +71,15 @@ export class Replies {
     this.of(conversation)?.controller.abort();
   }
 
+  /** Ends the reply in a conversation that is deleted: what came of it is kept now, and nothing later. */
+  drop(id) {
+    const reply = this.#running.get(id);
+    if (!reply) return;
+    this.save(reply);
+    reply.isDropped = true;
+    reply.controller.abort();
+  }
+
   async #run(reply, last) {
     const { conversation } = reply;
     if (this.of(conversation)) return;
@@ -116,12 +125,16 @@ export class Replies {
   }
 
   #leave(reply) {
-    this.#running.delete(reply.conversation.id);
+    const { conversation, hasBegun, replaces, shownAtFirst } = reply;
+    this.#running.delete(conversation.id);
+    // A reply that did not come takes nothing away of what followed the one that it was to replace.
+    if (replaces && !hasBegun && conversation.leaf === shownAtFirst) conversation.choose(replaces.id);
     reply.conversation.touch();
     this.save(reply);
   }
 
   save(reply) {
+    if (reply.isDropped) return;
     reply.saved = performance.now();
     reply.shownLast.revision += 1;
     this.library.save(reply.conversation);

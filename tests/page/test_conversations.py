@@ -91,6 +91,23 @@ def test_a_reply_goes_on_behind_another_conversation(open_page: Open, talker: Se
     expect(page.locator("#conversations .running")).to_have_count(0)
 
 
+def test_a_conversation_is_deleted_while_a_reply_comes(open_page: Open, talker: Served) -> None:
+    page = open_page(talker)
+    reply = ByHand(page)
+    ask(page, "First?")
+    reply.send("one")
+    page.get_by_role("button", name="Delete First?").click()
+    page.wait_for_timeout(100)
+    page.reload()
+    expect(titles(page)).to_have_count(0)
+    reply = ByHand(page)
+    ask(page, "Second?")
+    reply.send("two")
+    page.get_by_role("button", name="Delete Second?").click()
+    page.get_by_role("button", name="Undo").click()
+    expect(texts(page)).to_have_text(["Second?", "two"])
+
+
 def test_files(open_page: Open, talker: Served, tmp_path: Path) -> None:
     """What is exported can be imported elsewhere, and so can a list of messages."""
     page = open_page(talker)

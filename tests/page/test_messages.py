@@ -201,3 +201,19 @@ def test_the_gauge_counts_what_is_written(open_page: Open, talker: Served) -> No
     first = page.locator("#meter").evaluate("meter => meter.value")
     page.get_by_role("textbox", name="Message", exact=True).fill("one two three four " * 50)
     page.wait_for_function("(least) => document.querySelector('#meter').value > least", arg=first + 150)
+
+
+@pytest.mark.parametrize("way", ["stopped", "failed"])
+def test_a_reply_that_does_not_come_takes_nothing_away(open_page: Open, talker: Served, way: str) -> None:
+    page = open_page(talker)
+    reply = ByHand(page)
+    asked_and_answered(page, reply, "One?", "1")
+    asked_and_answered(page, reply, "Two?", "2")
+    press(page, "Regenerate", 1)
+    assert texts(page) == ["One?", "1"]
+    if way == "stopped":
+        page.get_by_role("button", name="Stop").click()
+    else:
+        reply.break_off()
+        expect(page.locator("#notices")).to_contain_text("broke off")
+    expect(page.locator(".message > .text")).to_have_text(["One?", "1", "Two?", "2"])
