@@ -67,6 +67,8 @@ def test_logits_are_those_of_the_native_format(name: str, tmp_path: Path) -> Non
         return
     native = lutmac.quantize_model(source, tmp_path / "native", EIGHT_BITS, threads=1)
     made = lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
+    own = find_architecture(CASES[name].config["model_type"]).name
+    assert gguf.GGUFReader(made.path).fields["general.architecture"].contents() == ARCHITECTURES[own]
     expected, found = (
         lutmac.load(path, precision="exact", threads=1, context=CASES[name].context).logits(
             TOKENS[: CASES[name].tokens]
