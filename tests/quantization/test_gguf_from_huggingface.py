@@ -46,9 +46,7 @@ REFUSED = {
     "bitnet-1bitllm": "a directory of 'bitnet'",
     "bitnet-1bitllm-3b": "a directory of 'bitnet'",
 }
-WRITTEN = [
-    name for name, case in CASES.items() if case.config["model_type"] in (*ARCHITECTURES, "gemma3_text", "qwen3_5_text")
-]
+WRITTEN = [name for name, case in CASES.items() if find_architecture(case.config["model_type"]).name in ARCHITECTURES]
 
 
 def make(directory: Path, name: str) -> Path:
