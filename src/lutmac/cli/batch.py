@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lutmac.cli import options, ray_options
+from lutmac.cli.obtain import obtain_default
 from lutmac.cli.output import ProgressBar
 from lutmac.cli.serve import Names, check_installed
 
@@ -69,6 +70,7 @@ def _answer_here(
     from lutmac.batch.local import LocalAnswerer  # noqa: PLC0415
     from lutmac.server.app import default_names  # noqa: PLC0415
 
+    obtain_default(path_or_name, bar)
     loaded = lutmac.load(path_or_name, progress=bar, **loading.arguments())
     return LocalAnswerer(loaded, names or default_names(loaded, path_or_name))
 

@@ -11,6 +11,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from lutmac.cli import options
+from lutmac.cli.obtain import obtain_default
 from lutmac.cli.output import ProgressBar, spinner
 from lutmac.errors import LutmacError
 
@@ -42,6 +43,7 @@ def chat(
     import lutmac  # noqa: PLC0415 - the engine costs more to import than a help text may take
 
     with ProgressBar() as bar:
+        obtain_default(model, bar)
         loaded = lutmac.load(model, progress=bar, **loading.arguments())
     Session(loaded, system, wishes).run()
 

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand
 
 from lutmac.cli import options
+from lutmac.cli.obtain import obtain_default
 from lutmac.cli.output import ProgressBar, print_json, process_age, spinner
 from lutmac.errors import InvalidRequestError
 
@@ -64,6 +65,7 @@ def run(
     if not raw:  # loading leaves Python idle for longer than the templates' Jinja takes to import
         Thread(target=import_module, args=("lutmac.text.sandbox",), daemon=True).start()
     with ProgressBar(shown=not as_json) as bar:
+        obtain_default(name, bar)
         model = load(name, progress=bar, **loading.arguments())
     messages = [{"role": "system", "content": system}] if system is not None else []
     messages.append({"role": "user", "content": prompt})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lutmac.cli import options, ray_options
+from lutmac.cli.obtain import obtain_default
 from lutmac.cli.option_groups import OptionGroup
 from lutmac.cli.output import ProgressBar
 from lutmac.errors import InvalidRequestError
@@ -190,6 +191,7 @@ def _load(path_or_name: str, settings: Settings, **arguments: Any) -> tuple[Fast
     from lutmac.server.app import create_app, default_names  # noqa: PLC0415
 
     with ProgressBar(shown=True) as bar:
+        obtain_default(path_or_name, bar)
         model = lutmac.load(path_or_name, progress=bar, **arguments)
     settings = replace(settings, names=settings.names or default_names(model, path_or_name))
     app = create_app(model, settings, (batches.router,))
