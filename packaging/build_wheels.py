@@ -33,6 +33,7 @@ class Python:
 
     path: str
     version: tuple[int, int]
+    headers: str  # the folder of Python.h: those of x86-64 serve aarch64, too
 
     @property
     def is_stable_abi(self) -> bool:
@@ -84,17 +85,17 @@ def find_pythons(named: list[str]) -> list[Python]:
 
 def examine(path: str) -> Python | None:
     code = (
-        "import os, sys, sysconfig; print(*sys.version_info[:2], "
-        "os.path.exists(os.path.join(sysconfig.get_path('include'), 'Python.h')), sys.executable)"
+        "import sys, sysconfig; print(*sys.version_info[:2], sys.executable, sysconfig.get_path('include'), sep='\\n')"
     )
     if shutil.which(path) is None:
         return None
     done = subprocess.run([path, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
         return None
-    major, minor, has_headers, executable = done.stdout.strip().split(" ", 3)
+    major, minor, executable, headers = done.stdout.strip().split("\n")
     version = int(major), int(minor)
-    return Python(executable, version) if version >= (3, 11) and has_headers == "True" else None
+    is_usable = version >= (3, 11) and Path(headers, "Python.h").exists()
+    return Python(executable, version, headers) if is_usable else None
 
 
 def build_plain(out: Path, temporary: Path) -> Path:
@@ -135,6 +136,7 @@ def configure(folder: Path, architecture: str, python: Python) -> None:
         "SKBUILD": 2,
         "SKBUILD_SABI_COMPONENT": "Development.SABIModule" if python.is_stable_abi else "",
         "Python_EXECUTABLE": python.path,
+        "Python_INCLUDE_DIR": python.headers,
         "nanobind_DIR": nanobind.cmake_dir(),
     }
     command = ["cmake", "-S", str(REPOSITORY), "-B", str(folder / "cmake"), "-G", "Ninja"]
