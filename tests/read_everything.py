@@ -60,7 +60,7 @@ def _matrix(file: GGUFFile, name: str) -> None:
         return
     with np.errstate(all="ignore"):
         expected = dequantize(matrix)
-    assert expected.shape == shape[-2:]
+    assert expected.shape == ((1, *shape) if len(shape) == 1 else shape[-2:])
     if matrix.columns % 32 == 0:
         rows = pack(matrix, target="portable", threads=1).unpack_rows(np.arange(matrix.rows, dtype=np.int32))
         if isinstance(matrix, DenseMatrix):

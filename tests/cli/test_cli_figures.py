@@ -25,9 +25,10 @@ def test_pull_prints_where_the_model_lies(lutmac, smollm2_path, tmp_path, monkey
 
 def test_a_name_before_its_pull_says_how_to_get_it(lutmac, tmp_path, monkeypatch):
     monkeypatch.setenv("LUTMAC_CACHE", str(tmp_path))
-    result = lutmac("run", "Hello")
-    assert result.returncode == 2
-    assert "lutmac pull smollm2" in result.stderr
+    for arguments in (("info", "smollm2"), ("run", "qwen3:0.6b", "Hello")):
+        result = lutmac(*arguments)
+        assert result.returncode == 2
+        assert f"lutmac pull {arguments[1]}" in result.stderr
 
 
 def test_perplexity(lutmac, tiny, text):

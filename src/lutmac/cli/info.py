@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -59,9 +59,20 @@ def _bits_in_memory(model: Model | None) -> dict[str, float]:
     return bits_in_memory(model.info().tensors) if model is not None else {}
 
 
+def _tensor_as_dict(tensor: Any) -> dict[str, object]:
+    """A tensor's fields. What is packed says its shape by a native object, whose fields are JSON."""
+    kind = getattr(tensor, "kind", None)
+    return {**asdict(replace(tensor, kind=None)), "kind": kind.fields()} if kind is not None else asdict(tensor)
+
+
 def _as_dict(summary: FileSummary, model: Model | None, *, program: bool) -> dict[str, object]:
     """What --json prints: the file, and under "loaded" what it becomes (null where it cannot be run)."""
-    report = {**asdict(summary), "weights": summary.weights, "bits_per_weight": summary.bits_per_weight}
+    report = {
+        **asdict(replace(summary, tensors=())),
+        "tensors": [_tensor_as_dict(tensor) for tensor in summary.tensors],
+        "weights": summary.weights,
+        "bits_per_weight": summary.bits_per_weight,
+    }
     in_memory = _bits_in_memory(model)
     report["types"] = [
         {**asdict(t), "bits_per_weight": t.bits_per_weight, "bits_in_memory": in_memory.get(t.type)}
