@@ -80,7 +80,7 @@ CHATS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
 }
 # Templates that leave an assistant's calls out without a word; here they are written as text.
 WITHOUT_CALLS = ("HuggingFaceTB-SmolLM3-3B", "ibm-granite-granite-3.3-2B-Instruct", "microsoft-Phi-3.5-mini-instruct")
-# Where it is right to differ. Thoughts reach Ministral's; transformers hands them over under a key that it does not read.
+# Where it is right to differ. Thoughts reach Ministral's; transformers hands over a key that it does not read.
 OURS = {
     ("mistralai-Ministral-3-14B-Reasoning-2512", "thoughts"),
     ("mistralai-Ministral-3-14B-Reasoning-2512", "thoughts and calls"),

@@ -45,7 +45,7 @@ def error_responses(model: type = ErrorReply, without: tuple[int, ...] = ()) -> 
 
 def streaming_responses(model: type = ErrorReply) -> Responses:
     """The same, and that a request with ``stream`` is answered by events."""
-    events = {"schema": {"type": "string", "description": "Server-sent events, with `stream`."}}
+    events = {"schema": {"description": "Server-sent events, with `stream`."}}
     ok = {"description": "The reply.", "content": {"text/event-stream": events}}
     return {200: ok, **error_responses(model)}
 
