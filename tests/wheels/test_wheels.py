@@ -23,7 +23,9 @@ print(model.info().isa, model.generate("The capital of France is", max_tokens=1,
 def aarch64_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel for Python 3.11. What was compiled before is not compiled again."""
     for module in ("ziglang", "elftools", "build"):
-        pytest.importorskip(module, reason="builds a wheel, which needs the extra `wheel`: make check installs it")
+        pytest.importorskip(
+            module, reason="builds a wheel, which needs the extra `wheel`: make check-wheels installs it"
+        )
     out = tmp_path_factory.mktemp("wheels")
     command = [sys.executable, "packaging/build_wheels.py", "--arch", "aarch64", "--out", str(out)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)

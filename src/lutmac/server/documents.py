@@ -52,7 +52,7 @@ def streaming_responses(model: type = ErrorReply) -> Responses:
 
 def line_responses(model: type = ErrorReply) -> Responses:
     """The same for streams of JSON objects, one a line."""
-    lines = {"schema": {"type": "string", "description": "Lines of JSON, unless `stream` is false."}}
+    lines = {"schema": {"description": "Lines of JSON, unless `stream` is false."}}
     ok = {"description": "The reply.", "content": {"application/x-ndjson": lines}}
     return {200: ok, **error_responses(model)}
 
