@@ -13,7 +13,8 @@ from lutmac.checkpoints.gguf_header import GGUFTensor
 from lutmac.checkpoints.gguf_metadata import Metadata
 from lutmac.checkpoints.gguf_parts import Part, joined_tensors, open_parts
 from lutmac.checkpoints.gguf_types import as_matrix, check_type, scaled
-from lutmac.checkpoints.mapped_file import Closable, drop_pages
+from lutmac.checkpoints.mapped_file import drop_pages
+from lutmac.closable import Closable
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.lowbit.matrix import AnyMatrix, Array, DenseMatrix
 from lutmac.lowbit.reference import dequantize

@@ -6,11 +6,12 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lutmac.closable import Closable
 
 ALIGNMENT: Final = 32
 _STRING, _ARRAY, _BOOL = 8, 9, 7
@@ -27,7 +28,7 @@ class GGUFEntry:
     nbytes: int
 
 
-class GGUFWriter:
+class GGUFWriter(Closable):
     """Writes the header at once, then the tensors' bytes in the order of their entries. Use it in a ``with``."""
 
     def __init__(self, path: Path, metadata: Mapping[str, Any], entries: Sequence[GGUFEntry] = ()) -> None:
@@ -44,13 +45,7 @@ class GGUFWriter:
             offset += -(-entry.nbytes // ALIGNMENT) * ALIGNMENT
         self._pad()
 
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Closes the file."""
         self._file.close()
 

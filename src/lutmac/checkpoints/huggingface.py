@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.bounded_json import read_json_object, read_optional_json, shown
-from lutmac.checkpoints.mapped_file import Closable
 from lutmac.checkpoints.stacked_experts import expert_parts
 from lutmac.checkpoints.tensor_files import TensorFiles
 from lutmac.checkpoints.tensor_names import TensorNames
 from lutmac.checkpoints.text_config import text_config
+from lutmac.closable import Closable
 from lutmac.errors import CheckpointError
 from lutmac.lowbit.matrix import AnyMatrix, DenseMatrix
 from lutmac.lowbit.reference import dequantize

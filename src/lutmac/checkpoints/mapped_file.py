@@ -5,28 +5,8 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from types import TracebackType
-from typing import Self
 
 from lutmac.errors import CheckpointError
-
-
-class Closable:
-    """What ``with`` closes."""
-
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Closes it."""
-        self.close()
-
-    def close(self) -> None:
-        """Lets go of the file."""
-        raise NotImplementedError
 
 
 def map_file(path: str) -> mmap.mmap:

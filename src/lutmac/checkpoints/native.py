@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from lutmac import _native
 from lutmac.bounded_json import parse_json, read_json_object, shown
-from lutmac.checkpoints.mapped_file import Closable
 from lutmac.checkpoints.safetensors import SafetensorsFile, open_safetensors
 from lutmac.checkpoints.text_config import text_config
+from lutmac.closable import Closable
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.lowbit.matrix import AnyMatrix, LowBitMatrix
 from lutmac.lowbit.packed import Bytes, is_known_packing, unpack

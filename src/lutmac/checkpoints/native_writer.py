@@ -6,14 +6,14 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
 from lutmac.checkpoints.native import CONFIG_FILE, CONFIG_KEY, TENSORS_FILE, VERSION
+from lutmac.closable import Closable
 from lutmac.errors import CheckpointError
 from lutmac.lowbit.packed import ALIGNMENT, packing_name, parts
 
@@ -23,7 +23,7 @@ PAGE: Final = 4096
 _ENTRY_BYTES: Final = 2400
 
 
-class NativeWriter:
+class NativeWriter(Closable):
     """Writes matrices and vectors to a directory, one after another. Use it in a ``with``; ``finish`` completes it."""
 
     def __init__(self, directory: Path, *, target: str, names: Iterable[str]) -> None:
@@ -39,13 +39,7 @@ class NativeWriter:
         self._file: IO[bytes] = self._path.open("wb")
         self._file.seek(self._begin)
 
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Closes the file, complete or not."""
         self._file.close()
 

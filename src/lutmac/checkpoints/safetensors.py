@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.bounded_json import parse_json, shown
-from lutmac.checkpoints.mapped_file import Closable, drop_pages, map_file
+from lutmac.checkpoints.mapped_file import drop_pages, map_file
+from lutmac.closable import Closable
 from lutmac.errors import CheckpointError
 
 MAX_HEADER_BYTES: Final = 100_000_000  # the format's own limit

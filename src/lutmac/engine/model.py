@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as TokenSequence
 from dataclasses import replace
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lutmac.closable import Closable
 from lutmac.engine.asynchronous import AsyncCalls, Message, Prompt
 from lutmac.engine.embedding.embedder import Embedder, EmbeddingKeywords, EmbeddingOptions
 from lutmac.engine.embedding.embedding import embed
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lutmac.text.chat import ChatTemplate
 
 
-class Model(AsyncCalls):
+class Model(AsyncCalls, Closable):
     """A loaded model; ``lutmac.load`` makes one.
 
     It may be used from several threads, and from asyncio (``agenerate``, ``astream``, ``achat``, ``aembed``). Requests
@@ -51,16 +51,6 @@ class Model(AsyncCalls):
         self._open: tuple[Engine, Compiled] | None = (engine, compiled)
         self._info = info
         self._chat_templates = chat_templates
-
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Closes it."""
-        self.close()
 
     def close(self) -> None:
         """Ends what runs for asyncio and frees the memory; what is called afterwards raises EngineClosedError.
