@@ -12,11 +12,16 @@ SUPER_SCALES = {
     "Q2_K": (80, 82), "Q3_K": (108,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,), "TQ1_0": (52,), "TQ2_0": (64,),
     "Q1_0": (0,), "Q2_0": (0,), "IQ1_S": (0,), "IQ2_XXS": (0,), "IQ2_XS": (0,), "IQ2_S": (0,), "IQ3_XXS": (0,),
     "IQ3_S": (0,), "IQ4_NL": (0,), "IQ4_XS": (0,), "Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,),
-    "Q5_1": (0, 2), "Q8_0": (0,),
+    "Q5_1": (0, 2), "Q8_0": (0,), "PQ2_0": (0,), "PTQ1_0": (26,),
 }  # fmt: skip
 # Minimums are subtracted: so many times the scale, weights are around zero.
 MINIMUMS = {"Q2_K": 1.5, "Q4_K": 7.5, "Q5_K": 15.5}
-SIZES = {"Q2_0": (64, 18), **{kind.name: size for kind, size in gguf.GGML_QUANT_SIZES.items()}}
+SIZES = {
+    "Q2_0": (64, 18),
+    "PQ2_0": (128, 34),
+    "PTQ1_0": (128, 28),
+    **{kind.name: size for kind, size in gguf.GGML_QUANT_SIZES.items()},
+}
 
 
 def random_blocks(
@@ -28,7 +33,7 @@ def random_blocks(
     """
     block_weights, block_bytes = SIZES[kind]
     blocks = rng.integers(0, 256, (shape[0], shape[1] // block_weights, block_bytes), dtype=np.uint8)
-    if kind in ("TQ2_0", "Q2_0"):  # three values, around zero
+    if kind in ("TQ2_0", "Q2_0", "PQ2_0"):  # three values, around zero
         threes = blocks & blocks >> 1 & 0x55
         blocks ^= threes << 1
     unit = 2.0**-8 if kind in ("NVFP4", "MXFP4") else 1.0
@@ -62,8 +67,10 @@ def _set_scales(kind: str, blocks: Array, scale: float, rng: np.random.Generator
 
 def values_of(kind: str, data: Array) -> Array:
     """What the bytes [M, row_bytes] of a type stand for, float32 [M, K]."""
-    if kind in ("Q1_0", "Q2_0"):
-        return _one_or_two_bits(data, *SIZES[kind], bits=int(kind[1]))
+    if kind in ("Q1_0", "Q2_0", "PQ2_0"):
+        return _one_or_two_bits(data, *SIZES[kind], bits=1 if kind == "Q1_0" else 2)
+    if kind == "PTQ1_0":
+        return _ptq1_0(data)
     return gguf.quants.dequantize(data, gguf.GGMLQuantizationType[kind]).reshape(len(data), -1)
 
 
@@ -78,4 +85,23 @@ def _one_or_two_bits(data: Array, block_weights: int, block_bytes: int, bits: in
     for k in range(block_weights):
         code = blocks[..., 2 + k * bits // 8] >> (k * bits % 8) & (2**bits - 1)
         values[..., k] = scales[..., 0] * (2.0 * code - 1 if bits == 1 else code - 1.0).astype(np.float32)
+    return values.reshape(len(data), -1)
+
+
+def _ptq1_0(data: Array) -> Array:
+    """Prism's PTQ1_0, weight by weight: digits of 24 bytes (16 and 8 side by side), of 2 bytes, and a float16."""
+    blocks = data.reshape(len(data), -1, 28)
+    scales = np.ascontiguousarray(blocks[..., 26:]).view(np.float16).astype(np.float32)
+    values = np.empty((*blocks.shape[:2], 128), np.float32)
+    for k in range(128):
+        if k < 80:
+            place, byte = divmod(k, 16)
+        elif k < 120:
+            place, byte = divmod(k - 80, 8)
+            byte += 16
+        else:
+            place, byte = divmod(k - 120, 2)
+            byte += 24
+        fraction = blocks[..., byte].astype(np.int64) * 3**place % 256
+        values[..., k] = scales[..., 0] * ((fraction * 3 >> 8) - 1).astype(np.float32)
     return values.reshape(len(data), -1)

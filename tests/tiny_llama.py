@@ -11,13 +11,14 @@ from typing import Any
 import gguf
 import numpy as np
 
-from random_blocks import random_blocks
+from random_blocks import SIZES, random_blocks
 
 VOCAB, HIDDEN, FFN, LAYERS, HEADS, KV_HEADS, HEAD_DIM, CONTEXT = 260, 256, 512, 2, 8, 4, 32, 512
 EPS, THETA = 1e-5, 10000.0
 END, IM_START, IM_END = 257, 258, 259
 Array = np.ndarray
 NUMBERS = {"I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64, "F64": np.float64}
+UNNAMED = {"Q2_0": 42, "PQ2_0": 142, "PTQ1_0": 143}  # types that the gguf package does not know
 QUANTISED_HERE = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
 
 
@@ -81,19 +82,28 @@ def make_tiny_llama(  # noqa: PLR0913 (by keyword)
     writer.close()
     if split_max_tensors:
         return TinyLlama(min(path.parent.glob(f"{path.stem}-00001-of-*")), kind, weights)
-    name_q2_0(path, {name: shape for name, shape in tensor_shapes(biases, tied).items()
-                     if len(shape) == 2 and (kinds or {}).get(name, kind) == "Q2_0"})  # fmt: skip
+    matrices = {name: shape for name, shape in tensor_shapes(biases, tied).items() if len(shape) == 2}
+    name_types(path, {name: (shape, (kinds or {}).get(name, kind)) for name, shape in matrices.items()})
     return TinyLlama(path, kind, weights)
 
 
-def name_q2_0(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Turns matrices of bytes into matrices of Q2_0, whose number is 42, in the file's tensor directory."""
+def name_types(
+    path: Path, matrices: Mapping[str, tuple[tuple[int, ...], str]], numbers: Mapping[str, int] = UNNAMED
+) -> None:
+    """Turns matrices of bytes into those of their types in the file's tensor directory, where they are in ``numbers``.
+
+    matrices: shape and type by name. numbers: of the types.
+    """
     content = path.read_bytes()
-    for name, (rows, columns) in shapes.items():
+    for name, ((rows, columns), kind) in matrices.items():
+        if kind not in numbers:
+            continue
+        block_weights, block_bytes = SIZES[kind]
         head = struct.pack("<Q", len(name)) + name.encode() + struct.pack("<I", 2)
-        before = head + struct.pack("<QQI", columns // 64 * 18, rows, gguf.GGMLQuantizationType.I8)
+        stored = columns // block_weights * block_bytes
+        before = head + struct.pack("<QQI", stored, rows, gguf.GGMLQuantizationType.I8)
         assert content.count(before) == 1
-        content = content.replace(before, head + struct.pack("<QQI", columns, rows, 42))
+        content = content.replace(before, head + struct.pack("<QQI", columns, rows, numbers[kind]))
     path.write_bytes(content)
 
 
@@ -160,7 +170,7 @@ def add_matrix(
         numbers = (values if kind == "F64" else np.round(values * values.shape[1] ** 0.5)).astype(NUMBERS[kind])
         writer.add_tensor(name, numbers)
         return numbers
-    if kind == "Q2_0":  # which the package does not know: as bytes, until name_q2_0
+    if kind in UNNAMED:  # as bytes, until name_types
         data, stands_for = random_blocks(kind, values.shape, rng)
         writer.add_tensor(name, data.view(np.int8))
         return stands_for

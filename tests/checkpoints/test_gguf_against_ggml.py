@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lutmac.checkpoints.gguf_types import SUPPORTED_TYPES, TENSOR_TYPES, as_matrix
+from lutmac.checkpoints.gguf_types import PRISM_TYPES, SUPPORTED_TYPES, TENSOR_TYPES, as_matrix
 from lutmac.lowbit.reference import dequantize
 
 llama_cpp = pytest.importorskip("llama_cpp", reason="llama.cpp is the judge: pip install llama-cpp-python")
 
 BLOCKS = 64
 LOW_BIT = {
-    number: kind for number, kind in TENSOR_TYPES.items() if kind.name in SUPPORTED_TYPES and kind.block_weights > 1
+    number: kind
+    for number, kind in TENSOR_TYPES.items()
+    if kind.name in SUPPORTED_TYPES and kind.block_weights > 1 and number not in PRISM_TYPES  # a fork's
 }
 # Bytes of a block that hold scales, and which value of theirs is no number.
 BYTE_SCALES = {"MXFP4": 1, "NVFP4": 4}

@@ -143,7 +143,7 @@ def test_every_code_of_a_block_is_reached(kind: str) -> None:
     for fill in (0x00, 0xFF):
         matrix = as_matrix(kind, 1, block_weights, np.full(block_bytes, fill, np.uint8))
         assert isinstance(matrix, LowBitMatrix)
-        largest = 2 if kind == "TQ1_0" else 2**matrix.bits - 1
+        largest = 2 if kind in ("TQ1_0", "PTQ1_0") else 2**matrix.bits - 1
         expected = (largest if fill else 0) ^ matrix.layout.xor
         assert (codes(matrix) == expected).all()
 

@@ -101,6 +101,13 @@ _TQ1_0_RUNS = tuple(
     for place in range(places)
 )
 
+# PTQ1_0: such digits of 16 bytes, of 8, and 4 to a byte of 2; d.
+_PTQ1_0_RUNS = tuple(
+    BitRun(first + bytes_ * place, bytes_, byte, 0, 8, table=_digits(place))
+    for first, byte, bytes_, places in ((0, 0, 16, 5), (80, 16, 8, 5), (120, 24, 2, 4))
+    for place in range(places)
+)
+
 # The block's only scale is its first number, the offset its second.
 _AT_0, _AT_2 = InBlocks(half_at(0)), InBlocks(half_at(2))
 
@@ -145,6 +152,9 @@ BLOCK_TYPES: Final = {
         factor=2.0,
     ),
     "Q2_0": BlockType(2, 64, BlockLayout(64, 18, (BitRun(0, 64, 2, 0, 2, stride=2),)), _AT_0, zero_point=1.0),
+    # Prism's, of Bonsai 2: Q2_0 and TQ1_0 with a scale for each 128 weights.
+    "PQ2_0": BlockType(2, 128, BlockLayout(128, 34, (BitRun(0, 128, 2, 0, 2, stride=2),)), _AT_0, zero_point=1.0),
+    "PTQ1_0": BlockType(2, 128, BlockLayout(128, 28, _PTQ1_0_RUNS), InBlocks(half_at(26)), zero_point=1.0),
     "IQ4_NL": BlockType(4, 32, BlockLayout(32, 18, _nibbles(2)), _AT_0, codebook=_IQ4_VALUES),
     "IQ4_XS": BlockType(4, 32, BlockLayout(256, 136, _IQ4_XS_RUNS), _IQ4_XS_SCALE, codebook=_IQ4_VALUES),
     "MXFP4": BlockType(4, 32, BlockLayout(32, 17, _nibbles(1)), _MXFP4_SCALE, codebook=E2M1),

@@ -6,17 +6,19 @@ offset is compared with what the file holds before it is used, and memory stays 
 
 from __future__ import annotations
 
+import itertools
 import math
 import mmap
 import struct
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.checkpoints.gguf_metadata import Metadata, MetadataValue, StringArray
+from lutmac.checkpoints.gguf_prism import Extent, block_types
 from lutmac.checkpoints.gguf_types import TENSOR_TYPES, type_name
 from lutmac.errors import CheckpointError
 
@@ -223,6 +225,7 @@ class HeaderReader:
 
     def _place(self, entries: list[GGUFTensor], base: int, alignment: int) -> dict[str, GGUFTensor]:
         """Checks that every tensor lies within the file, apart from the others, and makes offsets absolute."""
+        entries = self._with_types_by_size(entries, base, alignment)
         ends: dict[str, int] = {}
         following, follower = self._size, "the end of the file"
         for entry in sorted(entries, key=lambda entry: (entry.offset, entry.nbytes), reverse=True):
@@ -248,6 +251,29 @@ class HeaderReader:
             )
             for entry in entries
         }  # fmt: skip
+
+    def _with_types_by_size(self, entries: list[GGUFTensor], base: int, alignment: int) -> list[GGUFTensor]:
+        """The same entries, where a type's number leaves open what it means as their bytes tell; see gguf_prism."""
+        begins = sorted({entry.offset for entry in entries})
+        ends = dict(itertools.pairwise([*begins, self._size - base]))
+        kinds = block_types(
+            self._path,
+            [
+                Extent(e.name, e.shape, e.type_number, ends[e.offset] - e.offset, last=e.offset == begins[-1])
+                for e in entries
+            ],
+            alignment,
+        )
+        return [
+            replace(
+                entry,
+                type_name=kinds[entry.name].name,
+                nbytes=entry.elements // kinds[entry.name].block_weights * kinds[entry.name].block_bytes,
+            )
+            if entry.name in kinds
+            else entry
+            for entry in entries
+        ]
 
 
 def _shown(value: object) -> str:

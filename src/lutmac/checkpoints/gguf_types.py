@@ -63,7 +63,12 @@ TENSOR_TYPES: Final = {
     40: TensorType("NVFP4", 64, 36),
     41: TensorType("Q1_0", 128, 18),
     42: TensorType("Q2_0", 64, 18),
+    # Of Prism's converter (https://github.com/ggml-org/llama.cpp/issues/29058); older files of it have PQ2_0 as 42.
+    142: TensorType("PQ2_0", 128, 34),
+    143: TensorType("PTQ1_0", 128, 28),
 }
+Q2_0: Final = 42
+PRISM_TYPES: Final = (142, 143)
 
 _DENSE: Final[dict[str, np.dtype[Any]]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
 # Types without products of their own: what they are in the file, and the floats that they become.
