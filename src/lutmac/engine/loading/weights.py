@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
+from lutmac.engine.core_turns import CoreUser
 from lutmac.engine.loading.tensor_source import TensorEntry, TensorSource, checked_entry, checked_vector
 from lutmac.graph.ir import Graph, Vector, Weight
 from lutmac.lowbit.matrix import LowBitMatrix
@@ -17,6 +18,7 @@ from lutmac.lowbit.rows import rows_of
 
 Progress = Callable[[int, int, str], None]
 PACK_TOGETHER = 128 << 20  # bytes of the file: a small model at once, of a large one never much twice in memory
+PACK_BESIDE_OTHERS = 8 << 20  # where replies are written meanwhile: about as long as a step
 
 
 class CheckpointPacking:
@@ -31,6 +33,7 @@ class CheckpointPacking:
         self._pending: dict[str, int] = {}  # tensors that the packer has yet to read, and how much of them
         self._pending_bytes = 0
         self._done = 0
+        self._cores = CoreUser()
 
     def matrix(self, weight: Weight) -> tuple[_native.Matrix, NDArray[Any] | None]:
         """A matrix, or some rows of one. Raises CheckpointError where it is missing or misshapen."""
@@ -47,13 +50,14 @@ class CheckpointPacking:
         nbytes = entry.nbytes if part is None else entry.nbytes * weight.rows // part.of_rows
         self._pending[stored] = self._pending.get(stored, 0) + nbytes
         self._pending_bytes += nbytes
-        if self._pending_bytes >= PACK_TOGETHER:
+        if self._pending_bytes >= (PACK_BESIDE_OTHERS if self._cores.shares else PACK_TOGETHER):
             self.finish()
         return packed, matrix.input_permutation if isinstance(matrix, LowBitMatrix) else None
 
     def finish(self) -> None:
         """Packs the matrices that were asked for, and gives the file's pages back."""
-        self._packer.finish()
+        with self._cores.turn():
+            self._packer.finish()
         for name, nbytes in self._pending.items():
             self._source.drop_pages(name)
             self._report(nbytes)

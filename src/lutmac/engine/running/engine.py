@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
+from lutmac.engine.core_turns import CoreUser
 from lutmac.engine.running.batch import Slice
 from lutmac.engine.running.kv_cache import PageManager
 from lutmac.engine.running.memory import GroupNeed, divide_memory, group_need, slot_need
@@ -72,6 +73,7 @@ class Engine:
         self._scheduler = Scheduler(limits.max_tokens, limits.max_sequences, rows)
         self._runner = Runner(compiled, cache, vocab_size, threads)
         self._pace = Pace()
+        self._cores = CoreUser()
         self._inbox: deque[tuple[str, Sequence]] = deque()
         self._turn = Condition()
         self._stepping = False
@@ -141,7 +143,11 @@ class Engine:
                 return
             self._stepping = True
         try:
-            self.step()
+            with self._cores.turn() as turn:
+                self.step()
+                running = self._scheduler.running
+                # Of several engines each has as much time as it has clients.
+                turn.weight, turn.returns = len({sequence.share.client for sequence in running}), bool(running)
         finally:
             with self._turn:
                 self._stepping = False

@@ -1,0 +1,119 @@
+"""The turns in which the engines of a process use its cores."""
+
+from __future__ import annotations
+
+import os
+import time
+from threading import Barrier, Thread
+
+import numpy as np
+import pytest
+
+import lutmac
+from lutmac.engine.core_turns import CoreUser
+from tiny_llama import TinyLlama
+
+
+class Busy(Thread):
+    """Takes a turn after the other, each of so many seconds, until the end. used: seconds that it had."""
+
+    def __init__(self, step: float, end: float, weight: int = 1) -> None:
+        super().__init__()
+        self.step, self.end, self.weight, self.used = step, end, weight, 0.0
+
+    def run(self) -> None:
+        user = CoreUser()
+        while time.monotonic() < self.end:
+            with user.turn() as turn:
+                began = time.monotonic()
+                time.sleep(self.step)
+                turn.weight, turn.returns = self.weight, True
+                self.used += time.monotonic() - began
+
+
+@pytest.mark.parametrize(("weight", "ratio"), [(1, 1.0), (3, 3.0)])
+def test_time_is_shared_by_weight_however_long_the_steps_are(weight: int, ratio: float) -> None:
+    end = time.monotonic() + 1.0
+    long, short = Busy(0.02, end), Busy(0.002, end, weight)
+    for thread in (long, short):
+        thread.start()
+    for thread in (long, short):
+        thread.join()
+    assert short.used / long.used == pytest.approx(ratio, rel=0.35)
+
+
+def test_who_comes_is_next() -> None:
+    end = time.monotonic() + 0.6
+    others = [Busy(0.02, end) for _ in range(3)]
+    for thread in others:
+        thread.start()
+    waits = []
+    while time.monotonic() < end - 0.1:
+        time.sleep(0.05)
+        began = time.monotonic()
+        with CoreUser().turn():
+            waits.append(time.monotonic() - began)
+    for thread in others:
+        thread.join()
+    assert np.median(waits) < 0.03  # what is left of the step that runs
+
+
+def test_one_at_a_time() -> None:
+    inside, most, barrier = [0], [0], Barrier(4)
+
+    def work() -> None:
+        user = CoreUser()
+        barrier.wait()
+        for _ in range(20):
+            with user.turn() as turn:
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                time.sleep(0.0005)
+                inside[0] -= 1
+                turn.returns = True
+
+    threads = [Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+
+
+def test_an_error_gives_the_turn_back() -> None:
+    user = CoreUser()
+    with pytest.raises(ZeroDivisionError), user.turn():
+        raise ZeroDivisionError
+    with CoreUser().turn():
+        assert user.shares
+    assert not user.shares
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_has_turns_of_its_own() -> None:
+    with CoreUser().turn():
+        child = os.fork()
+        if not child:
+            with CoreUser().turn():
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def test_two_models_at_once_say_what_each_says_alone(tiny: TinyLlama) -> None:
+    models = [lutmac.load(tiny.path, threads=2) for _ in range(2)]
+    prompts = ["one", "another"]
+    alone = [
+        model.generate(text, max_tokens=40, temperature=0).token_ids
+        for model, text in zip(models, prompts, strict=True)
+    ]
+    found: dict[int, tuple[int, ...]] = {}
+
+    def generate(place: int) -> None:
+        found[place] = models[place].generate(prompts[place], max_tokens=40, temperature=0).token_ids
+
+    threads = [Thread(target=generate, args=(place,)) for place in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[0], found[1]] == alone
