@@ -138,7 +138,9 @@ class RandomModel:
     def engine(self, *, max_tokens: int = 64, threads: int = 1, kv_cache_memory: int | None = None) -> Engine:
         """In exact precision, with keys and values in float32."""
         target = resolve_target()
-        bound = bind(self.graph, _Packing(self, Packer(target=target, threads=1)))
+        packing = _Packing(self, Packer(target=target, threads=1))
+        bound = bind(self.graph, packing)
+        packing.finish()
         compiled = compile_schedule(
             optimize(bound.graph, exact=True),
             bound.parameters,

@@ -15,17 +15,16 @@ struct RowDwords {
 
   template <int bits>
   [[gnu::always_inline]] static void put_planes(int row, const PlaneWords& planes, uint8_t* block) {
-    // Byte p of column j is byte j of plane p.
-    uint64_t columns[4];
-    for (int word = 0; word < 2; ++word) {
-      const uint64_t low = planes.words[word], high = planes.words[word + 2];
-      columns[2 * word] = (low & kLowNibbles) | (high & kLowNibbles) << 4;
-      columns[2 * word + 1] = (low >> 4 & kLowNibbles) | (high & ~kLowNibbles);
-    }
+    // Byte 4 p + j of the result: plane p of LUT groups j and 4 + j. Groups 2 w and 2 w + 1 are the nibbles of word w.
     Bytes bytes;
-    std::memcpy(&bytes, columns, 32);
-    bytes = __builtin_shufflevector(bytes, bytes, 0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27,
-                                    4, 12, 20, 28, 5, 13, 21, 29, 6, 14, 22, 30, 7, 15, 23, 31);
+    std::memcpy(&bytes, planes.words, 32);
+    const Bytes low = __builtin_shufflevector(bytes, bytes, 0, 0, 8, 8, 1, 1, 9, 9, 2, 2, 10, 10, 3, 3, 11, 11,
+                                              4, 4, 12, 12, 5, 5, 13, 13, 6, 6, 14, 14, 7, 7, 15, 15);
+    const Bytes high = __builtin_shufflevector(bytes, bytes, 16, 16, 24, 24, 17, 17, 25, 25, 18, 18, 26, 26, 19, 19, 27, 27,
+                                               20, 20, 28, 28, 21, 21, 29, 29, 22, 22, 30, 30, 23, 23, 31, 31);
+    const Words even = ((Words)low & 0x0f0f) | ((Words)high << 4 & 0xf0f0);
+    const Words odd = ((Words)low >> 4 & 0x0f0f) | ((Words)high & 0xf0f0);
+    bytes = (Bytes)((even & 0x00ff) | (odd & 0xff00));
     uint8_t dwords[32];
     std::memcpy(dwords, &bytes, 32);
     for (int p = 0; p < bits; ++p) std::memcpy(block + p * kPlaneBytes + row * 4, dwords + 4 * p, 4);
@@ -48,6 +47,7 @@ struct RowDwords {
 
  private:
   using Bytes = uint8_t __attribute__((vector_size(32)));
+  using Words = uint16_t __attribute__((vector_size(32)));
   static constexpr uint64_t kLowNibbles = 0x0f0f0f0f0f0f0f0full;
 };
 

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Thread
-from typing import Generic, Literal, TypeVar, get_args
+from typing import Generic, Literal, Self, TypeVar, get_args
 
-from lutmac.engine.loading.binding import bind
+from lutmac.engine.loading.binding import Bound, bind
 from lutmac.engine.loading.info import LeftOut, ModelInfo, bytes_per_token
 from lutmac.engine.loading.leftovers import left_out
 from lutmac.engine.loading.opened import OpenedModel, open_model
@@ -130,31 +130,40 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
     context = _context(options.context, config)
     graph = opened.architecture.build(config.at_context(context))
     check_all(opened.source, graph)
-    tokenizer = _InBackground(opened.read_tokenizer)  # packing leaves Python idle
-    packing = CheckpointPacking(opened.source, target=options.target, threads=options.thread_count, progress=progress)
-    bound = bind(graph, packing)
-    unread = left_out(opened, (*graph.weights(), *graph.vectors(), *ROPE_TENSORS))
-    schedule = optimize(bound.graph, exact=options.exact)
-    limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, context)
-    compiled = compile_schedule(
-        schedule,
+    with _InBackground(opened.read_tokenizer) as tokenizer:  # packing leaves Python idle
+        packing = CheckpointPacking(
+            opened.source, target=options.target, threads=options.thread_count, progress=progress
+        )
+        bound = bind(graph, packing)
+        with _InBackground(packing.finish):
+            unread = left_out(opened, (*graph.weights(), *graph.vectors(), *ROPE_TENSORS))
+            compiled = _compiled(bound, options, context)
+            engine = Engine(
+                compiled,
+                vocab_size=config.vocab_size,
+                threads=options.thread_count,
+                kv_cache_memory=options.kv_cache_memory,
+            )
+        return _Loaded(config, compiled, engine, bound.parameters, unread, tokenizer.result())
+
+
+def _compiled(bound: Bound, options: LoadOptions, context: int) -> Compiled:
+    """The program of a graph whose matrices have their forms; their contents may still be on the way."""
+    return compile_schedule(
+        optimize(bound.graph, exact=options.exact),
         bound.parameters,
         target=options.target,
         exact=options.exact,
-        limits=limits,
+        limits=Limits(options.max_batch_tokens, MAX_SEQUENCES, context),
         cache_type=options.kv_cache,
     )
-    engine = Engine(
-        compiled,
-        vocab_size=config.vocab_size,
-        threads=options.thread_count,
-        kv_cache_memory=options.kv_cache_memory,
-    )
-    return _Loaded(config, compiled, engine, bound.parameters, unread, tokenizer.result())
 
 
 class _InBackground(Generic[T]):
-    """Calls a function on another thread; ``result`` waits, and raises what it raised."""
+    """Calls a function on another thread. ``result``, or the end of a ``with``, waits and raises what it raised.
+
+    What the function reads may be closed after the ``with``: it waits also where its block fails.
+    """
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function
@@ -168,6 +177,14 @@ class _InBackground(Generic[T]):
         if self._error is not None:
             raise self._error
         return self._outcome[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._thread.join()
+        if kind is None:
+            self.result()
 
     def _run(self) -> None:
         try:

@@ -40,7 +40,9 @@ class Bound:
 
 
 def bind(graph: Graph, packing: Packing) -> Bound:
-    """Packs what the graph names, each once. Raises what the packing raises."""
+    """Hands what the graph names to the packing, each once. The matrices have their contents when ``packing.finish()``
+    has returned. Raises what the packing raises.
+    """
     parameters, known = Parameters(), {}
     for vector in graph.vectors().values():  # little to read, before there is much
         parameters.vectors[vector.name] = packing.vector(vector)
@@ -56,7 +58,6 @@ def bind(graph: Graph, packing: Packing) -> Bound:
             nbytes=packed.nbytes,
             order=order,
         )
-    packing.finish()
     return Bound(graph.bound(known), parameters)
 
 
