@@ -22,13 +22,13 @@ Value get(nb::handle object, const char* name) {
   return value;
 }
 
-BlockNumbers read_runs(nb::handle runs) {
-  std::vector<BitRun> all;
-  for (nb::handle run : runs) {
-    BitRun read{get<int>(run, "first"), get<int>(run, "count"), get<int>(run, "byte"), get<int>(run, "shift"),
-                get<int>(run, "width"), get<int>(run, "dest"),  get<int>(run, "stride"), {}};
+BlockNumbers read_fields(nb::handle fields) {
+  std::vector<BitFields> all;
+  for (nb::handle field : fields) {
+    BitFields read{get<int>(field, "first"), get<int>(field, "count"), get<int>(field, "byte"), get<int>(field, "shift"),
+                get<int>(field, "width"), get<int>(field, "dest"),  get<int>(field, "stride"), {}};
     // Entries are 16 bits; negative ones stand for what their bits are.
-    for (const int entry : get<std::vector<int>>(run, "table")) read.table.push_back(static_cast<uint16_t>(entry));
+    for (const int entry : get<std::vector<int>>(field, "table")) read.table.push_back(static_cast<uint16_t>(entry));
     all.push_back(std::move(read));
   }
   return BlockNumbers(std::move(all));
@@ -46,8 +46,8 @@ std::shared_ptr<const Grid> read_grid(nb::handle grid, std::vector<AnyArray>& ke
     std::memcpy(&codes, static_cast<const uint8_t*>(vectors.data()) + i * vectors.shape(1), vectors.shape(1));
     read->vectors.push_back(codes);
   }
-  read->index = read_runs(grid.attr("index"));
-  read->flips = read_runs(grid.attr("flips"));
+  read->index = read_fields(grid.attr("index"));
+  read->flips = read_fields(grid.attr("flips"));
   read->flip = static_cast<uint8_t>(get<int>(grid, "flip"));
   return read;
 }
@@ -120,8 +120,8 @@ class ParamReader {
   void read_in_blocks(nb::handle param, ParamShape& shape, ParamArray& array) {
     const ParamKind kind = float_kind(param);
     auto read = std::make_shared<InBlocks>();
-    read->floats = read_runs(param.attr("floats"));
-    read->integers = read_runs(param.attr("integers"));
+    read->floats = read_fields(param.attr("floats"));
+    read->integers = read_fields(param.attr("integers"));
     read->bias = get<int>(param, "bias");
     read->negative = get<bool>(param, "negative");
     read->bytes_per_float = format_of(kind).bytes;
@@ -189,7 +189,7 @@ LowBitSource read_matrix(nb::handle matrix, std::vector<AnyArray>& keep) {
   source.row_bytes = static_cast<int64_t>(bytes.shape(1));
   source.block_weights = get<int>(layout, "block_weights");
   source.block_bytes = get<int>(layout, "block_bytes");
-  source.codes = read_runs(layout.attr("runs"));
+  source.codes = read_fields(layout.attr("fields"));
   source.grid = read_grid(layout.attr("grid"), keep);
   source.code_xor = static_cast<uint8_t>(get<int>(layout, "xor"));
 

@@ -44,10 +44,10 @@ void put(Words values, bool assign, uint8_t* out) {
 // Numbers in consecutive bytes, 16 at a time: what a shift carries across bytes, the mask takes away. kCount: how many, 0
 // where that is not known here; of the usual counts the loop is unrolled.
 template <bool kAssign, int kCount>
-void read_bytes(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
-  // Bytes written may be any object's: a run's fields are loaded once only if they are copied.
-  const int numbers = kCount ? kCount : run.count, shift = run.shift, dest = run.dest;
-  const uint64_t byte_mask = (1u << run.width) - 1;
+void read_bytes(const BitFields& field, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
+  // Bytes written may be any object's: a field's fields are loaded once only if they are copied.
+  const int numbers = kCount ? kCount : field.count, shift = field.shift, dest = field.dest;
+  const uint64_t byte_mask = (1u << field.width) - 1;
   const Pair mask = Pair{kEveryByte, kEveryByte} * byte_mask;
   for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += out_stride) {
     int i = 0;
@@ -69,19 +69,19 @@ void read_bytes(const BitRun& run, const uint8_t* in, int64_t blocks, int block_
 }
 
 template <bool kAssign>
-void read_bytes(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
-  const auto read = run.count == 32   ? read_bytes<kAssign, 32>
-                    : run.count == 16 ? read_bytes<kAssign, 16>
-                    : run.count == 8  ? read_bytes<kAssign, 8>
-                    : run.count == 4  ? read_bytes<kAssign, 4>
+void read_bytes(const BitFields& field, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
+  const auto read = field.count == 32   ? read_bytes<kAssign, 32>
+                    : field.count == 16 ? read_bytes<kAssign, 16>
+                    : field.count == 8  ? read_bytes<kAssign, 8>
+                    : field.count == 4  ? read_bytes<kAssign, 4>
                                       : read_bytes<kAssign, 0>;
-  read(run, in, blocks, block_bytes, out_stride, out);
+  read(field, in, blocks, block_bytes, out_stride, out);
 }
 
 template <int kWidth>
-void read_packed(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
-  const int numbers = run.count, dest = run.dest;
-  const bool assign = run.assign;
+void read_packed(const BitFields& field, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
+  const int numbers = field.count, dest = field.dest;
+  const bool assign = field.assign;
   for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += out_stride) {
     for (int i = 0; i < numbers; i += 8) put(spread_bits<kWidth>(in + i / 8 * kWidth) << dest, assign, out + i);
   }
@@ -89,11 +89,11 @@ void read_packed(const BitRun& run, const uint8_t* in, int64_t blocks, int block
 
 // The general way. Past a block nothing may be read: it may be the file's last bytes.
 template <typename Number, bool kTable>
-void read_anywhere(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, Number* out) {
-  const int numbers = run.count, width = run.width, dest = run.dest, first = run.shift, stride = run.stride;
-  const uint32_t mask = (1u << width) - 1, keep = run.assign ? 0 : ~0u;
-  const uint16_t* table = run.table.data();
-  const int safe = (block_bytes - run.byte - 4) * 8;  // a bit up to here has 4 bytes that can be loaded
+void read_anywhere(const BitFields& field, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, Number* out) {
+  const int numbers = field.count, width = field.width, dest = field.dest, first = field.shift, stride = field.stride;
+  const uint32_t mask = (1u << width) - 1, keep = field.assign ? 0 : ~0u;
+  const uint16_t* table = field.table.data();
+  const int safe = (block_bytes - field.byte - 4) * 8;  // a bit up to here has 4 bytes that can be loaded
   for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += out_stride) {
     for (int i = 0, bit = first; i < numbers; ++i, bit += stride) {
       const uint8_t* at = in + (bit >> 3);
@@ -112,10 +112,10 @@ void read_anywhere(const BitRun& run, const uint8_t* in, int64_t blocks, int blo
 
 // Bytes that a table translates: one on the stack, which what is written cannot change.
 template <bool kAssign>
-void read_translated(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
-  const int numbers = run.count;
+void read_translated(const BitFields& field, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
+  const int numbers = field.count;
   uint8_t table[256];
-  for (int i = 0; i < 256; ++i) table[i] = static_cast<uint8_t>(run.table[i] << run.dest);
+  for (int i = 0; i < 256; ++i) table[i] = static_cast<uint8_t>(field.table[i] << field.dest);
   for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += out_stride) {
     int i = 0;
     for (; i + 8 <= numbers; i += 8) {
@@ -130,71 +130,71 @@ void read_translated(const BitRun& run, const uint8_t* in, int64_t blocks, int b
 }
 
 // The fast ways for what most types are made of; false where there is none.
-bool read_fast(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
-  if (!run.table.empty()) {
-    if (run.stride != 8 || run.shift || run.width != 8) return false;
-    run.assign ? read_translated<true>(run, in, blocks, block_bytes, out_stride, out)
-               : read_translated<false>(run, in, blocks, block_bytes, out_stride, out);
+bool read_fast(const BitFields& field, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
+  if (!field.table.empty()) {
+    if (field.stride != 8 || field.shift || field.width != 8) return false;
+    field.assign ? read_translated<true>(field, in, blocks, block_bytes, out_stride, out)
+               : read_translated<false>(field, in, blocks, block_bytes, out_stride, out);
     return true;
   }
-  if (run.stride == 8 && run.shift + run.width <= 8) {
-    run.assign ? read_bytes<true>(run, in, blocks, block_bytes, out_stride, out)
-               : read_bytes<false>(run, in, blocks, block_bytes, out_stride, out);
+  if (field.stride == 8 && field.shift + field.width <= 8) {
+    field.assign ? read_bytes<true>(field, in, blocks, block_bytes, out_stride, out)
+               : read_bytes<false>(field, in, blocks, block_bytes, out_stride, out);
     return true;
   }
-  if (run.stride != run.width || run.shift || run.count % 8) return false;
-  switch (run.width) {
-    case 1: read_packed<1>(run, in, blocks, block_bytes, out_stride, out); return true;
-    case 2: read_packed<2>(run, in, blocks, block_bytes, out_stride, out); return true;
-    case 4: read_packed<4>(run, in, blocks, block_bytes, out_stride, out); return true;
+  if (field.stride != field.width || field.shift || field.count % 8) return false;
+  switch (field.width) {
+    case 1: read_packed<1>(field, in, blocks, block_bytes, out_stride, out); return true;
+    case 2: read_packed<2>(field, in, blocks, block_bytes, out_stride, out); return true;
+    case 4: read_packed<4>(field, in, blocks, block_bytes, out_stride, out); return true;
     default: return false;
   }
 }
 
 // One 16-bit number per block: where most types keep their scale.
-bool read_fast(const BitRun& run, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint16_t* out) {
-  if (run.width != 16 || run.shift || run.count != 1 || !run.assign || !run.table.empty()) return false;
+bool read_fast(const BitFields& field, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint16_t* out) {
+  if (field.width != 16 || field.shift || field.count != 1 || !field.assign || !field.table.empty()) return false;
   for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += out_stride) std::memcpy(out, in, 2);
   return true;
 }
 
 }  // namespace
 
-BlockNumbers::BlockNumbers(std::vector<BitRun> runs) : runs_(std::move(runs)) {
-  for (size_t i = 0; i < runs_.size(); ++i) {
-    BitRun& run = runs_[i];
-    run.assign = std::none_of(runs_.begin(), runs_.begin() + static_cast<std::ptrdiff_t>(i), [&](const BitRun& other) {
-      return other.first < run.first + run.count && run.first < other.first + other.count;
+BlockNumbers::BlockNumbers(std::vector<BitFields> fields) : fields_(std::move(fields)) {
+  for (size_t i = 0; i < fields_.size(); ++i) {
+    BitFields& field = fields_[i];
+    field.assign = std::none_of(fields_.begin(), fields_.begin() + static_cast<std::ptrdiff_t>(i), [&](const BitFields& other) {
+      return other.first < field.first + field.count && field.first < other.first + other.count;
     });
   }
 }
 
 void BlockNumbers::check(int count, int block_bytes, int bits) const {
-  for (const BitRun& run : runs_) {
-    require(run.first >= 0 && run.count > 0 && run.count <= count && run.first <= count - run.count,
-            "bit run outside its block");
-    require(run.width >= 1 && run.width <= 16 && run.stride >= 1 && run.stride <= 1024, "bit run has no such bits");
-    require(run.byte >= 0 && run.byte < block_bytes && run.shift >= 0 && run.shift < 8, "bit run reads past its block");
-    const int64_t end = int64_t{run.byte} * 8 + run.shift + int64_t{run.stride} * (run.count - 1) + run.width;
-    require(end <= int64_t{block_bytes} * 8, "bit run reads past its block");
-    require(run.dest >= 0 && run.dest + (run.table.empty() ? run.width : 0) <= bits, "bit run writes past its number");
-    require(run.table.empty() || run.table.size() == size_t{1} << run.width, "a table has an entry for each value");
+  for (const BitFields& field : fields_) {
+    require(field.first >= 0 && field.count > 0 && field.count <= count && field.first <= count - field.count,
+            "bit field outside its block");
+    require(field.width >= 1 && field.width <= 16 && field.stride >= 1 && field.stride <= 1024, "bit field has no such bits");
+    require(field.byte >= 0 && field.byte < block_bytes && field.shift >= 0 && field.shift < 8, "bit field reads past its block");
+    const int64_t end = int64_t{field.byte} * 8 + field.shift + int64_t{field.stride} * (field.count - 1) + field.width;
+    require(end <= int64_t{block_bytes} * 8, "bit field reads past its block");
+    require(field.dest >= 0 && field.dest + (field.table.empty() ? field.width : 0) <= bits, "bit field writes past its number");
+    require(field.table.empty() || field.table.size() == size_t{1} << field.width, "a table has an entry for each value");
   }
   int covered = 0;
-  for (const BitRun& run : runs_) covered += run.assign ? run.count : 0;
-  require(covered == count, "bit runs must make up every number");
+  for (const BitFields& field : fields_) covered += field.assign ? field.count : 0;
+  require(covered == count, "bit fields must make up every number");
 }
 
 template <typename Number>
 void BlockNumbers::read_all(const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, Number* out) const {
-  for (const BitRun& run : runs_) {
-    const uint8_t* from = in + run.byte;
-    Number* to = out + run.first;
-    if (read_fast(run, from, blocks, block_bytes, out_stride, to)) continue;
-    if (run.table.empty()) {
-      read_anywhere<Number, false>(run, from, blocks, block_bytes, out_stride, to);
+  for (const BitFields& field : fields_) {
+    const uint8_t* from = in + field.byte;
+    Number* to = out + field.first;
+    if (read_fast(field, from, blocks, block_bytes, out_stride, to)) continue;
+    if (field.table.empty()) {
+      read_anywhere<Number, false>(field, from, blocks, block_bytes, out_stride, to);
     } else {
-      read_anywhere<Number, true>(run, from, blocks, block_bytes, out_stride, to);
+      read_anywhere<Number, true>(field, from, blocks, block_bytes, out_stride, to);
     }
   }
 }
@@ -209,9 +209,9 @@ void BlockNumbers::read(const uint8_t* in, int64_t blocks, int block_bytes, int6
 
 uint32_t BlockNumbers::largest() const {
   uint32_t bits = 0;
-  for (const BitRun& run : runs_) {
-    if (run.table.empty()) bits |= ((1u << run.width) - 1) << run.dest;
-    for (const uint16_t entry : run.table) bits |= uint32_t{entry} << run.dest;
+  for (const BitFields& field : fields_) {
+    if (field.table.empty()) bits |= ((1u << field.width) - 1) << field.dest;
+    for (const uint16_t entry : field.table) bits |= uint32_t{entry} << field.dest;
   }
   return bits;
 }
@@ -226,7 +226,7 @@ void Grid::check(int block_weights, int block_bytes) const {
 
 void Grid::read(const uint8_t* in, int64_t blocks, int block_bytes, int block_weights, int64_t out_stride,
                 uint8_t* out) const {
-  constexpr int kTogether = 16;  // blocks: so that what a run costs to set up is shared
+  constexpr int kTogether = 16;  // blocks: so that what a field costs to set up is shared
   uint16_t indices[kTogether * kMostWeights / 4];
   uint8_t signs[kTogether * kMostWeights / 8] = {};
   const int units = block_weights / 8, per_block = block_weights / length, per_unit = 8 / length;

@@ -8,8 +8,8 @@
 
 namespace lutmac {
 
-// See BitRun in lowbit/matrix.py.
-struct BitRun {
+// See BitFields in lowbit/matrix.py.
+struct BitFields {
   int first, count, byte, shift, width, dest, stride;
   std::vector<uint16_t> table;  // empty, or 2^width entries
   bool assign = false;          // the first to write its numbers
@@ -19,10 +19,10 @@ struct BitRun {
 class BlockNumbers {
  public:
   BlockNumbers() = default;
-  explicit BlockNumbers(std::vector<BitRun> runs);
-  // Throws std::invalid_argument where a run leaves a block of `block_bytes`, the `count` numbers, or their `bits` bits.
+  explicit BlockNumbers(std::vector<BitFields> fields);
+  // Throws std::invalid_argument where a field leaves a block of `block_bytes`, the `count` numbers, or their `bits` bits.
   void check(int count, int block_bytes, int bits) const;
-  bool empty() const { return runs_.empty(); }
+  bool empty() const { return fields_.empty(); }
   // No number is larger.
   uint32_t largest() const;
   // Writes the numbers of a block at out, those of the next one out_stride further.
@@ -30,7 +30,7 @@ class BlockNumbers {
   void read(const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint16_t* out) const;
 
  private:
-  std::vector<BitRun> runs_;
+  std::vector<BitFields> fields_;
   template <typename Number>
   void read_all(const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, Number* out) const;
 };

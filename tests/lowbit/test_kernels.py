@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lutmac import _native
-from lutmac.lowbit.matrix import BitRun, BlockLayout, DenseMatrix, InBlocks, LowBitMatrix, TwoLevel, plain_codes
+from lutmac.lowbit.matrix import BitFields, BlockLayout, DenseMatrix, InBlocks, LowBitMatrix, TwoLevel, plain_codes
 from lutmac.lowbit.packing import pack
 
 TARGETS = _native.available_targets()
@@ -86,12 +86,12 @@ def form_bound(case: Case) -> np.ndarray:
         steps = blocks.max(axis=2) / (127 * 256)
         per_activation = np.repeat(steps / 2, 32, axis=1)
         return per_activation @ np.abs(case.weights).T
-    # A step is a multiple of a 15th of the largest of its run of 128 activations, rounded up.
+    # A scale is a multiple of a 15th of the largest among its unit of 128 activations, rounded up.
     largest = blocks.reshape(tokens, -1, 8, 4).sum(axis=3).max(axis=2)
-    runs = np.pad(largest, ((0, 0), (0, -largest.shape[1] % 4))).reshape(tokens, -1, 4).max(axis=2)
-    half_steps = (largest + np.repeat(runs, 4, axis=1)[:, : largest.shape[1]] / 15) / 254
+    units = np.pad(largest, ((0, 0), (0, -largest.shape[1] % 4))).reshape(tokens, -1, 4).max(axis=2)
+    half_scales = (largest + np.repeat(units, 4, axis=1)[:, : largest.shape[1]] / 15) / 254
     per_block = case.scale.reshape(-1, columns // 32, 32).max(axis=2)
-    return half_steps @ per_block.T * (4 * (2**case.matrix.bits - 1))
+    return half_scales @ per_block.T * (4 * (2**case.matrix.bits - 1))
 
 
 cases = st.fixed_dictionaries(
@@ -184,11 +184,11 @@ def test_halves_of_every_value_come_back_exactly():
 
 def halves_over_integers(count):
     """A float16 with so many integers below it."""
-    return InBlocks((BitRun(0, 1, 0, 0, 16),), (BitRun(0, count, 2, 0, 8),))
+    return InBlocks((BitFields(0, 1, 0, 0, 16),), (BitFields(0, count, 2, 0, 8),))
 
 
 def plain_run(first, count, byte, shift, width, dest):
-    return BlockLayout(32, 32, (BitRun(first, count, byte, shift, width, dest),))
+    return BlockLayout(32, 32, (BitFields(first, count, byte, shift, width, dest),))
 
 
 @pytest.mark.parametrize(

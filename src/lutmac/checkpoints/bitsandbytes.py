@@ -30,7 +30,7 @@ from lutmac.checkpoints.quantized_modules import (
 from lutmac.checkpoints.scaled_weights import bit_string
 from lutmac.checkpoints.tensor_files import FLOAT_TYPES, TensorFiles
 from lutmac.errors import CheckpointError, UnsupportedModelError
-from lutmac.lowbit.matrix import BitRun, BlockLayout, LowBitMatrix
+from lutmac.lowbit.matrix import BitFields, BlockLayout, LowBitMatrix
 
 _STATE: Final = ".weight.quant_state.bitsandbytes__"
 _TYPES: Final = ("nf4", "fp4")
@@ -171,7 +171,7 @@ class BitsAndBytes:
             bits=8,
             group_size=group_size_of(f"{files.directory}: {module.name}", module.columns, 1, None),
             source=files.array(f"{module.name}.weight").view(np.uint8),
-            layout=BlockLayout(32, 32, (BitRun(0, 32, 0, 0, 8),), xor=0x80),
+            layout=BlockLayout(32, 32, (BitFields(0, 32, 0, 0, 8),), xor=0x80),
             scale=(files.array(f"{module.name}.SCB") * _PER_CODE).reshape(-1, 1),
             zero_point=128.0,
         )

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from lutmac.checkpoints.gguf_blocks import BLOCK_TYPES
-from lutmac.lowbit.matrix import Array, BitRun, InBlocks, LowBitMatrix, Parameter, TwoLevel
+from lutmac.lowbit.matrix import Array, BitFields, InBlocks, LowBitMatrix, Parameter, TwoLevel
 
 # general.file_type of a file that is mostly of a type. Q2_0's is not known: a number above those that are.
 FILE_TYPES: Final = {
@@ -29,7 +29,7 @@ def encode(name: str, matrix: LowBitMatrix) -> Array:
     assert not mirrored or matrix.zero_point == top - kind.zero_point
     codes = matrix.source.reshape(-1, layout.block_weights)
     blocks = np.zeros((len(codes), layout.block_bytes), np.uint8)
-    _scatter(layout.runs, (top - codes if mirrored else codes) ^ np.uint8(layout.xor), blocks)
+    _scatter(layout.fields, (top - codes if mirrored else codes) ^ np.uint8(layout.xor), blocks)
     _put(kind.scale, matrix.scale, matrix, (-1 if mirrored else 1) / kind.factor, blocks)
     if kind.offset is not None and matrix.offset is not None:
         _put(kind.offset, matrix.offset, matrix, 1.0, blocks)
@@ -66,13 +66,15 @@ def _put(where: InBlocks, parameter: Parameter, matrix: LowBitMatrix, factor: fl
     _scatter(where.floats, halves.view(np.uint16), blocks)
 
 
-def _scatter(runs: tuple[BitRun, ...], values: Array, blocks: Array) -> None:
-    """Or-s the numbers [blocks, count] that the runs make up into the blocks, in place."""
-    for run in runs:
-        numbers = values[:, run.first : run.first + run.count].astype(np.uint32) >> run.dest & (2**run.width - 1)
-        bits = 8 * run.byte + run.shift + run.stride * np.arange(run.count)
+def _scatter(fields: tuple[BitFields, ...], values: Array, blocks: Array) -> None:
+    """Or-s the numbers [blocks, count] that the fields make up into the blocks, in place."""
+    for field in fields:
+        numbers = values[:, field.first : field.first + field.count].astype(np.uint32) >> field.dest & (
+            2**field.width - 1
+        )
+        bits = 8 * field.byte + field.shift + field.stride * np.arange(field.count)
         shifted = numbers << (bits % 8).astype(np.uint32)
-        for part in range((run.width + 14) // 8):  # bytes that the bits of a number may lie in
+        for part in range((field.width + 14) // 8):  # bytes that the bits of a number may lie in
             for number, at in enumerate(bits // 8 + part):
                 if at < blocks.shape[1]:
                     blocks[:, at] |= (shifted[:, number] >> 8 * part).astype(np.uint8)

@@ -10,14 +10,14 @@ from typing import Final
 
 import numpy as np
 
-from lutmac.checkpoints.gguf_blocks import BlockType, Runs, half_at
+from lutmac.checkpoints.gguf_blocks import BlockType, Fields, half_at
 from lutmac.checkpoints.gguf_grids import grid
-from lutmac.lowbit.matrix import BitRun, BlockLayout, Grid, InBlocks
+from lutmac.lowbit.matrix import BitFields, BlockLayout, Grid, InBlocks
 
 _ODD = tuple(range(1, 32, 2))  # scales are odd: 2 n + 1 for a field n
 
 
-def _vectors(name: str, codes: range, index: Runs, flips: Runs = (), flip: int = 0) -> Grid:
+def _vectors(name: str, codes: range, index: Fields, flips: Fields = (), flip: int = 0) -> Grid:
     """A grid whose levels become these codes."""
     return Grid(np.array(codes, np.uint8)[grid(name)], index, flips, flip)
 
@@ -40,13 +40,13 @@ _IQ3_XXS_VALUES = _signed(4, 12, 20, 28, 36, 44, 52, 62)
 _SIGNS = tuple(signs | (signs.bit_count() & 1) << 7 for signs in range(128))
 
 
-def _sign_fields(byte: int, step: int) -> Runs:
-    """Numbers of 32 bits, ``step`` bytes apart, that hold four 7-bit fields below a 4-bit scale each."""
-    return tuple(BitRun(4 * n, 4, byte + step * n, 0, 7, stride=7, table=_SIGNS) for n in range(8))
+def _sign_fields(byte: int, spacing: int) -> Fields:
+    """Numbers of 32 bits, ``spacing`` bytes apart, that hold four 7-bit fields below a 4-bit scale each."""
+    return tuple(BitFields(4 * n, 4, byte + spacing * n, 0, 7, stride=7, table=_SIGNS) for n in range(8))
 
 
-def _scale_fields(byte: int, step: int) -> Runs:
-    return (BitRun(0, 8, byte + 3, 4, 4, stride=8 * step, table=_ODD),)
+def _scale_fields(byte: int, spacing: int) -> Fields:
+    return (BitFields(0, 8, byte + 3, 4, 4, stride=8 * spacing, table=_ODD),)
 
 
 # IQ2_XXS: d, then per 32 weights 4 indices and a number of signs and scale.
@@ -56,7 +56,11 @@ _IQ2_XXS = BlockType(
     _layout(
         66,
         _vectors(
-            "IQ2_XXS", range(3), tuple(BitRun(4 * n, 4, 2 + 8 * n, 0, 8) for n in range(8)), _sign_fields(6, 8), flip=8
+            "IQ2_XXS",
+            range(3),
+            tuple(BitFields(4 * n, 4, 2 + 8 * n, 0, 8) for n in range(8)),
+            _sign_fields(6, 8),
+            flip=8,
         ),
     ),
     InBlocks(half_at(0), _scale_fields(6, 8)),
@@ -73,12 +77,12 @@ _IQ2_XS = BlockType(
         _vectors(
             "IQ2_XS",
             range(3),
-            (BitRun(0, 32, 2, 0, 9, stride=16),),
-            (BitRun(0, 32, 3, 1, 7, stride=16, table=_SIGNS),),
+            (BitFields(0, 32, 2, 0, 9, stride=16),),
+            (BitFields(0, 32, 3, 1, 7, stride=16, table=_SIGNS),),
             flip=8,
         ),
     ),
-    InBlocks(half_at(0), (BitRun(0, 16, 66, 0, 4, stride=4, table=_ODD),)),
+    InBlocks(half_at(0), (BitFields(0, 16, 66, 0, 4, stride=4, table=_ODD),)),
     factor=0.125,
     codebook=_IQ2_VALUES,
 )
@@ -92,12 +96,12 @@ _IQ2_S = BlockType(
         _vectors(
             "IQ2_S",
             range(3),
-            (BitRun(0, 32, 2, 0, 8), BitRun(0, 32, 66, 0, 2, dest=8, stride=2)),
-            (BitRun(0, 32, 34, 0, 8),),
+            (BitFields(0, 32, 2, 0, 8), BitFields(0, 32, 66, 0, 2, dest=8, stride=2)),
+            (BitFields(0, 32, 34, 0, 8),),
             flip=8,
         ),
     ),
-    InBlocks(half_at(0), (BitRun(0, 16, 74, 0, 4, stride=4, table=_ODD),)),
+    InBlocks(half_at(0), (BitFields(0, 16, 74, 0, 4, stride=4, table=_ODD),)),
     factor=0.125,
     codebook=_IQ2_VALUES,
 )
@@ -106,7 +110,7 @@ _IQ2_S = BlockType(
 _IQ3_XXS = BlockType(
     4,
     32,
-    _layout(98, _vectors("IQ3_XXS", range(8), (BitRun(0, 64, 2, 0, 8),), _sign_fields(66, 4), flip=8)),
+    _layout(98, _vectors("IQ3_XXS", range(8), (BitFields(0, 64, 2, 0, 8),), _sign_fields(66, 4), flip=8)),
     InBlocks(half_at(0), _scale_fields(66, 4)),
     factor=0.25,
     codebook=_IQ3_XXS_VALUES,
@@ -124,12 +128,12 @@ _IQ3_S = BlockType(
         _vectors(
             "IQ3_S",
             range(8, 16),
-            (BitRun(0, 64, 2, 0, 8), BitRun(0, 64, 66, 0, 1, dest=8, stride=1)),
-            (BitRun(0, 32, 74, 0, 8),),
+            (BitFields(0, 64, 2, 0, 8), BitFields(0, 64, 66, 0, 1, dest=8, stride=1)),
+            (BitFields(0, 32, 74, 0, 8),),
             flip=15,
         ),
     ),
-    InBlocks(half_at(0), (BitRun(0, 8, 106, 0, 4, stride=4, table=_ODD),)),
+    InBlocks(half_at(0), (BitFields(0, 8, 106, 0, 4, stride=4, table=_ODD),)),
     zero_point=7.5,
     factor=2.0,
 )
@@ -145,12 +149,12 @@ _IQ1_S = BlockType(
         _vectors(
             "IQ1_S",
             range(3),
-            (BitRun(0, 32, 2, 0, 8), *(BitRun(4 * n, 4, 34 + 2 * n, 0, 3, dest=8, stride=3) for n in range(8))),
+            (BitFields(0, 32, 2, 0, 8), *(BitFields(4 * n, 4, 34 + 2 * n, 0, 3, dest=8, stride=3) for n in range(8))),
         ),
     ),
-    InBlocks(half_at(0), (BitRun(0, 8, 35, 4, 3, stride=16, table=tuple(8 * odd for odd in _ODD[:8])),)),
+    InBlocks(half_at(0), (BitFields(0, 8, 35, 4, 3, stride=16, table=tuple(8 * odd for odd in _ODD[:8])),)),
     zero_point=1.0,
-    offset=InBlocks(half_at(0), (BitRun(0, 8, 35, 4, 4, stride=16, table=_EIGHTHS),)),
+    offset=InBlocks(half_at(0), (BitFields(0, 8, 35, 4, 4, stride=16, table=_EIGHTHS),)),
     factor=0.125,
 )
 
@@ -165,14 +169,14 @@ _IQ1_M = BlockType(
         _vectors(
             "IQ1_S",
             range(2, 14, 4),
-            (BitRun(0, 32, 0, 0, 8), BitRun(0, 32, 32, 0, 3, dest=8, stride=4)),
-            (BitRun(0, 32, 32, 3, 1, stride=4, table=(0xFF, 0)),),
+            (BitFields(0, 32, 0, 0, 8), BitFields(0, 32, 32, 0, 3, dest=8, stride=4)),
+            (BitFields(0, 32, 32, 3, 1, stride=4, table=(0xFF, 0)),),
             flip=1,
         ),
     ),
     InBlocks(
-        tuple(BitRun(0, 1, 49 + 2 * n, 4, 4, dest=4 * n) for n in range(4)),
-        tuple(BitRun(4 * n, 4, 48 + 2 * n, 0, 3, stride=3, table=_ODD[:8]) for n in range(4)),
+        tuple(BitFields(0, 1, 49 + 2 * n, 4, 4, dest=4 * n) for n in range(4)),
+        tuple(BitFields(4 * n, 4, 48 + 2 * n, 0, 3, stride=3, table=_ODD[:8]) for n in range(4)),
     ),
     zero_point=6.5,
     factor=0.25,

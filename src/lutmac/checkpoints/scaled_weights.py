@@ -19,7 +19,7 @@ from lutmac.checkpoints.quantized_modules import QuantizedModule, checked_shape,
 from lutmac.checkpoints.tensor_files import FLOAT_TYPES, TensorFiles
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.lowbit.formats import E2M1
-from lutmac.lowbit.matrix import BitRun, BlockLayout, ByteFloats, LowBitMatrix
+from lutmac.lowbit.matrix import BitFields, BlockLayout, ByteFloats, LowBitMatrix
 from lutmac.lowbit.reference import dequantize
 
 Array = NDArray[Any]
@@ -106,7 +106,7 @@ def scaled_matrix(files: TensorFiles, w: ScaledWeight, module: QuantizedModule) 
         layout = _signed(what, files.array(w.weight), w.bits)
         bits, changes["zero_point"] = w.bits, float(2 ** (w.bits - 1))
     elif dtype == "F8_E4M3":
-        layout, bits, changes["float8"] = BlockLayout(32, 32, (BitRun(0, 32, 0, 0, 8),)), 8, True
+        layout, bits, changes["float8"] = BlockLayout(32, 32, (BitFields(0, 32, 0, 0, 8),)), 8, True
     else:
         layout, bits, changes["codebook"] = bit_string(4), 4, E2M1
     if w.global_scale:
@@ -117,7 +117,7 @@ def scaled_matrix(files: TensorFiles, w: ScaledWeight, module: QuantizedModule) 
 
 def bit_string(bits: int) -> BlockLayout:
     """Codes that follow each other without gaps, the lowest bits of each byte first."""
-    return BlockLayout(32, 4 * bits, (BitRun(0, 32, 0, 0, bits, stride=bits),))
+    return BlockLayout(32, 4 * bits, (BitFields(0, 32, 0, 0, bits, stride=bits),))
 
 
 def stored_scales(values: Array, dtype: str) -> Array | ByteFloats:
@@ -162,7 +162,7 @@ def _signed(what: str, integers: Array, bits: int) -> BlockLayout:
     half = 2 ** (bits - 1)
     if bits < 8 and (integers.min() < -half or integers.max() >= half):
         raise CheckpointError(f"{what}: has weights from {integers.min()} to {integers.max()}, not of {bits} bits")
-    return BlockLayout(32, 32, (BitRun(0, 32, 0, 0, bits),), xor=half)
+    return BlockLayout(32, 32, (BitFields(0, 32, 0, 0, bits),), xor=half)
 
 
 def _asymmetric(

@@ -12,8 +12,8 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class BitRun:
-    """A run of numbers of a block whose bits lie at equal distances.
+class BitFields:
+    """Numbers of a block whose bits lie at equal distances.
 
     For i in 0..count-1 the ``width`` bits from bit ``8 * byte + shift + stride * i`` of the block on (the lowest bit of
     each byte first) are or-ed into number ``first + i``, ``dest`` bits up. With ``table`` it is the table's entry that
@@ -34,13 +34,14 @@ class BitRun:
 class Grid:
     """Codes that are looked up, several at a time: in each block, index i chooses codes ``L * i`` to ``L * i + L - 1``.
 
-    vectors: [N, L] uint8, the codes of each index; L is 4 or 8. index: runs that make up the indices.
-    flips: runs that make up 8 bits for each 8 codes, lowest bit first; codes whose bit is set are xor-ed with ``flip``.
+    vectors: [N, L] uint8, the codes of each index; L is 4 or 8. index: fields that make up the indices.
+    flips: fields that make up 8 bits for each 8 codes, lowest bit first; codes whose bit is set are xor-ed with
+    ``flip``.
     """
 
     vectors: Array
-    index: tuple[BitRun, ...]
-    flips: tuple[BitRun, ...] = ()
+    index: tuple[BitFields, ...]
+    flips: tuple[BitFields, ...] = ()
     flip: int = 0
 
 
@@ -48,20 +49,20 @@ class Grid:
 class BlockLayout:
     """Where the codes lie in a block of ``block_bytes`` bytes that holds ``block_weights`` consecutive weights.
 
-    The codes are the numbers that ``runs`` make up, or those of ``grid``; ``xor`` is applied to each finished one (0x80
-    turns signed bytes into unsigned ones).
+    The codes are the numbers that ``fields`` make up, or those of ``grid``; ``xor`` is applied to each finished one
+    (0x80 turns signed bytes into unsigned ones).
     """
 
     block_weights: int
     block_bytes: int
-    runs: tuple[BitRun, ...]
+    fields: tuple[BitFields, ...]
     xor: int = 0
     grid: Grid | None = None
 
 
 def plain_codes() -> BlockLayout:
     """Layout of an array that holds one code per byte."""
-    return BlockLayout(32, 32, (BitRun(0, 32, 0, 0, 8),))
+    return BlockLayout(32, 32, (BitFields(0, 32, 0, 0, 8),))
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ class InBlocks:
     value is ``float16 * (integer - bias)``. ``negative`` changes the sign of a float16.
     """
 
-    floats: tuple[BitRun, ...]
-    integers: tuple[BitRun, ...] = ()
+    floats: tuple[BitFields, ...]
+    integers: tuple[BitFields, ...] = ()
     bias: int = 0
     negative: bool = False
     format: str = "f16"
@@ -173,7 +174,7 @@ class DenseMatrix:
 AnyMatrix = LowBitMatrix | DenseMatrix
 __all__ = [
     "AnyMatrix",
-    "BitRun",
+    "BitFields",
     "BlockLayout",
     "ByteFloats",
     "DenseMatrix",

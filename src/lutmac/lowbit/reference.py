@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lutmac.lowbit.matrix import (
     AnyMatrix,
     Array,
-    BitRun,
+    BitFields,
     ByteFloats,
     DenseMatrix,
     Grid,
@@ -59,7 +59,7 @@ def codes(matrix: LowBitMatrix) -> NDArray[np.uint8]:
     """The codes q[m, k] of a low-bit matrix, [M, K] uint8, in the order in which they are stored."""
     layout, blocks = matrix.layout, _blocks(matrix)
     if layout.grid is None:
-        found = _gather(layout.runs, layout.block_weights, blocks)
+        found = _gather(layout.fields, layout.block_weights, blocks)
     else:
         found = _look_up(layout.grid, layout.block_weights, blocks)
     return (found.astype(np.uint8) ^ np.uint8(layout.xor)).reshape(matrix.rows, -1)
@@ -106,22 +106,22 @@ def _look_up(grid: Grid, block_weights: int, blocks: Array) -> Array:
     return np.asarray(found).reshape(*blocks.shape[:2], -1)
 
 
-def _gather(runs: tuple[BitRun, ...], count: int, blocks: Array) -> NDArray[np.uint16]:
-    """The ``count`` numbers of each block that the runs make up: [M, blocks per row, count]."""
+def _gather(fields: tuple[BitFields, ...], count: int, blocks: Array) -> NDArray[np.uint16]:
+    """The ``count`` numbers of each block that the fields make up: [M, blocks per row, count]."""
     found = np.zeros((*blocks.shape[:2], count), np.uint16)
-    for run in runs:
-        found[:, :, run.first : run.first + run.count] |= _run_values(run, blocks) << np.uint16(run.dest)
+    for field in fields:
+        found[:, :, field.first : field.first + field.count] |= _field_values(field, blocks) << np.uint16(field.dest)
     return found
 
 
-def _run_values(run: BitRun, blocks: Array) -> NDArray[np.uint16]:
-    bits = 8 * run.byte + run.shift + run.stride * np.arange(run.count)
-    values = np.zeros((*blocks.shape[:2], run.count), np.uint32)
-    for part in range((run.width + 14) // 8):  # bytes that the bits of a number may lie in
+def _field_values(field: BitFields, blocks: Array) -> NDArray[np.uint16]:
+    bits = 8 * field.byte + field.shift + field.stride * np.arange(field.count)
+    values = np.zeros((*blocks.shape[:2], field.count), np.uint32)
+    for part in range((field.width + 14) // 8):  # bytes that the bits of a number may lie in
         at = np.minimum(bits // 8 + part, blocks.shape[2] - 1)
         values |= blocks[:, :, at].astype(np.uint32) << np.uint32(8 * part)
-    found = (values >> (bits % 8).astype(np.uint32) & np.uint32(2**run.width - 1)).astype(np.uint16)
-    return np.array(run.table, np.int16).view(np.uint16)[found] if run.table else found
+    found = (values >> (bits % 8).astype(np.uint32) & np.uint32(2**field.width - 1)).astype(np.uint16)
+    return np.array(field.table, np.int16).view(np.uint16)[found] if field.table else found
 
 
 def _per_weight(parameter: Parameter, matrix: LowBitMatrix) -> Array:
