@@ -5,17 +5,17 @@
 
 namespace lutmac::LUTMAC_TARGET {
 
-// 16 values: a weight is step * value, times the scale, or the offset where it is the second codebook's.
+// 16 values: a weight is scale * value, times the scale, or the offset where it is the second codebook's.
 struct BookPass {
   alignas(16) int8_t values[16];
-  float step;
+  float scale;
   bool second;
 };
 
 // Writes one pass, or for wide integers two, 256 * high + low; returns how many.
 inline int book_passes(const Codebook& book, bool second, BookPass* passes) {
   for (int half = 0; half < 2; ++half) {
-    passes[half].step = half == 0 ? book.step : 256.0f * book.step;
+    passes[half].scale = half == 0 ? book.scale : 256.0f * book.scale;
     passes[half].second = second;
   }
   for (int i = 0; i < 16; ++i) {

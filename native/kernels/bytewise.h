@@ -4,12 +4,13 @@
 // lie in adjacent bytes, and one multiply-add by (1, 2, 4, 8) weights and sums them without widening first.
 //
 // A tile is 4 L rows, L the 32-bit lanes of a vector. A block is 32 k of a tile; it holds its planes in components:
-//   quad    planes 0-3 of 4 to 7 bits:     4 vectors per step; vector t, lane e is row t L + e, its bytes the planes
-//   triple  the last 3 planes of 3 and 7 (avx512): the same with 3 planes, and only 3 steps: byte 3 of step s is plane s of step 3
-//   pair    2 planes after the quads, if any: 2 vectors per step; vector v, lane e, word h is row (2 v + h) L + e
-//   single  the last plane of odd bits:    1 vector per step; lane e, byte j is row j L + e
-// each component as 4 steps of 8 k: the low nibble of a byte is the index into the table of the step's first LUT group,
-// the high nibble into that of its second. 8-bit codes lie as integers; see the target's file.
+//   quad    planes 0-3 of 4 to 7 bits:     4 vectors per quarter; vector t, lane e is row t L + e, its bytes the planes
+//   triple  the last 3 planes of 3 and 7 (avx512): the same with 3 planes, and only 3 quarters: byte 3 of quarter s is
+//           plane s of quarter 3
+//   pair    2 planes after the quads, if any: 2 vectors per quarter; vector v, lane e, word h is row (2 v + h) L + e
+//   single  the last plane of odd bits:    1 vector per quarter; lane e, byte j is row j L + e
+// each component as 4 quarters of 8 k: the low nibble of a byte is the index into the table of the quarter's first LUT
+// group, the high nibble into that of its second. 8-bit codes lie as integers; see the target's file.
 #pragma once
 
 #include "kernels/book_pass.h"
@@ -32,7 +33,7 @@ struct Bytewise : BytewiseChunks<Simd> {
   using Layout = typename Simd::Codes;
   static constexpr int kLanes = Simd::kLanes;
   static constexpr int kTileRows = 4 * kLanes;
-  static constexpr int kUnitSteps = kTableUnit / 8;
+  static constexpr int kUnitQuarters = kTableUnit / 8;
 
   // ---- products ----
 
@@ -44,26 +45,27 @@ struct Bytewise : BytewiseChunks<Simd> {
     const uint8_t* x = args.x + token * args.x_stride;
     const float center = center_of(kBits) - w.zero_point;
     const bool halves = w.group_size < 32, offset = w.offset.kind != ParamKind::none;
-    const int steps = halves ? 2 : 4;
-    const int64_t group_steps = w.group_size / 8, all_steps = w.columns / 8;
-    for (int64_t step = 0, group = -1, group_end = 0; step < all_steps;) {
-      if (step == group_end) {
+    const int quarters = halves ? 2 : 4;
+    const int64_t group_quarters = w.group_size / 8, all_quarters = w.columns / 8;
+    for (int64_t quarter = 0, group = -1, group_end = 0; quarter < all_quarters;) {
+      if (quarter == group_end) {
         Chunks::load_params(w, tile, ++group, state.scale, state.offset);
-        group_end = step + group_steps < all_steps ? step + group_steps : all_steps;
+        group_end = quarter + group_quarters < all_quarters ? quarter + group_quarters : all_quarters;
       }
-      Chunk chunk{step / 4, 1, static_cast<int>(step % 4), steps};
+      Chunk chunk{quarter / 4, 1, static_cast<int>(quarter % 4), quarters};
       if (!halves && kBits != 8) {
-        const int64_t unit_end = (step / kUnitSteps + 1) * kUnitSteps, end = unit_end < group_end ? unit_end : group_end;
-        chunk.blocks = static_cast<int>((end - step) / 4);
+        const int64_t unit_end = (quarter / kUnitQuarters + 1) * kUnitQuarters;
+        const int64_t end = unit_end < group_end ? unit_end : group_end;
+        chunk.blocks = static_cast<int>((end - quarter) / 4);
       }
       const uint8_t* at = codes + chunk.block * Layout::block_bytes(kBits);
       if constexpr (kBits == 8) {
-        Chunks::template multiply<kTokens>(typename Simd::ByteWeights{}, w.columns, at, x, args.x_stride, chunk, state);
+        Chunks::template multiply<kTokens>(typename Simd::ByteReader{}, w.columns, at, x, args.x_stride, chunk, state);
       } else {
         Chunks::template look_up<kBits, kTokens>(w.columns, at, x, args.x_stride, chunk, state);
       }
       offset ? Chunks::template flush<kTokens, true>(state, center) : Chunks::template flush<kTokens, false>(state, center);
-      step += chunk.blocks * steps;
+      quarter += chunk.blocks * quarters;
     }
     store_tile<kTokens>(w, args, tile, token, state);
   }
@@ -78,20 +80,20 @@ struct Bytewise : BytewiseChunks<Simd> {
     const uint8_t* codes = w.codes + tile * Layout::packed_tile_bytes(CodeKind::codebook, 4, w.columns);
     const uint8_t* x = args.x + token * args.x_stride;
     const bool offset = !w.has_second && w.offset.kind != ParamKind::none;
-    const int steps = w.group_size < 32 ? 2 : 4;
-    const int64_t group_steps = w.group_size / 8, all_steps = w.columns / 8;
-    for (int64_t step = 0, group = -1, group_end = 0; step < all_steps; step += steps) {
-      if (step == group_end) {
+    const int quarters = w.group_size < 32 ? 2 : 4;
+    const int64_t group_quarters = w.group_size / 8, all_quarters = w.columns / 8;
+    for (int64_t quarter = 0, group = -1, group_end = 0; quarter < all_quarters; quarter += quarters) {
+      if (quarter == group_end) {
         Chunks::load_params(w, tile, ++group, state.scale, state.offset);
-        group_end = step + group_steps;
+        group_end = quarter + group_quarters;
       }
-      const Chunk chunk{step / 4, 1, static_cast<int>(step % 4), steps};
+      const Chunk chunk{quarter / 4, 1, static_cast<int>(quarter % 4), quarters};
       for (int i = 0; i < count; ++i) {
-        const typename Simd::BookWeights weights(passes[i].values);
-        Chunks::template multiply<kTokens>(weights, w.columns, codes + chunk.block * kTileRows * 16, x, args.x_stride,
+        const typename Simd::CodebookReader reader(passes[i].values);
+        Chunks::template multiply<kTokens>(reader, w.columns, codes + chunk.block * kTileRows * 16, x, args.x_stride,
                                            chunk, state);
         float unit[kTokens];
-        for (int n = 0; n < kTokens; ++n) unit[n] = passes[i].step * state.unit.one(n);
+        for (int n = 0; n < kTokens; ++n) unit[n] = passes[i].scale * state.unit.one(n);
         Chunks::template flush_pass<kTokens>(state, unit, passes[i].second ? state.offset : state.scale);
       }
       if (offset) Chunks::template flush_offsets<kTokens>(state);
@@ -150,7 +152,7 @@ struct Bytewise : BytewiseChunks<Simd> {
 template <typename Simd>
 constexpr Kernels bytewise_kernels() {
   using Codes = typename Simd::Codes;
-  constexpr auto store = Codes::kIntegerStep == 2 ? lay_as_words : lay_as_halves;
+  constexpr auto store = Codes::kIntegerInterleave == 2 ? lay_as_words : lay_as_halves;
   return kernel_table<Codes>(prepare<Simd, BytewiseTernary<Simd>, store>, Bytewise<Simd>::matmul_lowbit);
 }
 

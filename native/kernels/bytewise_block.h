@@ -1,7 +1,7 @@
 // What one block adds to the integer sums: the components of its planes, for any number of tokens.
 //
-// A component looks its steps up, sums them in registers, and hands over what it found: for each token n and vector of rows
-// add(n, rows, words, multiple) is to add the products of words and multiple to the sums of that vector, of which a tile has
+// A component looks its quarters up, sums them in registers, and hands over what it found: for each token n and vector of
+// rows add(n, rows, words, multiple) is to add the products of words and multiple to the sums of that vector, of which a tile has
 // four. Where those sums are, in registers or in memory, is the caller's choice: see bytewise_token.h and bytewise_lookup.h.
 //
 // Instructions for 64 bytes (avx512), one token: load, and, shift, and, 2 shuffles, then 2 vpdpbusd for a quad or a triple
@@ -15,9 +15,9 @@
 
 namespace lutmac::LUTMAC_TARGET {
 
-// Of each block steps kFirst to kFirst + kSteps - 1 of 8 k: all 4, or 2 where groups are of 16. Loops over them are unrolled,
-// which keeps GCC from copying every sum in every round.
-template <typename Simd, int kFirst, int kSteps>
+// Of each block quarters kFirst to kFirst + kQuarters - 1 of 8 k: all 4, or 2 where groups are of 16. Loops over them are
+// unrolled, which keeps GCC from copying every sum in every round.
+template <typename Simd, int kFirst, int kQuarters>
 struct BytewiseBlock {
   using Int = typename Simd::Int;
   static constexpr int kBytes = Simd::kLanes * 4;
@@ -29,19 +29,19 @@ struct BytewiseBlock {
     Int low[kVectors], high[kVectors];
   };
 
-  // Vector v of a step: 4 bytes of each of kLanes rows. Step 3 of a triple lies in the spare bytes of its steps 0-2.
+  // Vector v of a quarter: 4 bytes of each of kLanes rows. Quarter 3 of a triple lies in the spare bytes of its quarters 0-2.
   template <bool kTriple, int kVectors>
-  static Indices<kVectors> indices(const uint8_t* codes, int step, int step_vectors) {
+  static Indices<kVectors> indices(const uint8_t* codes, int quarter, int quarter_vectors) {
     Indices<kVectors> result;
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
       Int bytes;
-      if (kTriple && step == 3) {
+      if (kTriple && quarter == 3) {
         const uint8_t* at = codes + v * kBytes;
-        bytes = Simd::gather_spare(Simd::load(at), Simd::load(at + step_vectors * kBytes),
-                                   Simd::load(at + 2 * step_vectors * kBytes));
+        bytes = Simd::gather_spare(Simd::load(at), Simd::load(at + quarter_vectors * kBytes),
+                                   Simd::load(at + 2 * quarter_vectors * kBytes));
       } else {
-        const uint8_t* at = codes + (step * step_vectors + v) * kBytes;
+        const uint8_t* at = codes + (quarter * quarter_vectors + v) * kBytes;
         bytes = Simd::load(at);
         Simd::prefetch(at + kPrefetch);
       }
@@ -87,8 +87,8 @@ struct BytewiseBlock {
       for (int t = 0; t < kTogether; ++t) acc[n][t] = Simd::quad_start(start);
     }
 #pragma GCC unroll 4
-    for (int step = kFirst; step < kFirst + kSteps; ++step, tables += 32) {
-      const auto index = indices<kTriple, kTogether>(codes, step, 4);
+    for (int quarter = kFirst; quarter < kFirst + kQuarters; ++quarter, tables += 32) {
+      const auto index = indices<kTriple, kTogether>(codes, quarter, 4);
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
         const Int first = Simd::table(tables + n * stride), second = Simd::table(tables + n * stride + 16);
@@ -113,8 +113,8 @@ struct BytewiseBlock {
       for (int v = 0; v < kTogether; ++v) acc[n][v] = Simd::zero();
     }
 #pragma GCC unroll 4
-    for (int step = kFirst; step < kFirst + kSteps; ++step, tables += 32) {
-      const auto index = indices<false, kTogether>(codes, step, 2);
+    for (int quarter = kFirst; quarter < kFirst + kQuarters; ++quarter, tables += 32) {
+      const auto index = indices<false, kTogether>(codes, quarter, 2);
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
         const Int first = Simd::table(tables + n * stride), second = Simd::table(tables + n * stride + 16);
@@ -146,8 +146,8 @@ struct BytewiseBlock {
 #pragma GCC unroll 8
     for (int n = 0; n < kTokens; ++n) all[n] = odd[n] = Simd::zero();
 #pragma GCC unroll 4
-    for (int step = kFirst; step < kFirst + kSteps; ++step, tables += 32) {
-      const auto index = indices<false, 1>(codes, step, 1);
+    for (int quarter = kFirst; quarter < kFirst + kQuarters; ++quarter, tables += 32) {
+      const auto index = indices<false, 1>(codes, quarter, 1);
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
         const Int first = Simd::lookup(Simd::table(tables + n * stride), index.low[0]);

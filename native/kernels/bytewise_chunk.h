@@ -42,11 +42,11 @@ struct BytewiseChunks {
     float sums[kTokens];  // what activations reads where the form does not hold it
   };
 
-  // Blocks that take one way from integers to floats: of one weight group, and of one run of tables with a common unit.
+  // Blocks that take one way from integers to floats: of one weight group, and of tables with a common unit.
   // Where groups are of 16 it is half of a block.
   struct Chunk {
     int64_t block;
-    int blocks, first_step, steps;
+    int blocks, first_quarter, quarters;
   };
 
   // Unrolled, since the compiler would make a loop `rep stos`, which is slow to start.
@@ -76,16 +76,16 @@ struct BytewiseChunks {
     }
   }
 
-  // Adds integers times step[n] times a row's parameter, for a codebook's pass.
+  // Adds integers times scale[n] times a row's parameter, for a codebook's pass.
   template <int kTokens>
-  [[gnu::noinline]] static void flush_pass(State<kTokens>& state, const float* steps, const float* params) {
+  [[gnu::noinline]] static void flush_pass(State<kTokens>& state, const float* scales, const float* params) {
 #pragma GCC unroll 8
     for (int n = 0; n < kTokens; ++n) {
-      const Float step = Simd::broadcast(steps + n);
+      const Float scale = Simd::broadcast(scales + n);
 #pragma GCC unroll 4
       for (int t = 0; t < kTileRows; t += kLanes) {
         const int at = n * kTileRows + t;
-        const Float value = Simd::multiply_float(Simd::to_float(Simd::load_int(state.integers + at)), step);
+        const Float value = Simd::multiply_float(Simd::to_float(Simd::load_int(state.integers + at)), scale);
         const Float total = Simd::load_float(state.total + at);
         Simd::store_float(state.total + at, Simd::multiply_add(value, Simd::load_float(params + t), total));
       }
@@ -109,18 +109,18 @@ struct BytewiseChunks {
   template <int kBits, int kTokens>
   static void look_up(int64_t columns, const uint8_t* codes, const uint8_t* x, int64_t stride, const Chunk& chunk,
                       State<kTokens>& state) {
-    const bool whole = chunk.steps == 4;
+    const bool whole = chunk.quarters == 4;
     const int64_t block = chunk.block;
     const int64_t sums_at = whole ? TableForm::sum32_offset(columns) + block * 4
-                                  : TableForm::sum16_offset(columns) + (block * 2 + chunk.first_step / 2) * 4;
+                                  : TableForm::sum16_offset(columns) + (block * 2 + chunk.first_quarter / 2) * 4;
     const float* sums = reinterpret_cast<const float*>(x + sums_at);
-    const uint8_t* tables = x + block * 128 + chunk.first_step * 32;
+    const uint8_t* tables = x + block * 128 + chunk.first_quarter * 32;
     const uint8_t* multiples = x + TableForm::multiple_offset(columns) + block * 4;
-    const int32_t bias = chunk.steps * 2 * 128 * ((1 << kBits) - 1);
-    LookupRun run{codes, tables, stride, chunk.blocks, multiples, stride, bias};
-    if (chunk.blocks == 1) {  // its own step is the unit
-      run.multiples = reinterpret_cast<const uint8_t*>(&kOne);
-      run.multiple_stride = 0;
+    const int32_t bias = chunk.quarters * 2 * 128 * ((1 << kBits) - 1);
+    LookupArgs lookup{codes, tables, stride, chunk.blocks, multiples, stride, bias};
+    if (chunk.blocks == 1) {  // its own scale is the unit
+      lookup.multiples = reinterpret_cast<const uint8_t*>(&kOne);
+      lookup.multiple_stride = 0;
       state.unit = {reinterpret_cast<const float*>(x + TableForm::scale_offset(columns)) + block, stride};
       state.activations = {sums, stride};
     } else {
@@ -129,31 +129,31 @@ struct BytewiseChunks {
       for (int n = 0; n < kTokens; ++n, sums += stride / 4) state.sums[n] = sum_first(sums, chunk.blocks);
     }
     if (whole) {
-      BytewiseLookup<Simd, 0, 4>::template look_up<kBits, kTokens>(run, state.integers);
-    } else if (chunk.first_step == 0) {
-      BytewiseLookup<Simd, 0, 2>::template look_up<kBits, kTokens>(run, state.integers);
+      BytewiseLookup<Simd, 0, 4>::template look_up<kBits, kTokens>(lookup, state.integers);
+    } else if (chunk.first_quarter == 0) {
+      BytewiseLookup<Simd, 0, 2>::template look_up<kBits, kTokens>(lookup, state.integers);
     } else {
-      BytewiseLookup<Simd, 2, 2>::template look_up<kBits, kTokens>(run, state.integers);
+      BytewiseLookup<Simd, 2, 2>::template look_up<kBits, kTokens>(lookup, state.integers);
     }
   }
 
   // The integers of a block of weights that Simd makes bytes of. A block is 32 k of 8-bit codes or of a codebook's.
-  template <int kTokens, typename Weights>
-  static void multiply(const Weights& weights, int64_t columns, const uint8_t* codes, const uint8_t* x, int64_t stride,
+  template <int kTokens, typename Reader>
+  static void multiply(const Reader& reader, int64_t columns, const uint8_t* codes, const uint8_t* x, int64_t stride,
                        const Chunk& chunk, State<kTokens>& state) {
-    constexpr int kCodesPerByte = std::is_same_v<Weights, typename Simd::ByteWeights> ? 1 : 2;
-    const int first = chunk.first_step * 8, count = chunk.steps * 8;
+    constexpr int kCodesPerByte = std::is_same_v<Reader, typename Simd::ByteReader> ? 1 : 2;
+    const int first = chunk.first_quarter * 8, count = chunk.quarters * 8;
     int32_t sums[kTokens];
     for (int n = 0; n < kTokens; ++n) {
       const uint8_t* form = x + n * stride;
       const int32_t* sum16 = reinterpret_cast<const int32_t*>(form + IntegerForm::sum_offset(columns)) + chunk.block * 2;
       sums[n] = count == 32 ? sum16[0] + sum16[1] : sum16[first / 16];
       state.sums[n] =
-          static_cast<float>(sums[n]) * reinterpret_cast<const float*>(form + IntegerForm::step_offset(columns))[chunk.block];
+          static_cast<float>(sums[n]) * reinterpret_cast<const float*>(form + IntegerForm::scale_offset(columns))[chunk.block];
     }
-    state.unit = {reinterpret_cast<const float*>(x + IntegerForm::step_offset(columns)) + chunk.block, stride};
+    state.unit = {reinterpret_cast<const float*>(x + IntegerForm::scale_offset(columns)) + chunk.block, stride};
     state.activations = {state.sums, 4};
-    Simd::template multiply<kTokens>(weights, codes + first * kTileRows / kCodesPerByte,
+    Simd::template multiply<kTokens>(reader, codes + first * kTileRows / kCodesPerByte,
                                      x + chunk.block * 64 + first * 2, stride, count, sums, state.integers);
   }
 

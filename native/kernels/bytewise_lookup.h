@@ -8,7 +8,7 @@ namespace lutmac::LUTMAC_TARGET {
 // Sum of the first 1 to 4 values, in their order. A loop the compiler would make ready for many more, which takes longer.
 template <typename Value>
 [[gnu::always_inline]] inline Value sum_first(const Value* values, int count) {
-  static_assert(kTableUnit == 128, "a run has at most 4 blocks");
+  static_assert(kTableUnit == 128, "a unit has at most 4 blocks");
   Value sum = values[0];
   if (count > 1) sum += values[1];
   if (count > 2) sum += values[2];
@@ -16,10 +16,10 @@ template <typename Value>
   return sum;
 }
 
-// Consecutive blocks whose table steps are multiples of one unit.
-struct LookupRun {
-  const uint8_t* codes;      // of the first step
-  const uint8_t* tables;     // of the first step and the first token
+// Consecutive blocks whose table quarters are multiples of one unit.
+struct LookupArgs {
+  const uint8_t* codes;      // of the first quarter
+  const uint8_t* tables;     // of the first quarter and the first token
   int64_t stride;            // bytes from a token's tables to the next token's
   int blocks;
   const uint8_t* multiples;  // s32 [block] of the first token
@@ -33,9 +33,9 @@ struct LookupRun {
 
 // sums: [token][tile row]. Each component adds its planes to them; its own sums fill the registers, so the functions are
 // not inlined into each other: the compiler would hold all of it in registers that it does not have.
-template <typename Simd, int kFirst, int kSteps>
+template <typename Simd, int kFirst, int kQuarters>
 struct BytewiseLookup {
-  using Block = BytewiseBlock<Simd, kFirst, kSteps>;
+  using Block = BytewiseBlock<Simd, kFirst, kQuarters>;
   using Layout = typename Simd::Codes;
   using Int = typename Simd::Int;
   static constexpr int kLanes = Simd::kLanes;
@@ -45,14 +45,14 @@ struct BytewiseLookup {
   // Calls one(codes, tables, multiple, add) for each block of a component; its vectors of rows begin at `rows`. kAlone: of a
   // lone block the only component: sets the sums.
   template <int kPlane, bool kAlone, typename One>
-  [[gnu::always_inline]] static inline void each_block(const LookupRun& run, const uint8_t* codes, int64_t block_bytes,
+  [[gnu::always_inline]] static inline void each_block(const LookupArgs& lookup, const uint8_t* codes, int64_t block_bytes,
                                                        int rows, int32_t* sums, One one) {
-    const uint8_t* tables = run.tables;
-    for (int block = 0; block < run.blocks; ++block, codes += block_bytes, tables += 128) {
-      one(codes, tables, [&](int n) __attribute__((always_inline)) { return kAlone ? 1 : run.multiples_of(n)[block] << kPlane; },
+    const uint8_t* tables = lookup.tables;
+    for (int block = 0; block < lookup.blocks; ++block, codes += block_bytes, tables += 128) {
+      one(codes, tables, [&](int n) __attribute__((always_inline)) { return kAlone ? 1 : lookup.multiples_of(n)[block] << kPlane; },
           [&](int n, int vector, Int words, Int multiple) __attribute__((always_inline)) {
             int32_t* sum = sums + n * kTileRows + (rows + vector) * kLanes;
-            const Int before = kAlone ? Simd::set32(-run.bias) : Simd::load_int(sum);
+            const Int before = kAlone ? Simd::set32(-lookup.bias) : Simd::load_int(sum);
             Simd::store_int(sum, Simd::multiply_words(before, words, multiple));
           });
     }
@@ -60,72 +60,72 @@ struct BytewiseLookup {
 
   // Planes kPlane to kPlane + 3 (kTriple: + 2).
   template <int kTokens, bool kTriple, int kPlane, bool kAlone>
-  [[gnu::noinline]] static void add_quad(const LookupRun& run, int64_t block_bytes, int32_t* sums) {
+  [[gnu::noinline]] static void add_quad(const LookupArgs& lookup, int64_t block_bytes, int32_t* sums) {
     constexpr int kTogether = kTokens == 1 ? 4 : Simd::kSubTiles;
     for (int t = 0; t < 4; t += kTogether) {
       if constexpr (kAlone) {
         Block::template lone_quad<kTokens, kTogether, kTriple>(
-            run.codes + t * kBytes, run.tables, run.stride, run.bias,
+            lookup.codes + t * kBytes, lookup.tables, lookup.stride, lookup.bias,
             [&](int n, int vector, Int sum) { Simd::store_int(sums + n * kTileRows + (t + vector) * kLanes, sum); });
         continue;
       }
-      each_block<kPlane, kAlone>(run, run.codes + t * kBytes, block_bytes, t, sums,
+      each_block<kPlane, kAlone>(lookup, lookup.codes + t * kBytes, block_bytes, t, sums,
                                  [&](const uint8_t* codes, const uint8_t* tables, auto multiple, auto add)
                                      __attribute__((always_inline)) {
-        Block::template quad<kTokens, kTogether, kTriple>(codes, tables, run.stride, multiple, add);
+        Block::template quad<kTokens, kTogether, kTriple>(codes, tables, lookup.stride, multiple, add);
       });
     }
   }
 
   // Planes kPlane and kPlane + 1.
   template <int kTokens, int kPlane, bool kAlone>
-  [[gnu::noinline]] static void add_pair(const LookupRun& run, int64_t block_bytes, int32_t* sums) {
+  [[gnu::noinline]] static void add_pair(const LookupArgs& lookup, int64_t block_bytes, int32_t* sums) {
     constexpr int kTogether = kTokens == 1 ? 2 : Simd::kSubTiles;
     for (int v = 0; v < 2; v += kTogether) {
-      each_block<kPlane, kAlone>(run, run.codes + v * kBytes, block_bytes, 2 * v, sums,
+      each_block<kPlane, kAlone>(lookup, lookup.codes + v * kBytes, block_bytes, 2 * v, sums,
                                  [&](const uint8_t* codes, const uint8_t* tables, auto multiple, auto add)
                                      __attribute__((always_inline)) {
-        Block::template pair<kTokens, kTogether>(codes, tables, run.stride, multiple, add);
+        Block::template pair<kTokens, kTogether>(codes, tables, lookup.stride, multiple, add);
       });
     }
   }
 
   template <int kTokens, int kPlane, bool kAlone>
-  [[gnu::noinline]] static void add_single(const LookupRun& run, int64_t block_bytes, int32_t* sums) {
-    each_block<kPlane, kAlone>(run, run.codes, block_bytes, 0, sums,
+  [[gnu::noinline]] static void add_single(const LookupArgs& lookup, int64_t block_bytes, int32_t* sums) {
+    each_block<kPlane, kAlone>(lookup, lookup.codes, block_bytes, 0, sums,
                                [&](const uint8_t* codes, const uint8_t* tables, auto multiple, auto add)
                                    __attribute__((always_inline)) {
-      Block::template single<kTokens>(codes, tables, run.stride, multiple, add);
+      Block::template single<kTokens>(codes, tables, lookup.stride, multiple, add);
     });
   }
 
-  // sums = multiple * (sum of plane weight * entry, less the bias), over the run.
+  // sums = multiple * (sum of plane weight * entry, less the bias), over the lookup.
   template <int kBits, int kTokens>
-  static void look_up(LookupRun run, int32_t* sums) {
+  static void look_up(LookupArgs lookup, int32_t* sums) {
     const int64_t block_bytes = Layout::block_bytes(kBits);
     constexpr bool kQuad = Layout::has_quad(kBits), kTriple = Layout::has_triple(kBits);
-    if (kBits <= 4 && run.blocks == 1) {
-      if constexpr (kQuad || kTriple) return add_quad<kTokens, kTriple, 0, true>(run, block_bytes, sums);
-      if constexpr (kBits == 2) return add_pair<kTokens, 0, true>(run, block_bytes, sums);
-      if constexpr (kBits == 1) return add_single<kTokens, 0, true>(run, block_bytes, sums);
+    if (kBits <= 4 && lookup.blocks == 1) {
+      if constexpr (kQuad || kTriple) return add_quad<kTokens, kTriple, 0, true>(lookup, block_bytes, sums);
+      if constexpr (kBits == 2) return add_pair<kTokens, 0, true>(lookup, block_bytes, sums);
+      if constexpr (kBits == 1) return add_single<kTokens, 0, true>(lookup, block_bytes, sums);
     }
-    take_off_bias<kTokens>(run, sums);
+    take_off_bias<kTokens>(lookup, sums);
     if constexpr (kQuad) {
-      add_quad<kTokens, false, 0, false>(run, block_bytes, sums);
-      run.codes += 16 * kBytes;
+      add_quad<kTokens, false, 0, false>(lookup, block_bytes, sums);
+      lookup.codes += 16 * kBytes;
     }
-    if constexpr (kTriple) add_quad<kTokens, true, kQuad ? 4 : 0, false>(run, block_bytes, sums);
+    if constexpr (kTriple) add_quad<kTokens, true, kQuad ? 4 : 0, false>(lookup, block_bytes, sums);
     if constexpr (Layout::has_pair(kBits)) {
-      add_pair<kTokens, kQuad ? 4 : 0, false>(run, block_bytes, sums);
-      run.codes += 8 * kBytes;
+      add_pair<kTokens, kQuad ? 4 : 0, false>(lookup, block_bytes, sums);
+      lookup.codes += 8 * kBytes;
     }
-    if constexpr (Layout::has_single(kBits)) add_single<kTokens, kBits - 1, false>(run, block_bytes, sums);
+    if constexpr (Layout::has_single(kBits)) add_single<kTokens, kBits - 1, false>(lookup, block_bytes, sums);
   }
 
   template <int kTokens>
-  static void take_off_bias(const LookupRun& run, int32_t* sums) {
+  static void take_off_bias(const LookupArgs& lookup, int32_t* sums) {
     for (int n = 0; n < kTokens; ++n) {
-      const Int start = Simd::set32(-run.bias * sum_first(run.multiples_of(n), run.blocks));
+      const Int start = Simd::set32(-lookup.bias * sum_first(lookup.multiples_of(n), lookup.blocks));
       for (int r = 0; r < kTileRows; r += kLanes) Simd::store_int(sums + n * kTileRows + r, start);
     }
   }

@@ -1,8 +1,8 @@
 // Ternary products for byte shuffles that have one 16-entry table per 128 bits (avx2, avx512).
 //
-// Bytes are rows: a vector is one run of 5 k of a tile. Its bytes come apart into the indices of two tables, whose entries
-// add up in u8; the sums are widened as in a plane on its own (see bytewise_lookup.h), multiplied by their step's multiple
-// into 32 bits after 8 runs, and turned into floats once, at the end of the row.
+// Bytes are rows: a vector is one LUT group of 5 k of a tile. Its bytes come apart into the indices of two tables, whose
+// entries add up in u8; the sums are widened as in a plane on its own (see bytewise_lookup.h), multiplied by their scale's
+// multiple into 32 bits after 8 LUT groups, and turned into floats once, at the end of the row.
 //
 // Instructions for a vector, one token: 8 for the indices, 4 to look up, 3 to widen, and 6 (avx2: 10) for each 8 vectors:
 // 16 for 320 weights on avx512. For many tokens the indices are computed once and each token costs 8.
@@ -20,22 +20,22 @@ struct BytewiseTernary {
   using Int = typename Simd::Int;
   static constexpr int kLanes = Simd::kLanes;
   static constexpr int kTileRows = 4 * kLanes;
-  static constexpr int kRuns = TernaryForm::kRunsPerStep;
+  static constexpr int kLutGroups = TernaryForm::kLutGroupsPerScale;
   static constexpr int64_t kPrefetch = 4096;
 
-  // The tables of one run; see prepare_ternary.h.
-  static void store_run(const float* x, float inverse, uint8_t* out) {
+  // The tables of one LUT group; see prepare_ternary.h.
+  static void store_tables(const float* x, float inverse, uint8_t* out) {
     using Float = typename Simd::Float;
-    const Float steps = Simd::set_float(inverse), middle = Simd::set_float(128.0f);
+    const Float factor = Simd::set_float(inverse), middle = Simd::set_float(128.0f);
     Float triples[16 / kLanes], pairs[16 / kLanes];
     for (int v = 0; v < 16 / kLanes; ++v) {
       Float sum = Simd::multiply_float(Simd::broadcast(x), Simd::load_float(kTriples[0] + v * kLanes));
       sum = Simd::multiply_add(Simd::broadcast(x + 1), Simd::load_float(kTriples[1] + v * kLanes), sum);
       sum = Simd::multiply_add(Simd::broadcast(x + 2), Simd::load_float(kTriples[2] + v * kLanes), sum);
-      triples[v] = Simd::multiply_add(sum, steps, middle);
+      triples[v] = Simd::multiply_add(sum, factor, middle);
       sum = Simd::multiply_float(Simd::broadcast(x + 3), Simd::load_float(kPairs[0] + v * kLanes));
       sum = Simd::multiply_add(Simd::broadcast(x + 4), Simd::load_float(kPairs[1] + v * kLanes), sum);
-      pairs[v] = Simd::multiply_add(sum, steps, middle);
+      pairs[v] = Simd::multiply_add(sum, factor, middle);
     }
     Simd::store_bytes(triples, 0x80, out);
     Simd::store_bytes(pairs, 0, out + 16);
@@ -47,20 +47,20 @@ struct BytewiseTernary {
     Int rows[kTokens][4];
   };
 
-  // The runs of one step, of which only the last may have fewer than kRuns.
+  // The LUT groups that share a scale: kLutGroups, or at the end of a row fewer.
   template <int kTokens, bool kWhole>
-  [[gnu::always_inline]] static inline void add_step(const uint8_t* codes, const uint8_t* tables, int64_t stride,
-                                                     int runs, const int32_t* multiple, Sums<kTokens>& sums) {
+  [[gnu::always_inline]] static inline void add_groups(const uint8_t* codes, const uint8_t* tables, int64_t stride,
+                                                     int groups, const int32_t* multiple, Sums<kTokens>& sums) {
     Int all[kTokens], odd[kTokens];
 #pragma GCC unroll 8
     for (int n = 0; n < kTokens; ++n) all[n] = odd[n] = Simd::zero();
 #pragma GCC unroll 8
-    for (int run = 0; run < (kWhole ? kRuns : runs); ++run) {
-      const auto trits = Simd::trits(Simd::load(codes + run * kTileRows));
-      Simd::prefetch(codes + run * kTileRows + kPrefetch);
+    for (int g = 0; g < (kWhole ? kLutGroups : groups); ++g) {
+      const auto trits = Simd::trits(Simd::load(codes + g * kTileRows));
+      Simd::prefetch(codes + g * kTileRows + kPrefetch);
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
-        const Int looked = Simd::look_up_trits(tables + n * stride + run * 32, trits);
+        const Int looked = Simd::look_up_trits(tables + n * stride + g * 32, trits);
         all[n] = Simd::add16(all[n], looked);
         odd[n] = Simd::add16(odd[n], Simd::upper_bytes(looked));
       }
@@ -79,8 +79,8 @@ struct BytewiseTernary {
 
   template <int kTokens>
   static void product(const LowBit& w, const MatmulArgs& args, int64_t tile, int64_t token, const float* scale) {
-    const int64_t runs = ternary_runs(w.columns), stride = args.x_stride;
-    const uint8_t* codes = w.codes + tile * runs * kTileRows;
+    const int64_t groups = ternary_bytes(w.columns), stride = args.x_stride;
+    const uint8_t* codes = w.codes + tile * groups * kTileRows;
     const uint8_t* x = args.x + token * stride;
     const int32_t* multiple = reinterpret_cast<const int32_t*>(x + TernaryForm::multiple_offset(w.columns));
     const uint8_t* bias = x + TernaryForm::bias_offset(w.columns);
@@ -89,12 +89,13 @@ struct BytewiseTernary {
       const int32_t start = -*reinterpret_cast<const int32_t*>(bias + n * stride);
       for (int j = 0; j < 4; ++j) sums.rows[n][j] = Simd::set32(start);
     }
-    int64_t run = 0;
-    for (; run + kRuns <= runs; run += kRuns, ++multiple) {
-      add_step<kTokens, true>(codes + run * kTileRows, x + run * 32, stride, kRuns, multiple, sums);
+    int64_t g = 0;
+    for (; g + kLutGroups <= groups; g += kLutGroups, ++multiple) {
+      add_groups<kTokens, true>(codes + g * kTileRows, x + g * 32, stride, kLutGroups, multiple, sums);
     }
-    if (run < runs) {
-      add_step<kTokens, false>(codes + run * kTileRows, x + run * 32, stride, static_cast<int>(runs - run), multiple, sums);
+    if (g < groups) {
+      add_groups<kTokens, false>(codes + g * kTileRows, x + g * 32, stride, static_cast<int>(groups - g),
+                                multiple, sums);
     }
     store<kTokens>(w, args, tile, token, scale, sums);
   }

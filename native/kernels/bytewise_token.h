@@ -48,7 +48,7 @@ struct BytewiseToken {
     const int64_t columns = w.columns, blocks = columns / 32, group_blocks = w.group_size / 32;
     const uint8_t* codes = w.codes + tile * Layout::packed_tile_bytes(CodeKind::affine, kBits, columns);
     const uint8_t* x = args.x + token * args.x_stride;
-    const float* half_steps = reinterpret_cast<const float*>(x + TableForm::scale_offset(columns));
+    const float* half_scales = reinterpret_cast<const float*>(x + TableForm::scale_offset(columns));
     const float* block_sums = reinterpret_cast<const float*>(x + TableForm::sum32_offset(columns));
     const int32_t* multiples = reinterpret_cast<const int32_t*>(x + TableForm::multiple_offset(columns));
     const float* units = reinterpret_cast<const float*>(x + TableForm::unit_offset(columns));
@@ -66,7 +66,7 @@ struct BytewiseToken {
       Sums sums;
       const int count = static_cast<int>(end - block);
       const float activations = sum_first(block_sums + block, count);
-      float unit = half_steps[block];
+      float unit = half_scales[block];
       if (count == 1) {
         for (Int& sum : sums.rows) sum = Simd::set32(-kBias);
         add_block(codes, x + block * 128, 1, sums);
@@ -80,11 +80,11 @@ struct BytewiseToken {
         }
       }
       block = end;
-      const Float per_step = Simd::set_float(unit), all = Simd::set_float(activations);
+      const Float per_unit = Simd::set_float(unit), all = Simd::set_float(activations);
       const Float shift = Simd::multiply_float(center, all);
 #pragma GCC unroll 4
       for (int t = 0; t < 4; ++t) {
-        const Float value = Simd::multiply_add(Simd::to_float(sums.rows[t]), per_step, shift);
+        const Float value = Simd::multiply_add(Simd::to_float(sums.rows[t]), per_unit, shift);
         total[t] = Simd::multiply_add(value, Simd::load_float(scale + t * kLanes), total[t]);
         if (with_offset) total[t] = Simd::multiply_add(Simd::load_float(offset + t * kLanes), all, total[t]);
       }

@@ -7,13 +7,13 @@
 
 namespace lutmac::LUTMAC_TARGET {
 
-// Tables, Runs: the arithmetic of their forms, see prepare.h and prepare_ternary.h. store: the order of integers.
-template <typename Tables, typename Runs, void (*store)(int64_t, const int32_t*, uint8_t*)>
+// Tables, TernaryTables: the arithmetic of their forms, see prepare.h and prepare_ternary.h. store: the order of integers.
+template <typename Tables, typename TernaryTables, void (*store)(int64_t, const int32_t*, uint8_t*)>
 void prepare(Form form, const float* x, int64_t k, uint8_t* out) {
   switch (form) {
     case Form::plain: std::memcpy(out, x, static_cast<size_t>(k) * 4); return;
     case Form::tables: return prepare_tables<Tables>(x, k, out);
-    case Form::ternary: return prepare_ternary<Runs>(x, k, out);
+    case Form::ternary: return prepare_ternary<TernaryTables>(x, k, out);
     case Form::integers: return prepare_integers(x, k, out, store);
   }
 }

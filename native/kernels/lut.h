@@ -16,10 +16,10 @@
 
 namespace lutmac {
 
-inline constexpr int kTableGroup = 32;  // run of k that shares a table scale; K is a multiple of it
-inline constexpr int kTableUnit = 128;  // run of k whose table scales are multiples of one unit
+inline constexpr int kTableGroup = 32;  // consecutive k that share a table scale; K is a multiple of it
+inline constexpr int kTableUnit = 128;  // consecutive k whose table scales are multiples of one unit
 
-// Tables and integers take activations as zeros where all that share a unit or a step are smaller: their reciprocals would
+// Tables and integers take activations as zeros where all that share a unit or a scale are smaller: their reciprocals would
 // leave the range of float. Where one is not finite the form is NaN, and so is the token's result.
 inline constexpr float kQuietest = 0x1p-100f;
 inline constexpr float kLargestFloat = 0x1.fffffep127f;
@@ -68,11 +68,11 @@ inline constexpr ParamKind param_of(DenseType type) {
   return type == DenseType::f32 ? ParamKind::f32 : type == DenseType::f16 ? ParamKind::f16 : ParamKind::bf16;
 }
 
-// Tables of one token: for each LUT group of 4 activations, 16 entries u8 = round(sum / step) + 128, the sum taken as
-// +x where the bit is 1 and -x where it is 0; the step is shared by a table group.
-// [tables u8: K/4 * 16][half_step f32: K/32][sum32 f32: K/32][sum16 f32: K/16][multiple s32: K/32][unit f32: K/128 up]
-// half_step = step / 2 (sum of bit*x = (T + sum x) / 2); sumN: sums of N consecutive activations.
-// half_step = unit * multiple, the multiple from 1 to kMaxMultiple: kernels may sum integers times multiples over the
+// Tables of one token: for each LUT group of 4 activations, 16 entries u8 = round(sum / scale) + 128, the sum taken as
+// +x where the bit is 1 and -x where it is 0; the scale is shared by a table group.
+// [tables u8: K/4 * 16][half_scale f32: K/32][sum32 f32: K/32][sum16 f32: K/16][multiple s32: K/32][unit f32: K/128 up]
+// half_scale = scale / 2 (sum of bit*x = (T + sum x) / 2); sumN: sums of N consecutive activations.
+// half_scale = unit * multiple, the multiple from 1 to kMaxMultiple: kernels may sum integers times multiples over the
 // table groups of a unit, and go to floats once.
 struct TableForm {
   // The largest whose product with plane 3's weight fits s8, in which avx512vbmi has both as one number.
@@ -86,31 +86,31 @@ struct TableForm {
   static int64_t bytes(int64_t k) { return unit_offset(k) + units(k) * 4; }
 };
 
-// Integers of one token: x = step * i, i s16 of at most 127 * 256, the step shared by 32 activations.
-// [i: K/4 times 4 integers, 8 bytes][step f32: K/32][sum16 s32: K/16, sums of 16 consecutive i]
+// Integers of one token: x = scale * i, i s16 of at most 127 * 256, the scale shared by 32 activations.
+// [i: K/4 times 4 integers, 8 bytes][scale f32: K/32][sum16 s32: K/16, sums of 16 consecutive i]
 // The 4 integers of an 8-byte unit lie as the target's dot products want them: as s16, or as 4 high s8 then 4 low s8
 // (i = 256 * high + low).
 struct IntegerForm {
-  static int64_t step_offset(int64_t k) { return k * 2; }
+  static int64_t scale_offset(int64_t k) { return k * 2; }
   static int64_t sum_offset(int64_t k) { return k * 2 + k / 32 * 4; }
   static int64_t bytes(int64_t k) { return k * 2 + k / 32 * 12; }
 };
 
-// Tables of one token for ternary codes. A run is 5 activations; of its 5 trits (-1, 0, 1) the first three make the number
-// a = 9 t2 + 3 t1 + t0 and the other two the index c = 3 t4 + t3 + 4. The run's sum of trit * x is
-// step * (sign(a) * A[|a|] + C[c] - 128):
+// Tables of one token for ternary codes. A LUT group is 5 activations; of its 5 trits (-1, 0, 1) the first three make the
+// number a = 9 t2 + 3 t1 + t0 and the other two the index c = 3 t4 + t3 + 4. The LUT group's sum of trit * x is
+// scale * (sign(a) * A[|a|] + C[c] - 128):
 //   A: 16 entries s8; |a| of 0 to 13, the first of them 0
 //   C: 16 entries u8; c of 0 to 8, around 128
-// The step is shared by 8 runs and is unit * multiple, the multiple from 1 to kMaxMultiple and the unit the token's: a
+// The scale is shared by 8 LUT groups and is unit * multiple, the multiple from 1 to kMaxMultiple and the unit the token's: a
 // row's sum is one integer up to its end. Activations past column k count as zeros.
-// [A, C: 32 bytes for each run][multiple s32: for each 8 runs][unit f32][bias s32: sum of multiple * 128 over all runs]
+// [A, C: 32 bytes for each LUT group][multiple s32: for each 8][unit f32][bias s32: sum of multiple * 128 over all of them]
 struct TernaryForm {
-  static constexpr int kRunsPerStep = 8;
+  static constexpr int kLutGroupsPerScale = 8;
   static constexpr int kMaxMultiple = 511;
-  static int64_t runs(int64_t k) { return (k + 4) / 5; }
-  static int64_t steps(int64_t k) { return (runs(k) + kRunsPerStep - 1) / kRunsPerStep; }
-  static int64_t multiple_offset(int64_t k) { return runs(k) * 32; }
-  static int64_t unit_offset(int64_t k) { return multiple_offset(k) + steps(k) * 4; }
+  static int64_t lut_groups(int64_t k) { return (k + 4) / 5; }
+  static int64_t scales(int64_t k) { return (lut_groups(k) + kLutGroupsPerScale - 1) / kLutGroupsPerScale; }
+  static int64_t multiple_offset(int64_t k) { return lut_groups(k) * 32; }
+  static int64_t unit_offset(int64_t k) { return multiple_offset(k) + scales(k) * 4; }
   static int64_t bias_offset(int64_t k) { return unit_offset(k) + 4; }
   static int64_t bytes(int64_t k) { return bias_offset(k) + 4; }
 };
@@ -127,12 +127,12 @@ inline int64_t form_stride(Form form, int64_t k) {
   return ((bytes + 63) / 64 | 1) * 64;
 }
 
-// 16 values, and what the integer kernels read for them: value = step * integer. The integers fit s8 where that states the
+// 16 values, and what the integer kernels read for them: value = scale * integer. The integers fit s8 where that states the
 // values to within a millionth of the largest; else they are of at most 127 * 256 (wide): within 1.6e-5 of the largest.
 struct Codebook {
   float values[16] = {};
   int16_t integers[16] = {};
-  float step = 0.0f;
+  float scale = 0.0f;
   bool wide = false;
 };
 

@@ -1,10 +1,10 @@
 // Codes of every kind to a packing's order and back: both directions of a layout stand side by side.
 //
 // Planes is the layout of 1 to 7 bits, which is what packings differ in (see WholeBytes). The others are, in every packing:
-//   8 bits    [kIntegerStep k][tile row][kIntegerStep bytes], each byte xor-ed with kIntegerXor
+//   8 bits    [kIntegerInterleave k][tile row][kIntegerInterleave bytes], each byte xor-ed with kIntegerXor
 //   float8    [k][tile row]
 //   codebook  [8 k][tile row][4 bytes]: a byte's low nibble is one of the first 4 codes, its high nibble one of the other 4.
-//             Where kIntegerStep is 2, bytes 1 and 2 change places, so that even and odd bytes are neighbours among the codes
+//             Where kIntegerInterleave is 2, bytes 1 and 2 change places, so that even and odd bytes are neighbours among the codes
 //   ternary   see ternary_code.h
 #pragma once
 
@@ -64,7 +64,7 @@ struct WholeBytes {
 
 template <typename Planes>
 struct PackedCodes : Planes {
-  using Planes::kIntegerStep;
+  using Planes::kIntegerInterleave;
   using Planes::kIntegerXor;
   using Planes::kTileRows;
 
@@ -72,7 +72,7 @@ struct PackedCodes : Planes {
   static constexpr int64_t block_bytes(int bits) { return int64_t{kTileRows} * 4 * bits; }
 
   static int64_t packed_tile_bytes(CodeKind kind, int bits, int64_t columns) {
-    if (kind == CodeKind::ternary) return kTileRows * ternary_runs(columns);
+    if (kind == CodeKind::ternary) return kTileRows * ternary_bytes(columns);
     return columns / 32 * block_bytes(bits);  // of a codebook and of float8, too: 4 and 8 bits
   }
 
@@ -88,7 +88,7 @@ struct PackedCodes : Planes {
       case 5: return pack_planes<5>(columns, codes, out);
       case 6: return pack_planes<6>(columns, codes, out);
       case 7: return pack_planes<7>(columns, codes, out);
-      default: return pack_bytes<kIntegerStep, kIntegerXor>(columns, codes, out);
+      default: return pack_bytes<kIntegerInterleave, kIntegerXor>(columns, codes, out);
     }
   }
 
@@ -105,7 +105,7 @@ struct PackedCodes : Planes {
       case 5: return codes_of(Planes::template get_planes<5>(row, in), codes);
       case 6: return codes_of(Planes::template get_planes<6>(row, in), codes);
       case 7: return codes_of(Planes::template get_planes<7>(row, in), codes);
-      default: return unpack_bytes<kIntegerStep, kIntegerXor>(in, row, codes);
+      default: return unpack_bytes<kIntegerInterleave, kIntegerXor>(in, row, codes);
     }
   }
 
@@ -121,23 +121,23 @@ struct PackedCodes : Planes {
     }
   }
 
-  template <int kStep, int kXor>
+  template <int kInterleave, int kXor>
   static void pack_bytes(int64_t columns, const uint8_t* codes, uint8_t* out) {
-    for (int64_t k = 0; k < columns; k += kStep) {
-      for (int row = 0; row < kTileRows; ++row, out += kStep) {
-        for (int i = 0; i < kStep; ++i) out[i] = static_cast<uint8_t>(codes[row * columns + k + i] ^ kXor);
+    for (int64_t k = 0; k < columns; k += kInterleave) {
+      for (int row = 0; row < kTileRows; ++row, out += kInterleave) {
+        for (int i = 0; i < kInterleave; ++i) out[i] = static_cast<uint8_t>(codes[row * columns + k + i] ^ kXor);
       }
     }
   }
-  template <int kStep, int kXor>
+  template <int kInterleave, int kXor>
   static void unpack_bytes(const uint8_t* in, int row, uint8_t* codes) {
     for (int k = 0; k < 32; ++k) {
-      codes[k] = static_cast<uint8_t>(in[(k / kStep * kTileRows + row) * kStep + k % kStep] ^ kXor);
+      codes[k] = static_cast<uint8_t>(in[(k / kInterleave * kTileRows + row) * kInterleave + k % kInterleave] ^ kXor);
     }
   }
 
   // Which of 4 codes byte i of a dword holds.
-  static constexpr int code_at(int i) { return kIntegerStep == 2 && (i == 1 || i == 2) ? 3 - i : i; }
+  static constexpr int code_at(int i) { return kIntegerInterleave == 2 && (i == 1 || i == 2) ? 3 - i : i; }
 
   static void pack_nibbles(int64_t columns, const uint8_t* codes, uint8_t* out) {
     for (int64_t k = 0; k < columns; k += 8) {

@@ -21,29 +21,29 @@ struct PlainProducts {
 
   static void codebook_tile(const LowBit& w, const uint8_t* x, int64_t tile, float* sum) {
     const int segment = w.group_size < 32 ? 16 : 32;
-    const float* steps = reinterpret_cast<const float*>(x + IntegerForm::step_offset(w.columns));
+    const float* x_scales = reinterpret_cast<const float*>(x + IntegerForm::scale_offset(w.columns));
     const int32_t* sum16 = reinterpret_cast<const int32_t*>(x + IntegerForm::sum_offset(w.columns));
     const uint8_t* packed = w.codes + tile * Codes::packed_tile_bytes(w.kind, w.bits, w.columns);
     float scale[kTileRows], offset[kTileRows];
     for (int64_t k = 0; k < w.columns; k += segment) {
       if (k % w.group_size == 0) load_group(w, kTileRows, tile, k / w.group_size, w.zero_point, scale, offset);
-      const float step = steps[k / 32];
+      const float x_scale = x_scales[k / 32];
       const int32_t activations = sum16[k / 16] + (segment == 32 ? sum16[k / 16 + 1] : 0);
       for (int r = 0; r < kTileRows; ++r) {
         uint8_t codes[32];
         Codes::unpack_row_block(w.kind, w.bits, packed, k / 32, r, codes);
         const uint8_t* at = codes + k % 32;
-        sum[r] += scale[r] * (static_cast<float>(dot(w.codebook, at, x, k, segment)) * (w.codebook.step * step));
+        sum[r] += scale[r] * (static_cast<float>(dot(w.codebook, at, x, k, segment)) * (w.codebook.scale * x_scale));
         const float other = w.has_second
-                                ? static_cast<float>(dot(w.second, at, x, k, segment)) * (w.second.step * step)
-                                : static_cast<float>(activations) * step;
+                                ? static_cast<float>(dot(w.second, at, x, k, segment)) * (w.second.scale * x_scale)
+                                : static_cast<float>(activations) * x_scale;
         sum[r] += offset[r] * other;
       }
     }
   }
 
   static void ternary_tile(const LowBit& w, const uint8_t* x, int64_t tile, float* sum) {
-    const int64_t runs = ternary_runs(w.columns);
+    const int64_t groups = ternary_bytes(w.columns);
     const uint8_t* codes = w.codes + tile * Codes::packed_tile_bytes(w.kind, w.bits, w.columns);
     const int32_t* multiples = reinterpret_cast<const int32_t*>(x + TernaryForm::multiple_offset(w.columns));
     const float unit = *reinterpret_cast<const float*>(x + TernaryForm::unit_offset(w.columns));
@@ -51,12 +51,12 @@ struct PlainProducts {
     load_group(w, kTileRows, tile, 0, w.zero_point, scale, offset);
     for (int r = 0; r < kTileRows; ++r) {
       int32_t total = 0;
-      for (int64_t run = 0; run < runs; ++run) {
-        const uint8_t byte = codes[run * kTileRows + row_place(kTileRows, r)];
+      for (int64_t g = 0; g < groups; ++g) {
+        const uint8_t byte = codes[g * kTileRows + row_place(kTileRows, r)];
         const int a = triple_of(byte) - 13;
-        const int8_t* triples = reinterpret_cast<const int8_t*>(x + run * 32);
+        const int8_t* triples = reinterpret_cast<const int8_t*>(x + g * 32);
         const int entry = a < 0 ? -triples[-a] : triples[a];
-        total += (entry + x[run * 32 + 16 + pair_of(byte)] - 128) * multiples[run / TernaryForm::kRunsPerStep];
+        total += (entry + x[g * 32 + 16 + pair_of(byte)] - 128) * multiples[g / TernaryForm::kLutGroupsPerScale];
       }
       sum[r] = static_cast<float>(total) * unit * scale[r];
     }

@@ -44,13 +44,13 @@ struct PlainTables {
   }
 };
 
-// Tables of nothing but zeros, whose step is 0, or NaN where that is what the product has to be.
-inline void flat_unit(int64_t k, int64_t unit, int count, float step, uint8_t* out) {
+// Tables of nothing but zeros, whose scale is 0, or NaN where that is what the product has to be.
+inline void flat_unit(int64_t k, int64_t unit, int count, float scale, uint8_t* out) {
   const int64_t begin = unit * (kTableUnit / kTableGroup);
   std::memset(out + begin * kTableGroup * 4, 128, static_cast<size_t>(count) * kTableGroup * 4);
-  reinterpret_cast<float*>(out + TableForm::unit_offset(k))[unit] = step;
+  reinterpret_cast<float*>(out + TableForm::unit_offset(k))[unit] = scale;
   for (int64_t block = begin; block < begin + count; ++block) {
-    reinterpret_cast<float*>(out + TableForm::scale_offset(k))[block] = step;
+    reinterpret_cast<float*>(out + TableForm::scale_offset(k))[block] = scale;
     reinterpret_cast<int32_t*>(out + TableForm::multiple_offset(k))[block] = 1;
   }
 }
@@ -58,7 +58,7 @@ inline void flat_unit(int64_t k, int64_t unit, int count, float step, uint8_t* o
 // The tables of the table groups of one unit; `out` is the whole form.
 template <typename Arithmetic>
 void prepare_unit(const float* x, int64_t k, int64_t unit, uint8_t* out) {
-  float* half_step = reinterpret_cast<float*>(out + TableForm::scale_offset(k));
+  float* half_scale = reinterpret_cast<float*>(out + TableForm::scale_offset(k));
   float* sum32 = reinterpret_cast<float*>(out + TableForm::sum32_offset(k));
   float* sum16 = reinterpret_cast<float*>(out + TableForm::sum16_offset(k));
   int32_t* multiples = reinterpret_cast<int32_t*>(out + TableForm::multiple_offset(k));
@@ -78,17 +78,17 @@ void prepare_unit(const float* x, int64_t k, int64_t unit, uint8_t* out) {
   const bool finite = nothing == 0.0f && top <= kLargestFloat;
   if (!finite || top < kQuietest) return flat_unit(k, unit, count, finite ? 0.0f : __builtin_nanf(""), out);
   constexpr float kMax = static_cast<float>(TableForm::kMaxMultiple);
-  // What one unit of the multiple covers, so that entries of that multiple fit 127 steps.
+  // What one unit of the multiple covers, so that entries of that multiple are at most 127 after rounding.
   const float cover = top / kMax, per_cover = kMax / top;
-  const float unit_step = cover * (0.5f / 127.0f);
-  reinterpret_cast<float*>(out + TableForm::unit_offset(k))[unit] = unit_step;
+  const float unit_scale = cover * (0.5f / 127.0f);
+  reinterpret_cast<float*>(out + TableForm::unit_offset(k))[unit] = unit_scale;
   for (int b = 0; b < count; ++b) {
     const int64_t block = begin + b;
     int multiple = static_cast<int>(largest[b] * per_cover);
     multiple += static_cast<float>(multiple) * cover < largest[b];  // rounds up
     multiple = multiple < 1 ? 1 : multiple > TableForm::kMaxMultiple ? TableForm::kMaxMultiple : multiple;
     multiples[block] = multiple;
-    half_step[block] = unit_step * static_cast<float>(multiple);
+    half_scale[block] = unit_scale * static_cast<float>(multiple);
     const float inverse = 127.0f / (cover * static_cast<float>(multiple));
     for (int64_t g = block * 8; g < block * 8 + 8; ++g) Arithmetic::store_table(x + g * 4, inverse, out + g * 16);
   }
@@ -102,7 +102,7 @@ void prepare_tables(const float* x, int64_t k, uint8_t* out) {
 // The largest integer is 127 * 256: both halves of 256 * high + low then fit s8.
 inline constexpr float kLargestInteger = 127.0f * 256.0f;
 
-// Rounds one block of 32 activations to integers; returns the step.
+// Rounds one block of 32 activations to integers; returns the scale.
 inline float round_block(const float* x, int32_t* out) {
   float largest = 0.0f;
   int finite = 1;
@@ -139,11 +139,11 @@ inline void lay_as_halves(int64_t k, const int32_t* values, uint8_t* out) {
 // store: lay_as_words or lay_as_halves.
 template <typename Store>
 void prepare_integers(const float* x, int64_t k, uint8_t* out, Store store) {
-  float* step = reinterpret_cast<float*>(out + IntegerForm::step_offset(k));
+  float* scale = reinterpret_cast<float*>(out + IntegerForm::scale_offset(k));
   int32_t* sum16 = reinterpret_cast<int32_t*>(out + IntegerForm::sum_offset(k));
   for (int64_t block = 0; block < k / 32; ++block) {
     int32_t rounded[32];
-    step[block] = round_block(x + block * 32, rounded);
+    scale[block] = round_block(x + block * 32, rounded);
     for (int half = 0; half < 2; ++half) {
       int32_t sum = 0;
       for (int i = 0; i < 16; ++i) sum += rounded[half * 16 + i];

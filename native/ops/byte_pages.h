@@ -1,6 +1,6 @@
 // A tile's products with pages of int8 keys and values.
 //
-// Queries and weights become 16-bit integers under a step for each row and block of dimensions, finer by 2^8 than the
+// Queries and weights become 16-bit integers under a scale for each row and block of dimensions, finer by 2^8 than the
 // codes that they meet; the sums of their products are exact: at most 64 x 32767 x 127 < 2^28. So what a row gets does
 // not depend on the order of sums, and a weight of zero takes a position out for good.
 #pragma once
@@ -19,7 +19,7 @@ class BytePages {
     for (int row = 0; row < rows.count; ++row) {
       for (int block = 0; block < key_blocks_; ++block) {
         const int first = row * rows.width + block * kKeyBlock;
-        query_step_[row * key_blocks_ + block] =
+        query_scale_[row * key_blocks_ + block] =
             to_words(rows.q + first, smaller(kKeyBlock, rows.width - block * kKeyBlock), kWordLimit, query_ + first);
       }
     }
@@ -41,8 +41,8 @@ class BytePages {
           .b = codes + first * kPageTokens,
           .b_stride = 2 * kPageTokens,
           .count = smaller(kKeyBlock, rows_.head_dim - first) / 2,
-          .row_step = query_step_ + row * key_blocks_ + block,
-          .row_step_stride = key_blocks_,
+          .row_scale = query_scale_ + row * key_blocks_ + block,
+          .row_scale_stride = key_blocks_,
           .column_scale = scales + block * kPageTokens,
           .next = next == nullptr ? nullptr : reinterpret_cast<const int8_t*>(next) + first * kPageTokens,
       };
@@ -68,8 +68,8 @@ class BytePages {
           .b = codes + from * width,
           .b_stride = 2 * width,
           .count = (to - from) / 2,
-          .row_step = weight_step_ + row,
-          .row_step_stride = 1,
+          .row_scale = weight_scale_ + row,
+          .row_scale_stride = 1,
           .column_scale = nullptr,
           .next = reinterpret_cast<const int8_t*>(next),
       };
@@ -89,14 +89,14 @@ class BytePages {
         const Ints seen = (position >= range.begin) & (position < range.end);
         store(scaled + i, select(seen, load(weight + i) * load_half(scales + i), Floats{}));
       }
-      weight_step_[row] = to_words(scaled + from, to - from, kWordLimit, weight_ + row * kPageTokens + from);
+      weight_scale_[row] = to_words(scaled + from, to - from, kWordLimit, weight_ + row * kPageTokens + from);
     }
   }
 
   TileRows& rows_;
   int key_blocks_;
-  float query_step_[kTileFloats / 16];                     // [rows, key blocks]
-  float weight_step_[kTaskRows];                           // of one block of values
+  float query_scale_[kTileFloats / 16];                     // [rows, key blocks]
+  float weight_scale_[kTaskRows];                           // of one block of values
   alignas(64) int16_t query_[kTileFloats];                 // [rows, width]
   alignas(64) int16_t weight_[kTaskRows * kPageTokens];    // of one page and block of values
 };

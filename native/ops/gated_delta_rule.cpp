@@ -12,7 +12,7 @@ inline constexpr int kStateColumns = 32;
 
 // Some columns of one head, and the tokens that pass over them; a row of each array belongs to each token, `stride` floats
 // or `v_stride` or `out_stride` behind the one before.
-struct DeltaBlock {
+struct DeltaColumns {
   float* state;  // [key_dim, kStateColumns]
   int key_dim, columns, tokens;
   const float *q, *k;       // [key_dim], normed
@@ -33,7 +33,7 @@ struct GatedDeltaRuleLoops {
   void (*sigmoids)(const float* x, int width, float* out);
   // out[i] = a[i] * b[i], one row.
   void (*products)(const float* a, const float* b, int width, float* out);
-  void (*recur)(const DeltaBlock& block);
+  void (*recur)(const DeltaColumns& delta);
 };
 
 }  // namespace lutmac
@@ -124,28 +124,28 @@ void update(float* state, const Token& token, const Columns& change, int key_dim
 }
 
 template <bool kByChannel>
-void recur_columns(const DeltaBlock& block, int first) {
-  const int columns = block.columns - first;
-  float* state = block.state + first;
-  const float* keys = kByChannel ? block.recalled : block.k;
+void recur_columns(const DeltaColumns& delta, int first) {
+  const int columns = delta.columns - first;
+  float* state = delta.state + first;
+  const float* keys = kByChannel ? delta.recalled : delta.k;
   Columns recalled, change, read;
-  recall(state, keys, block.key_dim, recalled);
-  for (int t = 0; t < block.tokens; ++t) {
-    const int64_t at = t * block.stride;
-    const float* v = block.v + t * block.v_stride + first;
-    const float beta = block.beta[at], decay = kByChannel ? 1.0f : block.decay[at];
+  recall(state, keys, delta.key_dim, recalled);
+  for (int t = 0; t < delta.tokens; ++t) {
+    const int64_t at = t * delta.stride;
+    const float* v = delta.v + t * delta.v_stride + first;
+    const float beta = delta.beta[at], decay = kByChannel ? 1.0f : delta.decay[at];
     for (int c = 0; c < kVectors; ++c) {
       const int rest = columns - c * kLanes;
       const Floats value = rest >= kLanes ? load(v + c * kLanes) : rest > 0 ? load_first(v + c * kLanes, rest) : Floats{};
       change[c] = (value - recalled[c] * decay) * beta;
     }
-    const Token token = {block.q + at, block.k + at, block.decay + at, keys + at + block.stride};
-    if (t + 1 < block.tokens) {
-      update<kByChannel, true>(state, token, change, block.key_dim, read, recalled);
+    const Token token = {delta.q + at, delta.k + at, delta.decay + at, keys + at + delta.stride};
+    if (t + 1 < delta.tokens) {
+      update<kByChannel, true>(state, token, change, delta.key_dim, read, recalled);
     } else {
-      update<kByChannel, false>(state, token, change, block.key_dim, read, recalled);
+      update<kByChannel, false>(state, token, change, delta.key_dim, read, recalled);
     }
-    float* out = block.out + t * block.out_stride + first;
+    float* out = delta.out + t * delta.out_stride + first;
     for (int c = 0; c < kVectors; ++c) {
       const int rest = columns - c * kLanes;
       if (rest >= kLanes) {
@@ -157,12 +157,12 @@ void recur_columns(const DeltaBlock& block, int first) {
   }
 }
 
-void recur(const DeltaBlock& block) {
-  for (int first = 0; first < block.columns; first += kVectors * kLanes) {
-    if (block.recalled != nullptr) {
-      recur_columns<true>(block, first);
+void recur(const DeltaColumns& delta) {
+  for (int first = 0; first < delta.columns; first += kVectors * kLanes) {
+    if (delta.recalled != nullptr) {
+      recur_columns<true>(delta, first);
     } else {
-      recur_columns<false>(block, first);
+      recur_columns<false>(delta, first);
     }
   }
 }
@@ -280,22 +280,22 @@ class GatedDeltaRule final : public Operation {
     const float* token = scratch(step, first);
     const int64_t key_at = int64_t{key_head(head)} * key_dim_, column = int64_t{head} * value_dim_ + column_block * kStateColumns;
     const int64_t alpha_at = by_channel_ ? int64_t{head} * key_dim_ : head;
-    DeltaBlock block;
-    block.state = state;
-    block.key_dim = key_dim_;
-    block.columns = std::min(kStateColumns, static_cast<int>(value_dim_) - column_block * kStateColumns);
-    block.tokens = batch.sequence_start[sequence + 1] - first;
-    block.q = token + key_at;
-    block.k = token + keys_at() + key_at;
-    block.recalled = by_channel_ ? token + recalled_at() + alpha_at : nullptr;
-    block.decay = token + decays_at() + alpha_at;
-    block.beta = token + betas_at() + head;
-    block.stride = scratch_floats();
-    block.v = x_.floats(step, first) + 2 * keys_at() + column;
-    block.v_stride = float_stride(x_.width);
-    block.out = out_.floats(step, first) + column;
-    block.out_stride = float_stride(out_.width);
-    loops_.recur(block);
+    DeltaColumns delta;
+    delta.state = state;
+    delta.key_dim = key_dim_;
+    delta.columns = std::min(kStateColumns, static_cast<int>(value_dim_) - column_block * kStateColumns);
+    delta.tokens = batch.sequence_start[sequence + 1] - first;
+    delta.q = token + key_at;
+    delta.k = token + keys_at() + key_at;
+    delta.recalled = by_channel_ ? token + recalled_at() + alpha_at : nullptr;
+    delta.decay = token + decays_at() + alpha_at;
+    delta.beta = token + betas_at() + head;
+    delta.stride = scratch_floats();
+    delta.v = x_.floats(step, first) + 2 * keys_at() + column;
+    delta.v_stride = float_stride(x_.width);
+    delta.out = out_.floats(step, first) + column;
+    delta.out_stride = float_stride(out_.width);
+    loops_.recur(delta);
   }
 
   const GatedDeltaRuleLoops& loops_;

@@ -1,4 +1,4 @@
-// Rows of floats as integers under a step.
+// Rows of floats as integers under a scale.
 #pragma once
 
 #include "simd.h"
@@ -6,21 +6,21 @@
 namespace lutmac::LUTMAC_TARGET {
 
 // Bits of the largest magnitude so far. As integers they are in the order of the floats, and a NaN is above all: so it
-// becomes the maximum, and the step, and is not lost.
+// becomes the maximum, and the scale, and is not lost.
 inline Ints larger_magnitude(Ints max, Floats x) { return larger_of(max, (Ints)magnitude(x)); }
 inline float magnitude_of(Ints max) { return ((Floats)reduce(max, larger_of))[0]; }
 
-// Steps below this are as good as zero in a sum that floats hold; their inverse would not be finite.
-inline constexpr float kSmallestStep = 1e-32f;
+// Scales below this are as good as zero in a sum that floats hold; their inverse would not be finite.
+inline constexpr float kSmallestScale = 1e-32f;
 
-// count: a multiple of 16. Writes the integers nearest to x / step, step being max |x| / limit, and returns the step.
+// count: a multiple of 16. Writes the integers nearest to x / scale, scale being max |x| / limit, and returns the scale.
 inline float to_words(const float* x, int count, float limit, int16_t* out) {
   Ints max{};
   for (int i = 0; i < count; i += kLanes) max = larger_magnitude(max, load(x + i));
-  const float step = magnitude_of(max) / limit;
-  const float inverse = step > kSmallestStep ? 1.0f / step : 0.0f;
+  const float scale = magnitude_of(max) / limit;
+  const float inverse = scale > kSmallestScale ? 1.0f / scale : 0.0f;
   for (int i = 0; i < count; i += kLanes) store_words(out + i, nearest_integers(load(x + i) * inverse));
-  return step;
+  return scale;
 }
 
 }  // namespace lutmac::LUTMAC_TARGET

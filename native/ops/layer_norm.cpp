@@ -62,7 +62,7 @@ LUTMAC_LOOPS(layer_norm, LayerNormLoops, {layer_norm});
 namespace lutmac {
 namespace {
 
-// Of each of as many equal runs of a row as there are weights.
+// Of each of as many equal segments of a row as there are weights.
 class LayerNorm final : public RowOperation {
  public:
   explicit LayerNorm(Fields& fields)
@@ -70,21 +70,21 @@ class LayerNorm final : public RowOperation {
         loops_(fields.loops<LayerNormLoops>()),
         x_(input(fields, "x")),
         eps_(fields.number("eps")) {
-    std::tie(weight_, runs_) = fields.vectors("weights");
+    std::tie(weight_, segments_) = fields.vectors("weights");
     if (fields.has("bias")) bias_ = fields.vector("bias");
     fields.require(x_.width == width() && static_cast<int64_t>(weight_.size()) == width(),
                    "its weights and its rows differ in width");
-    const int64_t bias = static_cast<int64_t>(bias_.size()), run = width() / runs_;
-    fields.require(bias == 0 || bias == width() || bias == run, "its bias is as wide as neither its rows nor a run");
+    const int64_t bias = static_cast<int64_t>(bias_.size()), segment = width() / segments_;
+    fields.require(bias == 0 || bias == width() || bias == segment, "its bias is as wide as neither its rows nor a segment");
     for (int64_t i = bias; bias > 0 && i < width(); i += bias) bias_.insert(bias_.end(), bias_.begin(), bias_.begin() + bias);
   }
 
  private:
   const float* make_row(const Step& step, int64_t row, float* out) const override {
     const float* x = x_.floats(step, row);
-    const int64_t run = width() / runs_;
-    for (int64_t i = 0; i < width(); i += run) {
-      loops_.layer_norm(x + i, weight_.data() + i, bias_.empty() ? nullptr : bias_.data() + i, eps_, static_cast<int>(run),
+    const int64_t segment = width() / segments_;
+    for (int64_t i = 0; i < width(); i += segment) {
+      loops_.layer_norm(x + i, weight_.data() + i, bias_.empty() ? nullptr : bias_.data() + i, eps_, static_cast<int>(segment),
                         out + i);
     }
     return out;
@@ -94,7 +94,7 @@ class LayerNorm final : public RowOperation {
   Buffer x_;
   std::vector<float> weight_, bias_;
   float eps_;
-  int64_t runs_;
+  int64_t segments_;
 };
 
 }  // namespace

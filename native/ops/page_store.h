@@ -11,7 +11,7 @@ inline constexpr int kStoreTokens = 16;  // keys are turned to the page's order 
 inline constexpr float kCodeLimit = 127.0f;
 
 // Some consecutive positions of one kv head on one page.
-struct StoreBlock {
+struct PagePositions {
   HeadPage page;
   int slot = 0, count = 0;  // first position on the page, and how many: at most kStoreTokens
   int head_dim = 0, value_dim = 0;
@@ -26,17 +26,17 @@ inline void store_row(const float* x, int count, float* out) { __builtin_memcpy(
 
 // Stored: uint16_t with f16's bits, or float.
 template <typename Stored>
-void store_floats(const StoreBlock& block) {
+void store_floats(const PagePositions& positions) {
   alignas(64) Stored rows[kStoreTokens][kMaxHeadDim];
-  auto* keys = reinterpret_cast<Stored*>(block.page.keys);
-  auto* values = reinterpret_cast<Stored*>(block.page.values);
-  const int key_width = padded_head_dim(block.head_dim), width = padded_head_dim(block.value_dim);
-  for (int i = 0; i < block.count; ++i) {
-    store_row(block.keys + i * kMaxHeadDim, key_width, rows[i]);
-    store_row(block.values + i * kMaxHeadDim, width, values + (block.slot + i) * width);
+  auto* keys = reinterpret_cast<Stored*>(positions.page.keys);
+  auto* values = reinterpret_cast<Stored*>(positions.page.values);
+  const int key_width = padded_head_dim(positions.head_dim), width = padded_head_dim(positions.value_dim);
+  for (int i = 0; i < positions.count; ++i) {
+    store_row(positions.keys + i * kMaxHeadDim, key_width, rows[i]);
+    store_row(positions.values + i * kMaxHeadDim, width, values + (positions.slot + i) * width);
   }
-  for (int d = 0; d < block.head_dim; ++d)
-    for (int i = 0; i < block.count; ++i) keys[d * kPageTokens + block.slot + i] = rows[i][d];
+  for (int d = 0; d < positions.head_dim; ++d)
+    for (int i = 0; i < positions.count; ++i) keys[d * kPageTokens + positions.slot + i] = rows[i][d];
 }
 
 // One block of dimensions: codes nearest to x / scale, and the scale max |x| / 127 in f16, of which one is stored. A NaN
@@ -48,8 +48,8 @@ inline void to_codes(const float* x, int count, int16_t* codes, uint16_t* scale)
   uint16_t halves[kLanes];
   store_half(halves, broadcast(magnitude_of(max) / kCodeLimit));
   *scale = halves[0];
-  const float step = load_half(halves)[0];
-  const float divisor = step > 0.0f ? step : 1.0f;
+  const float stored = load_half(halves)[0];
+  const float divisor = stored > 0.0f ? stored : 1.0f;
   for (int i = 0; i < count; i += kLanes) {
     // Below f16's normal numbers the scale may have been rounded down by so much that a code leaves its range.
     store_words(codes + i, nearest_integers(maximum(-bound, minimum(bound, load(x + i) / divisor))));
@@ -62,23 +62,24 @@ inline void to_codes_by_block(const float* x, int width, int block, int16_t* cod
     to_codes(x + first, width - first < block ? width - first : block, codes + first, scales);
 }
 
-inline void store_bytes(const StoreBlock& block) {
+inline void store_bytes(const PagePositions& positions) {
   alignas(64) int16_t rows[kStoreTokens][kMaxHeadDim], value[kMaxHeadDim];
-  const int head_dim = block.head_dim, key_width = padded_head_dim(head_dim), width = padded_head_dim(block.value_dim);
-  auto* keys = reinterpret_cast<int8_t*>(block.page.keys);
-  auto* values = reinterpret_cast<int8_t*>(block.page.values);
-  uint16_t* key_scales = page_scales(block.page.keys, head_dim);
-  uint16_t* value_scales = page_scales(block.page.values, width);
-  for (int i = 0; i < block.count; ++i) {
-    const int slot = block.slot + i;
-    to_codes_by_block(block.keys + i * kMaxHeadDim, key_width, kKeyBlock, rows[i], key_scales + slot);
-    to_codes_by_block(block.values + i * kMaxHeadDim, width, kValueBlock, value, value_scales + slot);
+  const int head_dim = positions.head_dim;
+  const int key_width = padded_head_dim(head_dim), width = padded_head_dim(positions.value_dim);
+  auto* keys = reinterpret_cast<int8_t*>(positions.page.keys);
+  auto* values = reinterpret_cast<int8_t*>(positions.page.values);
+  uint16_t* key_scales = page_scales(positions.page.keys, head_dim);
+  uint16_t* value_scales = page_scales(positions.page.values, width);
+  for (int i = 0; i < positions.count; ++i) {
+    const int slot = positions.slot + i;
+    to_codes_by_block(positions.keys + i * kMaxHeadDim, key_width, kKeyBlock, rows[i], key_scales + slot);
+    to_codes_by_block(positions.values + i * kMaxHeadDim, width, kValueBlock, value, value_scales + slot);
     int8_t* out = values + slot / 2 * 2 * width + slot % 2;
     for (int d = 0; d < width; ++d) out[2 * d] = static_cast<int8_t>(value[d]);
   }
   for (int d = 0; d < head_dim; ++d)
-    for (int i = 0; i < block.count; ++i)
-      keys[(d / 2 * kPageTokens + block.slot + i) * 2 + d % 2] = static_cast<int8_t>(rows[i][d]);
+    for (int i = 0; i < positions.count; ++i)
+      keys[(d / 2 * kPageTokens + positions.slot + i) * 2 + d % 2] = static_cast<int8_t>(rows[i][d]);
 }
 
 }  // namespace lutmac::LUTMAC_TARGET

@@ -55,7 +55,7 @@ LUTMAC_LOOPS(rms_norm, RMSNormLoops, {rms_norm});
 namespace lutmac {
 namespace {
 
-// Over runs of the weight's width, or of `run` floats where there is no weight.
+// Over segments of the weight's width, or of `segment` floats where there is no weight.
 class RMSNorm final : public RowOperation {
  public:
   explicit RMSNorm(Fields& fields)
@@ -63,7 +63,7 @@ class RMSNorm final : public RowOperation {
         loops_(fields.loops<RMSNormLoops>()),
         x_(input(fields, "x")),
         weight_(fields.has("weight") ? fields.vector("weight")
-                                     : std::vector<float>(fields.integer("run", 1, 1 << 24), 1.0f)),
+                                     : std::vector<float>(fields.integer("segment", 1, 1 << 24), 1.0f)),
         weight_bias_(fields.number("weight_bias")),
         eps_(fields.number("eps")) {
     fields.require(x_.width == width(), "its rows differ in width");
@@ -74,8 +74,8 @@ class RMSNorm final : public RowOperation {
  private:
   const float* make_row(const Step& step, int64_t row, float* out) const override {
     const float* x = x_.floats(step, row);
-    const int run = static_cast<int>(weight_.size());
-    for (int64_t i = 0; i < width(); i += run) loops_.rms_norm(x + i, weight_.data(), weight_bias_, eps_, run, out + i);
+    const int segment = static_cast<int>(weight_.size());
+    for (int64_t i = 0; i < width(); i += segment) loops_.rms_norm(x + i, weight_.data(), weight_bias_, eps_, segment, out + i);
     return out;
   }
 

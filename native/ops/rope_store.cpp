@@ -12,7 +12,7 @@ namespace lutmac::LUTMAC_TARGET {
 namespace {
 
 // Tokens of one sequence that lie on one page.
-struct Run {
+struct PagePart {
   int sequence = 0;
   int token = 0;     // row of the first
   int position = 0;  // position of the first
@@ -25,7 +25,7 @@ int num_pages(const Batch& batch, int sequence) {
   return count == 0 ? 0 : (first + count - 1) / kPageTokens - first / kPageTokens + 1;
 }
 
-Run find_run(const Batch& batch, int index) {
+PagePart find_page_part(const Batch& batch, int index) {
   int sequence = 0;
   for (int pages; index >= (pages = num_pages(batch, sequence)); ++sequence) index -= pages;
   const int first = batch.first_position[sequence];
@@ -55,29 +55,29 @@ void rotate_token(const RopeStoreArgs& args, int token, int kv_head, float* key)
 }
 
 int rope_store_tasks(const RopeStoreArgs& args) {
-  int runs = 0;
-  for (int sequence = 0; sequence < args.batch->num_sequences; ++sequence) runs += num_pages(*args.batch, sequence);
-  return runs * args.num_kv_heads;
+  int parts = 0;
+  for (int sequence = 0; sequence < args.batch->num_sequences; ++sequence) parts += num_pages(*args.batch, sequence);
+  return parts * args.num_kv_heads;
 }
 
 void rope_store(const RopeStoreArgs& args, int task) {
-  const Run run = find_run(*args.batch, task / args.num_kv_heads);
+  const PagePart part = find_page_part(*args.batch, task / args.num_kv_heads);
   const int kv_head = task % args.num_kv_heads;
   const int head_dim = args.head_dim, value_dim = args.value_dim;
   const HeadPage page =
-      head_page(args.cache, args.cache_type, run.sequence, run.position / kPageTokens, head_dim, value_dim, kv_head);
+      head_page(args.cache, args.cache_type, part.sequence, part.position / kPageTokens, head_dim, value_dim, kv_head);
 
   alignas(64) float keys[kStoreTokens][kMaxHeadDim], values[kStoreTokens][kMaxHeadDim];
-  for (int begin = 0; begin < run.count; begin += kStoreTokens) {
-    const int count = run.count - begin < kStoreTokens ? run.count - begin : kStoreTokens;
-    const int64_t token = run.token + begin;
+  for (int begin = 0; begin < part.count; begin += kStoreTokens) {
+    const int count = part.count - begin < kStoreTokens ? part.count - begin : kStoreTokens;
+    const int64_t token = part.token + begin;
     for (int i = 0; i < count; ++i) {
       rotate_token(args, static_cast<int>(token) + i, kv_head, keys[i]);
       pad_row(args.v + (token + i) * args.v_stride + int64_t{kv_head} * value_dim, value_dim, values[i]);
     }
-    const StoreBlock block = {
+    const PagePositions positions = {
         .page = page,
-        .slot = run.position % kPageTokens + begin,
+        .slot = part.position % kPageTokens + begin,
         .count = count,
         .head_dim = head_dim,
         .value_dim = value_dim,
@@ -85,9 +85,9 @@ void rope_store(const RopeStoreArgs& args, int task) {
         .values = values[0],
     };
     switch (args.cache_type) {
-      case CacheType::f16: store_floats<uint16_t>(block); break;
-      case CacheType::f32: store_floats<float>(block); break;
-      case CacheType::int8: store_bytes(block); break;
+      case CacheType::f16: store_floats<uint16_t>(positions); break;
+      case CacheType::f32: store_floats<float>(positions); break;
+      case CacheType::int8: store_bytes(positions); break;
     }
   }
 }

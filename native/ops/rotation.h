@@ -21,15 +21,15 @@ enum class RopeStyle { half_split, interleaved };  // pairs (i, i + d/2), or (2i
 
 namespace LUTMAC_TARGET {
 
-// Pairs (x[i kStep], x[i kStep + other]). x and out may be the same, and only the same.
-template <int kStep>
+// Pairs (x[i kStride], x[i kStride + other]). x and out may be the same, and only the same.
+template <int kStride>
 inline void rotate_pairs(int half, int other, const float* cos_sin, const float* x, float* out) {
 #pragma GCC ivdep
   for (int i = 0; i < half; ++i) {
     const float cosine = cos_sin[i], sine = cos_sin[half + i];
-    const float a = x[i * kStep], b = x[i * kStep + other];
-    out[i * kStep] = a * cosine - b * sine;
-    out[i * kStep + other] = b * cosine + a * sine;
+    const float a = x[i * kStride], b = x[i * kStride + other];
+    out[i * kStride] = a * cosine - b * sine;
+    out[i * kStride + other] = b * cosine + a * sine;
   }
 }
 

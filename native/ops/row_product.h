@@ -24,9 +24,9 @@ struct RowProduct {
   const Stored* b = nullptr;  // [count, columns x kDepth]
   int b_stride = 0;
   int count = 0;
-  // Integers only: the step of each row, and where not null an f16 scale for each column.
-  const float* row_step = nullptr;
-  int row_step_stride = 0;
+  // Integers only: the scale of each row, and where not null an f16 scale for each column.
+  const float* row_scale = nullptr;
+  int row_scale_stride = 0;
   const uint16_t* column_scale = nullptr;
   // What is read next, laid out as b is: fetched into the cache on the way. Null: nothing.
   const Stored* next = nullptr;
@@ -41,7 +41,7 @@ struct FloatElements {
   using Stored = StoredFloat;
   using Column = Floats;
   using Sum = Floats;
-  static constexpr int kDepth = 1;  // values of k that a step multiplies
+  static constexpr int kDepth = 1;  // values of k that one multiply takes
 
   static Column load_column(const Stored* from) { return load_stored(from); }
   static Column load_row(const Row* from) { return broadcast(*from); }
@@ -62,7 +62,7 @@ struct ByteElements {
   static Sum multiply(Column row, Column column, Sum sum) { return dot_pairs(row, column, sum); }
   static Sum begin(const float*, bool) { return Ints{}; }
   static void finish(const RowProduct<ByteElements>& p, int row, int column, float* out, Sum sum, bool add) {
-    Floats factor = broadcast(p.row_step[row * p.row_step_stride]);
+    Floats factor = broadcast(p.row_scale[row * p.row_scale_stride]);
     if (p.column_scale != nullptr) factor *= load_half(p.column_scale + column);
     store(out, multiply_add(to_floats(sum), factor, add ? load(out) : Floats{}));
   }

@@ -10,11 +10,11 @@ constexpr int kLargestNarrow = 127, kLargestWide = 127 * 256;
 
 // Rounds the values to integers of which the largest is `top`; returns the largest error, in units of the largest value.
 float round_to(Codebook& book, float largest, int top) {
-  book.step = largest / static_cast<float>(top);
+  book.scale = largest / static_cast<float>(top);
   float error = 0.0f;
   for (int i = 0; i < 16; ++i) {
-    book.integers[i] = static_cast<int16_t>(std::lrint(book.values[i] / book.step));
-    error = std::max(error, std::fabs(book.values[i] - book.step * static_cast<float>(book.integers[i])));
+    book.integers[i] = static_cast<int16_t>(std::lrint(book.values[i] / book.scale));
+    error = std::max(error, std::fabs(book.values[i] - book.scale * static_cast<float>(book.integers[i])));
   }
   return error / largest;
 }

@@ -38,7 +38,7 @@ Mapping::Mapping(size_t bytes, bool huge_pages) : bytes_(round_up(bytes ? bytes 
 
 Mapping::~Mapping() { munmap(data_, bytes_); }
 
-Block allocate_weights(size_t bytes) {
+Allocation allocate_weights(size_t bytes) {
   static std::mutex mutex;
   static std::weak_ptr<Mapping> shared_chunk;
   static size_t used = 0;

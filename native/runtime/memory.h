@@ -23,14 +23,14 @@ class Mapping {
 };
 
 // A piece of a mapping that many small matrices share, so that they too lie on huge pages.
-struct Block {
+struct Allocation {
   std::shared_ptr<Mapping> owner;
   uint8_t* data = nullptr;
   size_t bytes = 0;
 };
 
 // 64-byte aligned; thread-safe.
-Block allocate_weights(size_t bytes);
+Allocation allocate_weights(size_t bytes);
 
 int64_t resident_bytes();
 int64_t peak_resident_bytes();

@@ -36,9 +36,9 @@ uint8_t* PackedMatrix::take(int64_t bytes) {
     parts_.push_back(part);
     return const_cast<uint8_t*>(part.data);  // only fill_tile writes, and it is not for these
   }
-  blocks_.push_back(allocate_weights(static_cast<size_t>(bytes)));
-  parts_.push_back({blocks_.back().data, static_cast<int64_t>(blocks_.back().bytes)});
-  return blocks_.back().data;
+  allocations_.push_back(allocate_weights(static_cast<size_t>(bytes)));
+  parts_.push_back({allocations_.back().data, static_cast<int64_t>(allocations_.back().bytes)});
+  return allocations_.back().data;
 }
 
 PackedMatrix::PackedMatrix(const TargetEntry& target, const LowBitShape& shape, PackedBytes packed)

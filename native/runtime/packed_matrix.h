@@ -71,7 +71,7 @@ class PackedMatrix {
   const TargetEntry* target_ = nullptr;
   LowBit lowbit_;
   Dense dense_;
-  std::vector<Block> blocks_;
+  std::vector<Allocation> allocations_;
   std::vector<Span> parts_;
   PackedBytes given_;
   int64_t bytes_ = 0;

@@ -131,9 +131,9 @@ void Program::walk(int thread) {
       const uint32_t tasks = static_cast<uint32_t>(operation->tasks(step, phase));
       if (tasks == 0) continue;
       uint32_t own = 0;
-      for (Progress::Run run; (run = progress->claim(tasks, threads_)).begin < tasks; own += run.end - run.begin) {
+      for (Progress::TaskRange range; (range = progress->claim(tasks, threads_)).begin < tasks; own += range.end - range.begin) {
         if (own == 0) operation->begin(step);
-        for (uint32_t task = run.begin; task < run.end; ++task) operation->run(step, phase, task);
+        for (uint32_t task = range.begin; task < range.end; ++task) operation->run(step, phase, task);
       }
       if (own > 0 && progress->done.fetch_add(own, std::memory_order_acq_rel) + own == tasks) {
         progress->done.notify_all();

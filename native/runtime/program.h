@@ -106,13 +106,13 @@ class Program {
     std::atomic<uint32_t> claimed{0};
     std::atomic<uint32_t> done{0};
 
-    // The next tasks that nobody has taken, in order, none at the end: a run of them, for neighbours lie next to each other in
-    // memory, and what is fetched ahead at the end of one is the beginning of the next. Runs shrink, so that unequal threads
+    // The next tasks that nobody has taken, in order, none at the end: several, for neighbours lie next to each other in
+    // memory, and what is fetched ahead at the end of one is the beginning of the next. Ranges shrink, so that unequal threads
     // end together.
-    struct Run {
+    struct TaskRange {
       uint32_t begin, end;
     };
-    Run claim(uint32_t tasks, int threads) {
+    TaskRange claim(uint32_t tasks, int threads) {
       uint32_t begin = claimed.load(std::memory_order_relaxed), count;
       do {
         if (begin >= tasks) return {tasks, tasks};

@@ -268,7 +268,7 @@ TABLES = Value("x.tables", WIDTH, form="tables")
     [
         ([HEAD], "x is read before it is written"),
         ([EMBED, EMBED], "h is written twice"),
-        ([EMBED, Call(replace(NORM, weight=Vector("norm", 5)))], "in runs of 5"),
+        ([EMBED, Call(replace(NORM, weight=Vector("norm", 5)))], "in segments of 5"),
         ([EMBED, Call(replace(PRODUCT, weight=Weight("w", 7, WIDTH)))], r"its matrix is \[7x32\]"),
         ([EMBED, Call(NORM), Call(MatMul(PRODUCT.weight, X, Y), residual=H), Call(Add(Y, H, Value("z", WIDTH)))],
          "h is read when y lies in its buffer"),

@@ -3,8 +3,8 @@
 Codebooks: an activation is off by at most half a step, the block's largest magnitude over 127 * 256. A value of the
 codebook is off by a millionth of the largest, or, where that takes integers of more than 8 bits, by half of a
 127 * 256th, and kernels may then leave out the product of the two lower bytes: 255 * 128 of (127 * 256)**2.
-Ternary: a run of five weights adds two table entries, each off by at most half a step. A step is the largest sum of
-magnitudes among 8 runs over 126, rounded up to a 511th of the largest in the token.
+Ternary: a LUT group of five weights adds two table entries, each off by at most half a scale. A scale is the largest
+sum of magnitudes among 8 LUT groups over 126, rounded up to a 511th of the largest in the token.
 On top come float roundings: one per accumulated term, relative to the sum of magnitudes.
 """
 
@@ -169,11 +169,11 @@ def ternary_bound(case: Case) -> np.ndarray:
     tokens, columns = case.x.shape
     padded = np.zeros((tokens, -(-columns // 40) * 40))
     padded[:, :columns] = np.abs(case.x)
-    runs = padded.reshape(tokens, -1, 8, 5).sum(axis=3).max(axis=2)
-    steps = (runs + runs.max(axis=1, keepdims=True) / 511) / 126
-    counts = np.full(runs.shape[1], 8.0)
+    lut_groups = padded.reshape(tokens, -1, 8, 5).sum(axis=3).max(axis=2)
+    scales = (lut_groups + lut_groups.max(axis=1, keepdims=True) / 511) / 126
+    counts = np.full(lut_groups.shape[1], 8.0)
     counts[-1] = -(-columns // 5) - 8 * (len(counts) - 1)
-    return (steps @ counts)[:, None] * np.abs(magnitudes(case)[:, 0])[None, :]
+    return (scales @ counts)[:, None] * np.abs(magnitudes(case)[:, 0])[None, :]
 
 
 SHAPES = {

@@ -2,14 +2,14 @@
 //
 // The bounds are derived, not tuned. u = 2^-24 is float's unit of rounding, b the bits.
 //
-// Form. A table entry is rounded to a step, so it is off by at most half of one; a block of 32 activations takes 8 lookups
-// for each of the planes weighted 1, 2, 4, ...: 8 (2^b - 1) halves of a step, a step being worth half of itself times the
-// scale. The step is what the largest sum of 4 magnitudes of the block, rounded up to the next multiple of the unit (at most
-// 1/kMaxMultiple of the unit's largest), makes of 127. Integers: an activation is off by half a step, 1/(2 * 127 * 256) of
+// Form. A table entry is a multiple of the table scale, so it is off by at most half of one; a block of 32 activations takes
+// 8 lookups for each of the planes weighted 1, 2, 4, ...: 8 (2^b - 1) halves of a table scale, which counts as half of itself
+// times the weights' scale. The table scale is what the largest sum of 4 magnitudes of the block, rounded up to the next multiple of the unit (at most
+// 1/kMaxMultiple of the unit's largest), makes of 127. Integers: an activation is off by half a scale, 1/(2 * 127 * 256) of
 // the block's largest, so a product by that times |W|. Where all activations are below kQuietest they are taken as zeros.
 //
 // Rounding. No partial sum is larger than the sum of |x| (scale (2^b + |zero point|) + |offset|), and what the form adds. A
-// row is at most K/16 chunks, each added in two roundings (product, offset), and within a chunk come the step, the sum of 16
+// row is at most K/16 chunks, each added in two roundings (product, offset), and within a chunk come the table scale, the sum of 16
 // activations, the scale and its kind: fewer than 24 roundings in a row. A codebook takes up to 4 passes over its chunks, and
 // its integers are within 1/(2 * 127 * 256) of its largest value, or a millionth. In exact mode every k is one fused multiply-add, or
 // two roundings in portable. Below the normal floats a rounding is absolute: 2^-149, times what it is multiplied by.
@@ -179,7 +179,7 @@ class KernelCase {
     if (shape.kind == lutmac::CodeKind::float8) {
       result.form = 0.0;
     } else if (shape.kind == lutmac::CodeKind::ternary) {
-      result.form += form_of_runs(token, row);
+      result.form += form_of_lut_groups(token, row);
     } else {
       for (int64_t block = 0; block < shape.columns; block += 32) result.form += form_of_block(token, row, block);
     }
@@ -210,17 +210,18 @@ class KernelCase {
     const int64_t unit = block / 128 * 128;
     double top = 0.0;
     for (int64_t k = unit; k < std::min(unit + 128, shape.columns); k += 32) top = std::max(top, largest_sum(token, k));
-    const double step = (largest_sum(token, block) + top / lutmac::TableForm::kMaxMultiple) / 127;
+    const double table_scale = (largest_sum(token, block) + top / lutmac::TableForm::kMaxMultiple) / 127;
     const double scales = std::max(scale_at(row, block), scale_at(row, block + 16));
-    return scales * step / 2 * 8 * ((1 << shape.bits) - 1) / 2;
+    return scales * table_scale / 2 * 8 * ((1 << shape.bits) - 1) / 2;
   }
-  // Ternary: a run's two entries are off by at most half a step each, the step of 8 runs by the multiple's rounding more.
-  double form_of_runs(int token, int64_t row) const {
+  // Ternary: a LUT group's two entries are off by at most half a scale each, the scale of 8 LUT groups by the multiple's rounding
+  // more.
+  double form_of_lut_groups(int token, int64_t row) const {
     std::vector<double> largest((shape.columns + 39) / 40);
-    for (int64_t run = 0; run * 5 < shape.columns; ++run) {
+    for (int64_t group = 0; group * 5 < shape.columns; ++group) {
       double sum = 0.0;
-      for (int64_t k = run * 5; k < std::min(run * 5 + 5, shape.columns); ++k) sum += std::abs(activation(token, k));
-      largest[run / 8] = std::max(largest[run / 8], sum);
+      for (int64_t k = group * 5; k < std::min(group * 5 + 5, shape.columns); ++k) sum += std::abs(activation(token, k));
+      largest[group / 8] = std::max(largest[group / 8], sum);
     }
     double cost = 0.0, top = 0.0;
     for (const double sum : largest) top = std::max(top, sum);

@@ -5,7 +5,7 @@
 //   kernels_fuzz SECONDS    the corpus, then so many seconds
 //   kernels_fuzz 0 SEED     that seed alone: what a failure asks for
 //
-// A target's tables may differ from portable's where a sum is halfway between two steps, so each target computes from
+// A target's tables may differ from portable's where a sum is halfway between two entries, so each target computes from
 // portable's tables too: the same integers then, and only the float arithmetic around them differs. kernel_case.h derives
 // how far from exact either may be.
 #include <chrono>

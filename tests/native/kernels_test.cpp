@@ -247,7 +247,7 @@ void test_dense(const TargetEntry& target) {
   }
 }
 
-// Entries are the sums of the activations with the index's signs, to half a step (and 8 roundings of up to 255).
+// Entries are the sums of the activations with the index's signs, to half a scale (and 8 roundings of up to 255).
 void test_tables(const TargetEntry& target) {
   TestRandom random(4);
   for (const int64_t columns : {32, 96, 128, 416}) {
@@ -256,14 +256,14 @@ void test_tables(const TargetEntry& target) {
     const KernelCase test(random, shape, make_activations(random, shape));
     FormRows forms(*target.kernels, Form::tables, test.x, columns);
     const uint8_t* tables = forms.data();
-    const float* half_steps = reinterpret_cast<const float*>(tables + TableForm::scale_offset(columns));
+    const float* half_scales = reinterpret_cast<const float*>(tables + TableForm::scale_offset(columns));
     for (int64_t entry = 0; entry < columns * 4; ++entry) {
       double sum = 0.0;
       for (int i = 0; i < 4; ++i) {
         const double activation = test.x[entry / 16 * 4 + i];
         sum += entry >> i & 1 ? activation : -activation;
       }
-      const double exact = sum / (2 * double{half_steps[entry / 128]}) + 128;
+      const double exact = sum / (2 * double{half_scales[entry / 128]}) + 128;
       check(std::abs(tables[entry] - exact) <= 0.5 + 8 * 255 * kUnit, "%s: table entry %d is %d, expected %.9g", target.name,
             static_cast<int>(entry), tables[entry], exact);
     }

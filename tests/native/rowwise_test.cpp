@@ -151,15 +151,15 @@ void test_gates(const TestTarget& target) {
         run_operation(target, "xielu", 1, width, {{"x", gate}},
                       {{"alpha_p", std::vector<float>{0.7f}}, {"alpha_n", std::vector<float>{-0.4f}}, {"beta", std::vector<float>{0.5f}},
                        {"eps", std::vector<float>{-1e-6f}}});
-    const std::vector<float> runs = run_operation(target, "gate_runs", 1, width, {{"x", up}, {"gate", gate}}, {{"kind", std::string("softplus")}});
+    const std::vector<float> gated = run_operation(target, "gate_segments", 1, width, {{"x", up}, {"gate", gate}}, {{"kind", std::string("softplus")}});
     const double positive = std::log1p(std::exp(double(0.7f))), negative = 0.5 + std::log1p(std::exp(double(-0.4f)));
     for (int i = 0; i < width; ++i) {
       const double g = std::min(double(gate[i]), 4.0), u = std::clamp(double(up[i]), -4.0, 4.0), x = gate[i];
-      const double glu = g * sigmoid(1.5 * g) * (u + 1.0), run = up[i] * std::log1p(std::exp(x));
+      const double glu = g * sigmoid(1.5 * g) * (u + 1.0), product = up[i] * std::log1p(std::exp(x));
       const double ielu = 0.5 * x + (x > 0 ? positive * x * x : negative * (std::expm1(std::min(x, double(-1e-6f))) - x));
       check(std::abs(clamped[i] - glu) <= 2e-6 * std::abs(glu) + 1e-30, "%s: clamped_swiglu [%d]: %.9g, expected %.9g", target.name, i, clamped[i], glu);
       check(std::abs(xielu[i] - ielu) <= 2e-6 * std::abs(x) * (1 + std::abs(x)) + 1e-30, "%s: xielu [%d]: %.9g, expected %.9g", target.name, i, xielu[i], ielu);
-      check(std::abs(runs[i] - run) <= 2e-6 * std::abs(run) + 1e-30, "%s: gate_runs [%d]: %.9g, expected %.9g", target.name, i, runs[i], run);
+      check(std::abs(gated[i] - product) <= 2e-6 * std::abs(product) + 1e-30, "%s: gate_segments [%d]: %.9g, expected %.9g", target.name, i, gated[i], product);
     }
   }
 }

@@ -117,17 +117,17 @@ struct Simd {
   }
 
   // Weights as words, a vector for 8 rows x 2 k: 8-bit codes widened.
-  struct ByteWeights {
+  struct ByteReader {
     static constexpr int kUnits = 1;
     void load(const uint8_t* p, Int* weights) const {
       weights[0] = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
     }
   };
   // And 4-bit codes by lookup of a codebook's values, 8 rows x 8 k.
-  struct BookWeights {
+  struct CodebookReader {
     static constexpr int kUnits = 4;
     Int values;
-    explicit BookWeights(const int8_t* book) { values = table(reinterpret_cast<const uint8_t*>(book)); }
+    explicit CodebookReader(const int8_t* book) { values = table(reinterpret_cast<const uint8_t*>(book)); }
     void load(const uint8_t* p, Int* weights) const {
       const Int codes = Simd::load(p);
       widen(lookup(values, low_nibbles(codes)), weights);
@@ -141,10 +141,10 @@ struct Simd {
   };
 
   // sums[n, row] = sum of weight * integer over `count` activations.
-  template <int kTokens, typename Weights>
-  [[gnu::noinline]] static void multiply(const Weights& source, const uint8_t* codes, const uint8_t* x, int64_t stride,
+  template <int kTokens, typename Reader>
+  [[gnu::noinline]] static void multiply(const Reader& reader, const uint8_t* codes, const uint8_t* x, int64_t stride,
                                          int count, const int32_t*, int32_t* sums) {
-    constexpr int kUnits = Weights::kUnits, kBytes = kUnits == 1 ? 16 : 32;
+    constexpr int kUnits = Reader::kUnits, kBytes = kUnits == 1 ? 16 : 32;
     constexpr int kTogether = kTokens == 1 ? 4 / (kUnits == 1 ? 1 : 2) : kTokens == 8 || kUnits > 1 ? 1 : 2;
     for (int t0 = 0; t0 < 4; t0 += kTogether) {
       Int acc[kTokens][kTogether];
@@ -153,18 +153,18 @@ struct Simd {
         #pragma GCC unroll 8
         for (int t = 0; t < kTogether; ++t) acc[n][t] = zero();
       }
-      for (int step = 0; step < count / (2 * kUnits); ++step) {
+      for (int piece = 0; piece < count / (2 * kUnits); ++piece) {
         Int weights[kTogether][kUnits];
         #pragma GCC unroll 8
-        for (int t = 0; t < kTogether; ++t) source.load(codes + (step * 4 + t0 + t) * kBytes, weights[t]);
+        for (int t = 0; t < kTogether; ++t) reader.load(codes + (piece * 4 + t0 + t) * kBytes, weights[t]);
         if (kTokens == 1) {
-          for (int t = 0; t < kTogether; t += 64 / kBytes) prefetch(codes + (step * 4 + t0 + t) * kBytes + 4096);
+          for (int t = 0; t < kTogether; t += 64 / kBytes) prefetch(codes + (piece * 4 + t0 + t) * kBytes + 4096);
         }
         #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
           #pragma GCC unroll 8
           for (int unit = 0; unit < kUnits; ++unit) {
-            const Int integers = set_word(x + n * stride + (step * kUnits + unit) * 4);
+            const Int integers = set_word(x + n * stride + (piece * kUnits + unit) * 4);
             #pragma GCC unroll 8
             for (int t = 0; t < kTogether; ++t) {
               acc[n][t] = dot_words(acc[n][t], weights[t][unit], integers);

@@ -103,15 +103,15 @@ struct Simd {
   }
 
   // Weights as bytes around 128, a vector for 16 rows x 4 k: 8-bit codes as they are.
-  struct ByteWeights {
+  struct ByteReader {
     static constexpr int kUnits = 1;
     void load(const uint8_t* p, Int* weights) const { weights[0] = Simd::load(p); }
   };
   // And 4-bit codes by lookup of a codebook's values, 16 rows x 8 k.
-  struct BookWeights {
+  struct CodebookReader {
     static constexpr int kUnits = 2;
     Int values;
-    explicit BookWeights(const int8_t* book) {
+    explicit CodebookReader(const int8_t* book) {
       values = _mm512_xor_si512(table(reinterpret_cast<const uint8_t*>(book)), _mm512_set1_epi8(-128));
     }
     void load(const uint8_t* p, Int* weights) const {
@@ -132,10 +132,10 @@ struct Simd {
 
   // sums[n, row] = sum of weight * integer over `count` activations, whose own sum is activations[n]. vpdpbusd wants
   // unsigned weights; what the 128 in them adds is taken off at the start.
-  template <int kTokens, typename Weights>
-  [[gnu::noinline]] static void multiply(const Weights& source, const uint8_t* codes, const uint8_t* x, int64_t stride,
+  template <int kTokens, typename Reader>
+  [[gnu::noinline]] static void multiply(const Reader& reader, const uint8_t* codes, const uint8_t* x, int64_t stride,
                                          int count, const int32_t* activations, int32_t* sums) {
-    constexpr int kTogether = kTokens == 1 ? 4 : kTokens == 8 ? 1 : 2, kUnits = Weights::kUnits;
+    constexpr int kTogether = kTokens == 1 ? 4 : kTokens == 8 ? 1 : 2, kUnits = Reader::kUnits;
     for (int t0 = 0; t0 < 4; t0 += kTogether) {
       Int high[kTokens][kTogether], low[kTokens][kTogether];
       #pragma GCC unroll 8
@@ -146,18 +146,18 @@ struct Simd {
           low[n][t] = set32(-128 * activations[n]);
         }
       }
-      for (int step = 0; step < count / (4 * kUnits); ++step) {
+      for (int piece = 0; piece < count / (4 * kUnits); ++piece) {
         Int weights[kTogether][kUnits];
         #pragma GCC unroll 8
         for (int t = 0; t < kTogether; ++t) {
-          source.load(codes + (step * 4 + t0 + t) * 64, weights[t]);
-          prefetch(codes + (step * 4 + t0 + t) * 64 + 4096);
+          reader.load(codes + (piece * 4 + t0 + t) * 64, weights[t]);
+          prefetch(codes + (piece * 4 + t0 + t) * 64 + 4096);
         }
         #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
           #pragma GCC unroll 8
           for (int unit = 0; unit < kUnits; ++unit) {
-            const uint8_t* at = x + n * stride + (step * kUnits + unit) * 8;
+            const uint8_t* at = x + n * stride + (piece * kUnits + unit) * 8;
             if constexpr (kTogether == 1) {
               add_bytes(high[n][0], weights[0][unit], at);
               add_bytes(low[n][0], weights[0][unit], at + 4);

@@ -10,7 +10,7 @@
 namespace lutmac::LUTMAC_TARGET {
 
 struct RowDwords {
-  static constexpr int kTileRows = 64, kIntegerStep = 4, kIntegerXor = 0;
+  static constexpr int kTileRows = 64, kIntegerInterleave = 4, kIntegerXor = 0;
   static constexpr int kPlaneBytes = kTileRows * 4;
 
   template <int bits>

@@ -1,7 +1,7 @@
 // Products by lookup, 1 to 7 bits.
 //
 // vpermb looks 64 indices up in four tables of 16 at once, so a dword is a row at any number of planes: its four entries,
-// weighted by the plane and by the multiple of their tables' step, are added by one vpdpbusd. Planes 4 to 6 would need weights
+// weighted by the plane and by the multiple of their tables' scale, are added by one vpdpbusd. Planes 4 to 6 would need weights
 // beyond s8, so they are summed first, with the weights of planes 0 to 2, and shifted before the others come to them.
 //
 // Instructions for 64 bytes of weights: load, vpternlogd, vpsrld, vpternlogd, and for each token 2 vpermb and 2 vpdpbusd.
@@ -18,7 +18,7 @@ namespace lutmac::LUTMAC_TARGET {
 // The part of a block that a chunk takes: all 32 k, or 16, in the low or the high nibbles.
 enum class Part { whole, low, high };
 
-// Blocks that take one way from integers to floats: of one weight group, and of one run of tables with a common unit.
+// Blocks that take one way from integers to floats: of one weight group, and of tables with a common unit.
 struct Chunk {
   int64_t block;
   int blocks;
@@ -72,9 +72,9 @@ class LookupProduct {
         group_end = block + group_blocks < blocks ? block + group_blocks : blocks;
       }
       const int64_t unit_end = (block / kUnitBlocks + 1) * kUnitBlocks, end = unit_end < group_end ? unit_end : group_end;
-      const int run = static_cast<int>(end - block);
-      add_chunk(codes, {block, run, Part::whole});
-      codes += run * Codes::block_bytes(w_.bits);
+      const int count = static_cast<int>(end - block);
+      add_chunk(codes, {block, count, Part::whole});
+      codes += count * Codes::block_bytes(w_.bits);
       block = end;
     }
   }
@@ -115,7 +115,7 @@ class LookupProduct {
   // What the forms say of a chunk. Offsets in a form are the same for all tokens.
   void describe(const Chunk& chunk) {
     const int64_t columns = w_.columns, block = chunk.block;
-    const bool alone = chunk.blocks == 1;  // its own step is the unit
+    const bool alone = chunk.blocks == 1;  // its own scale is the unit
     const int64_t unit = alone ? TableForm::scale_offset(columns) + block * 4
                                : TableForm::unit_offset(columns) + block / kUnitBlocks * 4;
     const int64_t sums = chunk.part == Part::whole ? TableForm::sum32_offset(columns) + block * 4

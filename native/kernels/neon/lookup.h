@@ -1,4 +1,4 @@
-// The integer sums of the neon kernels: looked-up table entries of each row, weighted by plane and table step.
+// The integer sums of the neon kernels: looked-up table entries of each row, weighted by plane and table scale.
 //
 // Instructions for 16 bytes of weights, one token, after the load:
 //   4 bits   and, ushr (the two nibbles), 2 tbl, 2 udot                            6
@@ -31,8 +31,8 @@ inline constexpr int kTileRows = Codes::kTileRows;
 // The LUT groups of a block that are taken: all 8, or half of them where weight groups are of 16.
 enum class Part { both, low, high };
 
-// Consecutive blocks whose table steps are multiples of one unit.
-struct LookupRun {
+// Consecutive blocks whose table scales are multiples of one unit.
+struct LookupArgs {
   const uint8_t* codes;       // of the first block
   const uint8_t* tables;      // of the first block and token
   const uint8_t* multiples;   // s32, likewise
@@ -105,22 +105,22 @@ struct DwordLookup {
   }
 
   // integers [kTokens][kTileRows] = sum of multiple * (sum of plane weight * entry, less the tables' bias).
-  [[gnu::noinline]] static void run(const LookupRun& run, int32_t* integers) {
+  [[gnu::noinline]] static void run(const LookupArgs& lookup, int32_t* integers) {
     constexpr uint32_t kBias = 128u * (kPart == Part::both ? 8 : 4) * ((1 << kBits) - 1);
     for (int t0 = 0; t0 < 4; t0 += kTogether) {
       int32x4_t totals[kTokens][kTogether] = {};
-      const uint8_t *codes = run.codes + t0 * 16, *tables = run.tables, *multiples = run.multiples;
-      for (int block = 0; block < run.blocks; ++block, codes += Codes::block_bytes(kBits), tables += 128, multiples += 4) {
+      const uint8_t *codes = lookup.codes + t0 * 16, *tables = lookup.tables, *multiples = lookup.multiples;
+      for (int block = 0; block < lookup.blocks; ++block, codes += Codes::block_bytes(kBits), tables += 128, multiples += 4) {
         Sums sums;
 #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
 #pragma GCC unroll 8
           for (int t = 0; t < kTogether; ++t) sums[n][t] = vdupq_n_u32(-kBias);
         }
-        add<0>(codes, tables, run.stride, sums);
+        add<0>(codes, tables, lookup.stride, sums);
 #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
-          const int32x4_t multiple = vld1q_dup_s32(reinterpret_cast<const int32_t*>(multiples + n * run.stride));
+          const int32x4_t multiple = vld1q_dup_s32(reinterpret_cast<const int32_t*>(multiples + n * lookup.stride));
 #pragma GCC unroll 8
           for (int t = 0; t < kTogether; ++t) {
             totals[n][t] = vmlaq_s32(totals[n][t], vreinterpretq_s32_u32(sums[n][t]), multiple);
@@ -164,25 +164,25 @@ struct WordLookup {
     for (int v = 0; v < kTogether; ++v) sums[v] = vpadalq_u8(sums[v], vqtbl2q_u8(table, index[v]));
   }
 
-  [[gnu::noinline]] static void run(const LookupRun& run, int32_t* integers) {
+  [[gnu::noinline]] static void run(const LookupArgs& lookup, int32_t* integers) {
     // A block's sum less the bias fits s16, and a multiple does.
     constexpr uint16_t kBias = 128 * (kPart == Part::both ? 8 : 4);
     for (int v0 = 0; v0 < 2; v0 += kTogether) {
       int32x4_t totals[kTokens][kTogether][2] = {};
-      const uint8_t *codes = run.codes + v0 * 16, *tables = run.tables, *multiples = run.multiples;
-      for (int block = 0; block < run.blocks; ++block, codes += Codes::block_bytes(1), tables += 128, multiples += 4) {
+      const uint8_t *codes = lookup.codes + v0 * 16, *tables = lookup.tables, *multiples = lookup.multiples;
+      for (int block = 0; block < lookup.blocks; ++block, codes += Codes::block_bytes(1), tables += 128, multiples += 4) {
         uint16x8_t sums[kTokens][kTogether];
 #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
 #pragma GCC unroll 8
           for (int v = 0; v < kTogether; ++v) sums[n][v] = vdupq_n_u16(static_cast<uint16_t>(-kBias));
         }
-        add(codes, tables, run.stride, sums);
-        add(codes + 2 * kTileRows, tables + 32, run.stride, sums);
+        add(codes, tables, lookup.stride, sums);
+        add(codes + 2 * kTileRows, tables + 32, lookup.stride, sums);
         if (kTokens == 1) __builtin_prefetch(codes + kPrefetch);
 #pragma GCC unroll 8
         for (int n = 0; n < kTokens; ++n) {
-          const int16x8_t multiple = vld1q_dup_s16(reinterpret_cast<const int16_t*>(multiples + n * run.stride));
+          const int16x8_t multiple = vld1q_dup_s16(reinterpret_cast<const int16_t*>(multiples + n * lookup.stride));
 #pragma GCC unroll 8
           for (int v = 0; v < kTogether; ++v) {
             const int16x8_t sum = vreinterpretq_s16_u16(sums[n][v]);
@@ -205,11 +205,11 @@ struct WordLookup {
 };
 
 template <int kBits, int kTokens, Part kPart>
-inline void look_up(const LookupRun& run, int32_t* integers) {
+inline void look_up(const LookupArgs& lookup, int32_t* integers) {
   if constexpr (kBits == 1) {
-    WordLookup<kTokens, kPart>::run(run, integers);
+    WordLookup<kTokens, kPart>::run(lookup, integers);
   } else {
-    DwordLookup<kBits, kTokens, kPart>::run(run, integers);
+    DwordLookup<kBits, kTokens, kPart>::run(lookup, integers);
   }
 }
 

@@ -11,7 +11,7 @@
 namespace lutmac::neon {
 namespace {
 
-// Blocks that take one way from integers to floats: of one weight group, and of one run of tables with a common unit.
+// Blocks that take one way from integers to floats: of one weight group, and of tables with a common unit.
 struct Chunk {
   int64_t block;
   int blocks;
@@ -20,7 +20,7 @@ struct Chunk {
 
 // Where, for each token, a chunk's floats are: what an integer stands for, and the sum of the activations.
 template <int kTokens>
-struct Steps {
+struct TokenScales {
   float unit[kTokens], activations[kTokens];
 };
 
@@ -41,42 +41,42 @@ const float* floats_at(const uint8_t* form, int64_t offset, int64_t index) {
 }
 
 template <int kTokens>
-Steps<kTokens> table_steps(int64_t columns, const uint8_t* x, int64_t stride, const Chunk& chunk) {
-  Steps<kTokens> steps;
+TokenScales<kTokens> table_scales(int64_t columns, const uint8_t* x, int64_t stride, const Chunk& chunk) {
+  TokenScales<kTokens> scales;
   for (int n = 0; n < kTokens; ++n, x += stride) {
-    steps.unit[n] = *floats_at(x, TableForm::unit_offset(columns), chunk.block / (kTableUnit / kTableGroup));
+    scales.unit[n] = *floats_at(x, TableForm::unit_offset(columns), chunk.block / (kTableUnit / kTableGroup));
     if (chunk.part != Part::both) {
-      steps.activations[n] = *floats_at(x, TableForm::sum16_offset(columns), chunk.block * 2 + (chunk.part == Part::high));
+      scales.activations[n] = *floats_at(x, TableForm::sum16_offset(columns), chunk.block * 2 + (chunk.part == Part::high));
       continue;
     }
     const float* sums = floats_at(x, TableForm::sum32_offset(columns), chunk.block);
     float together = sums[0];
     for (int b = 1; b < chunk.blocks; ++b) together += sums[b];
-    steps.activations[n] = together;
+    scales.activations[n] = together;
   }
-  return steps;
+  return scales;
 }
 
 template <int kTokens>
-Steps<kTokens> integer_steps(int64_t columns, const uint8_t* x, int64_t stride, const Chunk& chunk) {
-  Steps<kTokens> steps;
+TokenScales<kTokens> integer_scales(int64_t columns, const uint8_t* x, int64_t stride, const Chunk& chunk) {
+  TokenScales<kTokens> scales;
   for (int n = 0; n < kTokens; ++n, x += stride) {
-    steps.unit[n] = *floats_at(x, IntegerForm::step_offset(columns), chunk.block);
+    scales.unit[n] = *floats_at(x, IntegerForm::scale_offset(columns), chunk.block);
     const int32_t* sum16 = reinterpret_cast<const int32_t*>(x + IntegerForm::sum_offset(columns)) + chunk.block * 2;
     const int32_t sum = chunk.part == Part::both ? sum16[0] + sum16[1] : sum16[chunk.part == Part::high];
-    steps.activations[n] = static_cast<float>(sum) * steps.unit[n];
+    scales.activations[n] = static_cast<float>(sum) * scales.unit[n];
   }
-  return steps;
+  return scales;
 }
 
 // Weights of 4 rows x 8 k: 8-bit codes as they are, or 4-bit codes by lookup of a codebook's values.
-struct ByteWeights {
+struct ByteReader {
   void load(const int8_t* at, int8x16_t* weights) const {
     weights[0] = vld1q_s8(at);
     weights[1] = vld1q_s8(at + 4 * kTileRows);
   }
 };
-struct BookWeights {
+struct CodebookReader {
   int8x16_t values;
   void load(const int8_t* at, int8x16_t* weights) const {
     const uint8x16_t codes = vreinterpretq_u8_s8(vld1q_s8(at));
@@ -87,19 +87,19 @@ struct BookWeights {
 
 // integers [kTokens][kTileRows] = sum of weight * integer over a block or half of it. sdot takes a lane of the form, 4 high
 // or 4 low halves, to 4 rows of weights; 16 bytes of the form are 8 k.
-template <int kTokens, typename Weights>
-[[gnu::noinline]] void multiply(const Weights& source, const uint8_t* codes, const uint8_t* x, int64_t stride, int count,
+template <int kTokens, typename Reader>
+[[gnu::noinline]] void multiply(const Reader& reader, const uint8_t* codes, const uint8_t* x, int64_t stride, int count,
                                 int32_t* integers) {
-  constexpr int kTogether = kTokens == 1 ? 4 : 2, kStep = kTileRows * (std::is_same_v<Weights, ByteWeights> ? 8 : 4);
+  constexpr int kTogether = kTokens == 1 ? 4 : 2, kStride = kTileRows * (std::is_same_v<Reader, ByteReader> ? 8 : 4);
   for (int t0 = 0; t0 < 4; t0 += kTogether) {
     int32x4_t high[kTokens][kTogether] = {}, low[kTokens][kTogether] = {};
     for (int k = 0; k < count; k += 8) {
-      const int8_t* at = reinterpret_cast<const int8_t*>(codes) + k / 8 * kStep + t0 * 16;
+      const int8_t* at = reinterpret_cast<const int8_t*>(codes) + k / 8 * kStride + t0 * 16;
       int8x16_t weights[kTogether][2];
 #pragma GCC unroll 8
-      for (int t = 0; t < kTogether; ++t) source.load(at + t * 16, weights[t]);
+      for (int t = 0; t < kTogether; ++t) reader.load(at + t * 16, weights[t]);
       if (kTokens == 1) {
-        for (int ahead = 0; ahead < kStep; ahead += 64) __builtin_prefetch(at + ahead + kPrefetch);
+        for (int ahead = 0; ahead < kStride; ahead += 64) __builtin_prefetch(at + ahead + kPrefetch);
       }
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
@@ -130,37 +130,37 @@ void sum_integers(int64_t columns, const uint8_t* codes, const uint8_t* x, int64
   codes += chunk.block * Codes::block_bytes(kBits);
   if constexpr (kBits == 8) {
     const int first = chunk.part == Part::high ? 16 : 0, count = chunk.part == Part::both ? 32 : 16;
-    multiply<kTokens>(ByteWeights{}, codes + first * kTileRows, x + chunk.block * 64 + first * 2, stride, count, integers);
+    multiply<kTokens>(ByteReader{}, codes + first * kTileRows, x + chunk.block * 64 + first * 2, stride, count, integers);
   } else {
     const uint8_t* multiples = x + TableForm::multiple_offset(columns) + chunk.block * 4;
-    const LookupRun run{codes, x + chunk.block * 128, multiples, stride, chunk.blocks};
-    if (chunk.part == Part::both) return look_up<kBits, kTokens, Part::both>(run, integers);
-    if (chunk.part == Part::low) return look_up<kBits, kTokens, Part::low>(run, integers);
-    look_up<kBits, kTokens, Part::high>(run, integers);
+    const LookupArgs lookup{codes, x + chunk.block * 128, multiples, stride, chunk.blocks};
+    if (chunk.part == Part::both) return look_up<kBits, kTokens, Part::both>(lookup, integers);
+    if (chunk.part == Part::low) return look_up<kBits, kTokens, Part::low>(lookup, integers);
+    look_up<kBits, kTokens, Part::high>(lookup, integers);
   }
 }
 
 // Adds a chunk to the totals: 4 instructions for 4 rows.
 template <int kTokens>
-[[gnu::noinline]] void flush(const int32_t* integers, const Steps<kTokens>& steps, TileState<kTokens>& state) {
+[[gnu::noinline]] void flush(const int32_t* integers, const TokenScales<kTokens>& scales, TileState<kTokens>& state) {
 #pragma GCC unroll 8
   for (int n = 0; n < kTokens; ++n) {
 #pragma GCC unroll 4
     for (int r = 0; r < kTileRows; r += 4) {
       float* total = state.total + n * kTileRows + r;
-      const float32x4_t value = vmulq_n_f32(vcvtq_f32_s32(vld1q_s32(integers + n * kTileRows + r)), steps.unit[n]);
+      const float32x4_t value = vmulq_n_f32(vcvtq_f32_s32(vld1q_s32(integers + n * kTileRows + r)), scales.unit[n]);
       const float32x4_t sum = vfmaq_f32(vld1q_f32(total), value, vld1q_f32(state.scale + r));
-      vst1q_f32(total, vfmaq_n_f32(sum, vld1q_f32(state.offset + r), steps.activations[n]));
+      vst1q_f32(total, vfmaq_n_f32(sum, vld1q_f32(state.offset + r), scales.activations[n]));
     }
   }
 }
 
 // Adds integers that are weights of a codebook's pass.
 template <int kTokens>
-void flush_pass(const int32_t* integers, const Steps<kTokens>& steps, const BookPass& pass, TileState<kTokens>& state) {
+void flush_pass(const int32_t* integers, const TokenScales<kTokens>& scales, const BookPass& pass, TileState<kTokens>& state) {
   const float* params = pass.second ? state.offset : state.scale;
   for (int n = 0; n < kTokens; ++n) {
-    const float unit = pass.step * steps.unit[n];
+    const float unit = pass.scale * scales.unit[n];
     for (int r = 0; r < kTileRows; r += 4) {
       float* total = state.total + n * kTileRows + r;
       const float32x4_t value = vmulq_n_f32(vcvtq_f32_s32(vld1q_s32(integers + n * kTileRows + r)), unit);
@@ -170,11 +170,11 @@ void flush_pass(const int32_t* integers, const Steps<kTokens>& steps, const Book
 }
 
 template <int kTokens>
-void flush_offsets(const Steps<kTokens>& steps, TileState<kTokens>& state) {
+void flush_offsets(const TokenScales<kTokens>& scales, TileState<kTokens>& state) {
   for (int n = 0; n < kTokens; ++n) {
     for (int r = 0; r < kTileRows; r += 4) {
       float* total = state.total + n * kTileRows + r;
-      vst1q_f32(total, vfmaq_n_f32(vld1q_f32(total), vld1q_f32(state.offset + r), steps.activations[n]));
+      vst1q_f32(total, vfmaq_n_f32(vld1q_f32(total), vld1q_f32(state.offset + r), scales.activations[n]));
     }
   }
 }
@@ -207,15 +207,15 @@ void product(const LowBit& w, const MatmulArgs& args, int64_t tile, int tiles, i
   const int64_t tile_bytes = Codes::packed_tile_bytes(w.kind, kBits, w.columns);
   for (int64_t k = 0; k < w.columns;) {
     const Chunk chunk = chunk_at<kBits>(w, k);
-    const Steps<kTokens> steps = kBits == 8 ? integer_steps<kTokens>(w.columns, x, args.x_stride, chunk)
-                                            : table_steps<kTokens>(w.columns, x, args.x_stride, chunk);
+    const TokenScales<kTokens> scales = kBits == 8 ? integer_scales<kTokens>(w.columns, x, args.x_stride, chunk)
+                                                   : table_scales<kTokens>(w.columns, x, args.x_stride, chunk);
     for (int i = 0; i < tiles; ++i) {
       TileState<kTokens>& state = states[i];
       if (k % w.group_size == 0) {
         load_group(w, kTileRows, tile + i, k / w.group_size, center_of(kBits), state.scale, state.offset);
       }
       sum_integers<kBits, kTokens>(w.columns, w.codes + (tile + i) * tile_bytes, x, args.x_stride, chunk, integers);
-      flush<kTokens>(integers, steps, state);
+      flush<kTokens>(integers, scales, state);
     }
     k += chunk.part == Part::both ? chunk.blocks * 32 : 16;
   }
@@ -238,13 +238,13 @@ void book_product(const LowBit& w, const MatmulArgs& args, int64_t tile, int64_t
       load_group(w, kTileRows, tile, k / w.group_size, w.zero_point, state.scale, state.offset);
     }
     const Part part = size == 32 ? Part::both : k % 32 == 0 ? Part::low : Part::high;
-    const Steps<kTokens> steps = integer_steps<kTokens>(w.columns, x, args.x_stride, {k / 32, 1, part});
+    const TokenScales<kTokens> scales = integer_scales<kTokens>(w.columns, x, args.x_stride, {k / 32, 1, part});
     for (int i = 0; i < count; ++i) {
-      const BookWeights weights{vld1q_s8(passes[i].values)};
-      multiply<kTokens>(weights, codes + k * kTileRows / 2, x + k * 2, args.x_stride, size, integers);
-      flush_pass<kTokens>(integers, steps, passes[i], state);
+      const CodebookReader reader{vld1q_s8(passes[i].values)};
+      multiply<kTokens>(reader, codes + k * kTileRows / 2, x + k * 2, args.x_stride, size, integers);
+      flush_pass<kTokens>(integers, scales, passes[i], state);
     }
-    if (!w.has_second) flush_offsets<kTokens>(steps, state);
+    if (!w.has_second) flush_offsets<kTokens>(scales, state);
   }
   store_tile<kTokens>(w, args, tile, token, state);
 }
@@ -284,6 +284,6 @@ void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, 
 
 }  // namespace
 
-const Kernels kKernels = kernel_table<Codes>(prepare<VectorTables, PlainRuns, lay_as_halves>, matmul_lowbit);
+const Kernels kKernels = kernel_table<Codes>(prepare<VectorTables, PlainTernaryTables, lay_as_halves>, matmul_lowbit);
 
 }  // namespace lutmac::neon

@@ -29,16 +29,16 @@ int32_t multiply(const uint8_t* codes, const int16_t* x, int first, int last) {
   return sum;
 }
 
-// One block of one row: the integer sum of a segment, times the step of its form.
+// One block of one row: the integer sum of a segment, times the scale of its form.
 float segment_sum(const LowBit& w, const uint8_t* codes, const uint8_t* x, int64_t block, int first, int count) {
   const int64_t k = w.columns;
   if (w.bits == 8) {
-    const float step = reinterpret_cast<const float*>(x + IntegerForm::step_offset(k))[block];
+    const float x_scale = reinterpret_cast<const float*>(x + IntegerForm::scale_offset(k))[block];
     const int16_t* integers = reinterpret_cast<const int16_t*>(x) + block * 32;
-    return static_cast<float>(multiply(codes, integers, first, first + count)) * step;
+    return static_cast<float>(multiply(codes, integers, first, first + count)) * x_scale;
   }
-  const float half_step = reinterpret_cast<const float*>(x + TableForm::scale_offset(k))[block];
-  return static_cast<float>(look_up(codes, w.bits, x + block * 128, first / 4, (first + count) / 4)) * half_step;
+  const float half_scale = reinterpret_cast<const float*>(x + TableForm::scale_offset(k))[block];
+  return static_cast<float>(look_up(codes, w.bits, x + block * 128, first / 4, (first + count) / 4)) * half_scale;
 }
 
 // Sum of the activations of a segment, as the form holds them.
@@ -48,10 +48,10 @@ float activation_sum(const LowBit& w, const uint8_t* x, int64_t block, int first
     return count == 32 ? reinterpret_cast<const float*>(x + TableForm::sum32_offset(k))[block]
                        : reinterpret_cast<const float*>(x + TableForm::sum16_offset(k))[block * 2 + first / 16];
   }
-  const float step = reinterpret_cast<const float*>(x + IntegerForm::step_offset(k))[block];
+  const float x_scale = reinterpret_cast<const float*>(x + IntegerForm::scale_offset(k))[block];
   const int32_t* sum16 = reinterpret_cast<const int32_t*>(x + IntegerForm::sum_offset(k)) + block * 2;
   const int32_t sum = count == 32 ? sum16[0] + sum16[1] : sum16[first / 16];
-  return static_cast<float>(sum) * step;
+  return static_cast<float>(sum) * x_scale;
 }
 
 void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
@@ -89,6 +89,6 @@ void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, 
 
 }  // namespace
 
-const Kernels kKernels = kernel_table<Codes>(prepare<PlainTables, PlainRuns, lay_as_words>, matmul_lowbit);
+const Kernels kKernels = kernel_table<Codes>(prepare<PlainTables, PlainTernaryTables, lay_as_words>, matmul_lowbit);
 
 }  // namespace lutmac::portable

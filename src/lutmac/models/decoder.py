@@ -11,7 +11,7 @@ from lutmac.graph.operations.activation import Activation, ActivationKind
 from lutmac.graph.operations.add import Add
 from lutmac.graph.operations.attention import Attention
 from lutmac.graph.operations.embed import Embed
-from lutmac.graph.operations.gate_runs import GateRuns
+from lutmac.graph.operations.gate_segments import GateSegments
 from lutmac.graph.operations.gather_outputs import GatherOutputs
 from lutmac.graph.operations.logits import Logits
 from lutmac.graph.operations.matmul import MatMul
@@ -190,7 +190,7 @@ class Decoder:
         """x * activation(gate), the gate as wide as x or one for each of its runs."""
         out = replace(x, name=f"{name}d")
         if gate.width != x.width:
-            self.ops.append(GateRuns(kind, x, gate, out))
+            self.ops.append(GateSegments(kind, x, gate, out))
             return out
         opened = replace(gate, name=f"{name}_open")
         self.ops += [Activation(kind, gate, opened), Multiply(opened, x, out)]

@@ -72,7 +72,7 @@ class MuseGlimmer(NormedTwice, GatedAttention):
     def weightless_norm(self, x: Value, name: str, width: int) -> Value:
         """x / rms(x), of each run of that width."""
         out = replace(x, name=name)
-        self.ops.append(RMSNorm(x, None, self.config.rms_norm_eps, out, run=width))
+        self.ops.append(RMSNorm(x, None, self.config.rms_norm_eps, out, segment=width))
         return out
 
     def post_norm(self, hf: str, x: Value, name: str) -> Value:

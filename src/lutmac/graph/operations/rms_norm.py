@@ -14,7 +14,8 @@ from lutmac.graph.ir import Floats, Op, Reference, Value, Vector
 class RMSNorm(Op):
     """``x / rms(x) * (weight + weight_bias)``, or ``x / rms(x)`` without a weight.
 
-    A weight narrower than x norms each run of its width, such as each head. run: that width where there is no weight.
+    A weight narrower than x norms each segment of its width, such as each head. segment: that width where there is no
+    weight.
     """
 
     x: Value
@@ -22,7 +23,7 @@ class RMSNorm(Op):
     eps: float
     out: Value
     weight_bias: float = 0.0
-    run: int | None = None
+    segment: int | None = None
     READS = ("x",)
     WRITES = ("out",)
     ROWWISE = True
@@ -30,14 +31,14 @@ class RMSNorm(Op):
 
     def faults(self) -> Iterator[str]:
         """Rows of another width, or a weight that does not divide them."""
-        if (self.weight is None) == (self.run is None):
-            yield "it has either a weight or the width of a run"
-        elif self.x.width != self.out.width or self.x.width % self._run:
-            yield f"it norms {self.x.width} floats in runs of {self._run} to {self.out.width}"
+        if (self.weight is None) == (self.segment is None):
+            yield "it has either a weight or the width of a segment"
+        elif self.x.width != self.out.width or self.x.width % self._segment:
+            yield f"it norms {self.x.width} floats in segments of {self._segment} to {self.out.width}"
 
     def describe(self) -> str:
         """The weight."""
-        return f"{self.weight or f'no weight, runs of {self.run}'}, eps {self.eps:g}"
+        return f"{self.weight or f'no weight, segments of {self.segment}'}, eps {self.eps:g}"
 
     def divided(self, at: Reference, divisor: Floats) -> Mapping[str, Floats] | None:
         """Another weight, where that is as wide as the row."""
@@ -49,11 +50,11 @@ class RMSNorm(Op):
     def reference(self, at: Reference, x: Floats) -> Floats:
         """[rows, width]."""
         weight = 1 if self.weight is None else at.vector(self.weight.name) + np.float32(self.weight_bias)
-        runs = x.reshape(len(x), -1, self._run)
-        mean = np.square(runs).mean(axis=-1, keepdims=True)
-        normed: Floats = runs / np.sqrt(mean + np.float32(self.eps)) * weight
+        segments = x.reshape(len(x), -1, self._segment)
+        mean = np.square(segments).mean(axis=-1, keepdims=True)
+        normed: Floats = segments / np.sqrt(mean + np.float32(self.eps)) * weight
         return normed.reshape(x.shape)
 
     @property
-    def _run(self) -> int:
-        return self.weight.width if self.weight is not None else self.run or self.x.width
+    def _segment(self) -> int:
+        return self.weight.width if self.weight is not None else self.segment or self.x.width

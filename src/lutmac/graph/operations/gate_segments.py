@@ -12,8 +12,8 @@ from lutmac.graph.operations.activation import ActivationKind, activate
 
 
 @dataclass(frozen=True)
-class GateRuns(Op):
-    """``out[i] = x[i] * activation(gate[i // run])``: x in as many equal runs as there are gates."""
+class GateSegments(Op):
+    """``out[i] = x[i] * activation(gate[i // segment])``: x in as many equal segments as there are gates."""
 
     kind: ActivationKind
     x: Value
@@ -30,8 +30,8 @@ class GateRuns(Op):
             yield f"it makes {self.out.width} floats of {self.x.width} with {self.gate.width} gates"
 
     def describe(self) -> str:
-        """The runs."""
-        return f"x · {self.kind}(gate), runs of {self.x.width // self.gate.width}"
+        """The segments."""
+        return f"x · {self.kind}(gate), segments of {self.x.width // self.gate.width}"
 
     def reference(self, at: Reference, x: Floats, gate: Floats) -> Floats:
         """[rows, width]."""
