@@ -165,13 +165,6 @@ def test_layers_that_guess_further_tokens_are_none_of_the_model() -> None:
         read_gguf("qwen3", nextn_predict_layers=3)
 
 
-def test_a_file_whose_matrices_were_rotated_is_refused() -> None:
-    """As Bonsai 2's: it would load without a word, and its logits would mean nothing."""
-    keys = {f"llama.{key}": 64 for key in ("context_length", "embedding_length", "block_count")}
-    with pytest.raises(UnsupportedModelError, match=r"a rotated input \(prism\.hadamard\.version\)"):
-        find_architecture("llama").read_gguf_config({**keys, "prism.hadamard.version": 1})
-
-
 @pytest.mark.parametrize(
     ("name", "keys", "message"),
     [

@@ -48,6 +48,42 @@ void test_int8_rows(const TestTarget& target) {
   }
 }
 
+// Each of log2(block) stages rounds once, and so do scale and sign: within as many u of the root of the sum of squares.
+void test_hadamard(const TestTarget& target) {
+  TestRandom random(5);
+  for (const auto& [width, block] : {std::pair{32, 32}, {96, 32}, {192, 64}, {384, 128}, {1024, 512}, {3072, 1024}, {8192, 4096}}) {
+    const std::vector<float> x = random.floats(width, 3.0f);
+    std::vector<float> signs(width);
+    for (float& sign : signs) sign = random.floats(1, 1.0f)[0] < 0.0f ? -1.0f : 1.0f;
+    for (const bool inverse : {false, true}) {
+      const FieldMap fields = {{"block_size", int64_t{block}}, {"signs", signs}, {"inverse", inverse}};
+      const std::vector<float> out = run_operation(target, "hadamard", 1, width, {{"x", x}}, fields);
+      for (int i = 0; i < width; ++i) {
+        const int begin = i / block * block;
+        double sum = 0.0, length = 0.0;
+        for (int j = 0; j < block; ++j) {
+          const double term = x[begin + j] * (inverse ? 1.0 : double(signs[begin + j]));
+          sum += __builtin_parity((i - begin) & j) ? -term : term;
+          length += term * term;
+        }
+        const double expected = sum / std::sqrt(block) * (inverse ? signs[i] : 1.0f);
+        check(std::abs(out[i] - expected) <= 14 * 0x1p-24 * std::sqrt(length), "%s: hadamard %d in blocks of %d [%d]: %.9g, expected %.9g",
+              target.name, width, block, i, out[i], expected);
+      }
+    }
+  }
+}
+
+// Stages go in one order whatever a vector's width.
+void test_hadamard_has_the_same_bits_everywhere() {
+  const std::vector<TestTarget> targets = runnable_targets();
+  const std::vector<float> x = TestRandom(6).floats(6144, 3.0f);
+  const FieldMap fields = {{"block_size", int64_t{2048}}};
+  const std::vector<float> first = run_operation(targets[0], "hadamard", 1, 6144, {{"x", x}}, fields);
+  for (const TestTarget& target : targets)
+    check(run_operation(target, "hadamard", 1, 6144, {{"x", x}}, fields) == first, "%s: hadamard has bits of its own", target.name);
+}
+
 // One token's choices, by a program of that operation alone. more: fields that are not the usual ones.
 void route(const TestTarget& target, const std::vector<float>& logits, int count, const FieldMap& more, int32_t* chosen,
            float* weights) {
@@ -224,11 +260,13 @@ int main() {
   for (const TestTarget& target : runnable_targets()) {
     test_sums_and_products(target);
     test_int8_rows(target);
+    test_hadamard(target);
     test_choices(target);
     test_choices_by_bias_and_group(target);
     test_gates(target);
     test_short_conv(target);
     std::printf("%s: checked\n", target.name);
   }
+  test_hadamard_has_the_same_bits_everywhere();
   return report("rowwise_test");
 }

@@ -128,7 +128,7 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
     """Builds the graph, packs its weights and compiles it."""
     config = opened.config
     context = _context(options.context, config)
-    graph = opened.architecture.build(config.at_context(context))
+    graph = opened.architecture.graph(config.at_context(context))
     check_all(opened.source, graph)
     with _InBackground(opened.read_tokenizer) as tokenizer:  # packing leaves Python idle
         packing = CheckpointPacking(

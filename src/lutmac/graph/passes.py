@@ -10,6 +10,7 @@ from lutmac.graph.ir import Form, Graph, Value, Weight
 from lutmac.graph.operations.activation import Activation
 from lutmac.graph.operations.add import Add
 from lutmac.graph.operations.gated_activation import GatedActivation
+from lutmac.graph.operations.hadamard import Hadamard
 from lutmac.graph.operations.hidden_states import HiddenStates
 from lutmac.graph.operations.logits import Logits
 from lutmac.graph.operations.multiply import Multiply
@@ -46,11 +47,13 @@ def optimize(graph: Graph, *, exact: bool) -> Schedule:
 
 
 def expose_hidden_states(schedule: Schedule) -> Schedule:
-    """Lets the caller have what the head reads, as it is before any preparation."""
+    """Lets the caller have what the head reads, as it is before any preparation and rotation."""
+    writers = schedule.writers()
     calls: list[Call] = []
     for call in schedule.calls:
         if isinstance(call.op, Logits):
-            calls.append(Call(HiddenStates(call.op.x)))
+            maker = schedule.calls[writers[call.op.x]].op
+            calls.append(Call(HiddenStates(maker.x if isinstance(maker, Hadamard) else call.op.x)))
         calls.append(call)
     return Schedule(tuple(calls))
 

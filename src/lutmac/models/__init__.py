@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 
 from lutmac.errors import UnsupportedModelError
 from lutmac.graph.ir import Graph
+from lutmac.models.rotation import Rotation, rotated
 
 # Architecture as a GGUF file or config.json's model_type names it -> the module that builds it.
 REGISTRY = {
@@ -122,6 +123,10 @@ class ModelConfig(Protocol):
     def rope_scaling(self) -> str:
         """For people: how positions beyond the first training's are reached, with those that will be in use."""
 
+    @property
+    def rotation(self) -> Rotation | None:
+        """Which matrices were rotated along their input, None where none was."""
+
     def at_context(self, context: int) -> Self:
         """The same, for that many positions."""
 
@@ -134,7 +139,8 @@ class Architecture:
     """A family of models.
 
     read_config: Hugging Face's config.json to the family's config. read_gguf_config: a GGUF file's metadata to it.
-    gguf_tensor_name: Hugging Face's name of a tensor to GGUF's. build: a config to the graph of one step.
+    gguf_tensor_name: Hugging Face's name of a tensor to GGUF's. build: a config to the graph of one step, without the
+    rotations that ``graph`` puts in front of products.
     """
 
     name: str
@@ -144,8 +150,19 @@ class Architecture:
     build: Callable[[Any], Graph]
 
     def complete(self, config: ModelConfig, tensors: Tensors) -> ModelConfig:
-        """What a checkpoint's metadata say, completed from the names and shapes of its tensors."""
-        return config.completed(tensors, self.build)
+        """What a checkpoint's metadata say, completed from the names and shapes of its tensors.
+
+        Raises UnsupportedModelError where its rotations do not fit its matrices.
+        """
+        completed = config.completed(tensors, self.build)
+        if completed.rotation is not None:
+            self.graph(completed)
+        return completed
+
+    def graph(self, config: ModelConfig) -> Graph:
+        """What a step computes."""
+        graph = self.build(config)
+        return graph if config.rotation is None else rotated(graph, config.rotation, self.gguf_tensor_name)
 
 
 def architecture_name(model_type: str, config: Mapping[str, Any]) -> str:

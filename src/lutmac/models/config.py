@@ -13,6 +13,7 @@ from lutmac.graph.operations.route import ExpertScores
 from lutmac.models import Tensors
 from lutmac.models.gguf_names import ROPE_TENSORS
 from lutmac.models.rope import RopeConfig, RopeScaling
+from lutmac.models.rotation import Rotation
 
 
 class _Asked:
@@ -39,7 +40,8 @@ class DecoderConfig:
     windows: for each layer the positions that attention sees, the last ones, 0 for all; empty: all layers see all.
     Scales multiply: attention_scale the scores (None: 1 / sqrt(head_dim)), residual_scale what a block adds. Softcaps
     bound (0: none). norm_weight_bias is added to norms' weights. round_activations: the input of products in the layers
-    is rounded to int8, as BitNet defines it. context: positions that will be in use, 0 for max_position_embeddings.
+    is rounded to int8, as BitNet defines it. rotation: which matrices were rotated along their input, known of GGUF.
+    context: positions that will be in use, 0 for max_position_embeddings.
     optional: tensors that not every checkpoint has and this one does, by Hugging Face's names: a head of its own,
     biases, joint matrices. They are known when ``completed``.
     """
@@ -70,6 +72,7 @@ class DecoderConfig:
     logits_scale: float = 1.0
     norm_weight_bias: float = 0.0
     round_activations: bool = False
+    rotation: Rotation | None = None
     context: int = 0
     optional: Container[str] = frozenset()
 

@@ -10,6 +10,7 @@ from lutmac.graph.operations.rope_angles import RopeStyle
 from lutmac.models.config import DecoderConfig
 from lutmac.models.metadata import MetadataReader
 from lutmac.models.rope import RopeConfig, RopeScaling
+from lutmac.models.rotation import read_gguf_rotation
 
 
 def read_gguf_decoder_config(metadata: Mapping[str, Any], architecture: str, style: RopeStyle) -> DecoderConfig:
@@ -44,6 +45,7 @@ def read_gguf_decoder_config(metadata: Mapping[str, Any], architecture: str, sty
         rms_norm_eps=read.number("attention.layer_norm_rms_epsilon"),
         max_position_embeddings=context,
         rope=RopeConfig(style, rotary_dim, theta, scaling_from_gguf(read, context)),
+        rotation=read_gguf_rotation(metadata),
     )
 
 
@@ -51,9 +53,6 @@ def _refuse_other_models(read: MetadataReader) -> None:
     """Raises UnsupportedModelError, naming the key, for what a file may say of a family and no graph here does."""
     if read.metadata.get(f"{read.prefix}.attention.causal", True) is False:
         raise UnsupportedModelError(f"attention in both directions ({read.prefix}.attention.causal) is not supported")
-    rotated = next((key for key in read.metadata if key.startswith("prism.hadamard.")), None)
-    if rotated is not None:  # such a file loads cleanly without, and its logits mean nothing
-        raise UnsupportedModelError(f"matrices that read a rotated input ({rotated}) are not supported")
     for key, like in (
         ("embedding_length_out", "embedding_length"),
         ("attention.key_length_swa", "attention.key_length"),

@@ -32,7 +32,7 @@ def list_weights(opened: OpenedModel) -> tuple[Graph, WeightList]:
     """
     source, config = opened.source, opened.config
     trained = config.max_position_embeddings
-    graphs = [opened.architecture.build(config.at_context(count)) for count in (trained, min(trained, SHORT_CONTEXT))]
+    graphs = [opened.architecture.graph(config.at_context(count)) for count in (trained, min(trained, SHORT_CONTEXT))]
     weights = {name: weight for graph in graphs for name, weight in graph.weights().items()}
     vectors = {name: vector for graph in graphs for name, vector in graph.vectors().items()}
     for name in ROPE_TENSORS:  # part of the configuration by now

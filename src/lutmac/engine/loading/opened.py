@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Any, Final
 
 from lutmac.bounded_json import read_optional_json
 from lutmac.checkpoints.embedding_config import EmbeddingConfig, gguf_embedding_config
-from lutmac.checkpoints.gguf import open_gguf
+from lutmac.checkpoints.gguf import GGUFFile, open_gguf
+from lutmac.checkpoints.gguf_types import PRISM_TYPES
 from lutmac.checkpoints.huggingface import CONFIG_FILE, GENERATION_CONFIG_FILE, HuggingFaceCheckpoint, open_huggingface
 from lutmac.checkpoints.native import GGUF_METADATA_FILE, NativeCheckpoint, is_native, open_native
 from lutmac.checkpoints.sentence_transformers import read_embedding_config
@@ -24,6 +26,7 @@ from lutmac.text.huggingface import TextFiles
 from lutmac.text.template_names import gguf_templates
 from lutmac.text.tokenizer import Tokenizer
 
+_log = logging.getLogger("lutmac")
 # What files of these kinds are (GGUF's general.type), and what to give instead.
 _NOT_ALONE: Final = {
     "adapter": "is a LoRA adapter, which changes a model and is none by itself: give a model with the adapter merged",
@@ -104,6 +107,7 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
         source, text = GGUFSource(file, architecture.gguf_tensor_name), _GGUFText(file.metadata)
         with _naming(file.path):
             config = architecture.complete(architecture.read_gguf_config(file.metadata), SourceTensors(source))
+            _warn_of_unrotated(file, config)
             guessing = MetadataReader(file.metadata, file.architecture).integer("nextn_predict_layers", 0, low=0)
         name: Any = file.metadata.get("general.name")
         yield OpenedModel(
@@ -121,6 +125,16 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
             read_templates=text.chat_templates,
             embedding=gguf_embedding_config(file.metadata, file.architecture),
         )
+
+
+def _warn_of_unrotated(file: GGUFFile, config: ModelConfig) -> None:
+    """Files in Prism's types that do not say how they were rotated are read as not rotated, which some of them were."""
+    types = {tensor.type_name for tensor in file.tensors.values() if tensor.type_number in PRISM_TYPES}
+    if types and config.rotation is None:
+        _log.warning(
+            "%s has tensors of type %s and no metadata of a rotation: if its replies are garbage, it was converted "
+            "without what they need", file.path, min(types),
+        )  # fmt: skip
 
 
 def check_is_model(path: Path, kind: object) -> None:
