@@ -1,8 +1,8 @@
 """Experts of a layer in one tensor, as transformers 5 has them in memory and some checkpoints on disk.
 
-``experts.gate_up_proj`` is [E, 2I, H], gate above up, ``experts.down_proj`` [E, H, I]; Qwen3-VL's are turned:
-[E, H, 2I] and [E, I, H]. Granite's are called ``input_linear`` and ``output_linear``. gpt-oss' are turned, the rows of
-gate and up alternate, and there are biases: ``experts.gate_up_proj_bias`` [E, 2I], ``experts.down_proj_bias`` [E, H].
+``experts.gate_up_proj`` is [E, 2I, H], gate above up, ``experts.down_proj`` [E, H, I]; Qwen3-VL's are transposed:
+[E, H, 2I] and [E, I, H]. Granite's are called ``input_linear`` and ``output_linear``. gpt-oss' are transposed, the rows
+of gate and up alternate, and there are biases: ``experts.gate_up_proj_bias`` [E, 2I], ``experts.down_proj_bias`` [E, H].
 https://huggingface.co/docs/transformers (conversion_mapping.py)
 """
 
@@ -21,7 +21,7 @@ from lutmac.checkpoints.safetensors import SafetensorsTensor
 
 @dataclass(frozen=True)
 class ExpertPart:
-    """A part of a stack: of matrix (or bias) ``index``, turned where the stack is, the rows ``rows_in``.
+    """A part of a stack: of matrix (or bias) ``index``, transposed where the stack is, the rows ``rows_in``.
 
     name: by which models ask for it. stack: the tensor that it is in. shape: [rows, columns], of a bias [rows]. share:
     of how many such parts the stack consists.
@@ -32,12 +32,12 @@ class ExpertPart:
     index: int
     rows_in: slice
     shape: tuple[int, ...]
-    turned: bool
+    transposed: bool
     share: int
 
     def of(self, stack: NDArray[Any]) -> NDArray[Any]:
-        """What it is, where the stack is not turned and its rows lie together a view of it."""
-        whole = stack[self.index].T if self.turned else stack[self.index]
+        """What it is, where the stack is not transposed and its rows lie together a view of it."""
+        whole = stack[self.index].T if self.transposed else stack[self.index]
         return np.ascontiguousarray(whole[self.rows_in])
 
 
@@ -65,30 +65,31 @@ def expert_parts(tensors: Mapping[str, SafetensorsTensor], config: Mapping[str, 
         elif granite is not None and len(tensor.shape) == 3:
             stacks.setdefault(f"{granite[1]}.experts", {})["gate_up" if granite[2] == "input" else "down"] = name
         elif bias is not None and len(tensor.shape) == 2:
-            yield from _parts(f"{bias[1]}.{{}}.{{}}.bias", bias[2], tensor, config, turned=False)
+            yield from _parts(f"{bias[1]}.{{}}.{{}}.bias", bias[2], tensor, config, transposed=False)
     for front, names in stacks.items():
-        turned = _turned({kind: tensors[name].shape for kind, name in names.items()}, config.get("hidden_size"))
+        shapes = {kind: tensors[name].shape for kind, name in names.items()}
+        transposed = _is_transposed(shapes, config.get("hidden_size"))
         for kind, name in names.items():
-            yield from _parts(f"{front}.{{}}.{{}}.weight", kind, tensors[name], config, turned=turned)
+            yield from _parts(f"{front}.{{}}.{{}}.weight", kind, tensors[name], config, transposed=transposed)
 
 
 def _parts(
-    name: str, kind: str, stack: SafetensorsTensor, config: Mapping[str, Any], *, turned: bool
+    name: str, kind: str, stack: SafetensorsTensor, config: Mapping[str, Any], *, transposed: bool
 ) -> Iterator[ExpertPart]:
     """name: of a part, with holes for the expert's number and the matrix."""
     experts, *shape = stack.shape
-    rows, *columns = reversed(shape) if turned else shape
+    rows, *columns = reversed(shape) if transposed else shape
     down = {"down_proj": slice(0, rows)}
     parts = down if kind == "down" else gate_and_up(rows, alternate=rows_alternate(config))
     for index in range(experts):
         for part, rows_in in parts.items():
             shape_of_part = (len(range(rows)[rows_in]), *columns)
             yield ExpertPart(
-                name.format(index, part), stack.name, index, rows_in, shape_of_part, turned, experts * len(parts)
+                name.format(index, part), stack.name, index, rows_in, shape_of_part, transposed, experts * len(parts)
             )
 
 
-def _turned(shapes: Mapping[str, tuple[int, ...]], hidden_size: object) -> bool:
+def _is_transposed(shapes: Mapping[str, tuple[int, ...]], hidden_size: object) -> bool:
     """Whether the stacks of a layer are: [E, H, 2I] and [E, I, H]. One of the two always tells, as I is not 2I."""
     _, first, second = shapes.get("gate_up", (0, 0, 0))
     if first != second:

@@ -33,9 +33,9 @@ class HunyuanDense(Decoder):
     def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
         """Rotated and normed queries and keys."""
         q, k, v = super().queries_keys_values(layer, x)
-        return self._turned(layer, "query", q), self._turned(layer, "key", k), v
+        return self._rotated_and_normed(layer, "query", q), self._rotated_and_normed(layer, "key", k), v
 
-    def _turned(self, layer: int, which: str, x: Value) -> Value:
+    def _rotated_and_normed(self, layer: int, which: str, x: Value) -> Value:
         name, head_dim = f"layers.{layer}", self.config.head_dim
         rotated = replace(x, name=f"{name}.{which}_rotated")
         self.ops.append(Rotate(x, self.angles_of(self._rope), rotated, head_dim, self._rope.style))

@@ -16,7 +16,7 @@ class RopeScaling:
 
     - "linear" divides all frequencies by ``factor`` (Chen et al., 2023).
     - "yarn" divides the low ones, keeps the high ones and blends between (Peng et al., 2023): a dimension counts as
-      high when it turns more than ``beta_fast`` times within ``original_context`` positions and as low when it turns
+      high when it rotates more than ``beta_fast`` times within ``original_context`` positions and as low when it rotates
       less than ``beta_slow`` times. With ``truncate`` the bounds are whole dimensions.
     - "llama3" does the same by wavelength (Llama 3.1): above ``original_context / beta_slow`` low, below
       ``original_context / beta_fast`` high.
@@ -100,17 +100,17 @@ class RopeConfig:
         if scaling.kind == "linear":
             return [0.0] * len(plain)
         if scaling.kind == "llama3":
-            turns = [scaling.original_context * frequency / (2 * pi) for frequency in plain]
-            return [_clamped((n - scaling.beta_slow) / (scaling.beta_fast - scaling.beta_slow)) for n in turns]
+            rotations = [scaling.original_context * frequency / (2 * pi) for frequency in plain]
+            return [_clamped((n - scaling.beta_slow) / (scaling.beta_fast - scaling.beta_slow)) for n in rotations]
         if scaling.kind == "yarn":
-            low, high = self._dimension_that_turns(scaling.beta_fast), self._dimension_that_turns(scaling.beta_slow)
+            low, high = self._dimension_rotating(scaling.beta_fast), self._dimension_rotating(scaling.beta_slow)
             if scaling.truncate:
                 low, high = floor(low), ceil(high)
             low, high = max(low, 0), min(high, self.rotary_dim - 1)
             return [1 - _clamped((i - low) / (high - low or 0.001)) for i in range(len(plain))]
         return [1.0] * len(plain)
 
-    def _dimension_that_turns(self, times: float) -> float:
+    def _dimension_rotating(self, times: float) -> float:
         return self.rotary_dim * log(self.scaling.original_context / (times * 2 * pi)) / (2 * log(self.theta))
 
 

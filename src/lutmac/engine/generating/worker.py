@@ -190,7 +190,7 @@ class Worker:
                 if not self._listeners and self._closed:
                     return
             try:
-                self._engine.turn()
+                self._engine.step_or_wait()
             except Exception as error:  # the callers are told; the thread has to live on
                 for listener in self._snapshot():
                     self._engine.fail(listener.sequence, error)

@@ -32,8 +32,8 @@ LOGITS_BYTES = 128 << 20  # of one step, at most
 class Engine:
     """Runs sequences through a compiled program.
 
-    Safe to use from several threads: one of those that wait in ``drive`` or ``turn`` runs the next step, for every
-    sequence that can run. Only that thread touches the schedule and the pages; requests reach it through the inbox.
+    Safe to use from several threads: one of those that wait in ``drive`` or ``step_or_wait`` runs the next step, for
+    every sequence that can run. Only that thread touches the schedule and the pages; requests reach it through the inbox.
 
     expects_company: whether steps stay short while nobody else runs yet, for the sake of those who may come.
     """
@@ -75,7 +75,7 @@ class Engine:
         self._pace = Pace()
         self._cores = CoreUser()
         self._inbox: deque[tuple[str, Sequence]] = deque()
-        self._turn = Condition()
+        self._stepped = Condition()
         self._stepping = False
 
     @property
@@ -110,7 +110,7 @@ class Engine:
         return Sequence(tokens, max_length, windows=self._windows, private=private, roles=roles)
 
     def submit(self, sequence: Sequence) -> None:
-        """Queues a sequence; it runs in the steps that callers of ``drive`` and ``turn`` make."""
+        """Queues a sequence; it runs in the steps that callers of ``drive`` and ``step_or_wait`` make."""
         self._inbox.append(("submit", sequence))
 
     def stop(self, sequence: Sequence) -> None:
@@ -131,15 +131,15 @@ class Engine:
     def drive(self, sequence: Sequence, length: int) -> None:
         """Steps until the sequence has more than ``length`` tokens or is finished; raises what made it fail."""
         while sequence.length <= length and not sequence.finished:
-            self.turn()
+            self.step_or_wait()
         if sequence.error is not None:
             raise sequence.error
 
-    def turn(self) -> None:
+    def step_or_wait(self) -> None:
         """Runs a step, or waits for the end of the one that another thread is running."""
-        with self._turn:
+        with self._stepped:
             if self._stepping:
-                self._turn.wait()  # whoever steps wakes all when the step is done
+                self._stepped.wait()  # whoever steps wakes all when the step is done
                 return
             self._stepping = True
         try:
@@ -149,14 +149,14 @@ class Engine:
                 # Of several engines each has as much time as it has clients.
                 turn.weight, turn.returns = len({sequence.share.client for sequence in running}), bool(running)
         finally:
-            with self._turn:
+            with self._stepped:
                 self._stepping = False
-                self._turn.notify_all()
+                self._stepped.notify_all()
 
     def available_pages(self) -> int:
         """Pages that no sequence holds, of the group with the fewest, once what is in the inbox is seen to."""
-        with self._turn:
-            self._turn.wait_for(lambda: not self._stepping)
+        with self._stepped:
+            self._stepped.wait_for(lambda: not self._stepping)
             self._read_inbox()
             pool = self._residency.pages.tightest
             return 0 if pool is None else pool.available
@@ -175,7 +175,7 @@ class Engine:
         )
 
     def step(self) -> None:
-        """Runs one batch. One thread at a time: ``drive`` and ``turn`` see to it."""
+        """Runs one batch. One thread at a time: ``drive`` and ``step_or_wait`` see to it."""
         self._read_inbox()
         self._leave_broken_step()
         batch = self._schedule()

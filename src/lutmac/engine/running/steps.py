@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from lutmac.engine.running.batch import Batch, Slice
-from lutmac.engine.running.client_turns import ClientTurns
 from lutmac.engine.running.sequence import Sequence
+from lutmac.engine.running.served_tokens import ServedTokens
 
 OLDEST_SHARE: Final = 4  # the oldest prompt gets at least one in so many of the tokens that a step has for prompts
 COMPANY_STEPS: Final = 256  # after a reply: whoever asked for one may soon ask again
@@ -44,7 +44,7 @@ class Steps:
         """Nothing has run yet."""
         self.max_tokens = max_tokens
         self.max_rows = max_rows
-        self._turns = ClientTurns()
+        self._served = ServedTokens()
         self._passed_over = False  # whether the last step was the newcomers' alone
         self._since_reply = COMPANY_STEPS
 
@@ -53,7 +53,7 @@ class Steps:
 
         running: the oldest first. room: None where nobody has to be considered.
         """
-        self._turns.enter({sequence.share.client for sequence in running})
+        self._served.enter({sequence.share.client for sequence in running})
         replying = any(sequence.generates for sequence in running)
         self._since_reply = 0 if replying else self._since_reply + 1
         writing = [sequence for sequence in running if sequence.pending == 1 and sequence.generates]
@@ -62,14 +62,14 @@ class Steps:
         self._passed_over = bool(slices)
         slices = slices or self._of_all(writing, prompts, room)
         for slice in slices:
-            self._turns.serve(slice.sequence.share.client, slice.count)
+            self._served.serve(slice.sequence.share.client, slice.count)
         return slices
 
     def _of_newcomers(self, writing: List[Sequence], prompts: List[Sequence], room: Room) -> list[Slice]:
         """A step for those that have come; none where there are no such, or nobody would have to wait for them."""
         others = [sequence for sequence in writing if not sequence.begins]
         short = [sequence for sequence in prompts if sequence.begins and sequence.pending <= room.prompts]
-        newcomers = sorted((*(one for one in writing if one.begins), *short), key=self._turn)
+        newcomers = sorted((*(one for one in writing if one.begins), *short), key=self._priority)
         if not newcomers or (len(short) == len(prompts) and len(newcomers) + len(others) <= room.little):
             return []
         batch = self._batch()
@@ -77,7 +77,7 @@ class Steps:
         for sequence in newcomers:
             if sequence.pending <= left:
                 left -= batch.add(sequence, left)
-        for sequence in sorted(others, key=self._turn)[:left]:
+        for sequence in sorted(others, key=self._priority)[:left]:
             batch.add(sequence, 1)
         return batch.slices
 
@@ -90,7 +90,7 @@ class Steps:
         left, texts = self._prompt_tokens(room, len(writing))
         oldest = prompts[0]
         reserved = min(max(1, min(left, left if oldest.generates else texts) // OLDEST_SHARE), oldest.pending)
-        for sequence in sorted(prompts, key=self._turn):
+        for sequence in sorted(prompts, key=self._priority):
             if sequence is oldest:
                 reserved = 0
             count = batch.add(sequence, left - reserved if sequence.generates else min(left - reserved, texts))
@@ -105,8 +105,8 @@ class Steps:
         left = max(room.little, min(room.prompts, room.prompts + room.little - writing))
         return left, room.little if self._since_reply <= COMPANY_STEPS else left
 
-    def _turn(self, sequence: Sequence) -> tuple[int, int]:
-        return self._turns.served(sequence.share.client), sequence.share.served
+    def _priority(self, sequence: Sequence) -> tuple[int, int]:
+        return self._served.of(sequence.share.client), sequence.share.served
 
     def _batch(self) -> Batch:
         return Batch(self.max_tokens, self.max_rows)

@@ -1,4 +1,4 @@
-"""Which client's turn it is."""
+"""Tokens that each client has had: the client with the fewest is next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LEAD: Final = 1024  # tokens that a client which comes has ahead of those that a
 MOST_REMEMBERED: Final = 1024  # clients
 
 
-class ClientTurns:
+class ServedTokens:
     """Counts the tokens that each client has had; the one with the fewest is next.
 
     What a client did not use while it was away is lost but for ``LEAD``: counts of those that come are set to the
@@ -33,7 +33,7 @@ class ClientTurns:
         if len(self._served) > MOST_REMEMBERED + len(there):
             self._served = there
 
-    def served(self, client: str) -> int:
+    def of(self, client: str) -> int:
         """Tokens, of a client that is there."""
         return self._served[client]
 
