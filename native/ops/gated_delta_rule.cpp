@@ -274,7 +274,7 @@ class GatedDeltaRule final : public Operation {
     const Batch& batch = step.batch;
     const int first = batch.sequence_start[sequence];
     const LayerCache cache = state_.of(step);
-    uint8_t* slot = cache.base + cache.block_table[int64_t{sequence} * cache.table_stride] * cache.page_stride;
+    uint8_t* slot = cache.base + cache.page_table[int64_t{sequence} * cache.table_stride] * cache.page_stride;
     float* state = reinterpret_cast<float*>(slot) + (head * blocks() + column_block) * block_floats();
     if (batch.first_position[sequence] == 0) std::memset(state, 0, static_cast<size_t>(block_floats()) * 4);
     const float* token = scratch(step, first);

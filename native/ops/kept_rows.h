@@ -43,7 +43,7 @@ class KeptRows {
  private:
   float* of(const Step& step, int sequence) const {
     const LayerCache cache = state_.of(step);
-    return reinterpret_cast<float*>(cache.base + cache.block_table[int64_t{sequence} * cache.table_stride] * cache.page_stride);
+    return reinterpret_cast<float*>(cache.base + cache.page_table[int64_t{sequence} * cache.table_stride] * cache.page_stride);
   }
 
   ProgramState state_;

@@ -31,11 +31,11 @@ struct Batch {
 // kKeyBlock or kValueBlock dimensions.
 enum class CacheType { f16, f32, int8 };
 
-// Keys and values of one layer: `base + page * page_stride` for a page id out of the group's block table; the first
+// Keys and values of one layer: `base + page * page_stride` for a page id out of the group's page table; the first
 // page_bytes of it are the layer's. The order within is known only to page.h.
 struct LayerCache {
   uint8_t* base = nullptr;
-  const int32_t* block_table = nullptr;  // [num_sequences, table_stride] page of positions 64 i .. 64 i + 63
+  const int32_t* page_table = nullptr;  // [num_sequences, table_stride] page of positions 64 i .. 64 i + 63
   int table_stride = 0;
   int64_t page_stride = 0;  // bytes
 };

@@ -22,7 +22,7 @@ struct HeadPage {
 inline HeadPage head_page(const LayerCache& cache, CacheType type, int sequence, int page, int head_dim, int value_dim,
                           int kv_head) {
   const int64_t key_bytes = key_page_bytes(type, head_dim), value_bytes = value_page_bytes(type, value_dim);
-  const int32_t id = cache.block_table[int64_t{sequence} * cache.table_stride + page];
+  const int32_t id = cache.page_table[int64_t{sequence} * cache.table_stride + page];
   uint8_t* keys = cache.base + id * cache.page_stride + kv_head * (key_bytes + value_bytes);
   return {keys, keys + key_bytes};
 }

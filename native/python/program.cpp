@@ -31,16 +31,16 @@ void check_sequences(const Program& program, const IntArray& starts, const IntAr
   }
 }
 
-void check_block_table(const IntMatrix& table, const Cache& cache, int group, bool slots, const IntArray& starts,
+void check_page_table(const IntMatrix& table, const Cache& cache, int group, bool slots, const IntArray& starts,
                        const IntArray& positions) {
-  require(table.shape(0) == positions.shape(0), "a block table needs a line per sequence");
+  require(table.shape(0) == positions.shape(0), "a page table needs a line per sequence");
   for (size_t s = 0; s < positions.shape(0); ++s) {
     const int64_t end = int64_t{positions.data()[s]} + starts.data()[s + 1] - starts.data()[s];
     const int64_t pages = slots ? 1 : (end + kPageTokens - 1) / kPageTokens;
-    require(pages <= static_cast<int64_t>(table.shape(1)), "a block table is too short for its sequence");
+    require(pages <= static_cast<int64_t>(table.shape(1)), "a page table is too short for its sequence");
     for (int64_t i = 0; i < pages; ++i) {
       const int32_t page = table.data()[s * table.shape(1) + i];
-      require(page >= 0 && page < cache.num_pages(group), "a block table names a page that does not exist");
+      require(page >= 0 && page < cache.num_pages(group), "a page table names a page that does not exist");
     }
   }
 }
@@ -56,7 +56,7 @@ bool signal_raised() {
 }
 
 void step(Program& program, const Cache& cache, const IntArray& tokens, const IntArray& sequence_start,
-          const IntArray& first_position, const std::vector<IntMatrix>& block_tables, const IntArray& output_rows,
+          const IntArray& first_position, const std::vector<IntMatrix>& page_tables, const IntArray& output_rows,
           const std::optional<MutableFloatMatrix>& logits_out, const std::optional<MutableFloatMatrix>& hidden_out,
           int threads, bool interruptible) {
   const int num_tokens = static_cast<int>(tokens.shape(0)), outputs = static_cast<int>(output_rows.shape(0));
@@ -67,13 +67,13 @@ void step(Program& program, const Cache& cache, const IntArray& tokens, const In
   check_ids(tokens, program.vocab_size(), "a token id is outside the vocabulary");
   check_ids(output_rows, num_tokens, "an output row is outside the batch");
   program.check_cache(cache);
-  require(static_cast<int>(block_tables.size()) == cache.num_groups(), "one block table per cache group is needed");
+  require(static_cast<int>(page_tables.size()) == cache.num_groups(), "one page table per cache group is needed");
   Program::Input input{num_tokens, static_cast<int>(first_position.shape(0)), outputs, tokens.data(),
                        sequence_start.data(), first_position.data(), output_rows.data(), {}, nullptr, nullptr, 0};
-  for (size_t group = 0; group < block_tables.size(); ++group) {
-    check_block_table(block_tables[group], cache, static_cast<int>(group), program.group_has_slots(static_cast<int>(group)),
+  for (size_t group = 0; group < page_tables.size(); ++group) {
+    check_page_table(page_tables[group], cache, static_cast<int>(group), program.group_has_slots(static_cast<int>(group)),
                       sequence_start, first_position);
-    input.block_tables.emplace_back(block_tables[group].data(), static_cast<int>(block_tables[group].shape(1)));
+    input.page_tables.emplace_back(page_tables[group].data(), static_cast<int>(page_tables[group].shape(1)));
   }
   require(outputs == 0 || logits_out || hidden_out, "output rows need an array for logits or for hidden states");
   if (outputs > 0 && logits_out) {
@@ -174,7 +174,7 @@ void bind_program(nb::module_& module) {
           },
           nb::arg("name"), nb::arg("fields"), nb::kw_only(), nb::arg("together"))
       .def("step", &step, nb::arg("cache"), nb::kw_only(), nb::arg("tokens"), nb::arg("sequence_start"),
-           nb::arg("first_position"), nb::arg("block_tables"), nb::arg("output_rows"), nb::arg("logits").none(),
+           nb::arg("first_position"), nb::arg("page_tables"), nb::arg("output_rows"), nb::arg("logits").none(),
            nb::arg("hidden") = nb::none(), nb::arg("threads"), nb::arg("interruptible") = false);
 }
 

@@ -1,4 +1,4 @@
-// The states of all sequences: pages that block tables name, and slots, which are as pages of which a sequence has one.
+// The states of all sequences: pages that page tables name, and slots, which are as pages of which a sequence has one.
 #pragma once
 
 #include <cstdint>

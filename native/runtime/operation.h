@@ -19,7 +19,7 @@ struct Step {
   uint8_t* arena = nullptr;
   uint8_t* own_arena = nullptr;  // the calling thread's, in which it keeps its own forms at the offsets that `arena` has
   const Cache* cache = nullptr;
-  std::vector<LayerCache> groups;  // per cache group: block table and stride; base is the state's
+  std::vector<LayerCache> groups;  // per cache group: page table and stride; base is the state's
   float* logits = nullptr;         // [num_logits_rows, vocab], of the first of the output rows
   int num_logits_rows = 0;
   float* hidden = nullptr;         // [num_output_rows, hidden size] of final hidden states; null: nobody wants them

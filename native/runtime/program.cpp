@@ -157,8 +157,8 @@ bool Program::step(const Cache& cache, const Input& input, int threads) {
     }
   }
   for (int group = 0; group < num_cache_groups_; ++group) {
-    step_.groups[group].block_table = input.block_tables[group].first;
-    step_.groups[group].table_stride = input.block_tables[group].second;
+    step_.groups[group].page_table = input.page_tables[group].first;
+    step_.groups[group].table_stride = input.page_tables[group].second;
   }
   step_.cache = &cache;
   step_.logits = input.logits;

@@ -78,7 +78,7 @@ class Program {
   struct Input {
     int num_tokens, num_sequences, num_output_rows;
     const int32_t *tokens, *sequence_start, *first_position, *output_rows;
-    std::vector<std::pair<const int32_t*, int>> block_tables;  // table and stride per cache group
+    std::vector<std::pair<const int32_t*, int>> page_tables;  // table and stride per cache group
     float *logits, *hidden;
     int num_logits_rows;
     bool (*is_interrupted)() = nullptr;  // asked now and then between operations, by the caller's thread

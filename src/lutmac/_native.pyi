@@ -180,7 +180,7 @@ class Program:
         """The next state: keys and values of a layer, in that cache group. cache_type: "f16", "f32" or "int8"."""
 
     def add_slot(self, *, group: int, bytes: int) -> None:
-        """The next state: a slot, in a group of slots, whose block table has one column. bytes: a multiple of 64."""
+        """The next state: a slot, in a group of slots, whose page table has one column. bytes: a multiple of 64."""
 
     def add(self, name: str, fields: dict[str, Any], *, together: bool) -> None:
         """An operation: native/ops/ has a file of that name, which says what fields it has.
@@ -196,7 +196,7 @@ class Program:
         tokens: NDArray[Any],
         sequence_start: NDArray[Any],
         first_position: NDArray[Any],
-        block_tables: list[NDArray[Any]],
+        page_tables: list[NDArray[Any]],
         output_rows: NDArray[Any],
         logits: NDArray[Any] | None,
         hidden: NDArray[Any] | None = None,
@@ -205,7 +205,7 @@ class Program:
     ) -> None:
         """Runs one step. tokens [n], sequence_start [s + 1], first_position [s], output_rows [r]: int32.
 
-        block_tables: one [s, pages] int32 array per cache group. logits: [at most r, vocab] float32, written: of the
+        page_tables: one [s, pages] int32 array per cache group. logits: [at most r, vocab] float32, written: of the
         first of the output rows; hidden: [r, hidden size] float32, likewise the final hidden states of all of them.
         Where there are output rows, one of them must be given.
 

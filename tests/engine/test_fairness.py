@@ -65,7 +65,7 @@ def test_whoever_goes_away_is_out_before_the_next_step(engine: Engine) -> None:
     assert computed
     engine.step()
     assert engine.stats().running == 1
-    assert len(gone.block_table.pages()) == 0
+    assert len(gone.page_table.pages()) == 0
     assert stays.computed > 0
 
 

@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from lutmac.engine.running.block_table import BlockTable
 from lutmac.engine.running.kv_cache import PAGE_TOKENS, PageManager, pages_for
 from lutmac.engine.running.memory import GroupNeed, divide_memory, group_need
+from lutmac.engine.running.page_table import PageTable
 from lutmac.engine.running.prefix_tree import NO_PAGE
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import Limits
@@ -31,22 +31,22 @@ class Caching(RuleBasedStateMachine):
         super().__init__()
         self.manager = PageManager(PAGES, WINDOWS)
         self.memory = [[np.zeros(PAGE_TOKENS, dtype=np.int64) for _ in range(count)] for count in PAGES]
-        self.sequences: list[tuple[BlockTable, np.ndarray, int]] = []
+        self.sequences: list[tuple[PageTable, np.ndarray, int]] = []
 
     def copy(self, group: int, source: int, target: int) -> None:
         self.memory[group][target][:] = self.memory[group][source]
 
-    def place(self, table: BlockTable, group: int, position: int) -> tuple[np.ndarray, int]:
+    def place(self, table: PageTable, group: int, position: int) -> tuple[np.ndarray, int]:
         return self.memory[group][table.pages(group)[position // PAGE_TOKENS]], position % PAGE_TOKENS
 
-    def check(self, table: BlockTable, tokens: np.ndarray, computed: int) -> None:
+    def check(self, table: PageTable, tokens: np.ndarray, computed: int) -> None:
         """What the token at position ``computed`` reads."""
         for group, window in enumerate(WINDOWS):
             for position in range(max(0, computed - window + 1) if window else 0, computed):
                 page, slot = self.place(table, group, position)
                 assert page[slot] == hash(tokens[: position + 1].tobytes())
 
-    def write(self, table: BlockTable, tokens: np.ndarray, begin: int, end: int) -> None:
+    def write(self, table: PageTable, tokens: np.ndarray, begin: int, end: int) -> None:
         for position in range(begin, end):
             for group in range(len(PAGES)):
                 # Keys and values depend on all tokens before: so does this.
@@ -60,7 +60,7 @@ class Caching(RuleBasedStateMachine):
     )
     def begin(self, kinds: list[int], length: int, private: bool) -> None:
         tokens = np.resize(np.repeat(np.array(kinds, dtype=np.int32), 50), length)
-        table = BlockTable(MAX_TOKENS, WINDOWS, private=private)
+        table = PageTable(MAX_TOKENS, WINDOWS, private=private)
         table.adopt(self.manager, tokens[:-1])
         computed = table.adopt_beginning(self.manager, tokens[:-1], self.copy)
         assert computed < max(1, length)
@@ -115,8 +115,8 @@ TestCaching = Caching.TestCase
 TestCaching.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 
 
-def filled(manager: PageManager, tokens: np.ndarray, windows: tuple[int, ...] = (0,)) -> BlockTable:
-    table = BlockTable(len(tokens), windows)
+def filled(manager: PageManager, tokens: np.ndarray, windows: tuple[int, ...] = (0,)) -> PageTable:
+    table = PageTable(len(tokens), windows)
     table.adopt(manager, tokens)
     assert table.grow(manager, len(tokens))
     table.commit(manager, tokens)
@@ -131,21 +131,21 @@ def test_the_least_recently_used_page_goes_first_and_the_last_of_its_sequence_be
     manager = PageManager([4])
     for begin in (0, 1000):
         filled(manager, numbers(begin, 2)).release(manager, numbers(begin, 2))
-    assert BlockTable(1000).adopt(manager, numbers(0, 2)) == 2 * PAGE_TOKENS  # used again, and held
-    table = BlockTable(1000)
+    assert PageTable(1000).adopt(manager, numbers(0, 2)) == 2 * PAGE_TOKENS  # used again, and held
+    table = PageTable(1000)
     assert table.grow(manager, PAGE_TOKENS)
-    assert BlockTable(1000).adopt(manager, numbers(1000, 2)) == PAGE_TOKENS
+    assert PageTable(1000).adopt(manager, numbers(1000, 2)) == PAGE_TOKENS
     assert not table.grow(manager, 2 * PAGE_TOKENS)
 
 
 def test_a_private_sequence_neither_takes_nor_leaves() -> None:
     manager = PageManager([4])
     filled(manager, numbers(0, 2)).release(manager, numbers(0, 2))
-    table = BlockTable(1000, private=True)
+    table = PageTable(1000, private=True)
     assert table.adopt(manager, numbers(0, 2)) == 0
     assert table.grow(manager, PAGE_TOKENS)
     table.release(manager, numbers(5000, 1))
-    assert BlockTable(1000).adopt(manager, numbers(5000, 1)) == 0
+    assert PageTable(1000).adopt(manager, numbers(5000, 1)) == 0
     assert manager.tightest.available == 4
 
 
@@ -161,7 +161,7 @@ def test_pages_behind_a_window_go_first() -> None:
     filled(manager, numbers(1000, 1), (0, PAGE_TOKENS)).release(manager, numbers(1000, 1))
     table.release(manager, numbers(0, 3))
     assert [pool.allocate() is not None for pool in manager.pools] == [True, True]
-    again = BlockTable(1000, (0, PAGE_TOKENS))
+    again = PageTable(1000, (0, PAGE_TOKENS))
     assert again.adopt(manager, numbers(0, 3)) == 3 * PAGE_TOKENS  # the last window is whole, and all keys of the other
 
 
@@ -169,9 +169,9 @@ def test_a_prefix_resumes_where_every_group_has_what_it_needs() -> None:
     manager = PageManager([8, 3], [0, PAGE_TOKENS])
     table = filled(manager, numbers(0, 3), (0, PAGE_TOKENS))
     table.release(manager, numbers(0, 3))
-    other = BlockTable(1000, (0, PAGE_TOKENS))
+    other = PageTable(1000, (0, PAGE_TOKENS))
     assert other.grow(manager, PAGE_TOKENS)  # takes the last page of the second group
-    assert BlockTable(1000, (0, PAGE_TOKENS)).adopt(manager, numbers(0, 3)) == 2 * PAGE_TOKENS
+    assert PageTable(1000, (0, PAGE_TOKENS)).adopt(manager, numbers(0, 3)) == 2 * PAGE_TOKENS
 
 
 def test_the_budget_is_kept() -> None:

@@ -46,13 +46,13 @@ def counts(batch: list[Slice]) -> dict[Sequence, int]:
 
 def test_the_prompt_that_was_served_least_goes_first_and_the_oldest_has_its_share() -> None:
     old, new = generating(1000, computed=500), generating(100)
-    old.block_table.private = new.block_table.private = True
+    old.page_table.private = new.page_table.private = True
     assert counts(running(Scheduler(512, 8, 512), old, new).next_batch(ROOM)) == {old: 8, new: 24}
 
 
 def test_a_newcomer_has_a_step_of_its_own_and_the_next_one_is_everybodys() -> None:
     old, new = generating(1000, computed=500), generating(16)
-    old.block_table.private = new.block_table.private = True
+    old.page_table.private = new.page_table.private = True
     scheduler = running(Scheduler(512, 8, 512), old, new)
     assert [counts(scheduler.next_batch(ROOM)) for _ in range(3)] == [{new: 16}, {old: 16, new: 16}, {new: 16}]
 
@@ -70,7 +70,7 @@ def test_whose_client_was_served_least_goes_first_however_many_requests_another_
     mine = [generating(100) for _ in range(5)]
     other = generating(100)
     for place, sequence in enumerate([*mine, other]):
-        sequence.block_table.private = True
+        sequence.page_table.private = True
         sequence.share = Share("b" if sequence is other else "a", served=place)
     scheduler = running(Scheduler(512, 8, 512), *mine, other)
     scheduler.next_batch(ROOM)
@@ -181,7 +181,7 @@ def test_a_step_keeps_its_limits_and_makes_progress(
 
 def of_client(name: str, request: Share | None = None, *, written: bool = False) -> Sequence:
     found = generating(1, computed=4) if written else generating(4)
-    found.prompt_length, found.block_table.private = 4, True
+    found.prompt_length, found.page_table.private = 4, True
     found.share = request or Share(name)
     return found
 

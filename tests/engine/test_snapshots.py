@@ -67,7 +67,7 @@ class Cache:
         if computed:
             assert self.slots[sequence.slot] == digest(sequence, computed)
         for group, window in enumerate(self.windows):
-            table = sequence.block_table.pages(group)
+            table = sequence.page_table.pages(group)
             for position in range(max(0, computed - window + 1) if window else 0, computed):
                 found = self.memory[group][table[position // PAGE_TOKENS], position % PAGE_TOKENS]
                 assert found == digest(sequence, position + 1)
@@ -80,7 +80,7 @@ class Cache:
         self.check(sequence)
         for position in range(sequence.computed, sequence.computed + count):
             for group, memory in enumerate(self.memory):
-                page = sequence.block_table.pages(group)[position // PAGE_TOKENS]
+                page = sequence.page_table.pages(group)[position // PAGE_TOKENS]
                 memory[page, position % PAGE_TOKENS] = digest(sequence, position + 1)
         sequence.computed += count
         self.slots[sequence.slot] = digest(sequence, sequence.computed)
@@ -174,7 +174,7 @@ class Sharing(RuleBasedStateMachine):
         for pool in self.cache.pages.pools:
             held = set()
             for sequence in self.running:
-                table = sequence.block_table
+                table = sequence.page_table
                 held |= {int(page) for page in table.pages(pool.group)[table.first(pool.group) :]}
             assert len(held) + pool.available == pool.num_pages
 

@@ -1,8 +1,8 @@
 """Experts of a layer in one tensor, as transformers 5 has them in memory and some checkpoints on disk.
 
-``experts.gate_up_proj`` is [E, 2I, H], gate above up, ``experts.down_proj`` [E, H, I]; Qwen3-VL's are transposed:
-[E, H, 2I] and [E, I, H]. Granite's are called ``input_linear`` and ``output_linear``. gpt-oss' are transposed, the rows
-of gate and up alternate, and there are biases: ``experts.gate_up_proj_bias`` [E, 2I], ``experts.down_proj_bias`` [E, H].
+``experts.gate_up_proj`` is [E, 2I, H], gate above up, ``experts.down_proj`` [E, H, I]; Qwen3-VL's are transposed: [E,
+H, 2I] and [E, I, H]. Granite's are called ``input_linear`` and ``output_linear``. gpt-oss' are transposed, the rows of
+gate and up alternate, and there are biases: ``experts.gate_up_proj_bias`` [E, 2I], ``experts.down_proj_bias`` [E, H].
 https://huggingface.co/docs/transformers (conversion_mapping.py)
 """
 

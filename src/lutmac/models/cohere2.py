@@ -1,4 +1,4 @@
-"""Command R7B and its like, Cohere 2 (Cohere, 2024): parallel blocks with LayerNorms, windows in three of four layers.
+"""Command R7B and its like, Cohere 2 (Cohere, 2024): parallel layers with LayerNorms, windows in three of four layers.
 
 Only windowed layers have rope. https://arxiv.org/abs/2504.00698
 """
@@ -26,11 +26,11 @@ DEFAULTS: Mapping[str, Any] = {
 
 
 class Cohere2(LayerNormDecoder):
-    """Parallel blocks."""
+    """Parallel layers."""
 
-    def block(self, layer: int, hidden: Value) -> Value:
+    def decoder_layer(self, layer: int, hidden: Value) -> Value:
         """Attention and MLP on the same norm."""
-        return self.parallel_block(layer, hidden)
+        return self.parallel_decoder_layer(layer, hidden)
 
 
 def _with_windows(decoder: DecoderConfig, windows: tuple[int, ...], logits_scale: float) -> DecoderConfig:

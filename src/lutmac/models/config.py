@@ -38,7 +38,7 @@ class DecoderConfig:
     layer_thetas: of each layer, where they have their own (0: no rope). layer_heads: attention heads of each layer,
     where they differ. query_beta: queries grow by beta * ln(1 + position // query_period).
     windows: for each layer the positions that attention sees, the last ones, 0 for all; empty: all layers see all.
-    Scales multiply: attention_scale the scores (None: 1 / sqrt(head_dim)), residual_scale what a block adds. Softcaps
+    Scales multiply: attention_scale the scores (None: 1 / sqrt(head_dim)), residual_scale what a layer adds. Softcaps
     bound (0: none). norm_weight_bias is added to norms' weights. round_activations: the input of products in the layers
     is rounded to int8, as BitNet defines it. rotation: which matrices were rotated along their input, known of GGUF.
     context: positions that will be in use, 0 for max_position_embeddings.

@@ -66,13 +66,13 @@ def _refuse_other_models(read: MetadataReader) -> None:
 
 
 def _layers(read: MetadataReader) -> int:
-    """The blocks of the model itself: the last ones of ``nextn_predict_layers`` guess further tokens, and are not read.
+    """The layers of the model itself: the last ones of ``nextn_predict_layers`` guess further tokens, and are not read.
 
     So llama.cpp has it (llama-model.cpp, ``n_layer``).
     """
     blocks, guessing = read.integer("block_count"), read.integer("nextn_predict_layers", 0, low=0)
     if guessing >= blocks:
-        raise CheckpointError(f"metadata {read.prefix}.nextn_predict_layers is {guessing} of {blocks} blocks")
+        raise CheckpointError(f"metadata {read.prefix}.nextn_predict_layers is {guessing} of {blocks} layers")
     return blocks - guessing
 
 

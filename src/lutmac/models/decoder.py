@@ -54,14 +54,14 @@ class Decoder:
         self._local_rope = self._rope if config.local_rope is None else config.local_rope.rope(config.positions)
 
     def model(self) -> Graph:
-        """Embedding, blocks, final norm, head."""
+        """Embedding, layers, final norm, head."""
         config = self.config
         embedding = Weight("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
         hidden = Value("hidden", config.hidden_size)
         self.write_angles()
         self.ops.append(Embed(embedding, hidden, config.embedding_scale))
         for layer in range(config.num_hidden_layers):
-            hidden = self.block(layer, hidden)
+            hidden = self.decoder_layer(layer, hidden)
         outputs = Value("outputs", config.hidden_size, rows="outputs")
         self.ops.append(GatherOutputs(hidden, outputs))
         final = self.norm(self.FINAL_NORM, outputs, "final")
@@ -70,7 +70,7 @@ class Decoder:
         self.ops.append(Logits(head, final, config.logits_softcap, config.logits_scale, bias))
         return Graph(tuple(self.ops))
 
-    def block(self, layer: int, hidden: Value) -> Value:
+    def decoder_layer(self, layer: int, hidden: Value) -> Value:
         """Attention and MLP, each on the norm of the residual stream and added to it."""
         name = f"layers.{layer}"
         before_attention, before_mlp = (f"model.{name}.{norm}" for norm in self.NORMS)
@@ -79,7 +79,7 @@ class Decoder:
         x = self.norm(before_mlp, hidden, f"{name}.mlp_input")
         return self.add(hidden, self.mlp(layer, x), f"{name}.hidden")
 
-    def parallel_block(self, layer: int, hidden: Value) -> Value:
+    def parallel_decoder_layer(self, layer: int, hidden: Value) -> Value:
         """Attention and MLP on the same norm of the residual stream, both added to it."""
         name = f"layers.{layer}"
         x = self.norm(f"model.{name}.input_layernorm", hidden, f"{name}.input")

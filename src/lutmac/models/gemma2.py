@@ -45,7 +45,7 @@ DEFAULTS = {**SIZES_OF_2B, **SOFTCAPS}
 
 
 class NormedTwice(Decoder):
-    """Blocks with norms on both sides of attention and MLP. NORMS: before and after attention, then of the MLP."""
+    """Layers with norms on both sides of attention and MLP. NORMS: before and after attention, then of the MLP."""
 
     NORMS: ClassVar[tuple[str, ...]] = (
         "input_layernorm",
@@ -54,7 +54,7 @@ class NormedTwice(Decoder):
         "post_feedforward_layernorm",
     )
 
-    def block(self, layer: int, hidden: Value) -> Value:
+    def decoder_layer(self, layer: int, hidden: Value) -> Value:
         """Attention and MLP, each between two norms and then added to the residual stream."""
         name = f"layers.{layer}"
         before_attention, after_attention, before_mlp, after_mlp = (f"model.{name}.{norm}" for norm in self.NORMS)

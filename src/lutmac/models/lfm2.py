@@ -56,7 +56,7 @@ class Lfm2Config(DecoderConfig):
 
 
 class Lfm2(NormedHeads):
-    """Blocks of a convolution or attention, and an MLP."""
+    """Layers of a convolution or attention, and an MLP."""
 
     FINAL_NORM = "model.embedding_norm"
     HEAD_NORMS = ("q_layernorm", "k_layernorm")
@@ -68,7 +68,7 @@ class Lfm2(NormedHeads):
         """As a decoder."""
         super().__init__(config)
 
-    def block(self, layer: int, hidden: Value) -> Value:
+    def decoder_layer(self, layer: int, hidden: Value) -> Value:
         """Each part on the norm of the residual stream and added to it."""
         hf, name = f"model.layers.{layer}", f"layers.{layer}"
         x = self.norm(f"{hf}.operator_norm", hidden, f"{name}.operator_input")

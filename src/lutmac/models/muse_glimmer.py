@@ -51,9 +51,9 @@ class MuseGlimmer(NormedTwice, GatedAttention):
         """As a decoder."""
         super().__init__(config)
 
-    def block(self, layer: int, hidden: Value) -> Value:
-        """A block, the first on the norm of the embeddings."""
-        return super().block(
+    def decoder_layer(self, layer: int, hidden: Value) -> Value:
+        """A layer, the first on the norm of the embeddings."""
+        return super().decoder_layer(
             layer, self.weightless_norm(hidden, "hidden_normed", hidden.width) if not layer else hidden
         )
 

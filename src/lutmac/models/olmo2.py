@@ -33,9 +33,9 @@ DEFAULTS = {"vocab_size": 50304, "rms_norm_eps": 1e-5}
 
 
 class PostNorms(Decoder):
-    """Blocks with norms behind attention and MLP alone."""
+    """Layers with norms behind attention and MLP alone."""
 
-    def block(self, layer: int, hidden: Value) -> Value:
+    def decoder_layer(self, layer: int, hidden: Value) -> Value:
         """Attention and MLP on the residual stream as it is; what they make is normed and added."""
         hf, name = f"model.layers.{layer}", f"layers.{layer}"
         x = self.attention(layer, hidden)

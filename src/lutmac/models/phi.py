@@ -1,4 +1,4 @@
-"""Phi 1.5 and 2 (Li et al., 2023): parallel blocks with LayerNorms, biases everywhere, a part of each head rotated.
+"""Phi 1.5 and 2 (Li et al., 2023): parallel layers with LayerNorms, biases everywhere, a part of each head rotated.
 
 https://arxiv.org/abs/2309.05463
 """
@@ -31,14 +31,14 @@ DEFAULTS: Mapping[str, Any] = {
 
 
 class Phi(LayerNormDecoder):
-    """Parallel blocks, an MLP without a gate, and LayerNorms of heads in some checkpoints."""
+    """Parallel layers, an MLP without a gate, and LayerNorms of heads in some checkpoints."""
 
     FINAL_NORM = "model.final_layernorm"
     ATTENTION_OUTPUT = "dense"
 
-    def block(self, layer: int, hidden: Value) -> Value:
+    def decoder_layer(self, layer: int, hidden: Value) -> Value:
         """Attention and MLP on the same norm."""
-        return self.parallel_block(layer, hidden)
+        return self.parallel_decoder_layer(layer, hidden)
 
     def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
         """Queries and keys, normed where the model does that."""

@@ -16,8 +16,8 @@ class RopeScaling:
 
     - "linear" divides all frequencies by ``factor`` (Chen et al., 2023).
     - "yarn" divides the low ones, keeps the high ones and blends between (Peng et al., 2023): a dimension counts as
-      high when it rotates more than ``beta_fast`` times within ``original_context`` positions and as low when it rotates
-      less than ``beta_slow`` times. With ``truncate`` the bounds are whole dimensions.
+      high when it rotates more than ``beta_fast`` times within ``original_context`` positions and as low when it
+      rotates less than ``beta_slow`` times. With ``truncate`` the bounds are whole dimensions.
     - "llama3" does the same by wavelength (Llama 3.1): above ``original_context / beta_slow`` low, below
       ``original_context / beta_fast`` high.
     - "longrope" divides each frequency by a factor of its own (Ding et al., 2024): short_factors where at most

@@ -42,7 +42,7 @@ class LayerNormDecoder(Decoder):
 
 
 class StableLm(LayerNormDecoder):
-    """Norms of heads, and blocks with a parallel residual."""
+    """Norms of heads, and layers with a parallel residual."""
 
     config: StableLmConfig
 
@@ -50,9 +50,9 @@ class StableLm(LayerNormDecoder):
         """As a decoder."""
         super().__init__(config)
 
-    def block(self, layer: int, hidden: Value) -> Value:
+    def decoder_layer(self, layer: int, hidden: Value) -> Value:
         """Attention and MLP one after the other, or both on the same norm."""
-        return self.parallel_block(layer, hidden) if self.config.parallel else super().block(layer, hidden)
+        return self.parallel_decoder_layer(layer, hidden) if self.config.parallel else super().decoder_layer(layer, hidden)
 
     def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
         """Queries and keys, normed where the model does that."""

@@ -33,7 +33,8 @@ class Engine:
     """Runs sequences through a compiled program.
 
     Safe to use from several threads: one of those that wait in ``drive`` or ``step_or_wait`` runs the next step, for
-    every sequence that can run. Only that thread touches the schedule and the pages; requests reach it through the inbox.
+    every sequence that can run. Only that thread touches the schedule and the pages; requests reach it through the
+    inbox.
 
     expects_company: whether steps stay short while nobody else runs yet, for the sake of those who may come.
     """
@@ -236,7 +237,7 @@ class Engine:
 
     def _with_pages(self, batch: list[Slice]) -> list[Slice]:
         """The slices that get their pages; where there are too few, the youngest sequences give theirs up."""
-        if all(slice.sequence.block_table.lacks(slice.sequence.computed + slice.count) == 0 for slice in batch):
+        if all(slice.sequence.page_table.lacks(slice.sequence.computed + slice.count) == 0 for slice in batch):
             return batch
         counts = {slice.sequence: slice.count for slice in batch}
         for sequence in tuple(self._scheduler.running):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lutmac.engine.running.block_table import CopyPage
 from lutmac.engine.running.kv_cache import PAGE_TOKENS, PageManager, pages_for
+from lutmac.engine.running.page_table import CopyPage
 from lutmac.engine.running.sequence import Sequence
 from lutmac.engine.running.slot_residency import SlotResidency
 from lutmac.engine.running.snapshots import SlotPool
@@ -27,7 +27,7 @@ class Residency:
         neighbours: sequences that run already. They are to have a page each to grow into, or the newcomer would soon be
         sent away again.
         """
-        table = sequence.block_table
+        table = sequence.page_table
         if self.slots is not None and not self.slots.available:
             return False
         found = None
@@ -50,7 +50,7 @@ class Residency:
     def follow(self, sequence: Sequence) -> None:
         """Takes over what others have come to have since the sequence began."""
         if self._with_slot is None:
-            found = sequence.block_table.adopt(self.pages, sequence.reusable) if sequence.pending > PAGE_TOKENS else 0
+            found = sequence.page_table.adopt(self.pages, sequence.reusable) if sequence.pending > PAGE_TOKENS else 0
         else:
             found = self._with_slot.follow(sequence)
         if found > sequence.computed:
@@ -58,7 +58,7 @@ class Residency:
 
     def commit(self, sequence: Sequence) -> None:
         """Lets others have the pages that a sequence has filled, and gives back those behind its windows."""
-        table = sequence.block_table
+        table = sequence.page_table
         if sequence.computed >= table.cached_tokens + PAGE_TOKENS:
             table.commit(self.pages, sequence.computed_keys)
         table.give_back(self.pages, sequence.computed)
@@ -67,13 +67,13 @@ class Residency:
 
     def grow(self, sequence: Sequence, count: int) -> bool:
         """Makes room for the next ``count`` tokens; False where pages run out."""
-        return sequence.block_table.grow(self.pages, sequence.computed + count)
+        return sequence.page_table.grow(self.pages, sequence.computed + count)
 
     def leave(self, sequence: Sequence) -> None:
         """Takes all pages from a sequence; it may begin again."""
         if self._with_slot is not None:
             self._with_slot.leave(sequence)
-        sequence.block_table.release(self.pages, sequence.computed_keys)
+        sequence.page_table.release(self.pages, sequence.computed_keys)
         sequence.computed, sequence.underway = 0, False
 
     def _has_room(self, pages: int, neighbours: int) -> bool:

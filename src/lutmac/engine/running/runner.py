@@ -48,7 +48,7 @@ class Runner:
             tokens=pieces[0] if len(pieces) == 1 else np.concatenate(pieces),
             sequence_start=starts,
             first_position=np.array([sequence.computed for sequence in sequences], dtype=np.int32),
-            block_tables=self._block_tables(batch),
+            page_tables=self._page_tables(batch),
             output_rows=np.array(outputs.rows, dtype=np.int32),
             logits=self._logits[:logits] if logits else None,
             hidden=self._hidden[:hidden] if hidden else None,
@@ -57,10 +57,10 @@ class Runner:
         )
         return self._rows(batch, outputs)
 
-    def _block_tables(self, batch: list[Slice]) -> list[NDArray[np.int32]]:
+    def _page_tables(self, batch: list[Slice]) -> list[NDArray[np.int32]]:
         """Of each cache group: of pages, or one column of slots."""
         pools = iter(range(len(self._groups)))
-        return [_slots(batch) if window is None else _block_table(batch, next(pools)) for window in self._groups]
+        return [_slots(batch) if window is None else _page_table(batch, next(pools)) for window in self._groups]
 
     def _rows(self, batch: list[Slice], outputs: _Outputs) -> Iterator[Rows]:
         for slice, place in zip(batch, outputs.places, strict=True):
@@ -92,12 +92,12 @@ def _slots(batch: list[Slice]) -> NDArray[np.int32]:
     return np.array([[slice.sequence.slot] for slice in batch], dtype=np.int32)
 
 
-def _block_table(batch: list[Slice], group: int) -> NDArray[np.int32]:
+def _page_table(batch: list[Slice], group: int) -> NDArray[np.int32]:
     """[sequences, pages] int32; what a sequence has no use for is 0."""
     counts = [pages_for(slice.sequence.computed + slice.count) for slice in batch]
     if len(batch) == 1:
-        return batch[0].sequence.block_table.pages(group)[None, : counts[0]]
+        return batch[0].sequence.page_table.pages(group)[None, : counts[0]]
     table = np.zeros((len(batch), max(counts)), dtype=np.int32)
     for line, slice, count in zip(table, batch, counts, strict=True):
-        line[:count] = slice.sequence.block_table.pages(group)[:count]
+        line[:count] = slice.sequence.page_table.pages(group)[:count]
     return table

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.engine.running.block_table import BlockTable
+from lutmac.engine.running.page_table import PageTable
 from lutmac.engine.running.share import Share
 from lutmac.engine.running.snapshots import Places
 from lutmac.engine.sampling.logprobs import token_logprob
@@ -84,7 +84,7 @@ class Sequence:
         self.shared_prefix: int | None = None
         self.places: Places | None = None
         self._heading: tuple[int, bytes] | None = None
-        self.block_table = BlockTable(self.max_length, windows, private=private)
+        self.page_table = PageTable(self.max_length, windows, private=private)
         self.sampler: Sampler | None = None
         self.stop_ids: frozenset[int] = frozenset()
         self.top_logprobs: int | None = None
@@ -150,7 +150,7 @@ class Sequence:
     def heading(self) -> object | None:
         """What it comes to have next that others can take over: equal for all who could. None where nobody can."""
         if self.places is None:
-            return self.block_table.open_page(self.reusable)
+            return self.page_table.open_page(self.reusable)
         place = self.places.behind(self.computed)
         if place > len(self.reusable):
             return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lutmac.engine.running.block_table import CopyPage, Resumption
 from lutmac.engine.running.kv_cache import PageManager
+from lutmac.engine.running.page_table import CopyPage, Resumption
 from lutmac.engine.running.sequence import Sequence
 from lutmac.engine.running.snapshots import Places, SlotPool
 
@@ -23,14 +23,14 @@ class SlotResidency:
 
     def find(self, sequence: Sequence) -> Resumption | None:
         """Where a sequence can begin, if anywhere behind its first token; it has the full pages up to there."""
-        found = sequence.block_table.find_snapshot(self._pages, sequence.reusable, sequence.computed)
+        found = sequence.page_table.find_snapshot(self._pages, sequence.reusable, sequence.computed)
         if found is not None:
-            sequence.block_table.resume(self._pages, found)
+            sequence.page_table.resume(self._pages, found)
         return found
 
     def begin(self, sequence: Sequence, found: Resumption | None) -> int:
         """After ``find``: takes a slot, of which there is one; tokens that the sequence then has."""
-        table, tokens = sequence.block_table, 0
+        table, tokens = sequence.page_table, 0
         parting = table.parting(self._pages, sequence.reusable)
         if found is not None:
             table.resume_beginning(self._pages, found, self._copy_page)
@@ -45,7 +45,7 @@ class SlotResidency:
         found = self.find(sequence)
         if found is None:
             return 0
-        sequence.block_table.resume_beginning(self._pages, found, self._copy_page)
+        sequence.page_table.resume_beginning(self._pages, found, self._copy_page)
         assert sequence.slot is not None
         self._slots.renew(sequence.slot, found.snapshot)
         return found.tokens
@@ -55,7 +55,7 @@ class SlotResidency:
         if sequence.places is None or sequence.computed not in sequence.places:
             return
         assert sequence.slot is not None
-        table, in_passing = sequence.block_table, sequence.computed not in sequence.places.own
+        table, in_passing = sequence.page_table, sequence.computed not in sequence.places.own
         node, tokens = table.stand(self._pages, sequence.computed_keys)
         snapshot = self._slots.snapshot(sequence.slot, node, tokens, in_passing=in_passing)
         if snapshot is not None:
@@ -67,11 +67,11 @@ class SlotResidency:
         if slot is None:
             return
         # Of a step that failed nobody knows what it has put into the slot. One that draws nothing has no next turn.
-        if sequence.block_table.private or sequence.underway or sequence.sampler is None or not sequence.computed:
+        if sequence.page_table.private or sequence.underway or sequence.sampler is None or not sequence.computed:
             self._slots.give(slot)
             return
-        sequence.block_table.commit(self._pages, sequence.computed_keys)
-        self._slots.hand_over(slot, *sequence.block_table.stand(self._pages, sequence.computed_keys))
+        sequence.page_table.commit(self._pages, sequence.computed_keys)
+        self._slots.hand_over(slot, *sequence.page_table.stand(self._pages, sequence.computed_keys))
 
 
 def _places(sequence: Sequence, begun: int, parting: int | None) -> Places:

@@ -32,7 +32,7 @@ class Resumption:
     node: CachedPage | None = None
 
 
-class BlockTable:
+class PageTable:
     """For positions 0 to 63, 64 to 127 and so on, the page of each cache group that has them.
 
     The first pages are full and stand in the prefix tree; the others are this sequence's own. Pages behind a group's
