@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lutmac
-from lutmac.engine.embedding.embedding import EmbeddingRun, TextBatch
+from lutmac.engine.embedding.embedding import EmbeddingJob, TextBatch
 from lutmac.engine.sampling.sampler import SamplingParams
 from lutmac.errors import ContextOverflowError, InvalidRequestError
 from tiny_llama import CONTEXT, HIDDEN, TinyLlama, exact_logits
@@ -74,14 +74,14 @@ def test_what_was_computed_twice_counts_once(tiny: TinyLlama) -> None:
     expected = lutmac.load(tiny.path, threads=1).embed([[kind] * 300 for kind in range(4)], normalize=False)
     page_bytes = lutmac.load(tiny.path, threads=1).info().cache_bytes_per_position * 64
     engine = lutmac.load(tiny.path, threads=1, max_batch_tokens=64, kv_cache_memory=8 * page_bytes).engine
-    runs = [EmbeddingRun(engine, TextBatch([[kind] * 300])) for kind in range(4)]
+    jobs = [EmbeddingJob(engine, TextBatch([[kind] * 300])) for kind in range(4)]
     replies = [engine.new_sequence([9] * 40, 60) for _ in range(3)]
     for sequence in replies:
         sequence.sampler = SamplingParams(seed=1).sampler(engine.vocab_size)
-    for sequence in [*replies, *(next(run.due()) for run in runs)]:
+    for sequence in [*replies, *(next(job.due()) for job in jobs)]:
         engine.submit(sequence)
-    for run in runs:
-        engine.drive(run.oldest, run.oldest.length)
-        run.take()
+    for job in jobs:
+        engine.drive(job.oldest, job.oldest.length)
+        job.take()
     assert engine.stats().preemptions > 0
-    np.testing.assert_array_equal(np.concatenate([run.vectors for run in runs]).astype(np.float32), expected)
+    np.testing.assert_array_equal(np.concatenate([job.vectors for job in jobs]).astype(np.float32), expected)

@@ -9,7 +9,7 @@ from lutmac.engine.running.batch import Slice
 from lutmac.engine.running.scheduler import Scheduler
 from lutmac.engine.running.sequence import Sequence
 from lutmac.engine.running.share import Share
-from lutmac.engine.running.steps import COMPANY_STEPS, Room
+from lutmac.engine.running.step_planner import COMPANY_STEPS, Room
 
 ROOM = Room(32, 8)
 ALL = None  # room for all that a step can hold

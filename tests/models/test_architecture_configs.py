@@ -161,7 +161,7 @@ def test_what_llama_cpp_takes_for_keys_that_a_gguf_file_leaves_out() -> None:
 
 def test_layers_that_guess_further_tokens_are_none_of_the_model() -> None:
     assert read_gguf("qwen3", nextn_predict_layers=1).num_hidden_layers == 2
-    with pytest.raises(CheckpointError, match="nextn_predict_layers is 3 of 3 blocks"):
+    with pytest.raises(CheckpointError, match="nextn_predict_layers is 3 of 3 layers"):
         read_gguf("qwen3", nextn_predict_layers=3)
 
 

@@ -184,7 +184,7 @@ def test_a_template_cannot_leave_its_sandbox(source: str) -> None:
     ],
 )
 def test_a_template_cannot_run_or_write_without_end(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lutmac.text.sandbox.MAX_STEPS", 20_000)  # the same bound, reached sooner
+    monkeypatch.setattr("lutmac.text.sandbox.MAX_ITERATIONS", 20_000)  # the same bound, reached sooner
     with pytest.raises(UnsupportedModelError, match="stopped"):
         render(source)
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Codes = NDArray[np.uint8]
-_BLOCK: Final = 1 << 17  # codes that are worked on together
+_CODES_AT_ONCE: Final = 1 << 17  # codes that are worked on together
 
-# Bits of codes -> the word that so many codes of a byte each make, and how to move them there: each step or-s the word
+# Bits of codes -> the word that so many codes of a byte each make, and how to move them there: each move or-s the word
 # with itself shifted left and masks, which halves the fields until every byte holds one code. (From 5 bits on the two
 # would run into each other.)
-_STEPS: Final[dict[int, tuple[str, tuple[tuple[int, int], ...]]]] = {
+_MOVES: Final[dict[int, tuple[str, tuple[tuple[int, int], ...]]]] = {
     1: ("<u8", ((28, 0x0000000F0000000F), (14, 0x0003000300030003), (7, 0x0101010101010101))),
     2: ("<u4", ((12, 0x000F000F), (6, 0x03030303))),
     3: ("<u8", ((20, 0x00000FFF00000FFF), (10, 0x003F003F003F003F), (5, 0x0707070707070707))),
@@ -31,10 +31,10 @@ def codes_along_rows(words: NDArray[Any], bits: int, count: int) -> Codes:
     """
     rows = words.shape[0]
     found = np.empty((rows, count), np.uint8)
-    step = max(1, _BLOCK // max(count, 1))
-    for row in range(0, rows, step):
-        block = np.ascontiguousarray(words[row : row + step]).view(np.uint8).reshape(-1, 4 * words.shape[1])
-        found[row : row + step] = _apart(block, bits)[:, :count]
+    together = max(1, _CODES_AT_ONCE // max(count, 1))
+    for row in range(0, rows, together):
+        block = np.ascontiguousarray(words[row : row + together]).view(np.uint8).reshape(-1, 4 * words.shape[1])
+        found[row : row + together] = _apart(block, bits)[:, :count]
     return found
 
 
@@ -59,14 +59,14 @@ def _apart(data: Codes, bits: int) -> Codes:
     """The codes of strings of bits [M, bytes], a byte each; some more where the last are cut off by the end."""
     if bits == 8:
         return data
-    if bits not in _STEPS:
+    if bits not in _MOVES:
         units, places = _units(data, bits), np.arange(8, dtype=np.uint64) * np.uint64(bits)
         codes: Codes = ((units[:, :, None] >> places) & np.uint64(2**bits - 1)).astype(np.uint8)
         return codes.reshape(data.shape[0], -1)
-    dtype, steps = _STEPS[bits]
+    dtype, moves = _MOVES[bits]
     kind = np.dtype(dtype)
     spread = _units(data, kind.itemsize * bits // 8).astype(kind)
-    for shift, mask in steps:
+    for shift, mask in moves:
         spread |= spread << kind.type(shift)
         spread &= kind.type(mask)
     return spread.view(np.uint8).reshape(data.shape[0], -1)

@@ -76,7 +76,7 @@ class ProgressBar:
             self._bar = None
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        """Shows `done` of `total` steps of `what`; a new `what` takes the place of the one before."""
+        """Shows `done` of `total` parts of `what`; a new `what` takes the place of the one before."""
         if not self._shown or (self._bar is None and time.monotonic() - self._begin < BAR_DELAY_SECONDS):
             return
         if self._bar is None:

@@ -94,7 +94,7 @@ def search(cost: Cost, threads: tuple[int, ...], repeat: int, progress: Progress
     gain = 1.0
     if best != default:
         gain = 1 / compare(cost, default, [best], repeat, on_run)[0]
-        if gain < 1 + WORTHWHILE:  # what single steps seemed to gain did not hold
+        if gain < 1 + WORTHWHILE:  # what single changes seemed to gain did not hold
             best, gain = default, 1.0
     progress(total, total, "tuning")
     # The default number of threads stays a default: it follows the cores that a process is given.

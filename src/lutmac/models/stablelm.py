@@ -52,7 +52,9 @@ class StableLm(LayerNormDecoder):
 
     def decoder_layer(self, layer: int, hidden: Value) -> Value:
         """Attention and MLP one after the other, or both on the same norm."""
-        return self.parallel_decoder_layer(layer, hidden) if self.config.parallel else super().decoder_layer(layer, hidden)
+        return (
+            self.parallel_decoder_layer(layer, hidden) if self.config.parallel else super().decoder_layer(layer, hidden)
+        )
 
     def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
         """Queries and keys, normed where the model does that."""

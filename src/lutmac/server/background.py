@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _Run:
+class _BackgroundJob:
     writer: ResponseWriter
     asked: Sequence[InputItem]
     task: asyncio.Task[None]
@@ -30,7 +30,7 @@ class BackgroundResponses:
     def __init__(self, store: ResponseStore) -> None:
         """store: where they are kept from their end on."""
         self._store = store
-        self._runs: dict[str, _Run] = {}
+        self._jobs: dict[str, _BackgroundJob] = {}
 
     def start(
         self,
@@ -42,31 +42,31 @@ class BackgroundResponses:
         """Runs a response to its end. asked: the conversation up to its beginning. record: of this run."""
         id = writer.response.id
         task = asyncio.create_task(self._run(writer, events, asked, record))
-        self._runs[id] = _Run(writer, asked, task)
-        task.add_done_callback(lambda _: self._runs.pop(id, None))
+        self._jobs[id] = _BackgroundJob(writer, asked, task)
+        task.add_done_callback(lambda _: self._jobs.pop(id, None))
 
     def find(self, id: str) -> Response | None:
         """How far a response has come; None where it does not run."""
-        run = self._runs.get(id)
-        return None if run is None else run.writer.response
+        job = self._jobs.get(id)
+        return None if job is None else job.writer.response
 
     async def cancel(self, id: str) -> Response:
         """Ends a response. Raises ApiError: 404 where there is none, 400 where it was not run in the background."""
-        run = self._runs.get(id)
-        if run is None:
+        job = self._jobs.get(id)
+        if job is None:
             found = Response.model_validate_json(self._store.response(id))
             if not found.background:
                 raise ApiError(
                     400, "only responses that were made with background can be cancelled", param="background"
                 )
             return found
-        run.task.cancel()
+        job.task.cancel()
         with suppress(asyncio.CancelledError):
-            await run.task
-        response = run.writer.response
+            await job.task
+        response = job.writer.response
         if response.status == "in_progress":
             response.status = "cancelled"
-            self._store.put(response, run.asked, len(run.asked))
+            self._store.put(response, job.asked, len(job.asked))
         return response
 
     async def _run(

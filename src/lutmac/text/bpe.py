@@ -49,12 +49,12 @@ class ByteLevelBPE:
         self._tokenizer = merging(words, merges, ignore_merges=pre.ignore_merges)
         if pre.normalizes:
             self._tokenizer.normalizer = NFC()
-        steps: list[Split | ByteLevel] = [Split(Regex(pattern), "isolated") for pattern in pre.patterns]
-        steps.append(ByteLevel(add_prefix_space=False, use_regex=False))
+        stages: list[Split | ByteLevel] = [Split(Regex(pattern), "isolated") for pattern in pre.patterns]
+        stages.append(ByteLevel(add_prefix_space=False, use_regex=False))
         if unknown := "".join(character for character in _CHARACTERS if character not in words):
             # Bytes the vocabulary lacks vanish; cutting there keeps their neighbours from merging across the gap.
-            steps.append(Split(Regex(f"[{re.escape(unknown)}]"), "removed"))
-        self._tokenizer.pre_tokenizer = Chain(steps)
+            stages.append(Split(Regex(f"[{re.escape(unknown)}]"), "removed"))
+        self._tokenizer.pre_tokenizer = Chain(stages)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text."""

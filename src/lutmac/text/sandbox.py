@@ -20,8 +20,8 @@ from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-MAX_STEPS = 1_000_000
-"""Loop turns that one rendering may take, a call counting as ten: thousands of messages, or a few seconds."""
+MAX_ITERATIONS = 1_000_000
+"""Iterations of loops that one rendering may take, a call counting as ten: thousands of messages, or a few seconds."""
 
 MAX_LENGTH = 16_000_000
 """Characters or items of the longest text or list a template may make: more than any context holds."""
@@ -29,7 +29,7 @@ MAX_LENGTH = 16_000_000
 _METERED, _CONCATENATED = "*metered*", "*concatenated*"  # filter names that no template can write
 _MAX_EXPONENT = 64
 
-_steps_left: ContextVar[int] = ContextVar("_steps_left")
+_iterations_left: ContextVar[int] = ContextVar("_iterations_left")
 
 
 class TemplateLimitError(Exception):
@@ -69,7 +69,7 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         Raises TemplateRefusedError where the template refuses them, TemplateLimitError where it exceeds a bound, and
         whatever else goes wrong inside it.
         """
-        token = _steps_left.set(MAX_STEPS)
+        token = _iterations_left.set(MAX_ITERATIONS)
         try:
             pieces: list[str] = []
             length = 0
@@ -79,7 +79,7 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
                 pieces.append(piece)
             return "".join(pieces)
         finally:
-            _steps_left.reset(token)
+            _iterations_left.reset(token)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = _Bounding().visit(super()._parse(source, name, filename))
@@ -88,7 +88,7 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         return tree
 
     def call(self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: D102 (Jinja's)
-        _step(10)
+        _count_iterations(10)
         if isinstance(__obj, LoopContext) and args:  # a recursive loop calls itself with what to loop over next
             args = (_metered(args[0]), *args[1:])
         return super().call(__context, __obj, *args, **kwargs)
@@ -130,16 +130,16 @@ class _GenerationTag(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def _step(count: int = 1) -> None:
-    left = _steps_left.get(MAX_STEPS) - count
-    _steps_left.set(left)
+def _count_iterations(count: int = 1) -> None:
+    left = _iterations_left.get(MAX_ITERATIONS) - count
+    _iterations_left.set(left)
     if left < 0:
-        raise TemplateLimitError(f"it takes more than {MAX_STEPS} steps")
+        raise TemplateLimitError(f"it takes more than {MAX_ITERATIONS} iterations")
 
 
 def _metered(items: Iterable[Any]) -> Iterator[Any]:
     for item in items:
-        _step()
+        _count_iterations()
         yield item
 
 

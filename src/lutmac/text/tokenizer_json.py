@@ -50,14 +50,14 @@ class TokenizerJson:
         self.ids = self._model_ids(kind)
         self.added = [AddedToken.read(entry, "tokenizer.json") for entry in document.get("added_tokens") or ()]
         self.before, self.after = _framing(document.get("post_processor"))
-        decoders = _steps(document.get("decoder"))
+        decoders = _stages(document.get("decoder"))
         self.byte_level = any(
-            step.get("type") == "ByteLevel" for step in (*_steps(document.get("pre_tokenizer")), *decoders)
+            stage.get("type") == "ByteLevel" for stage in (*_stages(document.get("pre_tokenizer")), *decoders)
         )
         self.prefix = _space_prefix(document)
-        for step in _steps(document.get("normalizer")):
-            if step.get("type") == "Precompiled":
-                check_charsmap(step.get("precompiled_charsmap"))
+        for stage in _stages(document.get("normalizer")):
+            if stage.get("type") == "Precompiled":
+                check_charsmap(stage.get("precompiled_charsmap"))
         self.strips_prefix = any(map(_strips_prefix, decoders)) if decoders else self.prefix.added
 
     def types(self, tokens: Iterable[str]) -> Iterator[TokenType]:
@@ -134,16 +134,16 @@ class TokenizerJson:
 
     def _replacements(self) -> list[tuple[str, str]]:
         """What decoding replaces in every token by what; a file that does not say means SentencePiece's spaces."""
-        steps = _steps(self._document.get("decoder"))
-        found = [] if steps else [(SPACE, " ")]
-        for step in steps:
-            pattern = step.get("pattern")
-            if step.get("type") == "Replace" and isinstance(pattern, dict) and "String" in pattern:
-                found.append((str(pattern["String"]), str(step.get("content", ""))))
-            elif step.get("type") == "Metaspace":
-                found.append((str(step.get("replacement", SPACE)), " "))
-            elif step.get("type") == "BPEDecoder":
-                found.append((str(step.get("suffix", "</w>")), " "))
+        stages = _stages(self._document.get("decoder"))
+        found = [] if stages else [(SPACE, " ")]
+        for stage in stages:
+            pattern = stage.get("pattern")
+            if stage.get("type") == "Replace" and isinstance(pattern, dict) and "String" in pattern:
+                found.append((str(pattern["String"]), str(stage.get("content", ""))))
+            elif stage.get("type") == "Metaspace":
+                found.append((str(stage.get("replacement", SPACE)), " "))
+            elif stage.get("type") == "BPEDecoder":
+                found.append((str(stage.get("suffix", "</w>")), " "))
         return found
 
 
@@ -203,40 +203,40 @@ class JsonEncoder:
         return HuggingFaceTokenizer.from_str(json.dumps(document))
 
 
-def _steps(part: object) -> list[Json]:
-    """A normaliser, pre-tokenizer or decoder as the list of its steps; they are the document's own, not copies."""
+def _stages(part: object) -> list[Json]:
+    """A normaliser, pre-tokenizer or decoder as the list of its stages; they are the document's own, not copies."""
     if not isinstance(part, dict):
         return []
     if part.get("type") != "Sequence":
         return [part]
     inner = part.get("normalizers") or part.get("pretokenizers") or part.get("decoders") or part.get("processors") or []
-    return [step for item in inner for step in _steps(item)]
+    return [stage for item in inner for stage in _stages(item)]
 
 
 def _space_prefix(document: Json) -> SpacePrefix:
     """Who puts a space before a text."""
-    if any(_prepends(step) for step in _steps(document.get("normalizer"))):
+    if any(_prepends(stage) for stage in _stages(document.get("normalizer"))):
         return SpacePrefix(added=True)
-    for step in _steps(document.get("pre_tokenizer")):
-        if step.get("type") == "Metaspace":
-            scheme = step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) else "never")
+    for stage in _stages(document.get("pre_tokenizer")):
+        if stage.get("type") == "Metaspace":
+            scheme = stage.get("prepend_scheme", "always" if stage.get("add_prefix_space", True) else "never")
             return SpacePrefix(added=scheme != "never", once=scheme == "first")
-        if step.get("type") == "ByteLevel" and step.get("add_prefix_space"):
+        if stage.get("type") == "ByteLevel" and stage.get("add_prefix_space"):
             return SpacePrefix(added=True)
     return SpacePrefix()
 
 
 def _drop_prefix(document: Json) -> None:
     """Keeps whoever does from putting a space before a text."""
-    normalizers = _steps(document.get("normalizer"))
+    normalizers = _stages(document.get("normalizer"))
     if any(map(_prepends, normalizers)):
-        rest = [step for step in normalizers if not _prepends(step)]
+        rest = [stage for stage in normalizers if not _prepends(stage)]
         document["normalizer"] = {"type": "Sequence", "normalizers": rest}
-    for step in _steps(document.get("pre_tokenizer")):
-        if step.get("type") == "Metaspace":
-            step.update(prepend_scheme="never", add_prefix_space=False)
-        elif step.get("type") == "ByteLevel":
-            step["add_prefix_space"] = False
+    for stage in _stages(document.get("pre_tokenizer")):
+        if stage.get("type") == "Metaspace":
+            stage.update(prepend_scheme="never", add_prefix_space=False)
+        elif stage.get("type") == "ByteLevel":
+            stage["add_prefix_space"] = False
 
 
 def _prepends(normalizer: Json) -> bool:
@@ -255,18 +255,18 @@ def _framing(post_processor: object) -> tuple[list[int], list[int]]:
     """The ids that a post-processor puts before and after a single text."""
     before: list[int] = []
     after: list[int] = []
-    for step in _steps(post_processor):
-        if step.get("type") in ("BertProcessing", "RobertaProcessing"):
-            before, after = [_framed(step, "cls")], [_framed(step, "sep")]
-        if step.get("type") != "TemplateProcessing":
+    for stage in _stages(post_processor):
+        if stage.get("type") in ("BertProcessing", "RobertaProcessing"):
+            before, after = [_framed(stage, "cls")], [_framed(stage, "sep")]
+        if stage.get("type") != "TemplateProcessing":
             continue
         target = before
-        for item in step.get("single") or ():
+        for item in stage.get("single") or ():
             if "Sequence" in item:
                 target = after
                 continue
             name = item.get("SpecialToken", {}).get("id")
-            known: Mapping[str, Any] = step.get("special_tokens", {}).get(name) or {}
+            known: Mapping[str, Any] = stage.get("special_tokens", {}).get(name) or {}
             ids = known.get("ids")
             if not isinstance(ids, list) or not all(type(id) is int and id >= 0 for id in ids):
                 raise CheckpointError(f"tokenizer.json: the post-processor names {shown(name)}, which has no ids")
@@ -274,8 +274,8 @@ def _framing(post_processor: object) -> tuple[list[int], list[int]]:
     return before, after
 
 
-def _framed(step: Json, role: str) -> int:
-    pair = step.get(role)
+def _framed(stage: Json, role: str) -> int:
+    pair = stage.get(role)
     if not isinstance(pair, list) or len(pair) != 2 or type(pair[1]) is not int or pair[1] < 0:
         raise CheckpointError(f"tokenizer.json: the post-processor's {role} is {shown(pair)}, not a token and its id")
     return pair[1]

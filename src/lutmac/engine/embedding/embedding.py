@@ -34,7 +34,7 @@ class TextBatch:
 
 
 @dataclass(eq=False)
-class EmbeddingRun:
+class EmbeddingJob:
     """Hands an engine the texts of a batch a few at a time, and gathers their vectors.
 
     Whoever drives the engine submits what ``due`` yields, waits for the ``oldest`` to finish and calls ``take``, until
@@ -89,14 +89,14 @@ class EmbeddingRun:
 
 def embed(engine: Engine, batch: TextBatch) -> NDArray[np.float64]:
     """[n, hidden size * pooling modes]: a vector for each text. Raises ContextOverflowError."""
-    run = EmbeddingRun(engine, batch)
+    job = EmbeddingJob(engine, batch)
     try:
-        while not run.done:
-            for sequence in run.due():
+        while not job.done:
+            for sequence in job.due():
                 engine.submit(sequence)
-            engine.drive(run.oldest, run.oldest.length)
-            run.take()
+            engine.drive(job.oldest, job.oldest.length)
+            job.take()
     finally:
-        for sequence in run.underway:
+        for sequence in job.underway:
             engine.stop(sequence)
-    return run.vectors
+    return job.vectors

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.engine.embedding.embedding import EmbeddingRun, TextBatch
+from lutmac.engine.embedding.embedding import EmbeddingJob, TextBatch
 from lutmac.engine.generating.generate import GenerationParams, check_prompt, new_sequence
 from lutmac.engine.generating.sequence_text import SequenceText
 from lutmac.engine.running.engine import Engine
@@ -94,20 +94,20 @@ class Worker:
         The texts take one place in the queue. client: see `Share`. Cancelling stops them within a step. Raises
         QueueFullError, EngineClosedError, ContextOverflowError.
         """
-        run = EmbeddingRun(self._engine, batch, Share(client))
+        job = EmbeddingJob(self._engine, batch, Share(client))
         listeners: deque[_Listener] = deque()
         self._take_place(client)
         try:
-            while not run.done:
-                listeners.extend(self.listen(sequence) for sequence in run.due())
+            while not job.done:
+                listeners.extend(self.listen(sequence) for sequence in job.due())
                 await listeners[0].news.wait()
-                if run.oldest.error is not None:
-                    raise run.oldest.error
-                run.take()
+                if job.oldest.error is not None:
+                    raise job.oldest.error
+                job.take()
                 listeners.popleft()
         finally:
             self.release(client, *listeners)
-        return run.vectors
+        return job.vectors
 
     def _take_place(self, client: str) -> None:
         with self._changed:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lutmac.engine.quantization.forward import Forward
-from lutmac.engine.quantization.matrices import Weights
+from lutmac.engine.quantization.matrices import CurrentWeights
 from lutmac.engine.quantization.settings import BIT_CHOICES, QuantizationSettings
 from lutmac.graph.ir import Value
 from lutmac.lowbit.reference import dequantize
@@ -21,7 +21,7 @@ class Sensitivities:
     losses: by matrix, for each of BIT_CHOICES the error of its product relative to the product. sizes: its weights.
     """
 
-    weights: Weights
+    weights: CurrentWeights
     settings: QuantizationSettings
     losses: dict[str, tuple[float, ...]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
@@ -47,27 +47,27 @@ def allocate(
 ) -> dict[str, int]:
     """Bits of every matrix: the sum of losses small, the average of ``settings.average_bits`` kept.
 
-    Greedy: all begin with the fewest bits, and the step that gains most for each bit of memory is taken while there is
-    room for it.
+    Greedy: all begin with the fewest bits, and the upgrade that gains most for each bit of memory is taken while there
+    is room for it.
     """
     assert settings.average_bits is not None
     places = dict.fromkeys(losses, 0)
     overhead = settings.stored_bits(0)
     room = sum(sizes.values()) * (settings.average_bits - overhead - BIT_CHOICES[0])
-    steps = [_step(name, 0, losses, sizes) for name in losses]
-    heapq.heapify(steps)
-    while steps:
-        _, cost, name = heapq.heappop(steps)
+    upgrades = [_upgrade(name, 0, losses, sizes) for name in losses]
+    heapq.heapify(upgrades)
+    while upgrades:
+        _, cost, name = heapq.heappop(upgrades)
         if cost > room:
             continue
         room -= cost
         places[name] += 1
         if places[name] + 1 < len(BIT_CHOICES):
-            heapq.heappush(steps, _step(name, places[name], losses, sizes))
+            heapq.heappush(upgrades, _upgrade(name, places[name], losses, sizes))
     return {name: BIT_CHOICES[place] for name, place in places.items()}
 
 
-def _step(
+def _upgrade(
     name: str, place: int, losses: Mapping[str, tuple[float, ...]], sizes: Mapping[str, int]
 ) -> tuple[float, float, str]:
     cost = float((BIT_CHOICES[place + 1] - BIT_CHOICES[place]) * sizes[name])

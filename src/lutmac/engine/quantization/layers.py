@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lutmac.engine.quantization.budget import Sensitivities, allocate
 from lutmac.engine.quantization.forward import Forward
-from lutmac.engine.quantization.matrices import Weights, figures, quantize_matrix
+from lutmac.engine.quantization.matrices import CurrentWeights, figures, quantize_matrix
 from lutmac.engine.quantization.scaling import can_divide, divide_input, find_scales
 from lutmac.engine.quantization.settings import QuantizationSettings
 from lutmac.engine.quantization.state import QuantizationState
@@ -35,7 +35,7 @@ class LayerQuantizer:
     """
 
     graph: Graph
-    weights: Weights
+    weights: CurrentWeights
     settings: QuantizationSettings
     state: QuantizationState
     tokens: NDArray[np.int32] | None

@@ -19,7 +19,7 @@ from lutmac.lowbit.two_level import two_level_scales
 
 
 @dataclass
-class Weights:
+class CurrentWeights:
     """The model's weights as they stand now: quantised where that is done, else the source's.
 
     input_scales: by matrix, what its columns are multiplied by, where its input was divided by it.

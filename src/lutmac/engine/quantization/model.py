@@ -24,7 +24,7 @@ from lutmac.engine.loading.resolve import resolve
 from lutmac.engine.loading.tuning import current_tuning
 from lutmac.engine.quantization.gguf_output import check_output, write_gguf
 from lutmac.engine.quantization.layers import LayerQuantizer
-from lutmac.engine.quantization.matrices import Weights, figures, quantize_end
+from lutmac.engine.quantization.matrices import CurrentWeights, figures, quantize_end
 from lutmac.engine.quantization.settings import CALIBRATED, QuantizationSettings
 from lutmac.engine.quantization.state import QuantizationState
 from lutmac.errors import InvalidRequestError
@@ -104,7 +104,7 @@ def quantize_model(  # noqa: PLR0913 (a public call; options by keyword)
         tokens, rest = _calibration_tokens(opened, calibration, settings)
         state = QuantizationState(target, _fingerprint(path, settings, calibration, output))
         graph, listed = list_weights(opened)
-        weights = Weights(opened, state)
+        weights = CurrentWeights(opened, state)
         LayerQuantizer(graph, weights, settings, state, tokens, progress).run()
         _quantize_ends(graph, weights, settings)
         if output == "gguf":
@@ -149,7 +149,7 @@ def _fingerprint(path: Path, settings: QuantizationSettings, calibration: str | 
     return {**asdict(settings), "source": str(path.resolve()), "files": stats, "text": text, "output": output}
 
 
-def _quantize_ends(graph: Graph, weights: Weights, settings: QuantizationSettings) -> None:
+def _quantize_ends(graph: Graph, weights: CurrentWeights, settings: QuantizationSettings) -> None:
     """The embedding and the head; one matrix that is both gets the larger bits."""
     bits: dict[str, int] = {}
     for op in graph.ops:
@@ -164,7 +164,7 @@ def _quantize_ends(graph: Graph, weights: Weights, settings: QuantizationSetting
 
 
 def _write_native(
-    opened: OpenedModel, listed: WeightList, weights: Weights, directory: Path, threads: int
+    opened: OpenedModel, listed: WeightList, weights: CurrentWeights, directory: Path, threads: int
 ) -> dict[str, int]:
     """The bytes of each matrix."""
     write_text_files(opened, directory)
@@ -180,7 +180,7 @@ def _write_native(
     return sizes
 
 
-def _write_gguf(opened: OpenedModel, listed: WeightList, weights: Weights, path: Path) -> dict[str, int]:
+def _write_gguf(opened: OpenedModel, listed: WeightList, weights: CurrentWeights, path: Path) -> dict[str, int]:
     """The bytes of each matrix."""
     return write_gguf(
         opened,

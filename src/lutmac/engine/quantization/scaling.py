@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from lutmac.engine.quantization.forward import Forward
-from lutmac.engine.quantization.matrices import Weights
+from lutmac.engine.quantization.matrices import CurrentWeights
 from lutmac.graph.ir import Floats, Graph, Op, Value, Vector
 from lutmac.graph.operations.matmul import MatMul
 from lutmac.graph.operations.multiply import Multiply
@@ -42,7 +42,7 @@ def find_scales(matrices: Sequence[Floats], format: Format, group_size: int | No
     return best
 
 
-def divide_input(graph: Graph, x: Value, s: Floats, weights: Weights, forward: Forward) -> None:
+def divide_input(graph: Graph, x: Value, s: Floats, weights: CurrentWeights, forward: Forward) -> None:
     """Divides x by s where it is made, and the value that has been computed already."""
     divided = graph.ops[graph.writers()[x]].divided(forward, s)
     if divided is not None:

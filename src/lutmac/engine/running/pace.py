@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lutmac.engine.running.steps import Room
+from lutmac.engine.running.step_planner import Room
 
 SHORT_PROMPT = 16  # tokens: the prompt whose time to first token is looked after
 # A newcomer waits for the step that is running, then for its own. With so many times its own idle time for the first,

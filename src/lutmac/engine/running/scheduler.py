@@ -8,7 +8,7 @@ from typing import Final
 
 from lutmac.engine.running.batch import Slice
 from lutmac.engine.running.sequence import Sequence
-from lutmac.engine.running.steps import Room, Steps
+from lutmac.engine.running.step_planner import Room, StepPlanner
 
 OLDEST_TURN = 4  # of so many sequences that begin, one is the one that has waited for longest
 
@@ -26,8 +26,8 @@ class Scheduler:
     fourth time the one that has waited for longest: so nobody's many texts keep another's only one waiting, and all
     come to their turn. Where a client has none running for want of room, one that has several gives up its youngest.
 
-    ``Steps`` cuts the steps, of up to ``max_batch_tokens`` tokens and ``max_output_rows`` rows of logits (they would
-    fill the memory where whole texts are scored).
+    ``StepPlanner`` cuts the steps, of up to ``max_batch_tokens`` tokens and ``max_output_rows`` rows of logits (they
+    would fill the memory where whole texts are scored).
     """
 
     def __init__(self, max_batch_tokens: int, max_sequences: int, max_output_rows: int) -> None:
@@ -36,7 +36,7 @@ class Scheduler:
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # as they were admitted, the oldest first
         self._admitted = 0
-        self._steps = Steps(max_batch_tokens, max_output_rows)
+        self._planner = StepPlanner(max_batch_tokens, max_output_rows)
 
     def add(self, sequence: Sequence) -> None:
         """Queues a sequence."""
@@ -99,4 +99,4 @@ class Scheduler:
 
     def next_batch(self, room: Room | None) -> list[Slice]:
         """The slices of the next step; none where nothing is running. room: of a step for which somebody may wait."""
-        return self._steps.next(self.running, room)
+        return self._planner.next(self.running, room)

@@ -11,7 +11,7 @@ from typing import Final
 
 from lutmac.server.tools.calls import CallWriter, Part, Text, Thought
 from lutmac.server.tools.json_calls import arguments
-from lutmac.server.tools.source import NotACallError, Source, Step
+from lutmac.server.tools.source import NotACallError, Parse, Source
 
 MARKS: Final = ("<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|end|>", "<|return|>", "<|call|>")
 _HEADER: Final = ("<|start|>", "<|channel|>", "<|constrain|>", "to=")
@@ -19,7 +19,7 @@ _ENDS: Final = ("<|start|>", "<|channel|>", "<|end|>", "<|return|>", "<|call|>")
 _MAX_HEADER: Final = 1000
 
 
-def harmony_reply(source: Source, write: Callable[[Part], None], calls: CallWriter, *, headed: bool) -> Step[None]:
+def harmony_reply(source: Source, write: Callable[[Part], None], calls: CallWriter, *, headed: bool) -> Parse[None]:
     """Reads a reply. headed: it begins with a message's header, or else within a message's text."""
     if not headed:
         yield from _body(source, lambda text: write(Text(text)))
@@ -27,7 +27,7 @@ def harmony_reply(source: Source, write: Callable[[Part], None], calls: CallWrit
         yield from _message(source, write, calls)
 
 
-def _message(source: Source, write: Callable[[Part], None], calls: CallWriter) -> Step[None]:
+def _message(source: Source, write: Callable[[Part], None], calls: CallWriter) -> Parse[None]:
     header = ""
     mark = yield from source.starts(_HEADER)
     if mark:
@@ -46,7 +46,7 @@ def _message(source: Source, write: Callable[[Part], None], calls: CallWriter) -
         yield from _body(source, lambda text: write(Text(text)))
 
 
-def _call(source: Source, calls: CallWriter, name: str) -> Step[None]:
+def _call(source: Source, calls: CallWriter, name: str) -> Parse[None]:
     """A call; one of a tool that was not offered is passed over."""
     if name in calls.tools and (yield from source.skip()) == "{":
         calls.begin(name)
@@ -55,7 +55,7 @@ def _call(source: Source, calls: CallWriter, name: str) -> Step[None]:
     yield from _body(source, lambda _: None)
 
 
-def _body(source: Source, write: Callable[[str], None]) -> Step[None]:
+def _body(source: Source, write: Callable[[str], None]) -> Parse[None]:
     """A message's text, up to what ends it."""
     while (yield from source.peek()):
         mark = yield from source.starts(_ENDS)

@@ -7,7 +7,7 @@ from typing import Final
 
 from lutmac.server.tools.calls import CallWriter
 from lutmac.server.tools.lenient_json import Write, members, more, name, string, value
-from lutmac.server.tools.source import NotACallError, Reading, Source, Step
+from lutmac.server.tools.source import NotACallError, Parse, Reading, Source
 
 _NAME_KEYS: Final = frozenset({"name", "tool_name", "function", "function_name", "recipient_name"})
 _ARGUMENT_KEYS: Final = frozenset({"arguments", "parameters", "args", "input"})
@@ -15,7 +15,7 @@ _ID_KEYS: Final = frozenset({"id", "tool_call_id", "call_id"})
 _OTHER_KEYS: Final = frozenset({"type", "index"})
 
 
-def call_object(source: Source, calls: CallWriter, stops: Sequence[str], *, marked: bool) -> Step[None]:
+def call_object(source: Source, calls: CallWriter, stops: Sequence[str], *, marked: bool) -> Parse[None]:
     """Reads a call, whose opening bracket stands here.
 
     marked: a mark says that this is a call, so that its name may be unknown and its arguments may be missing; without
@@ -26,7 +26,7 @@ def call_object(source: Source, calls: CallWriter, stops: Sequence[str], *, mark
     found.end()
 
 
-def arguments(source: Source, write: Write, stops: Sequence[str]) -> Step[None]:
+def arguments(source: Source, write: Write, stops: Sequence[str]) -> Parse[None]:
     """Reads a call's arguments: an object, in a string too; null, "" and [] are none, and "{}" is written.
 
     Raises NotACallError, before anything is written, for what is no object.
@@ -55,7 +55,7 @@ def arguments(source: Source, write: Write, stops: Sequence[str]) -> Step[None]:
         write("{}")
 
 
-def _embedded(source: Source, write: Write) -> Step[None]:
+def _embedded(source: Source, write: Write) -> Parse[None]:
     """Arguments that are JSON within JSON."""
     if (yield from source.skip()) == "{":
         yield from members(source, write)
@@ -79,7 +79,7 @@ class _CallObject:
         self._kept: list[str] = []
         self._has_arguments = False
 
-    def read(self) -> Step[None]:
+    def read(self) -> Parse[None]:
         """Reads the object."""
         source, stops = self._source, self._stops
         source.place += 1
@@ -100,7 +100,7 @@ class _CallObject:
             self._calls.add("".join(self._kept) or "{}")
         self._calls.end(self._source.place)
 
-    def _member(self, key: str, following: str) -> Step[None]:
+    def _member(self, key: str, following: str) -> Parse[None]:
         quoted = following != "" and following in "\"'"
         if key == "function" and following == "{":
             yield from self.read()
@@ -118,7 +118,7 @@ class _CallObject:
         else:
             raise NotACallError
 
-    def _take_arguments(self) -> Step[None]:
+    def _take_arguments(self) -> Parse[None]:
         if self._name is not None:
             self._checked_name()
         yield from arguments(self._source, self._write, self._stops)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Final
 
-from lutmac.server.tools.source import Source, Step
+from lutmac.server.tools.source import Parse, Source
 
 MAX_DEPTH: Final = 100
 MAX_DIGITS: Final = 400  # what reads JSON refuses numbers of thousands
@@ -39,7 +39,7 @@ def closed_object(text: str) -> str:
     return "".join(written)
 
 
-def value(source: Source, write: Write, stops: Sequence[str] = (), depth: int = 0) -> Step[None]:
+def value(source: Source, write: Write, stops: Sequence[str] = (), depth: int = 0) -> Parse[None]:
     """Reads a value; writes it as JSON. stops: marks that end it outside of strings."""
     first = yield from source.skip()
     quote = yield from source.starts(_QUOTES)
@@ -55,7 +55,7 @@ def value(source: Source, write: Write, stops: Sequence[str] = (), depth: int = 
         write(_literal((yield from _word(source, stops))))
 
 
-def members(source: Source, write: Write, stops: Sequence[str] = (), depth: int = 0) -> Step[None]:
+def members(source: Source, write: Write, stops: Sequence[str] = (), depth: int = 0) -> Parse[None]:
     """Reads an object, whose opening bracket stands here, and writes it."""
     source.place += 1
     write("{")
@@ -73,7 +73,7 @@ def members(source: Source, write: Write, stops: Sequence[str] = (), depth: int 
     write("}")
 
 
-def more(source: Source, closing: str, stops: Sequence[str]) -> Step[bool]:
+def more(source: Source, closing: str, stops: Sequence[str]) -> Parse[bool]:
     """Whether another item follows; passes over separators, and over the closing bracket where none follows.
 
     At the end of the reply, at a stop and at a bracket of another kind there is none either.
@@ -87,7 +87,7 @@ def more(source: Source, closing: str, stops: Sequence[str]) -> Step[bool]:
     return bool(following) and following not in "}])" and not (yield from source.starts(stops))
 
 
-def name(source: Source, stops: Sequence[str]) -> Step[str]:
+def name(source: Source, stops: Sequence[str]) -> Parse[str]:
     """A key: a string, or a word without quotes."""
     yield from source.skip()
     if (yield from source.starts(_QUOTES)):
@@ -97,7 +97,7 @@ def name(source: Source, stops: Sequence[str]) -> Step[str]:
     return (yield from _word(source, [*stops, "="]))
 
 
-def string(source: Source, write: Write, stops: Sequence[str] = ()) -> Step[None]:
+def string(source: Source, write: Write, stops: Sequence[str] = ()) -> Parse[None]:
     """Reads a string, whose opening quote stands here; writes the text that it stands for.
 
     A quote that is followed by anything but what may follow a string was meant as part of it.
@@ -131,7 +131,7 @@ def _plain_end(source: Source, quote: str) -> int:
     return min((place for place in places if place >= 0), default=len(source.text))
 
 
-def _ends_here(source: Source, stops: Sequence[str]) -> Step[bool]:
+def _ends_here(source: Source, stops: Sequence[str]) -> Parse[bool]:
     """Whether what stands here may follow a string."""
     begin = source.place
     following = yield from source.skip()
@@ -140,7 +140,7 @@ def _ends_here(source: Source, stops: Sequence[str]) -> Step[bool]:
     return ends
 
 
-def _escape(source: Source) -> Step[str]:
+def _escape(source: Source) -> Parse[str]:
     """What stands behind a backslash. An escape that JSON does not have stands for itself, as in Python."""
     character = yield from source.peek()
     if not character:
@@ -164,7 +164,7 @@ def _character(code: int) -> str:
     return "\ufffd" if 0xD800 <= code < 0xE000 else chr(code)
 
 
-def _code(source: Source, digits: int) -> Step[int | None]:
+def _code(source: Source, digits: int) -> Parse[int | None]:
     begin = source.place
     while source.place - begin < digits:
         found = yield from source.peek()
@@ -175,7 +175,7 @@ def _code(source: Source, digits: int) -> Step[int | None]:
     return int(source.text[begin : source.place], 16)
 
 
-def _items(source: Source, write: Write, stops: Sequence[str], depth: int) -> Step[None]:
+def _items(source: Source, write: Write, stops: Sequence[str], depth: int) -> Parse[None]:
     closing = _OPENING[source.text[source.place]]
     source.place += 1
     stops = (")", *stops) if closing == ")" else stops
@@ -188,7 +188,7 @@ def _items(source: Source, write: Write, stops: Sequence[str], depth: int) -> St
     write("]")
 
 
-def _word(source: Source, stops: Sequence[str]) -> Step[str]:
+def _word(source: Source, stops: Sequence[str]) -> Parse[str]:
     """What has no quotes: a number, a literal, or anything else up to what ends a value."""
     begin = source.place
     while True:

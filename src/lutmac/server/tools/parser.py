@@ -10,7 +10,7 @@ from lutmac.server.tools.calls import CallArguments, CallWriter, Part, Text, Tho
 from lutmac.server.tools.families import OPENINGS, Family
 from lutmac.server.tools.harmony import harmony_reply
 from lutmac.server.tools.reading import read_calls
-from lutmac.server.tools.source import BLANKS, CutOffError, NotACallError, Reading, Source, Step
+from lutmac.server.tools.source import BLANKS, CutOffError, NotACallError, Parse, Reading, Source
 from lutmac.server.tools.thoughts import WRAPPERS, ThoughtMarks
 
 _SURE: Final = tuple(text for text, opening in OPENINGS.items() if opening.sure)
@@ -73,7 +73,7 @@ class ReplyParser:
         self._parts.clear()
         return parts
 
-    def _read(self) -> Step[None]:
+    def _read(self) -> Parse[None]:
         if self._thinking is not None:
             yield from self._thoughts(self._thinking)
         thought = self._thinking is not None
@@ -86,7 +86,7 @@ class ReplyParser:
         if not self._calls.called and (self._begun or not thought):
             self._write(Text(self._blanks))
 
-    def _open_thoughts(self, *, thought: bool) -> Step[bool]:
+    def _open_thoughts(self, *, thought: bool) -> Parse[bool]:
         """Thoughts before the answer. Passes over what stands around the answer."""
         source = self._source
         begin = source.place
@@ -105,7 +105,7 @@ class ReplyParser:
             source.place = begin
         return False
 
-    def _thoughts(self, around: ThoughtMarks) -> Step[None]:
+    def _thoughts(self, around: ThoughtMarks) -> Parse[None]:
         source, closing = self._source, around.closing
         yield from source.skip()
         blanks = f"{around.opening}\n" if around.spoken else ""
@@ -124,7 +124,7 @@ class ReplyParser:
             source.place += len(text)
             source.forget()
 
-    def _closes(self, closing: str) -> Step[bool]:
+    def _closes(self, closing: str) -> Parse[bool]:
         """Whether the closing mark is still to come. Some models call without having ended their thoughts."""
         source = self._source
         looked = source.place
@@ -133,7 +133,7 @@ class ReplyParser:
             yield
         return found >= 0
 
-    def _text_and_calls(self) -> Step[None]:
+    def _text_and_calls(self) -> Parse[None]:
         """Text up to the end, with the calls in it; stops where a call was cut off in its name."""
         source, at_line = self._source, True
         while True:
@@ -154,7 +154,7 @@ class ReplyParser:
                 self._pass(source.text[source.place])
             at_line = False
 
-    def _read_calls(self, mark: str) -> Step[bool]:
+    def _read_calls(self, mark: str) -> Parse[bool]:
         """Whether there are calls; if not, nothing was read."""
         source, calls = self._source, self._calls
         begin = source.place
@@ -169,7 +169,7 @@ class ReplyParser:
         source.place = begin if calls.last_end < 0 else calls.last_end
         return calls.last_end >= 0
 
-    def _text(self) -> Step[None]:
+    def _text(self) -> Parse[None]:
         """Text up to what may begin something else."""
         source = self._source
         if self._wrapper_end and (yield from source.take([self._wrapper_end])):

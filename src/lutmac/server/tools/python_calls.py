@@ -8,13 +8,13 @@ from typing import Final
 
 from lutmac.server.tools.calls import CallWriter
 from lutmac.server.tools.lenient_json import more, quoted, value
-from lutmac.server.tools.source import NotACallError, Source, Step
+from lutmac.server.tools.source import NotACallError, Parse, Source
 
 NAME: Final = string.ascii_letters + string.digits + "_.:/-"
 _KEY: Final = string.ascii_letters + string.digits + "_"
 
 
-def python_call(source: Source, calls: CallWriter, name: str, stops: Sequence[str], *, marked: bool) -> Step[None]:
+def python_call(source: Source, calls: CallWriter, name: str, stops: Sequence[str], *, marked: bool) -> Parse[None]:
     """Reads the arguments of a call, whose opening bracket stands here. name: what stood before it.
 
     Arguments without a name get those of the tool's schema, in order. Raises NotACallError.
@@ -37,7 +37,7 @@ def python_call(source: Source, calls: CallWriter, name: str, stops: Sequence[st
     calls.end(source.place)
 
 
-def _key(source: Source) -> Step[str]:
+def _key(source: Source) -> Parse[str]:
     """The name before an argument; "" where it has none."""
     begin = source.place
     key = yield from source.word(_KEY)

@@ -9,7 +9,7 @@ from lutmac.server.tools.calls import CallWriter
 from lutmac.server.tools.families import CLOSINGS, OPENINGS
 from lutmac.server.tools.json_calls import arguments, call_object
 from lutmac.server.tools.python_calls import NAME, python_call
-from lutmac.server.tools.source import BLANKS, NotACallError, Source, Step
+from lutmac.server.tools.source import BLANKS, NotACallError, Parse, Source
 from lutmac.server.tools.tagged_calls import FUNCTION_ENDS, FUNCTION_TAGS, keyed_call, tagged_call
 
 _FENCE: Final = "```"
@@ -21,7 +21,7 @@ STOPS: Final = (*CLOSINGS, *(mark for mark in _MARKS if mark != "functools["), _
 _BEFORE_ARGUMENTS: Final = ("[ARGS]", "<|tool_call_argument_begin|>", "<｜tool▁sep｜>")
 
 
-def read_calls(source: Source, calls: CallWriter, *, sure: bool) -> Step[None]:
+def read_calls(source: Source, calls: CallWriter, *, sure: bool) -> Parse[None]:
     """Reads calls that follow one another without text between them, with the marks around them.
 
     sure: they are calls whatever their names. ``calls.last_end`` is behind the last one. Raises NotACallError where
@@ -50,7 +50,7 @@ def read_calls(source: Source, calls: CallWriter, *, sure: bool) -> Step[None]:
             return
 
 
-def _one(source: Source, calls: CallWriter, following: str, *, sure: bool) -> Step[None]:
+def _one(source: Source, calls: CallWriter, following: str, *, sure: bool) -> Parse[None]:
     """Reads a call that begins here."""
     if following == "{":
         yield from call_object(source, calls, STOPS, marked=sure)
@@ -67,7 +67,7 @@ def _one(source: Source, calls: CallWriter, following: str, *, sure: bool) -> St
         raise NotACallError
 
 
-def _named(source: Source, calls: CallWriter, name: str, *, sure: bool) -> Step[None]:
+def _named(source: Source, calls: CallWriter, name: str, *, sure: bool) -> Parse[None]:
     """Reads a call of which the name has been read."""
     if (yield from source.peek()) == "(":
         yield from python_call(source, calls, name, STOPS, marked=sure)
@@ -107,7 +107,7 @@ def _bare(name: str) -> str:
     return name
 
 
-def _closed(source: Source, calls: CallWriter) -> Step[bool]:
+def _closed(source: Source, calls: CallWriter) -> Parse[bool]:
     """Passes over what closes a call, brackets that are too many included; whether nothing can follow."""
     closings: Sequence[str] = (*CLOSINGS, *FUNCTION_ENDS, _FENCE)
     done = False
@@ -124,7 +124,7 @@ def _closed(source: Source, calls: CallWriter) -> Step[bool]:
         calls.last_end = source.place
 
 
-def _fence(source: Source) -> Step[None]:
+def _fence(source: Source) -> Parse[None]:
     """Passes over the line that opens a block of code."""
     if not (yield from source.take([_FENCE])):
         raise NotACallError

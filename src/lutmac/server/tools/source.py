@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
-Step = Generator[None, None, T]
+Parse = Generator[None, None, T]
 BLANKS: Final = " \t\r\n"
 MAX_NAME: Final = 256  # characters of a name or a tag: longer ones are none
 
@@ -41,7 +41,7 @@ class Source:
         if self.place > 4096:
             self.text, self.place = self.text[self.place :], 0
 
-    def peek(self) -> Step[str]:
+    def peek(self) -> Parse[str]:
         """The next character, "" at the end."""
         while self.place >= len(self.text):
             if self.closed:
@@ -49,7 +49,7 @@ class Source:
             yield
         return self.text[self.place]
 
-    def starts(self, marks: Sequence[str]) -> Step[str]:
+    def starts(self, marks: Sequence[str]) -> Parse[str]:
         """The longest of the marks that stands here; "" for none."""
         while True:
             rest = self.text[self.place : self.place + MAX_NAME]
@@ -58,13 +58,13 @@ class Source:
                 return max((mark for mark in marks if rest.startswith(mark)), key=len, default="")
             yield
 
-    def take(self, marks: Sequence[str]) -> Step[str]:
+    def take(self, marks: Sequence[str]) -> Parse[str]:
         """As starts, and goes on behind it."""
         found = yield from self.starts(marks)
         self.place += len(found)
         return found
 
-    def skip(self, characters: str = BLANKS) -> Step[str]:
+    def skip(self, characters: str = BLANKS) -> Parse[str]:
         """Passes over these characters; returns what follows them, as peek."""
         while True:
             found = yield from self.peek()
@@ -72,7 +72,7 @@ class Source:
                 return found
             self.place += 1
 
-    def word(self, characters: str) -> Step[str]:
+    def word(self, characters: str) -> Parse[str]:
         """As many of these characters as there are here; not more than a name may have."""
         begin = self.place
         while self.place - begin < MAX_NAME:
@@ -82,7 +82,7 @@ class Source:
             self.place += 1
         return self.text[begin : self.place]
 
-    def until(self, mark: str, most: int = MAX_NAME) -> Step[str]:
+    def until(self, mark: str, most: int = MAX_NAME) -> Parse[str]:
         """The text before the mark, going on behind it. Raises NotACallError where it does not come soon."""
         begin = self.place
         while True:

@@ -13,7 +13,7 @@ from typing import Final
 from lutmac.server.tools.calls import CallWriter
 from lutmac.server.tools.json_calls import arguments
 from lutmac.server.tools.lenient_json import quoted
-from lutmac.server.tools.source import NotACallError, Source, Step
+from lutmac.server.tools.source import NotACallError, Parse, Source
 from lutmac.server.tools.tagged_values import Parameters, tagged_value
 
 FUNCTION_TAGS: Final = ("<function=", '<function name="', '<invoke name="', '<｜DSML｜invoke name="')
@@ -26,7 +26,7 @@ _TAG: Final = re.compile(
 )
 
 
-def tagged_call(source: Source, calls: CallWriter, stops: Sequence[str], *, marked: bool) -> Step[None]:
+def tagged_call(source: Source, calls: CallWriter, stops: Sequence[str], *, marked: bool) -> Parse[None]:
     """Reads a call, of which the opening tag stands here. Raises NotACallError."""
     tag = yield from _tag(source)
     name = tag["name"].strip()
@@ -42,7 +42,7 @@ def tagged_call(source: Source, calls: CallWriter, stops: Sequence[str], *, mark
     calls.end(source.place)
 
 
-def keyed_call(source: Source, calls: CallWriter, name: str, stops: Sequence[str]) -> Step[None]:
+def keyed_call(source: Source, calls: CallWriter, name: str, stops: Sequence[str]) -> Parse[None]:
     """Reads a call's arguments as GLM writes them; the first tag of one stands here, or it has none."""
     calls.begin(name)
     parameters = Parameters(calls.tools.get(name))
@@ -61,7 +61,7 @@ def keyed_call(source: Source, calls: CallWriter, name: str, stops: Sequence[str
     calls.end(source.place)
 
 
-def _parameters(source: Source, calls: CallWriter, name: str, stops: Sequence[str]) -> Step[None]:
+def _parameters(source: Source, calls: CallWriter, name: str, stops: Sequence[str]) -> Parse[None]:
     parameters = Parameters(calls.tools.get(name))
     following = (*_PARAMETER_TAGS, *FUNCTION_ENDS, *stops)
     written = 0
@@ -88,7 +88,7 @@ def _end(source: Source, calls: CallWriter, written: int) -> None:
     calls.add("}" if written else "{}")
 
 
-def _up_to(source: Source, mark: str) -> Step[str]:
+def _up_to(source: Source, mark: str) -> Parse[str]:
     """The text before the mark; nothing where it does not come."""
     try:
         return (yield from source.until(mark))
@@ -97,7 +97,7 @@ def _up_to(source: Source, mark: str) -> Step[str]:
         return ""
 
 
-def _tag(source: Source) -> Step[re.Match[str]]:
+def _tag(source: Source) -> Parse[re.Match[str]]:
     begin = source.place
     yield from source.until(">")
     found = _TAG.fullmatch(source.text, begin, source.place)

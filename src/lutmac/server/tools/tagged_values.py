@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from lutmac.server.tools.calls import Tool
 from lutmac.server.tools.lenient_json import Write, quoted, value
-from lutmac.server.tools.source import Source, Step
+from lutmac.server.tools.source import Parse, Source
 
 _KINDS: Final = {str: "string", bool: "boolean", int: "integer", float: "number", dict: "object", list: "array",
                  type(None): "null"}  # fmt: skip
@@ -54,7 +54,7 @@ class Parameters:
 
 def tagged_value(
     source: Source, write: Write, kinds: frozenset[str], ends: Sequence[str], following: Sequence[str]
-) -> Step[None]:
+) -> Parse[None]:
     """Reads a value up to its closing tag; writes it as JSON, text at once.
 
     ends: closing tags. following: what may stand behind them, blanks aside; where anything else does, the tag is text.
@@ -69,7 +69,7 @@ def tagged_value(
         write(_as_json("".join(parts), kinds))
 
 
-def _text(source: Source, write: Write, ends: Sequence[str], following: Sequence[str]) -> Step[None]:
+def _text(source: Source, write: Write, ends: Sequence[str], following: Sequence[str]) -> Parse[None]:
     """The text of a value. A line break behind the opening tag and one before the closing tag belong to the tags."""
     padded = bool((yield from source.take(["\n", "\r\n"])))
     while True:
@@ -89,7 +89,7 @@ def _text(source: Source, write: Write, ends: Sequence[str], following: Sequence
             source.place += 1
 
 
-def _ends(source: Source, ends: Sequence[str], following: Sequence[str]) -> Step[bool]:
+def _ends(source: Source, ends: Sequence[str], following: Sequence[str]) -> Parse[bool]:
     """Whether the value ends here, at the end of the text too; passes over its closing tag."""
     begin = source.place
     closed = yield from source.take(ends)

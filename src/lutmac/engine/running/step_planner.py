@@ -25,7 +25,7 @@ class Room:
     little: int
 
 
-class Steps:
+class StepPlanner:
     """Cuts steps from the sequences that run, up to ``max_tokens`` tokens and ``max_rows`` rows of logits.
 
     A step holds first the sequences that wait for one token of a reply, then pieces of prompts. Of these the one whose
