@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from lutmac.server.schemas.common import JsonObject, Reply
+from lutmac.server.schemas.common import JsonObject, ResponseModel
 from lutmac.server.schemas.request import Request
 
 Status = Literal["validating", "in_progress", "finalizing", "completed", "failed", "cancelling", "cancelled"]
 
 
-class FileObject(Reply):
+class FileObject(ResponseModel):
     """A file."""
 
     id: str
@@ -25,7 +25,7 @@ class FileObject(Reply):
     status: Literal["processed"] = "processed"
 
 
-class FileList(Reply):
+class FileList(ResponseModel):
     """Files, the latest first."""
 
     object: Literal["list"] = "list"
@@ -35,7 +35,7 @@ class FileList(Reply):
     has_more: bool
 
 
-class DeletedFile(Reply):
+class DeletedFile(ResponseModel):
     """A file that is no longer there."""
 
     id: str
@@ -53,7 +53,7 @@ class BatchRequestBody(Request):
     model: str | None = None
 
 
-class RequestCounts(Reply):
+class RequestCounts(ResponseModel):
     """Lines of the input. completed: with a status below 400."""
 
     total: int = 0
@@ -61,7 +61,7 @@ class RequestCounts(Reply):
     failed: int = 0
 
 
-class BatchError(Reply):
+class BatchError(ResponseModel):
     """Why a batch failed as a whole."""
 
     code: str
@@ -70,14 +70,14 @@ class BatchError(Reply):
     line: int | None = None
 
 
-class BatchErrors(Reply):
+class BatchErrors(ResponseModel):
     """The reasons."""
 
     object: Literal["list"] = "list"
     data: list[BatchError]
 
 
-class Batch(Reply):
+class Batch(ResponseModel):
     """A batch, or how far it has come."""
 
     id: str
@@ -102,7 +102,7 @@ class Batch(Reply):
     metadata: JsonObject | None = None
 
 
-class BatchList(Reply):
+class BatchList(ResponseModel):
     """Batches, the latest first."""
 
     object: Literal["list"] = "list"

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from lutmac.engine.sampling.grammar import Grammar
 from lutmac.server.backend import Backend
-from lutmac.server.chat_reply import ChatReply, chat_events
+from lutmac.server.chat_writer import ChatWriter, chat_events
 from lutmac.server.documents import backend_of, record_of, streaming_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError, missing_parameter
@@ -35,15 +35,15 @@ async def chat_completions(asked: schema.ChatRequest, request: Request) -> Respo
     backend, record = backend_of(request), record_of(request)
     backend.accept(asked)
     turn = await chat_turn(asked, backend, record)
-    reply = ChatReply(backend, turn.n, logprobs=bool(asked.logprobs), older=_is_older(asked))
+    writer = ChatWriter(backend, turn.n, logprobs=bool(asked.logprobs), older=_is_older(asked))
     events = run_turn(backend, turn, record)
     if asked.stream:
-        stream = chat_events(reply, events, asked.stream_options)
+        stream = chat_events(writer, events, asked.stream_options)
         return EventStream(stream, record, failure=failure_event, silence=backend.settings.timeouts.comment)
     async with aclosing(events):
         async for event in events:
-            reply.add(event)
-    return Response(reply.whole().model_dump_json(), media_type="application/json")
+            writer.add(event)
+    return Response(writer.whole().model_dump_json(), media_type="application/json")
 
 
 def failure_event(error: ApiError) -> bytes:

@@ -32,20 +32,20 @@ router = new_router("OpenAI")
 DEFAULT_MAX_TOKENS = 16  # OpenAI's, for this endpoint
 
 
-@router.post("/v1/completions", response_model=schema.CompletionReply, responses=streaming_responses())
+@router.post("/v1/completions", response_model=schema.CompletionResponse, responses=streaming_responses())
 async def completions(asked: schema.CompletionRequest, request: Request) -> Response:
     """Continuations of texts."""
     backend, record = backend_of(request), record_of(request)
     backend.accept(asked)
-    reply = await _begin(asked, backend)
-    events = await _run(reply, asked, backend, record)
+    writer = await _begin(asked, backend)
+    events = await _run(writer, asked, backend, record)
     if asked.stream:
-        stream = _stream(reply, events, asked.stream_options)
+        stream = _stream(writer, events, asked.stream_options)
         return EventStream(stream, record, failure=failure_event, silence=backend.settings.timeouts.comment)
     async with aclosing(events):
         async for index, chunk in events:
-            reply.add(index, chunk)
-    return Response(reply.whole().model_dump_json(), media_type="application/json")
+            writer.add(index, chunk)
+    return Response(writer.whole().model_dump_json(), media_type="application/json")
 
 
 async def completion_chunks(
@@ -55,17 +55,17 @@ async def completion_chunks(
     return await _run(await _begin(asked, backend), asked, backend, record)
 
 
-async def _begin(asked: schema.CompletionRequest, backend: Backend) -> _Reply:
+async def _begin(asked: schema.CompletionRequest, backend: Backend) -> _CompletionWriter:
     made = _check(asked, backend)
     backend.check_replies(made * _prompt_count(asked.prompt), "n")
-    return _Reply(backend, asked, await _prompts(asked, backend), made)
+    return _CompletionWriter(backend, asked, await _prompts(asked, backend), made)
 
 
 async def _run(
-    reply: _Reply, asked: schema.CompletionRequest, backend: Backend, record: RequestRecord
+    writer: _CompletionWriter, asked: schema.CompletionRequest, backend: Backend, record: RequestRecord
 ) -> AsyncGenerator[tuple[int, results.Chunk], None]:
     grammar = await grammar_of(asked.response_format, backend, record)
-    return backend.stream(reply.jobs(grammar), record)
+    return backend.stream(writer.jobs(grammar), record)
 
 
 def _prompt_count(given: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]]) -> int:
@@ -135,7 +135,7 @@ class _Choice:
         return sum(token.logprob for token in found) / max(1, len(found))
 
 
-class _Reply:
+class _CompletionWriter:
     """The continuations of one request, as far as they have come."""
 
     def __init__(self, backend: Backend, asked: schema.CompletionRequest, prompts: list[list[int]], made: int) -> None:
@@ -196,7 +196,7 @@ class _Reply:
         hidden = int(begins_with_bos and not self._prompt_text(place).startswith(token_text(tokenizer, prompt[0])))
         return LogprobWriter(tokenizer, prompt, echo=bool(self._asked.echo), hidden=hidden)
 
-    def whole(self) -> schema.CompletionReply:
+    def whole(self) -> schema.CompletionResponse:
         """The answer, once all have ended."""
         choices = []
         for index, choice in enumerate(self._best()):
@@ -214,9 +214,9 @@ class _Reply:
                 of_prompt = sorted(of_prompt, key=lambda choice: choice.mean_logprob, reverse=True)
             yield from of_prompt[: self._n]
 
-    def message(self, choices: list[schema.CompletionChoice], usage: Usage | None = None) -> schema.CompletionReply:
+    def message(self, choices: list[schema.CompletionChoice], usage: Usage | None = None) -> schema.CompletionResponse:
         """The answer, or an event."""
-        return schema.CompletionReply(
+        return schema.CompletionResponse(
             id=self._id, created=self._created, model=self._backend.name, choices=choices, usage=usage
         )
 
@@ -240,14 +240,14 @@ class _Reply:
 
 
 async def _stream(
-    reply: _Reply, events: AsyncGenerator[tuple[int, results.Chunk], None], options: StreamOptions | None
+    writer: _CompletionWriter, events: AsyncGenerator[tuple[int, results.Chunk], None], options: StreamOptions | None
 ) -> AsyncGenerator[bytes, None]:
     tells_usage = bool(options and options.continuous_usage_stats)
     async with aclosing(events):
         async for index, chunk in events:
-            choice = reply.add(index, chunk)
+            choice = writer.add(index, chunk)
             if choice.text or choice.finish_reason is not None or (choice.logprobs and choice.logprobs.tokens):
-                yield data_event(reply.message([choice], reply.usage_so_far() if tells_usage else None))
+                yield data_event(writer.message([choice], writer.usage_so_far() if tells_usage else None))
     if options is not None and options.include_usage:
-        yield data_event(reply.message([], reply.usage()))
+        yield data_event(writer.message([], writer.usage()))
     yield DONE

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from lutmac.server.backend import Backend
 from lutmac.server.logs import RequestRecord
-from lutmac.server.schemas.common import ErrorReply
+from lutmac.server.schemas.common import ErrorResponse
 
 _MEANINGS = {
     400: "The request is wrong: the message says what.",
@@ -36,21 +36,21 @@ def record_of(request: Request) -> RequestRecord:
     return cast(RequestRecord, request.state.record)
 
 
-def error_responses(model: type = ErrorReply, without: tuple[int, ...] = ()) -> Responses:
+def error_responses(model: type = ErrorResponse, without: tuple[int, ...] = ()) -> Responses:
     """The errors that an endpoint can answer with."""
     return {
         status: {"model": model, "description": text} for status, text in _MEANINGS.items() if status not in without
     }
 
 
-def streaming_responses(model: type = ErrorReply) -> Responses:
+def streaming_responses(model: type = ErrorResponse) -> Responses:
     """The same, and that a request with ``stream`` is answered by events."""
     events = {"schema": {"description": "Server-sent events, with `stream`."}}
     ok = {"description": "The reply.", "content": {"text/event-stream": events}}
     return {200: ok, **error_responses(model)}
 
 
-def line_responses(model: type = ErrorReply) -> Responses:
+def line_responses(model: type = ErrorResponse) -> Responses:
     """The same for streams of JSON objects, one a line."""
     lines = {"schema": {"description": "Lines of JSON, unless `stream` is false."}}
     ok = {"description": "The reply.", "content": {"application/x-ndjson": lines}}

@@ -44,7 +44,7 @@ class Embedded:
     tokens: int
 
 
-@router.post("/v1/embeddings", response_model=schema.EmbeddingReply, responses=error_responses())
+@router.post("/v1/embeddings", response_model=schema.EmbeddingResponse, responses=error_responses())
 async def embeddings(asked: schema.EmbeddingRequest, request: Request) -> Response:
     """A vector for each text, as the model's file says."""
     backend = backend_of(request)
@@ -133,7 +133,7 @@ async def _encode_one(
 def _body(found: Embedded, model: str, *, base64: bool) -> bytes:
     """The reply. Row by row: one call for millions of numbers would keep all other threads waiting."""
     usage = schema.EmbeddingUsage(prompt_tokens=found.tokens, total_tokens=found.tokens)
-    envelope = schema.EmbeddingReply(data=[], model=model, usage=usage).model_dump_json()
+    envelope = schema.EmbeddingResponse(data=[], model=model, usage=usage).model_dump_json()
     rows = [
         schema.Embedding(index=index, embedding=_base64(row) if base64 else row.tolist()).model_dump_json()
         for index, row in enumerate(found.vectors)

@@ -10,12 +10,12 @@ from starlette.responses import PlainTextResponse, Response
 from lutmac.server.documents import backend_of, error_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import RETRY_SECONDS, ApiError
-from lutmac.server.schemas.common import Reply
+from lutmac.server.schemas.common import ResponseModel
 
 router = new_router("operation")
 
 
-class Health(Reply):
+class Health(ResponseModel):
     """The server's state."""
 
     status: Literal["ok"] = "ok"

@@ -18,7 +18,7 @@ from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.infill import infill_prompt
 from lutmac.server.limits import check_at_most, engine_options
-from lutmac.server.llama_cpp_reply import LlamaCppReply
+from lutmac.server.llama_cpp_writer import LlamaCppWriter
 from lutmac.server.logs import RequestRecord
 from lutmac.server.schemas import llama_cpp as schema
 from lutmac.server.streaming import EventStream
@@ -95,33 +95,34 @@ async def _answer(
     jobs = [
         Job(prompt, numbered(options, place), "prompt", progress) for prompt in prompts for place in range(asked.n_cmpl)
     ]
-    replies = [
-        LlamaCppReply(index, asked, backend.name, job.prompt, backend.model.tokenizer) for index, job in enumerate(jobs)
+    writers = [
+        LlamaCppWriter(index, asked, backend.name, job.prompt, backend.model.tokenizer)
+        for index, job in enumerate(jobs)
     ]
     events = backend.stream(jobs, record)
     if asked.stream:
         silence = backend.settings.timeouts.comment
-        return EventStream(_stream(replies, events), record, failure=failure_event, silence=silence)
-    async for _ in _stream(replies, events):
+        return EventStream(_stream(writers, events), record, failure=failure_event, silence=silence)
+    async for _ in _stream(writers, events):
         pass
-    found = [reply.whole() for reply in replies]
+    found = [writer.whole() for writer in writers]
     return JSONResponse(found[0] if alone and len(found) == 1 else found)
 
 
 async def _stream(
-    replies: list[LlamaCppReply], chunks: AsyncGenerator[tuple[int, Chunk], None]
+    writers: list[LlamaCppWriter], chunks: AsyncGenerator[tuple[int, Chunk], None]
 ) -> AsyncGenerator[bytes, None]:
     async with aclosing(chunks):
         async for index, chunk in chunks:
-            reply = replies[index]
-            if reply.done:
+            writer = writers[index]
+            if writer.done:
                 continue
-            event = reply.add(chunk)
+            event = writer.add(chunk)
             if chunk.text or chunk.progress is not None:
                 yield _event(event)
-            if reply.done:
-                yield _event(reply.whole(in_stream=True))
-            if all(other.done for other in replies):
+            if writer.done:
+                yield _event(writer.whole(in_stream=True))
+            if all(other.done for other in writers):
                 break
 
 

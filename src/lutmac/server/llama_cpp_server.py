@@ -10,7 +10,7 @@ import lutmac
 from lutmac.engine.sampling.options import SAMPLING_OPTIONS
 from lutmac.server.documents import backend_of, error_responses
 from lutmac.server.endpoints import new_router
-from lutmac.server.llama_cpp_reply import settings
+from lutmac.server.llama_cpp_writer import settings
 from lutmac.server.logprobs import token_text
 from lutmac.server.preparation import in_thread
 from lutmac.server.schemas import llama_cpp as schema
@@ -52,7 +52,7 @@ async def slots(request: Request) -> list[schema.Slot]:
 
 
 @router.post("/apply-template", responses=error_responses())
-async def apply_template(asked: schema.TemplateRequest, request: Request) -> schema.TemplateReply:
+async def apply_template(asked: schema.TemplateRequest, request: Request) -> schema.TemplateResponse:
     """The prompt of a conversation, as text."""
     backend = backend_of(request)
     backend.accept(asked)
@@ -67,7 +67,7 @@ async def apply_template(asked: schema.TemplateRequest, request: Request) -> sch
     )
     prompt = await encode_turn(backend, turn)
     text = await in_thread(backend.model.tokenizer.decode, prompt.ids, skip_special=False)
-    return schema.TemplateReply(prompt=text)
+    return schema.TemplateResponse(prompt=text)
 
 
 def _defaults() -> dict[str, object]:

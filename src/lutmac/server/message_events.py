@@ -16,7 +16,7 @@ from lutmac.server.tools.lenient_json import closed_object
 from lutmac.server.turn import TurnEvent
 
 T = TypeVar("T", schema.ThinkingBlock, schema.TextBlock)
-Block = schema.ThinkingBlock | schema.TextBlock | schema.ToolUseBlock
+ContentBlock = schema.ThinkingBlock | schema.TextBlock | schema.ToolUseBlock
 
 
 class MessageWriter:
@@ -24,10 +24,10 @@ class MessageWriter:
 
     def __init__(self, model: str) -> None:
         """model: what it is listed as."""
-        self.blocks: list[Block] = []
+        self.blocks: list[ContentBlock] = []
         self._id = f"msg_{uuid4().hex}"
         self._model = model
-        self._open: Block | None = None
+        self._open: ContentBlock | None = None
         self._last: TurnEvent | None = None
 
     def add(self, event: TurnEvent) -> list[bytes]:
@@ -86,7 +86,7 @@ class MessageWriter:
         new: T = kind()
         return [*self._close(), *self._start(new)], new
 
-    def _start(self, block: Block) -> list[bytes]:
+    def _start(self, block: ContentBlock) -> list[bytes]:
         self.blocks.append(block)
         self._open = block
         return [_event("content_block_start", index=len(self.blocks) - 1, content_block=block.model_dump())]
@@ -115,7 +115,11 @@ class MessageWriter:
         return ("end_turn" if sequence is None else "stop_sequence"), sequence
 
     def _message(
-        self, blocks: list[Block], reason: schema.StopReason | None, sequence: str | None, usage: schema.MessagesUsage
+        self,
+        blocks: list[ContentBlock],
+        reason: schema.StopReason | None,
+        sequence: str | None,
+        usage: schema.MessagesUsage,
     ) -> schema.Message:
         return schema.Message(
             id=self._id,

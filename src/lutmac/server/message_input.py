@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from lutmac.server.errors import ApiError
 from lutmac.server.prompts import no_text, omitted
 from lutmac.server.schemas.chat import CalledFunction, ChatMessage, ToolCall
-from lutmac.server.schemas.messages import Block, InputMessage
+from lutmac.server.schemas.messages import ContentBlock, InputMessage
 
 
-def chat_messages(system: str | list[Block] | None, messages: Sequence[InputMessage]) -> list[ChatMessage]:
+def chat_messages(system: str | list[ContentBlock] | None, messages: Sequence[InputMessage]) -> list[ChatMessage]:
     """The conversation. Raises ApiError (400) for content that is not text, a call or a result."""
     found = []
     if system:
@@ -48,20 +48,20 @@ def _messages(message: InputMessage, where: str) -> list[ChatMessage]:
     return found
 
 
-def _call(block: Block, where: str) -> ToolCall:
+def _call(block: ContentBlock, where: str) -> ToolCall:
     if block.id is None or block.name is None or block.input is None:
         raise ApiError(400, "a block of type 'tool_use' needs id, name and input", param=where)
     return ToolCall(id=block.id, function=CalledFunction(name=block.name, arguments=json.dumps(block.input)))
 
 
-def _result(block: Block, where: str) -> str:
+def _result(block: ContentBlock, where: str) -> str:
     if block.tool_use_id is None:
         raise ApiError(400, "a block of type 'tool_result' needs tool_use_id", param=where)
     text = _text(block.content or "", f"{where}.content", of_tool=True)
     return f"Error: {text}" if block.is_error else text
 
 
-def _text(content: str | Sequence[Block], where: str, *, of_tool: bool = False) -> str:
+def _text(content: str | Sequence[ContentBlock], where: str, *, of_tool: bool = False) -> str:
     """The text of some blocks. of_tool: whether a tool gave them back, of which others are named, not shown."""
     if isinstance(content, str):
         return content
@@ -77,7 +77,7 @@ def _text(content: str | Sequence[Block], where: str, *, of_tool: bool = False) 
     return "\n".join(texts)
 
 
-def _document_text(block: Block) -> str | None:
+def _document_text(block: ContentBlock) -> str | None:
     """What a document of plain text says; None for any other."""
     source = block.source if isinstance(block.source, dict) else {}
     data = source.get("data") if source.get("type") == "text" else None

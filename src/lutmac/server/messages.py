@@ -53,11 +53,11 @@ async def messages(asked: schema.MessagesRequest, request: Request) -> Response:
 
 
 @router.post("/v1/messages/count_tokens", responses=error_responses(schema.AnthropicError))
-async def count_tokens(asked: schema.CountRequest, request: Request) -> schema.CountReply:
+async def count_tokens(asked: schema.CountRequest, request: Request) -> schema.CountResponse:
     """How many tokens a conversation has."""
     backend = backend_of(request)
     backend.accept(asked)
-    return schema.CountReply(input_tokens=len((await encode_turn(backend, _turn(asked, {}, backend))).ids))
+    return schema.CountResponse(input_tokens=len((await encode_turn(backend, _turn(asked, {}, backend))).ids))
 
 
 async def _write(writer: MessageWriter, events: AsyncGenerator[TurnEvent, None]) -> AsyncGenerator[bytes, None]:

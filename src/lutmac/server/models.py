@@ -9,13 +9,13 @@ from fastapi import Request
 from lutmac.server.backend import Backend
 from lutmac.server.documents import backend_of, error_responses
 from lutmac.server.endpoints import new_router
-from lutmac.server.schemas.common import Reply
+from lutmac.server.schemas.common import ResponseModel
 
 router = new_router("OpenAI")
 _ERRORS = error_responses(without=(400, 408, 413, 415, 429))
 
 
-class ModelEntry(Reply):
+class ModelEntry(ResponseModel):
     """A model. What follows owned_by is lutmac's own: figures for people who want to know what answers them."""
 
     id: str
@@ -31,7 +31,7 @@ class ModelEntry(Reply):
     threads: int
 
 
-class ModelList(Reply):
+class ModelList(ResponseModel):
     """All models of the server."""
 
     object: Literal["list"] = "list"

@@ -35,27 +35,27 @@ from lutmac.text.length import bytes_per_token
 
 router = new_router("Ollama")
 T = TypeVar("T")
-Lines = AsyncGenerator[schema.ChatReply | schema.GenerateReply, None]
+Lines = AsyncGenerator[schema.ChatResponse | schema.GenerateResponse, None]
 
 
-@router.post("/api/chat", response_model=schema.ChatReply, responses=line_responses(schema.Error))
+@router.post("/api/chat", response_model=schema.ChatResponse, responses=line_responses(schema.Error))
 async def chat(asked: schema.ChatRequest, request: Request) -> Response:
     """The next message of a conversation."""
     backend, record = backend_of(request), record_of(request)
     backend.accept(asked)
     if not asked.messages:
-        return _loaded(schema.ChatReply, backend, message=schema.ReplyMessage(content=""))
+        return _loaded(schema.ChatResponse, backend, message=schema.ResponseMessage(content=""))
     turn = await chat_turn(_valid(chat_request, asked), backend, record)
     return await _answer(_chat_lines(run_turn(backend, turn, record), backend), asked, backend, record, _joined_chat)
 
 
-@router.post("/api/generate", response_model=schema.GenerateReply, responses=line_responses(schema.Error))
+@router.post("/api/generate", response_model=schema.GenerateResponse, responses=line_responses(schema.Error))
 async def generate(asked: schema.GenerateRequest, request: Request) -> Response:
     """The answer to a prompt, or its continuation."""
     backend, record = backend_of(request), record_of(request)
     backend.accept(asked)
     if not asked.prompt and not asked.suffix:
-        return _loaded(schema.GenerateReply, backend, response="")
+        return _loaded(schema.GenerateResponse, backend, response="")
     if asked.raw or asked.suffix:
         chunks = await completion_chunks(_valid(raw_request, asked), backend, record)
         lines = _raw_lines(chunks, backend)
@@ -66,7 +66,7 @@ async def generate(asked: schema.GenerateRequest, request: Request) -> Response:
 
 
 @router.post("/api/embed", responses=error_responses(schema.Error))
-async def embed(asked: schema.EmbedRequest, request: Request) -> schema.EmbedReply:
+async def embed(asked: schema.EmbedRequest, request: Request) -> schema.EmbedResponse:
     """A vector for each text."""
     began = perf_counter()
     backend = backend_of(request)
@@ -74,7 +74,7 @@ async def embed(asked: schema.EmbedRequest, request: Request) -> schema.EmbedRep
     texts = [asked.input] if isinstance(asked.input, str) else asked.input
     inputs: Any = [await _cut(text, backend) for text in texts] if asked.truncate else texts
     found = await _embedded(EmbeddingRequest(input=inputs, dimensions=asked.dimensions), request)
-    return schema.EmbedReply(
+    return schema.EmbedResponse(
         model=backend.name,
         embeddings=[item["embedding"] for item in found["data"]],
         total_duration=_nanoseconds(perf_counter() - began),
@@ -83,12 +83,12 @@ async def embed(asked: schema.EmbedRequest, request: Request) -> schema.EmbedRep
 
 
 @router.post("/api/embeddings", responses=error_responses(schema.Error))
-async def older_embed(asked: schema.OlderEmbedRequest, request: Request) -> schema.OlderEmbedReply:
+async def older_embed(asked: schema.OlderEmbedRequest, request: Request) -> schema.OlderEmbedResponse:
     """A text's vector, by the older endpoint."""
     backend = backend_of(request)
     backend.accept(asked)
     found = await _embedded(EmbeddingRequest(input=[await _cut(asked.prompt, backend)]), request)
-    return schema.OlderEmbedReply(embedding=found["data"][0]["embedding"])
+    return schema.OlderEmbedResponse(embedding=found["data"][0]["embedding"])
 
 
 async def _embedded(asked: EmbeddingRequest, request: Request) -> dict[str, Any]:
@@ -155,10 +155,10 @@ async def _chat_lines(events: AsyncGenerator[TurnEvent, None], backend: Backend)
             ]
             thoughts, logprobs = event.thoughts or None, _logprobs(event, backend)
             if event.text or calls or thoughts or logprobs:
-                message = schema.ReplyMessage(content=event.text, thinking=thoughts, tool_calls=calls or None)
-                yield schema.ChatReply(**clock.common(), message=message, logprobs=logprobs)
+                message = schema.ResponseMessage(content=event.text, thinking=thoughts, tool_calls=calls or None)
+                yield schema.ChatResponse(**clock.common(), message=message, logprobs=logprobs)
             if event.completion is not None:
-                yield schema.ChatReply(**clock.end(event.completion), message=schema.ReplyMessage(content=""))
+                yield schema.ChatResponse(**clock.end(event.completion), message=schema.ResponseMessage(content=""))
 
 
 async def _prompt_lines(events: AsyncGenerator[TurnEvent, None], backend: Backend) -> Lines:
@@ -167,9 +167,11 @@ async def _prompt_lines(events: AsyncGenerator[TurnEvent, None], backend: Backen
         async for event in events:
             thoughts, logprobs = event.thoughts or None, _logprobs(event, backend)
             if event.text or thoughts or logprobs:
-                yield schema.GenerateReply(**clock.common(), response=event.text, thinking=thoughts, logprobs=logprobs)
+                yield schema.GenerateResponse(
+                    **clock.common(), response=event.text, thinking=thoughts, logprobs=logprobs
+                )
             if event.completion is not None:
-                yield schema.GenerateReply(**clock.end(event.completion), response="")
+                yield schema.GenerateResponse(**clock.end(event.completion), response="")
 
 
 async def _raw_lines(chunks: AsyncGenerator[tuple[int, Chunk], None], backend: Backend) -> Lines:
@@ -178,9 +180,9 @@ async def _raw_lines(chunks: AsyncGenerator[tuple[int, Chunk], None], backend: B
         async for _, chunk in chunks:
             logprobs = token_logprobs(backend.model.tokenizer, chunk.logprobs or ()) or None
             if chunk.text or logprobs:
-                yield schema.GenerateReply(**clock.common(), response=chunk.text, logprobs=logprobs)
+                yield schema.GenerateResponse(**clock.common(), response=chunk.text, logprobs=logprobs)
             if chunk.completion is not None:
-                yield schema.GenerateReply(**clock.end(chunk.completion), response="")
+                yield schema.GenerateResponse(**clock.end(chunk.completion), response="")
 
 
 def _logprobs(event: TurnEvent, backend: Backend) -> list[TokenLogprob] | None:
@@ -192,7 +194,7 @@ async def _answer(
     asked: schema.Common,
     backend: Backend,
     record: RequestRecord,
-    join: Callable[[list[Any]], schema.ChatReply | schema.GenerateReply],
+    join: Callable[[list[Any]], schema.ChatResponse | schema.GenerateResponse],
 ) -> Response:
     if asked.stream:
         return LineStream(_written(lines), record, failure=_failure)
@@ -207,17 +209,17 @@ async def _written(lines: Lines) -> AsyncGenerator[bytes, None]:
             yield line.model_dump_json().encode() + b"\n"
 
 
-def _joined_chat(lines: list[schema.ChatReply]) -> schema.ChatReply:
+def _joined_chat(lines: list[schema.ChatResponse]) -> schema.ChatResponse:
     """The answer that the lines of a stream make together."""
     last = lines[-1]
     calls = [call for line in lines for call in line.message.tool_calls or ()]
     thoughts = "".join(line.message.thinking or "" for line in lines)
     text = "".join(line.message.content for line in lines)
-    message = schema.ReplyMessage(content=text, thinking=thoughts or None, tool_calls=calls or None)
+    message = schema.ResponseMessage(content=text, thinking=thoughts or None, tool_calls=calls or None)
     return last.model_copy(update={"message": message, "logprobs": _all_logprobs(lines)})
 
 
-def _joined_text(lines: list[schema.GenerateReply]) -> schema.GenerateReply:
+def _joined_text(lines: list[schema.GenerateResponse]) -> schema.GenerateResponse:
     thoughts = "".join(line.thinking or "" for line in lines)
     text = "".join(line.response for line in lines)
     return lines[-1].model_copy(
@@ -229,7 +231,9 @@ def _all_logprobs(lines: list[Any]) -> list[TokenLogprob] | None:
     return [item for line in lines for item in line.logprobs or ()] or None
 
 
-def _loaded(kind: type[schema.ChatReply] | type[schema.GenerateReply], backend: Backend, **fields: Any) -> Response:
+def _loaded(
+    kind: type[schema.ChatResponse] | type[schema.GenerateResponse], backend: Backend, **fields: Any
+) -> Response:
     """The answer to a request that only wants the model loaded."""
     reply = kind(model=backend.name, created_at=now(), done=True, done_reason="load", **fields)
     return Response(reply.model_dump_json(), media_type="application/json")

@@ -19,7 +19,7 @@ router = new_router("tokens")
 
 
 @router.post("/tokenize", responses=error_responses())
-async def tokenize(asked: schema.TokenizeRequest, request: Request) -> schema.TokenizeReply:
+async def tokenize(asked: schema.TokenizeRequest, request: Request) -> schema.TokenizeResponse:
     """Token ids of a text or a conversation."""
     backend = backend_of(request)
     backend.accept(asked)
@@ -42,11 +42,11 @@ async def tokenize(asked: schema.TokenizeRequest, request: Request) -> schema.To
         )
     texts = [token_text(backend.model.tokenizer, id) for id in ids] if asked.return_token_strs else None
     tokens = _pieces(backend.model.tokenizer, ids) if asked.with_pieces else ids
-    return schema.TokenizeReply(tokens=tokens, count=len(ids), max_model_len=backend.model.context, token_strs=texts)
+    return schema.TokenizeResponse(tokens=tokens, count=len(ids), max_model_len=backend.model.context, token_strs=texts)
 
 
 @router.post("/detokenize", responses=error_responses())
-async def detokenize(asked: schema.DetokenizeRequest, request: Request) -> schema.DetokenizeReply:
+async def detokenize(asked: schema.DetokenizeRequest, request: Request) -> schema.DetokenizeResponse:
     """The text that token ids stand for."""
     backend = backend_of(request)
     backend.accept(asked)
@@ -54,7 +54,7 @@ async def detokenize(asked: schema.DetokenizeRequest, request: Request) -> schem
     if asked.tokens and max(asked.tokens) >= vocabulary:
         raise ApiError(400, f"token id {max(asked.tokens)} is not in the vocabulary of {vocabulary}", param="tokens")
     text = await in_thread(backend.model.tokenizer.decode, asked.tokens, skip_special=False)
-    return schema.DetokenizeReply(prompt=text, content=text)
+    return schema.DetokenizeResponse(prompt=text, content=text)
 
 
 @router.get("/tokenizer_info", responses=error_responses(without=(400, 404, 408, 413, 415, 429)))

@@ -142,7 +142,7 @@ async def run_turn(backend: Backend, turn: Turn, record: RequestRecord) -> Async
     if form is not None:
         options["grammar"] = await in_thread(reply_grammar, form, backend.model.tokenizer)
     jobs = [Job(prompt.ids, numbered(options, place), turn.param, turn.tells_progress) for place in range(turn.n)]
-    readers = [_Reader(index, len(prompt.ids), turn, style, thinking) for index in range(turn.n)]
+    readers = [_ReplyReader(index, len(prompt.ids), turn, style, thinking) for index in range(turn.n)]
     async with aclosing(backend.stream(jobs, record)) as chunks:
         async for index, chunk in chunks:
             if chunk.progress is not None:
@@ -182,7 +182,7 @@ def numbered(options: Mapping[str, Any], place: int) -> dict[str, Any]:
     return dict(options) if seed is None else {**options, "seed": (seed + place) % 2**64}
 
 
-class _Reader:
+class _ReplyReader:
     """Turns one reply's chunks into events."""
 
     def __init__(

@@ -263,14 +263,14 @@ class ChunkStream(AsyncIterator[Chunk]):
         self._share = share
         self._tells_progress = tells_progress
         self._listener: _Listener | None = None
-        self._reply: SequenceText | None = None
+        self._text: SequenceText | None = None
         self._ready: deque[Chunk] = deque()
 
     async def __anext__(self) -> Chunk:
         """The next chunk. Raises what made the sequence fail."""
         try:
             while not self._ready:
-                if self._worker is None or (self._reply is not None and self._reply.done):
+                if self._worker is None or (self._text is not None and self._text.done):
                     raise StopAsyncIteration
                 await self._advance(self._worker)
         except BaseException:
@@ -284,7 +284,7 @@ class ChunkStream(AsyncIterator[Chunk]):
         self._ready.clear()
 
     async def _advance(self, worker: Worker) -> None:
-        if self._reply is None or self._listener is None:
+        if self._text is None or self._listener is None:
             grammar = self._params.grammar
             sequence = (
                 worker.prepare(self._prompt, self._params)
@@ -293,16 +293,16 @@ class ChunkStream(AsyncIterator[Chunk]):
             )
             sequence.share = self._share
             params = self._params
-            self._reply = SequenceText(worker.tokenizer, sequence, params.stop, params.min_tokens, params.shown_tokens)
+            self._text = SequenceText(worker.tokenizer, sequence, params.stop, params.min_tokens, params.shown_tokens)
             self._listener = worker.listen(sequence, to_progress=self._tells_progress)
         await self._listener.news.wait()
         self._listener.news.clear()
         if self._listener.sequence.error is not None:
             raise self._listener.sequence.error
-        if self._tells_progress and (progress := self._reply.reading()) is not None:
+        if self._tells_progress and (progress := self._text.reading()) is not None:
             self._ready.append(Chunk("", progress=progress))
-        self._ready.extend(self._reply.ready())
-        if self._reply.done:
+        self._ready.extend(self._text.ready())
+        if self._text.done:
             self._end()
 
     def _end(self) -> None:

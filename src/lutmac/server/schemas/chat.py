@@ -14,8 +14,8 @@ from lutmac.server.schemas.common import (
     FunctionDefinition,
     JsonObject,
     JsonSchemaFormat,
-    Reply,
     ReplyCount,
+    ResponseModel,
     SamplingOptions,
     ServiceTier,
     StreamOptions,
@@ -219,7 +219,7 @@ class ChatRequest(SamplingOptions):
         return given
 
 
-class AssistantMessage(Reply):
+class AssistantMessage(ResponseModel):
     """The model's reply. content: None where it only calls functions. reasoning_content: what it thought before."""
 
     role: Literal["assistant"] = "assistant"
@@ -230,7 +230,7 @@ class AssistantMessage(Reply):
     function_call: Annotated[CalledFunction | None, Field(exclude_if=is_none)] = None
 
 
-class ChoiceLogprobs(Reply):
+class ChoiceLogprobs(ResponseModel):
     """Log probabilities of a reply's tokens."""
 
     content: list[TokenLogprob] | None
@@ -240,7 +240,7 @@ class ChoiceLogprobs(Reply):
 FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
 
 
-class ChatChoice(Reply):
+class ChatChoice(ResponseModel):
     """One of the replies."""
 
     index: int
@@ -249,7 +249,7 @@ class ChatChoice(Reply):
     finish_reason: FinishReason
 
 
-class ChatCompletion(Reply):
+class ChatCompletion(ResponseModel):
     """The answer to a request that does not stream."""
 
     id: str
@@ -262,7 +262,7 @@ class ChatCompletion(Reply):
     system_fingerprint: str | None = None
 
 
-class ChunkChoice(Reply):
+class ChunkChoice(ResponseModel):
     """What is new in one of the replies."""
 
     index: int
@@ -271,7 +271,7 @@ class ChunkChoice(Reply):
     finish_reason: FinishReason | None = None
 
 
-class ChatChunk(Reply):
+class ChatChunk(ResponseModel):
     """An event of a stream. prompt_progress: llama.cpp's."""
 
     id: str

@@ -29,13 +29,13 @@ def is_none(value: object) -> bool:
     return value is None
 
 
-class Reply(BaseModel):
+class ResponseModel(BaseModel):
     """A body that the server sends."""
 
     model_config = ConfigDict(protected_namespaces=())
 
 
-class ErrorDetail(Reply):
+class ErrorDetail(ResponseModel):
     """What was wrong."""
 
     message: str
@@ -44,7 +44,7 @@ class ErrorDetail(Reply):
     code: str | None
 
 
-class ErrorReply(Reply):
+class ErrorResponse(ResponseModel):
     """The body of every answer that is an error, but for Anthropic's endpoints."""
 
     error: ErrorDetail
@@ -71,19 +71,19 @@ class StreamOptions(Request):
     include_obfuscation: StrictBool | None = None
 
 
-class PromptTokensDetails(Reply):
+class PromptTokensDetails(ResponseModel):
     """Of the prompt's tokens, those whose keys and values were in the cache already."""
 
     cached_tokens: int
 
 
-class CompletionTokensDetails(Reply):
+class CompletionTokensDetails(ResponseModel):
     """Of the replies' tokens, those that were thoughts."""
 
     reasoning_tokens: int
 
 
-class Usage(Reply):
+class Usage(ResponseModel):
     """Tokens of a request."""
 
     prompt_tokens: int
@@ -111,7 +111,7 @@ class JsonSchemaFormat(Request):
     strict: StrictBool | None = None
 
 
-class TopLogprob(Reply):
+class TopLogprob(ResponseModel):
     """A token that could have been drawn. bytes: of its UTF-8 text, which a token may hold half of."""
 
     token: str

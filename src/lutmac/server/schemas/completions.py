@@ -13,8 +13,8 @@ from lutmac.server.schemas.common import (
     MAX_MESSAGES,
     JsonObject,
     Prompts,
-    Reply,
     ReplyCount,
+    ResponseModel,
     SamplingOptions,
     StreamOptions,
     TokenIds,
@@ -49,7 +49,7 @@ class CompletionRequest(SamplingOptions):
     user: str | None = None
 
 
-class CompletionLogprobs(Reply):
+class CompletionLogprobs(ResponseModel):
     """Log probabilities of the tokens; those of a prompt's first token are null.
 
     text_offset: where in the text each begins, in characters.
@@ -61,7 +61,7 @@ class CompletionLogprobs(Reply):
     text_offset: list[int]
 
 
-class CompletionChoice(Reply):
+class CompletionChoice(ResponseModel):
     """One of the continuations, or what is new in it."""
 
     index: int
@@ -70,7 +70,7 @@ class CompletionChoice(Reply):
     finish_reason: Literal["stop", "length"] | None
 
 
-class CompletionReply(Reply):
+class CompletionResponse(ResponseModel):
     """The answer, or an event of a stream; usage is in the answer and in a stream's last event."""
 
     id: str
@@ -102,14 +102,14 @@ class TokenizeRequest(Request):
     with_pieces: StrictBool | None = None
 
 
-class TokenPiece(Reply):
+class TokenPiece(ResponseModel):
     """A token, and its text, or its bytes where these are no text alone."""
 
     id: int
     piece: str | list[int]
 
 
-class TokenizeReply(Reply):
+class TokenizeResponse(ResponseModel):
     """Token ids, or with with_pieces (llama.cpp's) tokens and their texts."""
 
     tokens: list[int] | list[TokenPiece]
@@ -118,7 +118,7 @@ class TokenizeReply(Reply):
     token_strs: Annotated[list[str] | None, Field(exclude_if=is_none)] = None
 
 
-class TokenizerInfo(Reply):
+class TokenizerInfo(ResponseModel):
     """What there is to know of the tokenizer, by Hugging Face's names, as vLLM and lm-eval have them."""
 
     tokenizer_class: str
@@ -148,7 +148,7 @@ class DetokenizeRequest(Request):
         return given
 
 
-class DetokenizeReply(Reply):
+class DetokenizeResponse(ResponseModel):
     """The text that they stand for, by vLLM's name and by llama.cpp's."""
 
     prompt: str

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import StrictBool
 
-from lutmac.server.schemas.common import PositiveInteger, Prompts, Reply
+from lutmac.server.schemas.common import PositiveInteger, Prompts, ResponseModel
 from lutmac.server.schemas.other_names import EMBEDDING_NAMES
 from lutmac.server.schemas.request import Request
 
@@ -33,7 +33,7 @@ class EmbeddingRequest(Request):
     normalize: StrictBool | None = None
 
 
-class Embedding(Reply):
+class Embedding(ResponseModel):
     """A text's vector."""
 
     object: Literal["embedding"] = "embedding"
@@ -41,14 +41,14 @@ class Embedding(Reply):
     embedding: list[float] | str
 
 
-class EmbeddingUsage(Reply):
+class EmbeddingUsage(ResponseModel):
     """Tokens of a request."""
 
     prompt_tokens: int
     total_tokens: int
 
 
-class EmbeddingReply(Reply):
+class EmbeddingResponse(ResponseModel):
     """A vector for each text."""
 
     object: Literal["list"] = "list"

@@ -11,7 +11,7 @@ from lutmac.server.schemas.chat import AnyTool, ChatMessage, ResponseFormat
 from lutmac.server.schemas.common import (
     MAX_MESSAGES,
     JsonObject,
-    Reply,
+    ResponseModel,
     SamplingOptions,
 )
 from lutmac.server.schemas.other_names import FORMAT_NAMES, LENGTH_NAMES, SAMPLING_NAMES
@@ -105,13 +105,13 @@ class TemplateRequest(Request):
     add_generation_prompt: StrictBool | None = None
 
 
-class TemplateReply(Reply):
+class TemplateResponse(ResponseModel):
     """The prompt, as text."""
 
     prompt: str
 
 
-class Slot(Reply):
+class Slot(ResponseModel):
     """A place for a reply."""
 
     id: int
@@ -120,7 +120,7 @@ class Slot(Reply):
     is_processing: bool
 
 
-class GenerationSettings(Reply):
+class GenerationSettings(ResponseModel):
     """What holds where a request does not say."""
 
     id: int = 0
@@ -128,7 +128,7 @@ class GenerationSettings(Reply):
     params: JsonObject
 
 
-class Props(Reply):
+class Props(ResponseModel):
     """What is served, and how."""
 
     default_generation_settings: GenerationSettings

@@ -8,12 +8,12 @@ from pydantic import Discriminator, Field, StrictBool, StrictInt, Tag
 
 from lutmac.engine.sampling.options import MAX_INTEGER
 from lutmac.server.schemas.chat import OtherTool
-from lutmac.server.schemas.common import MAX_MESSAGES, JsonObject, Reply, TokenLimit
+from lutmac.server.schemas.common import MAX_MESSAGES, JsonObject, ResponseModel, TokenLimit
 from lutmac.server.schemas.request import Request
 from lutmac.server.schemas.sampling import Number
 
 
-class Block(Request):
+class ContentBlock(Request):
     """A piece of a message: text, a call, or a call's result. Other types are refused."""
 
     type: str
@@ -22,7 +22,7 @@ class Block(Request):
     name: str | None = None
     input: JsonObject | None = None
     tool_use_id: str | None = None
-    content: str | list[Block] | None = None
+    content: str | list[ContentBlock] | None = None
     is_error: StrictBool | None = None
     thinking: str | None = None
     signature: str | None = None
@@ -39,7 +39,7 @@ class InputMessage(Request):
     """A message of a conversation."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | list[Block] = ""
+    content: str | list[ContentBlock] = ""
 
 
 class MessagesTool(Request):
@@ -99,7 +99,7 @@ class CountRequest(Request):
 
     messages: Annotated[list[InputMessage], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
     model: str | None = None
-    system: str | list[Block] | None = None
+    system: str | list[ContentBlock] | None = None
     tools: list[AnyMessagesTool] | None = None
     tool_choice: MessagesToolChoice | None = None
     output_config: OutputConfig | None = None
@@ -128,13 +128,13 @@ class MessagesRequest(CountRequest):
     inference_geo: str | None = None
 
 
-class CountReply(Reply):
+class CountResponse(ResponseModel):
     """Tokens of a prompt."""
 
     input_tokens: int
 
 
-class ThinkingBlock(Reply):
+class ThinkingBlock(ResponseModel):
     """What the model thought. signature: clients send it back; nothing is read from it."""
 
     type: Literal["thinking"] = "thinking"
@@ -142,14 +142,14 @@ class ThinkingBlock(Reply):
     signature: str = ""
 
 
-class TextBlock(Reply):
+class TextBlock(ResponseModel):
     """Text of a reply."""
 
     type: Literal["text"] = "text"
     text: str = ""
 
 
-class ToolUseBlock(Reply):
+class ToolUseBlock(ResponseModel):
     """A call of the model's."""
 
     type: Literal["tool_use"] = "tool_use"
@@ -158,7 +158,7 @@ class ToolUseBlock(Reply):
     input: JsonObject
 
 
-class MessagesUsage(Reply):
+class MessagesUsage(ResponseModel):
     """Tokens of a request. input_tokens: those that were not found in the cache."""
 
     input_tokens: int
@@ -170,7 +170,7 @@ class MessagesUsage(Reply):
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use"]
 
 
-class Message(Reply):
+class Message(ResponseModel):
     """The answer."""
 
     id: str
@@ -183,14 +183,14 @@ class Message(Reply):
     usage: MessagesUsage
 
 
-class AnthropicErrorDetail(Reply):
+class AnthropicErrorDetail(ResponseModel):
     """What was wrong."""
 
     type: str
     message: str
 
 
-class AnthropicError(Reply):
+class AnthropicError(ResponseModel):
     """The body of an answer that is an error."""
 
     type: Literal["error"] = "error"

@@ -10,7 +10,7 @@ from lutmac.server.schemas.common import (
     MAX_MESSAGES,
     JsonObject,
     PositiveInteger,
-    Reply,
+    ResponseModel,
     Texts,
     TokenLogprob,
     is_none,
@@ -130,7 +130,7 @@ class OlderEmbedRequest(Request):
     keep_alive: Number | str | None = None
 
 
-class Timed(Reply):
+class Timed(ResponseModel):
     """What each answer says. The last block is in the last one; times in nanoseconds."""
 
     model: str
@@ -145,7 +145,7 @@ class Timed(Reply):
     eval_duration: Annotated[int | None, Field(exclude_if=is_none)] = None
 
 
-class ReplyMessage(Reply):
+class ResponseMessage(ResponseModel):
     """The model's message, or what is new in it."""
 
     role: Literal["assistant"] = "assistant"
@@ -154,14 +154,14 @@ class ReplyMessage(Reply):
     tool_calls: Annotated[list[JsonObject] | None, Field(exclude_if=is_none)] = None
 
 
-class ChatReply(Timed):
+class ChatResponse(Timed):
     """A chat's answer, or a line of its stream."""
 
-    message: ReplyMessage
+    message: ResponseMessage
     logprobs: Annotated[list[TokenLogprob] | None, Field(exclude_if=is_none)] = None
 
 
-class GenerateReply(Timed):
+class GenerateResponse(Timed):
     """A generation's answer, or a line of its stream."""
 
     response: str
@@ -169,7 +169,7 @@ class GenerateReply(Timed):
     logprobs: Annotated[list[TokenLogprob] | None, Field(exclude_if=is_none)] = None
 
 
-class EmbedReply(Reply):
+class EmbedResponse(ResponseModel):
     """A vector of length 1 for each text."""
 
     model: str
@@ -179,13 +179,13 @@ class EmbedReply(Reply):
     prompt_eval_count: int
 
 
-class OlderEmbedReply(Reply):
+class OlderEmbedResponse(ResponseModel):
     """A vector of length 1."""
 
     embedding: list[float]
 
 
-class Details(Reply):
+class Details(ResponseModel):
     """What kind of model it is."""
 
     parent_model: str = ""
@@ -196,7 +196,7 @@ class Details(Reply):
     quantization_level: str
 
 
-class Model(Reply):
+class Model(ResponseModel):
     """A model. The last block is of one that runs."""
 
     name: str
@@ -210,13 +210,13 @@ class Model(Reply):
     context_length: Annotated[int | None, Field(exclude_if=is_none)] = None
 
 
-class ModelList(Reply):
+class ModelList(ResponseModel):
     """All of them."""
 
     models: list[Model]
 
 
-class Shown(Reply):
+class Shown(ResponseModel):
     """What there is to know of a model."""
 
     modelfile: str
@@ -228,13 +228,13 @@ class Shown(Reply):
     modified_at: str
 
 
-class Version(Reply):
+class Version(ResponseModel):
     """The version of Ollama whose interface this is."""
 
     version: str
 
 
-class Error(Reply):
+class Error(ResponseModel):
     """What was wrong."""
 
     error: str

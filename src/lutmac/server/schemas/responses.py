@@ -11,7 +11,7 @@ from lutmac.server.schemas.common import (
     MAX_MESSAGES,
     JsonObject,
     PositiveInteger,
-    Reply,
+    ResponseModel,
     ServiceTier,
     TokenLimit,
     TokenLogprob,
@@ -166,7 +166,7 @@ class ResponseRequest(Request):
         return given
 
 
-class OutputText(Reply):
+class OutputText(ResponseModel):
     """Text of a reply."""
 
     type: Literal["output_text"] = "output_text"
@@ -175,7 +175,7 @@ class OutputText(Reply):
     logprobs: list[TokenLogprob] = Field(default_factory=list)
 
 
-class OutputMessage(Reply):
+class OutputMessage(ResponseModel):
     """A message of the model's."""
 
     type: Literal["message"] = "message"
@@ -185,14 +185,14 @@ class OutputMessage(Reply):
     content: list[OutputText]
 
 
-class ReasoningText(Reply):
+class ReasoningText(ResponseModel):
     """What the model thought."""
 
     type: Literal["reasoning_text"] = "reasoning_text"
     text: str
 
 
-class OutputReasoning(Reply):
+class OutputReasoning(ResponseModel):
     """Thoughts before a message or a call."""
 
     type: Literal["reasoning"] = "reasoning"
@@ -203,7 +203,7 @@ class OutputReasoning(Reply):
     status: Literal["in_progress", "completed", "incomplete"]
 
 
-class OutputCall(Reply):
+class OutputCall(ResponseModel):
     """A call of the model's."""
 
     type: Literal["function_call"] = "function_call"
@@ -217,20 +217,20 @@ class OutputCall(Reply):
 OutputItem = OutputReasoning | OutputMessage | OutputCall
 
 
-class InputTokensDetails(Reply):
+class InputTokensDetails(ResponseModel):
     """Of the input's tokens, those whose keys and values were in the cache already."""
 
     cached_tokens: int
     cache_write_tokens: int = 0
 
 
-class OutputTokensDetails(Reply):
+class OutputTokensDetails(ResponseModel):
     """Of the output's tokens, those that were thoughts."""
 
     reasoning_tokens: int = 0
 
 
-class ResponseUsage(Reply):
+class ResponseUsage(ResponseModel):
     """Tokens of a request."""
 
     input_tokens: int
@@ -240,20 +240,20 @@ class ResponseUsage(Reply):
     total_tokens: int
 
 
-class IncompleteDetails(Reply):
+class IncompleteDetails(ResponseModel):
     """Why a response ended early."""
 
     reason: Literal["max_output_tokens"]
 
 
-class ResponseError(Reply):
+class ResponseError(ResponseModel):
     """Why a response failed."""
 
     code: str
     message: str
 
 
-class Response(Reply):
+class Response(ResponseModel):
     """The answer, or how far it has come."""
 
     id: str
@@ -282,7 +282,7 @@ class Response(Reply):
     user: str | None = None
 
 
-class InputItemList(Reply):
+class InputItemList(ResponseModel):
     """Items of a conversation. first_id, last_id: of these; a client goes on after the last."""
 
     object: Literal["list"] = "list"
@@ -292,14 +292,14 @@ class InputItemList(Reply):
     has_more: bool
 
 
-class InputTokens(Reply):
+class InputTokens(ResponseModel):
     """Tokens of a prompt."""
 
     object: Literal["response.input_tokens"] = "response.input_tokens"
     input_tokens: int
 
 
-class DeletedResponse(Reply):
+class DeletedResponse(ResponseModel):
     """A response that is no longer stored."""
 
     id: str

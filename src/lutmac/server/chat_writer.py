@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from lutmac.engine.sampling.results import Completion, PromptProgress
 from lutmac.server.backend import Backend
-from lutmac.server.llama_cpp_reply import progress_fields
+from lutmac.server.llama_cpp_writer import progress_fields
 from lutmac.server.logprobs import token_logprobs
 from lutmac.server.schemas import chat as schema
 from lutmac.server.schemas.common import (
@@ -52,7 +52,7 @@ class _Choice:
     last: TurnEvent | None = None
 
 
-class ChatReply:
+class ChatWriter:
     """The replies to one request, as far as they have come. tells_usage: whether each event says the tokens so far."""
 
     def __init__(self, backend: Backend, n: int, *, logprobs: bool, older: bool) -> None:
@@ -139,32 +139,32 @@ class ChatReply:
 
 
 async def chat_events(
-    reply: ChatReply, events: AsyncGenerator[TurnEvent, None], options: StreamOptions | None
+    writer: ChatWriter, events: AsyncGenerator[TurnEvent, None], options: StreamOptions | None
 ) -> AsyncGenerator[bytes, None]:
     """The events of a stream. options: what they hold beside the replies."""
-    reply.tells_usage = bool(options and options.continuous_usage_stats)
+    writer.tells_usage = bool(options and options.continuous_usage_stats)
     async with aclosing(events):
         async for event in events:
             if event.progress is not None:
-                yield reply.progress_chunk(event.index, event.progress)
+                yield writer.progress_chunk(event.index, event.progress)
                 continue
-            choice = reply.choices[event.index]
+            choice = writer.choices[event.index]
             is_first, begun = choice.last is None, choice.begun
-            logprobs = reply.add(event)
+            logprobs = writer.add(event)
             if is_first:
-                yield reply.chunk(event.index, {"role": "assistant", "content": ""})
+                yield writer.chunk(event.index, {"role": "assistant", "content": ""})
             for part in event.parts:
                 begun += isinstance(part, CallBegin)
-                delta = _older_delta(part) if reply.older else _delta(part, begun - 1)
+                delta = _older_delta(part) if writer.older else _delta(part, begun - 1)
                 if delta is not None:
-                    yield reply.chunk(event.index, delta, logprobs)
+                    yield writer.chunk(event.index, delta, logprobs)
                     logprobs = None
             if logprobs is not None and logprobs.content:
-                yield reply.chunk(event.index, {"content": ""}, logprobs)
+                yield writer.chunk(event.index, {"content": ""}, logprobs)
             if event.finish_reason is not None:
-                yield reply.chunk(event.index, {}, None, event.finish_reason)
+                yield writer.chunk(event.index, {}, None, event.finish_reason)
     if options is not None and options.include_usage:
-        yield reply.usage_chunk()
+        yield writer.usage_chunk()
     yield DONE
 
 

@@ -15,7 +15,7 @@ from lutmac.text.tokenizer import Tokenizer
 Fields = dict[str, Any]
 
 
-class LlamaCppReply:
+class LlamaCppWriter:
     """One completion, as far as it has come. done: whether its time is up, or it has ended."""
 
     def __init__(
