@@ -243,7 +243,7 @@ class GatedDeltaRule final : public Operation {
   int64_t scratch_floats() const { return (recalled_at() + (by_channel_ ? alpha_.width : 0) + 15) / 16 * 16; }
   float* scratch(const Step& step, int64_t row) const { return reinterpret_cast<float*>(step.scratch) + row * scratch_floats(); }
 
-  // In the grouped order value heads that share a key head are neighbours, in the tiled one each run of them has all.
+  // In the grouped order value heads that share a key head are neighbours, in the tiled one each group of neighbours has all.
   int key_head(int value_head) const { return tiled_ ? value_head % key_heads_ : value_head / (value_heads_ / key_heads_); }
 
   void read_rates(const std::vector<float>& rate, bool is_log) {

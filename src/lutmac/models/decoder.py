@@ -187,7 +187,7 @@ class Decoder:
         return gated
 
     def gated_by(self, kind: ActivationKind, gate: Value, x: Value, name: str) -> Value:
-        """x * activation(gate), the gate as wide as x or one for each of its runs."""
+        """x * activation(gate), the gate as wide as x or one for each of its segments."""
         out = replace(x, name=f"{name}d")
         if gate.width != x.width:
             self.ops.append(GateSegments(kind, x, gate, out))
@@ -201,7 +201,7 @@ class Decoder:
         return self.product(hf, x, Weight(f"{hf}.weight", width, x.width), name)
 
     def parts(self, hf: str, x: Value, widths: Mapping[str, int]) -> list[Value]:
-        """Products with runs of a joint matrix's rows, one after the other, by the names of the results.
+        """Products with parts of a joint matrix's rows, one after the other, by the names of the results.
 
         Phi 3 has q, k and v, and gate and up, in one matrix each; a GGUF file of any family may.
         """
@@ -237,7 +237,7 @@ class Decoder:
         return self._rounded[x]
 
     def norm(self, hf: str, x: Value, name: str, width: int | None = None) -> Value:
-        """RMSNorm. width: of each run that is normed by itself, such as a head; None for all of x."""
+        """RMSNorm. width: of each segment that is normed by itself, such as a head; None for all of x."""
         out = replace(x, name=name)
         weight = Vector(f"{hf}.weight", width or x.width)
         self.ops.append(RMSNorm(x, weight, self.config.rms_norm_eps, out, self.config.norm_weight_bias))

@@ -1,6 +1,6 @@
 """A gated DeltaNet as GGUF files of Qwen3.5 have it: its metadata, and the order of value heads in its tensors.
 
-There the value heads that share a key head do not lie side by side: each run of value heads has one of every key head.
+There the value heads that share a key head do not lie side by side: each group of neighbours has one of every key head.
 https://github.com/ggml-org/llama.cpp/pull/19468
 """
 

@@ -70,7 +70,7 @@ class MuseGlimmer(NormedTwice, GatedAttention):
         return self.weightless_norm(x, name, width)
 
     def weightless_norm(self, x: Value, name: str, width: int) -> Value:
-        """x / rms(x), of each run of that width."""
+        """x / rms(x), of each segment of that width."""
         out = replace(x, name=name)
         self.ops.append(RMSNorm(x, None, self.config.rms_norm_eps, out, segment=width))
         return out

@@ -33,7 +33,7 @@ class LayerNormDecoder(Decoder):
     """A decoder whose norms are LayerNorms."""
 
     def norm(self, hf: str, x: Value, name: str, width: int | None = None) -> Value:
-        """LayerNorm, with bias where the checkpoint has one. width: of each run that is normed by itself."""
+        """LayerNorm, with bias where the checkpoint has one. width: of each segment that is normed by itself."""
         out, width = replace(x, name=name), width or x.width
         weight = Vector(f"{hf}.weight", width)
         weights = (weight,) * (x.width // width)
