@@ -1,6 +1,8 @@
 import json
+import re
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -15,7 +17,7 @@ def test_a_reply_goes_to_stdout_and_its_figures_to_stderr(lutmac, smollm2_path):
     result = lutmac("run", smollm2_path, "What is the capital of Japan?", "--temperature", 0, "--max-tokens", 8)
     assert result.returncode == 0
     assert result.stdout == "The capital of Japan is Tokyo.\n"
-    assert result.stderr.count("\n") == 1
+    assert result.stderr.splitlines()[1:] in ([], ["[cut after 8 tokens: --max-tokens]"])
     assert result.stderr.count("tok/s") == 2
 
 
@@ -51,6 +53,115 @@ def test_a_byte_order_mark_before_the_prompt_is_no_part_of_it(lutmac, tiny):
     as_word = lutmac("run", tiny.path, "Hello", "--raw", *GREEDY)
     assert lutmac("run", tiny.path, "-", "--raw", *GREEDY, stdin="\ufeffHello").stdout == as_word.stdout
     assert lutmac("run", tiny.path, "-", "--raw", *GREEDY, stdin="\ufeff").returncode != 0  # an empty prompt
+
+
+def test_what_is_piped_in_and_files_stand_behind_the_prompt(lutmac, tiny, tmp_path):
+    (tmp_path / "notes.txt").write_text("notes\n")
+    whole = lutmac("run", tiny.path, "-", "--raw", *GREEDY, stdin="Hello\n\nnotes\n\n\nmore")
+    words = ["run", tiny.path, "Hello", "--file", tmp_path / "notes.txt", "--raw", *GREEDY]
+    assert whole.stdout.strip()
+    assert lutmac(*words, stdin="more").stdout == whole.stdout
+    assert lutmac("run", tiny.path, "--raw", *GREEDY, stdin="Hello").stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("hf:Qwen/Qwen3-0.6B", "lutmac pull hf:Qwen/Qwen3-0.6B"),
+        ("Qwen/Qwen3-0.6B", "hf:Qwen/Qwen3-0.6B is how"),
+        ("qwen3:0.6b", "lutmac pull qwen3:0.6b"),
+        ("llama9:1b", "unknown model 'llama9:1b'"),
+        ("smolm2", "unknown model 'smolm2'"),
+        ("/no/such/model.gguf", "/no/such/model.gguf: no such file"),
+    ],
+)
+def test_a_lone_model_is_no_prompt(lutmac, word, message):
+    result = lutmac("run", word, stdin="Hello")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+def test_a_lone_path_gets_its_prompt_from_the_pipe(lutmac, tiny, tmp_path):
+    result = lutmac("run", tiny.path, *GREEDY, "--json", stdin="Hello\n")
+    word = lutmac("run", tiny.path, "Hello", *GREEDY, "--json")
+    assert json.loads(result.stdout)["text"] == json.loads(word.stdout)["text"]
+    (tmp_path / "notes.txt").write_text("notes")
+    refused = lutmac("run", tmp_path / "notes.txt", stdin="Hello")
+    assert refused.returncode == 2
+    assert f"--file {tmp_path / 'notes.txt'} makes it a part of the prompt" in refused.stderr
+
+
+def test_a_lone_model_on_a_terminal_opens_a_chat(tiny):
+    with Terminal([*COMMAND, "run", str(tiny.path), *GREEDY]) as terminal:
+        terminal.wait_for("> ")
+        assert f"{tiny.path.name}: llama" in terminal.screen
+        terminal.type("/exit\r")
+        assert terminal.exit_code() == 0
+    with Terminal([*COMMAND, "run", str(tiny.path), "--json"]) as terminal:
+        assert terminal.exit_code() == 2
+        assert "--json needs a PROMPT" in terminal.screen
+
+
+def test_the_figures_name_the_model_and_a_cut_is_told(lutmac, smollm2_path, tiny):
+    whole = lutmac("run", smollm2_path, "Say hello.", "--temperature", 0)
+    assert whole.stderr.startswith(f"[{smollm2_path.resolve().name}: ")
+    assert "cut" not in whole.stderr
+    cut = lutmac("run", tiny.path, "Hello", "--raw", *GREEDY)
+    assert "[cut after 6 tokens: --max-tokens]\n" in cut.stderr
+    full = lutmac("run", tiny.path, "Hello", "--raw", "--temperature", 0, "--context", 100, "--logit-bias", "120=1000")
+    assert full.stdout == "x" * 95 + "\n"
+    assert "[cut: the context of 100 tokens is full (--context 512 is the model's own)]\n" in full.stderr
+
+
+def test_thoughts_are_dim_on_a_terminal_and_no_part_of_the_text(lutmac, smollm2_path):
+    pytest.importorskip("llguidance", reason="holds a model that does not think to a reply with thoughts")
+    words = ["run", str(smollm2_path), "Hi", "--regex", "<think>\\nOne two</think>\\n\\nThree"]
+    assert lutmac(*words).stdout == "Three\n"
+    assert lutmac(*words, "--thoughts").stdout == "<think>\nOne two\n</think>\n\nThree\n"
+    found = json.loads(lutmac(*words, "--json").stdout)
+    assert (found["thoughts"], found["text"]) == ("One two", "Three")
+    with Terminal([*COMMAND, *words]) as terminal:
+        assert terminal.exit_code() == 0
+        assert "\x1b[2mOne two\x1b[0m\r\n\r\nThree\r\n" in terminal.screen
+    with Terminal([*COMMAND, *words, "--no-thoughts"]) as terminal:
+        assert terminal.exit_code() == 0
+        assert "One" not in terminal.screen
+
+
+def test_a_reply_can_be_held_to_a_form(lutmac, smollm2_path, tmp_path):
+    pytest.importorskip("llguidance", reason="grammars are an extra")
+    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+    schema["additionalProperties"] = False
+    (tmp_path / "schema.json").write_text(json.dumps(schema))
+    (tmp_path / "grammar.gbnf").write_text('root ::= "yes" | "no"\n')
+    run = ["run", smollm2_path, "Is water wet?"]
+    assert type(json.loads(lutmac(*run, "--json-schema", json.dumps(schema)).stdout)["ok"]) is bool
+    assert type(json.loads(lutmac(*run, "--json-schema", tmp_path / "schema.json").stdout)["ok"]) is bool
+    assert lutmac(*run, "--grammar", tmp_path / "grammar.gbnf").stdout in ("yes\n", "no\n")
+    assert lutmac(*run, "--choice", "yes", "--choice", "no").stdout in ("yes\n", "no\n")
+    assert lutmac(*run, "--raw", "--regex", "[xy]{3}").stdout.strip("xy") == "\n"
+
+
+def test_a_chat_needs_nothing_of_the_server(tiny):
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('fastapi', 'pydantic', 'uvicorn', 'llguidance')));"
+        "from lutmac.cli.main import run_command; sys.exit(run_command(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "run", str(tiny.path), "Hello", *GREEDY]
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    refused = subprocess.run([*command, "--regex", "a"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert b"pip install 'lutmac[server]'" in refused.stderr
+
+
+def test_reading_a_long_prompt_shows_how_far_it_is(smollm2_path, tmp_path):
+    (tmp_path / "long.txt").write_text("word " * 1500)
+    words = ["Hi", "--file", str(tmp_path / "long.txt"), "-n", "2", "--threads", "1"]
+    with Terminal([*COMMAND, "run", str(smollm2_path), *words]) as terminal:
+        assert terminal.exit_code() == 0
+        found = re.findall(r"reading the prompt .*?(\d+)%", terminal.screen)
+        assert found
+        assert any(0 < int(percent) < 100 for percent in found)
 
 
 def test_the_same_seed_gives_the_same_text(lutmac, tiny):

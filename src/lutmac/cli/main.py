@@ -32,12 +32,12 @@ from lutmac.cli.serve import serve
 from lutmac.cli.tune import tune
 from lutmac.errors import LutmacError
 
+COMPLETION = "_LUTMAC_COMPLETE"
 EXIT_UNEXPECTED, EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
 
 app = typer.Typer(
     name="lutmac",
     rich_markup_mode=None,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
@@ -88,6 +88,8 @@ def run_command(arguments: list[str]) -> int:
     """Runs one command line and returns the exit code; says on stderr what went wrong, if anything did."""
     try:
         command = get_command(app)
+        if COMPLETION in os.environ:  # a shell asks what may follow
+            command.main(arguments, prog_name="lutmac", standalone_mode=False)
         with command.make_context("lutmac", arguments) as context:
             command.invoke(context)
         sys.stdout.flush()

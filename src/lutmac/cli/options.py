@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lutmac.cli.model_words import complete_model
 from lutmac.cli.option_groups import Flags, OptionGroup
 from lutmac.engine.sampling.options import SAMPLING_OPTIONS, check_number
 from lutmac.errors import InvalidRequestError
@@ -36,13 +37,18 @@ class KVCache(StrEnum):
 
 Model = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="A GGUF file, a Hugging Face directory, or a name that `lutmac pull` takes."),
+    typer.Argument(
+        metavar="MODEL",
+        help="A GGUF file, a Hugging Face directory, or a name that `lutmac pull` takes.",
+        autocompletion=complete_model,
+    ),
 ]
 OptionalModel = Annotated[
     str,
     typer.Argument(
         metavar="[MODEL]",
         help=f"A GGUF file, a Hugging Face directory, or a name that `lutmac pull` takes; default: {DEFAULT_MODEL}.",
+        autocompletion=complete_model,
     ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", "-t", min=1, help="Threads; default: the usable cores.")]
@@ -61,8 +67,18 @@ KVCacheOption = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 System = Annotated[str | None, typer.Option("--system", "-s", help="System message in front of the conversation.")]
+Think = Annotated[
+    bool | None,
+    typer.Option("--think/--no-think", help="Think before the reply or not, where the chat template has a switch."),
+]
+Thoughts = Annotated[
+    bool | None, typer.Option("--thoughts/--no-thoughts", help="Show the model's thoughts; default: on a terminal.")
+]
 
-MaxTokens = Annotated[int | None, typer.Option("--max-tokens", "-n", min=1, help="Most tokens to generate.")]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option("--max-tokens", "-n", min=1, help="Most tokens to generate; default: until the context is full."),
+]
 LogitBias = Annotated[
     list[str] | None, typer.Option("--logit-bias", metavar="ID=BIAS", help="Added to a token's logit; repeatable.")
 ]
@@ -81,6 +97,20 @@ class Loading(OptionGroup):
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of ``lutmac.load``."""
         return {**vars(self), "precision": self.precision.value, "kv_cache": self.kv_cache.value}
+
+
+@dataclass(frozen=True)
+class Talking(OptionGroup):
+    """What a chat is like."""
+
+    system: System = None
+    think: Think = None
+    thoughts: Thoughts = None
+
+    @property
+    def given(self) -> list[str]:
+        """The flags that were given."""
+        return [f"--{name}" for name, value in vars(self).items() if value is not None]
 
 
 class Sampling(OptionGroup):

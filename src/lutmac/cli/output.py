@@ -55,13 +55,22 @@ class ProgressBar:
     Call it with (done, total, what): it is the callback that lutmac's long operations take.
     """
 
-    def __init__(self, *, shown: bool = True) -> None:
-        """shown: False for a bar that never appears, as under --json."""
+    def __init__(self, *, shown: bool = True, what: str | None = None) -> None:
+        """shown: False for a bar that never appears, as under --json.
+
+        what: work that may take a while before it is first told of; the bar then appears by itself.
+        """
         self._shown = shown and sys.stderr.isatty()
         self._begin = time.monotonic()
         self._bar: Any = None
         self._task: Any = None
         self._what = ""
+        self._lock = threading.Lock()
+        self._timer = None
+        if self._shown and what is not None:
+            self._timer = threading.Timer(BAR_DELAY_SECONDS, self._appear, (what,))
+            self._timer.daemon = True
+            self._timer.start()
 
     def __enter__(self) -> Self:
         """The bar itself."""
@@ -71,21 +80,34 @@ class ProgressBar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Removes the bar from the terminal."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        if self._timer is not None:
+            self._timer.cancel()
+        with self._lock:
+            self._shown = False
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = None
 
     def __call__(self, done: int, total: int, what: str) -> None:
         """Shows `done` of `total` parts of `what`; a new `what` takes the place of the one before."""
         if not self._shown or (self._bar is None and time.monotonic() - self._begin < BAR_DELAY_SECONDS):
             return
-        if self._bar is None:
-            self._bar = _start_bar()
-            self._task = self._bar.add_task(what, total=total)
-        elif what != self._what:
-            self._bar.reset(self._task, description=what)
-        self._what = what
-        self._bar.update(self._task, completed=done, total=total)
+        with self._lock:
+            if self._bar is None:
+                self._start(what, total)
+            elif what != self._what:
+                self._bar.reset(self._task, description=what)
+            self._what = what
+            self._bar.update(self._task, completed=done, total=total)
+
+    def _appear(self, what: str) -> None:
+        with self._lock:
+            if self._shown and self._bar is None:
+                self._start(what, None)
+
+    def _start(self, what: str, total: int | None) -> None:
+        self._bar, self._what = _start_bar(), what
+        self._task = self._bar.add_task(what, total=total)
 
 
 def _start_bar() -> Any:

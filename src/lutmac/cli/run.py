@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
-from importlib import import_module
-from itertools import chain
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from lutmac.cli import options
-from lutmac.cli.obtain import obtain_default
-from lutmac.cli.output import ProgressBar, print_json, process_age, spinner
-from lutmac.errors import InvalidRequestError
+from lutmac.cli import asking, options
+from lutmac.cli.chat import open_chat
+from lutmac.cli.constraints import Constraints
+from lutmac.cli.loading import load_model, model_label
+from lutmac.cli.model_words import complete_model
+from lutmac.cli.option_groups import OptionGroup
+from lutmac.cli.output import ProgressBar, print_json, process_age
+from lutmac.cli.prompt import read_request
+from lutmac.cli.reply_printer import ReplyPrinter
+from lutmac.errors import ContextOverflowError, InvalidRequestError
 
 if TYPE_CHECKING:
-    from lutmac import Chunk, Completion, Model
+    from lutmac import Grammar, Model
 
 
 Words = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
-        metavar="[MODEL] PROMPT",
-        help=f"A model ({options.DEFAULT_MODEL} when left out) and a prompt; the prompt - reads standard input.",
+        metavar="[MODEL] [PROMPT]",
+        help=f"A model ({options.DEFAULT_MODEL} when left out) and a prompt; the prompt - reads standard input. "
+        "A model alone opens a chat.",
+        autocompletion=complete_model,
     ),
 ]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("--file", "-f", metavar="FILE", help="A text behind the prompt, as what is piped in; repeatable."),
+]
 Raw = Annotated[bool, typer.Option("--raw", help="Continue the prompt as it is, without the chat template.")]
+
+
+@dataclass(frozen=True)
+class PromptOptions(OptionGroup):
+    """What the command line says about the prompt, beside its words."""
+
+    file: Files = None
+    raw: Raw = False
 
 
 class RunCommand(TyperCommand):
@@ -38,14 +56,15 @@ class RunCommand(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """What stands behind the command's name."""
-        return ["[OPTIONS]", "[MODEL] PROMPT"]
+        return ["[OPTIONS]", "[MODEL] [PROMPT]"]
 
 
 def run(
-    words: Words,
+    words: Words = None,
     *,
-    system: options.System = None,
-    raw: Raw = False,
+    given: PromptOptions,
+    talking: options.Talking,
+    constraints: Constraints,
     sampling: options.Sampling,
     loading: options.Loading,
     as_json: options.AsJson = False,
@@ -53,56 +72,81 @@ def run(
     """Answer one prompt. The reply streams; figures follow on the error stream.
 
     Example: lutmac run smollm2 "Why is the sky blue?" --max-tokens 100
+
+    Example: git diff | lutmac run "Write a commit message for this."
     """
-    name, prompt = split_words(words)
-    if raw and system is not None:
-        raise InvalidRequestError("--system needs the chat template: leave --raw out")
-    wishes = sampling.arguments()
-
-    import lutmac  # noqa: PLC0415 - the engine costs more to import than a help text may take
-
-    load = lutmac.load
-    if not raw:  # loading leaves Python idle for longer than the templates' Jinja takes to import
-        Thread(target=import_module, args=("lutmac.text.sandbox",), daemon=True).start()
-    with ProgressBar(shown=not as_json) as bar:
-        obtain_default(name, bar)
-        model = load(name, progress=bar, **loading.arguments())
-    messages = [{"role": "system", "content": system}] if system is not None else []
-    messages.append({"role": "user", "content": prompt})
-    chunks = model.stream(prompt, **wishes) if raw else model.chat(messages, stream=True, **wishes)
-    reply = print_reply(chunks, shown=not as_json)
+    if given.raw and talking.given:
+        raise InvalidRequestError(f"{talking.given[0]} needs the chat template: leave --raw out")
+    wishes = {"max_tokens": None, **sampling.arguments()}
+    request = read_request(words or [], given.file or [], exact=given.raw)
+    name = request.model or options.DEFAULT_MODEL
+    if request.prompt is None:
+        of_prompts = [*(["--raw"] if given.raw else []), *(["--json"] if as_json else []), *constraints.given]
+        if of_prompts:
+            raise InvalidRequestError(f"{of_prompts[0]} needs a PROMPT: a word, --file or a pipe")
+        open_chat(name, talking, sampling, loading)
+        return
+    grammar = constraints.make()
+    model = load_model(name, loading, wishes, chats=not given.raw, shown=not as_json)
+    try:
+        pieces = _pieces(model, request.prompt, None if given.raw else talking, wishes, grammar)
+    except ContextOverflowError as error:
+        raise asking.too_long(error, model) from None
+    printed = print_reply(pieces, ReplyPrinter(thoughts=talking.thoughts, shown=not as_json), shown=not as_json)
     if as_json:
-        print_json(reply.as_dict(model))
-    else:
-        print()
-        print(f"[{reply.statistics}]", file=sys.stderr)
+        print_json(printed.as_dict(model))
+        return
+    print()
+    info = model.info()
+    cut = printed.reply.cut(info.context, info.trained_context, wishes["max_tokens"])
+    print(f"[{model_label(name)}: {printed.statistics}]", file=sys.stderr)
+    if cut is not None:
+        print(f"[{cut}]", file=sys.stderr)
+
+
+def _pieces(
+    model: Model,
+    prompt: str,
+    talking: options.Talking | None,
+    wishes: dict[str, Any],
+    grammar: Grammar | None,
+) -> Generator[asking.Piece]:
+    """The reply to a prompt. talking: None where no chat is made of it."""
+    if talking is None:
+        return asking.raw_pieces(model, prompt, {**wishes, "grammar": grammar})
+    asker = asking.Asker(model, think=talking.think)
+    messages = [{"role": "system", "content": talking.system}] if talking.system is not None else []
+    messages.append({"role": "user", "content": prompt})
+    return asker.pieces(asker.prompt(messages), wishes, grammar)
 
 
 @dataclass(frozen=True)
 class PrintedReply:
     """A reply and its figures. first_token_age: seconds from the start of the process to the first text."""
 
-    completion: Completion
+    reply: asking.Reply
     first_token_age: float
 
     @property
     def statistics(self) -> str:
         """One line for a person."""
-        timings = self.completion.timings
+        completion = self.reply.ended
+        timings = completion.timings
         return (
             f"{timings.prefill_tokens} prompt tokens at {timings.prefill_tokens_per_second:.0f} tok/s, "
-            f"{len(self.completion.token_ids)} tokens at {timings.decode_tokens_per_second:.1f} tok/s, "
+            f"{len(completion.token_ids)} tokens at {timings.decode_tokens_per_second:.1f} tok/s, "
             f"first after {timings.prefill_seconds:.2f} s ({self.first_token_age:.2f} s from the start of the process)"
         )
 
     def as_dict(self, model: Model) -> dict[str, object]:
         """What --json prints."""
-        completion, timings = self.completion, self.completion.timings
+        completion, timings = self.reply.ended, self.reply.ended.timings
         return {
             "model": model.info().path,
             "isa": model.info().isa,
             "threads": model.threads,
-            "text": completion.text,
+            "text": self.reply.text,
+            "thoughts": self.reply.thoughts,
             "finish_reason": completion.finish_reason,
             "seed": completion.seed,
             "prompt_tokens": completion.prompt_tokens,
@@ -114,30 +158,15 @@ class PrintedReply:
         }
 
 
-def print_reply(chunks: Iterator[Chunk], *, shown: bool) -> PrintedReply:
+def print_reply(pieces: Generator[asking.Piece], printer: ReplyPrinter, *, shown: bool) -> PrintedReply:
     """Prints a reply as it comes."""
-    with spinner("reading the prompt", shown=shown):
-        chunk = next(chunks)
-    first_token_age = process_age()
-    for chunk in chain([chunk], chunks):  # noqa: B020 - the last one outlives the loop
-        if shown:
-            print(chunk.text, end="", flush=True)
-    assert chunk.completion is not None
-    return PrintedReply(chunk.completion, first_token_age)
-
-
-def split_words(words: list[str]) -> tuple[str, str]:
-    """The model and the prompt that the command line's words mean; the prompt - is read from standard input.
-
-    Raises InvalidRequestError where there is no prompt or more than one.
-    """
-    if len(words) > 2:
-        raise InvalidRequestError(f"expected [MODEL] PROMPT, got {len(words)} words: put the prompt in quotes")
-    model, prompt = words if len(words) == 2 else (options.DEFAULT_MODEL, words[0])
-    if len(words) == 1 and prompt.endswith(".gguf") and Path(prompt).exists():
-        raise InvalidRequestError(f"{prompt} is a model: a prompt has to follow it")
-    if prompt == "-":
-        prompt = sys.stdin.read().removeprefix("\ufeff")  # the mark that editors of Windows begin files with
-    if not prompt.strip():
-        raise InvalidRequestError("the prompt is empty")
-    return model, prompt
+    reply = asking.Reply()
+    with closing(pieces):
+        with ProgressBar(shown=shown, what=asking.READING) as bar:
+            piece = asking.until_text(pieces, bar)
+        first_token_age = process_age()
+        with printer:
+            asking.print_piece(piece, reply, printer)
+            for piece in pieces:
+                asking.print_piece(piece, reply, printer)
+    return PrintedReply(reply, first_token_age)

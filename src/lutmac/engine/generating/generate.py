@@ -168,12 +168,24 @@ def new_sequence(engine: Engine, tokenizer: Tokenizer, prompt: list[int], params
 
 
 def stream_sequence(
-    engine: Engine, tokenizer: Tokenizer, sequence: Sequence, params: GenerationParams
+    engine: Engine,
+    tokenizer: Tokenizer,
+    sequence: Sequence,
+    params: GenerationParams,
+    *,
+    tells_progress: bool = False,
 ) -> Iterator[Chunk]:
-    """Runs a sequence and yields its text as it becomes certain. Closing the iterator stops the sequence."""
+    """Runs a sequence and yields its text as it becomes certain. Closing the iterator stops the sequence.
+
+    tells_progress: whether chunks say how far the prompt has been read.
+    """
     reply = SequenceText(tokenizer, sequence, params.stop, params.min_tokens, params.shown_tokens)
     engine.submit(sequence)
     try:
+        while tells_progress and sequence.computed < sequence.prompt_length and not sequence.finished:
+            engine.step_or_wait()
+            if (progress := reply.reading()) is not None:
+                yield Chunk("", progress=progress)
         while not reply.done:
             engine.drive(sequence, reply.read)
             yield from reply.ready()

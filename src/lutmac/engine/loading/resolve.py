@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 
 from lutmac.engine.loading.hub_names import SHORT_NAMES, HubName, choose_gguf, is_hub_name
@@ -12,6 +13,7 @@ from lutmac.errors import CheckpointError
 DEFAULT_MODEL = "smollm2"
 ALIASES = {DEFAULT_MODEL: "SmolLM2-135M-Instruct.Q4_1.gguf"}  # name -> file in the cache
 LAST_FILE = "config.json"  # of a directory on the hub: pulled last, so that it is there when all others are
+_REPOSITORY = re.compile(r"[\w.-]*\w/[\w.-]+(?<!\.gguf)")  # organisation/name
 FILES_OF_A_DIRECTORY = (".safetensors", ".json")  # what a model that is named by its directory has in it
 
 
@@ -45,7 +47,8 @@ def resolve(path_or_name: str | os.PathLike[str]) -> Path:
     if is_hub_name(name):
         return _cached_from_hub(name)
     if path.suffix == ".gguf" or os.sep in name:
-        raise CheckpointError(f"{name}: no such file")
+        on_the_hub = f"; hf:{name} is how one on the hub is named" if _REPOSITORY.fullmatch(name) else ""
+        raise CheckpointError(f"{name}: no such file{on_the_hub}")
     raise CheckpointError(f"unknown model {name!r}: no such file, and not one of {known_names(name)}")
 
 

@@ -89,6 +89,14 @@ class Engine:
         self._runner.threads = count
 
     @property
+    def may_be_interrupted(self) -> bool:
+        """Whether a KeyboardInterrupt raised right now, by a handler of the main thread, leaves the engine consistent.
+
+        It does while the program runs: the step is then made again. Anywhere else it could cut the bookkeeping short.
+        """
+        return self._runner.computing
+
+    @property
     def hidden_size(self) -> int:
         """Width of a final hidden state."""
         return self._runner.hidden_size

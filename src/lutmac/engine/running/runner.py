@@ -18,11 +18,15 @@ Rows = NDArray[np.float32]
 
 
 class Runner:
-    """Turns slices into the arrays of a step, and its results into rows for each slice."""
+    """Turns slices into the arrays of a step, and its results into rows for each slice.
+
+    computing: whether the program runs. A KeyboardInterrupt then leaves everything else as it was.
+    """
 
     def __init__(self, compiled: Compiled, cache: _native.Cache, vocab_size: int, threads: int) -> None:
         """vocab_size: logits of a row. threads: of every step; may be set."""
         self.threads = threads
+        self.computing = False
         self.hidden_size = next(
             call.op.x.width for call in compiled.schedule.calls if isinstance(call.op, HiddenStates)
         )
@@ -43,18 +47,22 @@ class Runner:
         if hidden > len(self._hidden):
             self._hidden = np.empty((hidden, self.hidden_size), dtype=np.float32)
         pieces = [s.sequence.tokens[s.sequence.computed : s.sequence.computed + s.count] for s in batch]
-        self._program.step(
-            self._cache,
-            tokens=pieces[0] if len(pieces) == 1 else np.concatenate(pieces),
-            sequence_start=starts,
-            first_position=np.array([sequence.computed for sequence in sequences], dtype=np.int32),
-            page_tables=self._page_tables(batch),
-            output_rows=np.array(outputs.rows, dtype=np.int32),
-            logits=self._logits[:logits] if logits else None,
-            hidden=self._hidden[:hidden] if hidden else None,
-            threads=self.threads,
-            interruptible=current_thread() is main_thread(),
-        )
+        self.computing = True
+        try:
+            self._program.step(
+                self._cache,
+                tokens=pieces[0] if len(pieces) == 1 else np.concatenate(pieces),
+                sequence_start=starts,
+                first_position=np.array([sequence.computed for sequence in sequences], dtype=np.int32),
+                page_tables=self._page_tables(batch),
+                output_rows=np.array(outputs.rows, dtype=np.int32),
+                logits=self._logits[:logits] if logits else None,
+                hidden=self._hidden[:hidden] if hidden else None,
+                threads=self.threads,
+                interruptible=current_thread() is main_thread(),
+            )
+        finally:
+            self.computing = False
         return self._rows(batch, outputs)
 
     def _page_tables(self, batch: list[Slice]) -> list[NDArray[np.int32]]:

@@ -63,14 +63,7 @@ def compile_grammar(grammar: Grammar, tokenizer: Tokenizer) -> GrammarConstraint
         vocabulary = _vocabularies.get(tokenizer)
         if vocabulary is None:
             vocabulary = _vocabularies[tokenizer] = _vocabulary(tokenizer)
-    match grammar.kind:
-        case "json_schema":
-            text = LLMatcher.grammar_from_json_schema(grammar.text, defaults=cast("JsonCompileOptions", JSON_LAYOUT))
-        case "regex":
-            text = LLMatcher.grammar_from_regex(grammar.text)
-        case "lark":
-            text = LLMatcher.grammar_from_lark(grammar.text)
-    matcher = LLMatcher(vocabulary, text, log_level=0, limits=LLParserLimits(verbose_errors=False))
+    matcher = LLMatcher(vocabulary, _llguidance_text(grammar), log_level=0, limits=LLParserLimits(verbose_errors=False))
     if matcher.is_error():
         raise InvalidRequestError(f"the grammar cannot be used: {_first_line(matcher)}")
     matcher.compute_bitmask()
@@ -79,6 +72,30 @@ def compile_grammar(grammar: Grammar, tokenizer: Tokenizer) -> GrammarConstraint
     if matcher.is_stopped() and not matcher.is_accepting():
         raise InvalidRequestError("the grammar cannot be satisfied: no text fits it")
     return GrammarConstraint(matcher)
+
+
+def check_grammar(grammar: Grammar) -> None:
+    """Raises InvalidRequestError for a grammar that no model can follow, and where llguidance is missing."""
+    try:
+        from llguidance import LLMatcher, LLParserLimits  # noqa: PLC0415 (an extra)
+    except ImportError:
+        raise InvalidRequestError("grammars need llguidance: pip install 'lutmac[server]'") from None
+    limits = LLParserLimits(verbose_errors=False)
+    wrong, messages = LLMatcher.validate_grammar_with_warnings(_llguidance_text(grammar), limits=limits)
+    if wrong:
+        raise InvalidRequestError(f"the grammar cannot be used: {messages[0].splitlines()[0]}")
+
+
+def _llguidance_text(grammar: Grammar) -> str:
+    from llguidance import LLMatcher  # noqa: PLC0415 (an extra)
+
+    match grammar.kind:
+        case "json_schema":
+            return LLMatcher.grammar_from_json_schema(grammar.text, defaults=cast("JsonCompileOptions", JSON_LAYOUT))
+        case "regex":
+            return LLMatcher.grammar_from_regex(grammar.text)
+        case "lark":
+            return LLMatcher.grammar_from_lark(grammar.text)
 
 
 def _first_line(matcher: Any) -> str:
