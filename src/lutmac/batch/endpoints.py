@@ -12,7 +12,7 @@ from lutmac.batch.files import FileStore, StoredFile
 from lutmac.batch.jobs import BatchJobs, new_batch
 from lutmac.batch.multipart import read_form
 from lutmac.batch.requests import ENDPOINTS
-from lutmac.server.documents import backend_of, error_responses
+from lutmac.server.documents import error_responses, models_of
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError, missing_parameter
 
@@ -84,7 +84,8 @@ async def delete_file(file_id: str, request: Request) -> schema.DeletedFile:
 @router.post("/v1/batches", responses=error_responses())
 async def create_batch(asked: schema.BatchRequestBody, request: Request) -> schema.Batch:
     """Begins to answer a file of requests."""
-    backend_of(request).accept(asked)
+    models_of(request).find(asked.model)
+    models_of(request).leave_out_unknown(asked)
     if asked.endpoint not in ENDPOINTS:
         raise ApiError(
             400, f"endpoint is {asked.endpoint[:80]!r}, expected one of {', '.join(ENDPOINTS)}", param="endpoint"

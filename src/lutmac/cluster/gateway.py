@@ -210,7 +210,7 @@ class _Exchange:
         if self._streams:
             now = perf_counter()
             if self._last is not None:
-                self._metrics.between_tokens.observe(now - self._last)
+                self._metrics.note_between_tokens(now - self._last, None)
             self._last = now
 
     async def fail(self, error: ApiError) -> None:
@@ -230,7 +230,7 @@ class _Exchange:
                 setattr(record, name, found[name])
         if "first_token_seconds" in found:  # by the replica's clock, to which the way there and back is added
             record.first_token_seconds = found["first_token_seconds"] + max(0.0, record.age - found["seconds"])
-            self._metrics.first_token.observe(record.first_token_seconds)
+            self._metrics.note_first_token(record.first_token_seconds, record.model)
 
 
 async def _live() -> Response:

@@ -127,7 +127,7 @@ class _Loaded:
 def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | None) -> _Loaded:
     """Builds the graph, packs its weights and compiles it."""
     config = opened.config
-    context = _context(options.context, config)
+    context = checked_context(options.context, config)
     graph = opened.architecture.graph(config.at_context(context))
     check_all(opened.source, graph)
     with _InBackground(opened.read_tokenizer) as tokenizer:  # packing leaves Python idle
@@ -193,7 +193,8 @@ class _InBackground(Generic[T]):
             self._error = error
 
 
-def _context(asked: int | None, config: ModelConfig) -> int:
+def checked_context(asked: int | None, config: ModelConfig) -> int:
+    """Positions that the model is loaded for. Raises InvalidRequestError for more than it was trained for."""
     trained = config.max_position_embeddings
     if asked is None:
         return min(trained, DEFAULT_CONTEXT)

@@ -29,12 +29,11 @@ from lutmac.server import (
     stored_responses,
     tokens,
 )
-from lutmac.server.backend import Backend
 from lutmac.server.documents import document
 from lutmac.server.endpoints import Endpoints
 from lutmac.server.errors import of_status, of_validation
 from lutmac.server.exchange import SCHEMA_HEADER, Exchange, Served
-from lutmac.server.metrics import EngineCollector, Metrics
+from lutmac.server.served_models import OneModel, ServedModels
 from lutmac.server.settings import Settings
 
 _MODULES = (
@@ -45,10 +44,13 @@ _MODULES = (
 
 def create_app(model: Model, settings: Settings, more: Sequence[APIRouter] = ()) -> FastAPI:
     """An ASGI application that serves the model. settings: with at least one name for it. more: further endpoints."""
+    return app_of(OneModel(model, settings), more)
+
+
+def app_of(models: ServedModels, more: Sequence[APIRouter] = ()) -> FastAPI:
+    """An ASGI application that serves models. more: further endpoints."""
     app = _endpoints(more)
-    model.worker.max_waiting = settings.limits.queue
-    metrics = Metrics(EngineCollector(model.worker.stats))
-    enclose(app, Backend(model, settings, metrics), endpoints_of(app))
+    enclose(app, models, endpoints_of(app))
     return app
 
 

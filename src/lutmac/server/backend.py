@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field
-from time import time
-from typing import Any, ParamSpec, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
 
 from lutmac.engine.generating.generate import parse_options
 from lutmac.engine.model import Model
 from lutmac.engine.running.share import Share
 from lutmac.engine.sampling.results import Chunk
 from lutmac.errors import ContextOverflowError
-from lutmac.server.background import BackgroundResponses
 from lutmac.server.clients import current_client
 from lutmac.server.errors import CONTEXT_OVERFLOW, ApiError
 from lutmac.server.logs import RequestRecord
@@ -22,7 +20,6 @@ from lutmac.server.metrics import Metrics
 from lutmac.server.observer import ChunkObserver
 from lutmac.server.omissions import Omissions
 from lutmac.server.preparation import Preparation
-from lutmac.server.response_store import ResponseStore
 from lutmac.server.settings import Settings
 from lutmac.text.chat import ChatPrompt, chat_prompt
 from lutmac.text.length import byte_length, check_bytes, check_segments
@@ -35,15 +32,6 @@ _KEPT = frozenset({"system", "user"})  # roles of which templates leave nothing 
 _RESERVED = frozenset({
     "messages", "tools", "tokenizer", "template", "add_generation_prompt", "bos_token", "eos_token", "self",
 })  # fmt: skip
-
-
-class Named(Protocol):
-    """A request's body that may say which model it is for."""
-
-    model: str | None
-
-    def unknown_names(self) -> Iterable[tuple[str, str]]:
-        """Names in it that nothing is known of, each with its place."""
 
 
 @dataclass(frozen=True)
@@ -63,57 +51,28 @@ class Job:
 class Backend:
     """A model that is being served.
 
-    draining: whether the server has been told to stop, and takes nothing new. responses: those that can be gone on
-    from. background: those that are written while nobody waits. omissions: what becomes of what requests have and this
-    server lacks. told_of_tools: whether the log says that the model may not know tools.
+    names: what clients call it, the first is what it is listed as. settings, metrics, preparation, omissions: the
+    server's. told_of_tools: whether the log says that the model may not know tools.
     """
 
     model: Model
+    names: tuple[str, ...]
     settings: Settings
     metrics: Metrics
-    draining: bool = False
-    started: int = field(default_factory=lambda: int(time()))
-    responses: ResponseStore = field(init=False)
-    background: BackgroundResponses = field(init=False)
-    preparation: Preparation = field(default_factory=Preparation)
-    omissions: Omissions = field(init=False)
+    preparation: Preparation
+    omissions: Omissions
     told_of_tools: bool = False
 
     def __post_init__(self) -> None:
-        """Makes the store, and the register of what is left out."""
-        self.omissions = Omissions(strict=self.settings.strict)
-        preparation = self.preparation
-        self.model.worker.run_slow = lambda work, size: preparation.run(work, GRAMMAR_COST * size)
-        self.responses = ResponseStore(self.settings.limits.stored_bytes, self.settings.timeouts.stored)
-        self.background = BackgroundResponses(self.responses)
+        """Gives the model's worker the server's bounds, and its threads for long work."""
+        preparation, worker = self.preparation, self.model.worker
+        worker.max_waiting = self.settings.limits.queue
+        worker.run_slow = lambda work, size: preparation.run(work, GRAMMAR_COST * size)
 
     @property
     def name(self) -> str:
         """What the model is listed as."""
-        return self.settings.names[0]
-
-    def close(self, drain_seconds: float) -> None:
-        """Waits so long for what runs, then ends the rest. Blocks."""
-        self.model.worker.close(drain_seconds)
-
-    def accept(self, asked: Named) -> None:
-        """Takes a request in, unless it is for another model, and leaves out what nothing is known of.
-
-        Coding agents and editors send models' names of their own, so that any name will do where one model is served.
-        Raises ApiError where the server is strict: 404 for another name, 400 for something unknown.
-        """
-        if self.settings.strict:
-            self.check_model(asked.model)
-        for name, place in asked.unknown_names():
-            self.omissions.leave_out("parameter", name, place)
-
-    def check_model(self, name: str | None) -> None:
-        """Raises ApiError (404) unless the name is one of this model's; a client may leave it out."""
-        if name is not None and name not in self.settings.names:
-            raise ApiError(
-                404, f"The model {name[:200]!r} does not exist; this server has {', '.join(self.settings.names)}",
-                code="model_not_found", param="model",
-            )  # fmt: skip
+        return self.names[0]
 
     def overflow(self, error: ContextOverflowError, param: str | None) -> ApiError:
         """What to answer where a prompt is too long, with the way out. param: where in the request the prompt is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,12 +38,20 @@ class BackgroundResponses:
         events: AsyncGenerator[bytes, None],
         asked: Sequence[InputItem],
         record: RequestRecord,
+        held: ExitStack,
     ) -> None:
-        """Runs a response to its end. asked: the conversation up to its beginning. record: of this run."""
+        """Runs a response to its end.
+
+        asked: the conversation up to its beginning. record: of this run. held: what is let go of at its end.
+        """
         id = writer.response.id
         task = asyncio.create_task(self._run(writer, events, asked, record))
         self._jobs[id] = _BackgroundJob(writer, asked, task)
-        task.add_done_callback(lambda _: self._jobs.pop(id, None))
+        task.add_done_callback(lambda _: self._end(id, held))
+
+    def _end(self, id: str, held: ExitStack) -> None:
+        self._jobs.pop(id, None)
+        held.close()
 
     def find(self, id: str) -> Response | None:
         """How far a response has come; None where it does not run."""

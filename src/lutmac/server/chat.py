@@ -12,7 +12,7 @@ from starlette.responses import Response
 from lutmac.engine.sampling.grammar import Grammar
 from lutmac.server.backend import Backend
 from lutmac.server.chat_writer import ChatWriter, chat_events
-from lutmac.server.documents import backend_of, record_of, streaming_responses
+from lutmac.server.documents import model_for, record_of, streaming_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError, missing_parameter
 from lutmac.server.limits import bounded, check_at_most, engine_options
@@ -32,8 +32,7 @@ T = TypeVar("T")
 @router.post("/v1/chat/completions", response_model=schema.ChatCompletion, responses=streaming_responses())
 async def chat_completions(asked: schema.ChatRequest, request: Request) -> Response:
     """The next message of a conversation."""
-    backend, record = backend_of(request), record_of(request)
-    backend.accept(asked)
+    backend, record = await model_for(request, asked), record_of(request)
     turn = await chat_turn(asked, backend, record)
     writer = ChatWriter(backend, turn.n, logprobs=bool(asked.logprobs), older=_is_older(asked))
     events = run_turn(backend, turn, record)

@@ -16,7 +16,7 @@ from lutmac.engine.sampling.grammar import Grammar
 from lutmac.server.backend import Backend, Job
 from lutmac.server.chat import failure_event, grammar_of
 from lutmac.server.completion_logprobs import LogprobWriter, join_logprobs
-from lutmac.server.documents import backend_of, record_of, streaming_responses
+from lutmac.server.documents import model_for, record_of, streaming_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_at_most, engine_options
@@ -35,8 +35,7 @@ DEFAULT_MAX_TOKENS = 16  # OpenAI's, for this endpoint
 @router.post("/v1/completions", response_model=schema.CompletionResponse, responses=streaming_responses())
 async def completions(asked: schema.CompletionRequest, request: Request) -> Response:
     """Continuations of texts."""
-    backend, record = backend_of(request), record_of(request)
-    backend.accept(asked)
+    backend, record = await model_for(request, asked), record_of(request)
     writer = await _begin(asked, backend)
     events = await _run(writer, asked, backend, record)
     if asked.stream:

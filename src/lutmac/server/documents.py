@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any, cast
 
 from fastapi import FastAPI, Request
@@ -10,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from lutmac.server.backend import Backend
 from lutmac.server.logs import RequestRecord
 from lutmac.server.schemas.common import ErrorResponse
+from lutmac.server.served_models import Named, ServedModels
 
 _MEANINGS = {
     400: "The request is wrong: the message says what.",
@@ -22,13 +24,33 @@ _MEANINGS = {
     429: "Too many requests wait already: try again after `Retry-After` seconds.",
     500: "An error of the server's own.",
     503: "The server is about to end.",
+    507: "The model does not fit into memory.",
 }
 Responses = dict[int | str, dict[str, Any]]
 
 
-def backend_of(request: Request) -> Backend:
-    """The model that the application serves."""
-    return cast(Backend, request.app.state.backend)
+def models_of(request: Request) -> ServedModels:
+    """The models that the application serves."""
+    return cast(ServedModels, request.app.state.backend)
+
+
+async def model_for(request: Request, asked: Named | None = None, *, keep_alive: float | str | None = None) -> Backend:
+    """The model that a request names in its body, or in its query where it has none; loaded until it is answered.
+
+    What nothing is known of in the body is left out. keep_alive: Ollama's. Raises ApiError as ``ServedModels.take``
+    does, and 400 where the server is strict and the body has something unknown.
+    """
+    models = models_of(request)
+    name = (asked.model if asked is not None else request.query_params.get("model")) or None
+    models.find(name)
+    if asked is not None:
+        models.leave_out_unknown(asked)
+    return held_by(request).enter_context(await models.take(name, keep_alive))
+
+
+def held_by(request: Request) -> ExitStack:
+    """What is let go of when the request has been answered."""
+    return cast(ExitStack, request.state.held)
 
 
 def record_of(request: Request) -> RequestRecord:

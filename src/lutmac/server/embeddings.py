@@ -17,7 +17,7 @@ from lutmac.engine.embedding.embedder import Embedder, EmbeddingOptions
 from lutmac.errors import ContextOverflowError, InvalidRequestError
 from lutmac.server.backend import Backend
 from lutmac.server.clients import current_client
-from lutmac.server.documents import backend_of, error_responses, record_of
+from lutmac.server.documents import error_responses, model_for, record_of
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_at_most
@@ -47,12 +47,15 @@ class Embedded:
 @router.post("/v1/embeddings", response_model=schema.EmbeddingResponse, responses=error_responses())
 async def embeddings(asked: schema.EmbeddingRequest, request: Request) -> Response:
     """A vector for each text, as the model's file says."""
-    backend = backend_of(request)
-    backend.accept(asked)
+    backend = await model_for(request, asked)
+    return Response(await embedding_reply(asked, backend, record_of(request)), media_type="application/json")
+
+
+async def embedding_reply(asked: schema.EmbeddingRequest, backend: Backend, record: RequestRecord) -> bytes:
+    """The reply's JSON. Raises as ``embed_inputs`` does."""
     options = _options(asked, backend.model.info().embedding)
-    found = await embed_inputs(backend, asked.input, options, record_of(request))
-    body = await in_thread(_body, found, backend.name, base64=asked.encoding_format == "base64")
-    return Response(body, media_type="application/json")
+    found = await embed_inputs(backend, asked.input, options, record)
+    return await in_thread(_body, found, backend.name, base64=asked.encoding_format == "base64")
 
 
 async def embed_inputs(

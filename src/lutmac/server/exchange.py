@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 from urllib.parse import quote
@@ -94,7 +94,8 @@ class Exchange:
         headers = dict(scope["headers"])
         path = self._endpoints.canonical(scope["path"])
         record = RequestRecord(_request_id(headers), scope["method"], path)
-        scope.setdefault("state", {})["record"] = record
+        held = ExitStack()
+        scope.setdefault("state", {}).update(record=record, held=held)
         scope = {**scope, "path": path, "raw_path": quote(path).encode()}
         if scope["method"] == "HEAD":  # as GET; whoever sends the answer leaves its body out
             scope["method"] = "GET"
@@ -107,6 +108,7 @@ class Exchange:
             await self._refuse(error, scope, record, answer)
             _forget_frames(error)
         finally:
+            held.close()  # models may be unloaded again
             record.seconds = record.age
             log_request(record)
             self._backend.metrics.count(record, self._endpoints.find(record.path) or "other")

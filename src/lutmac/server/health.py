@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import Request
+from pydantic import Field
 from starlette.responses import PlainTextResponse, Response
 
-from lutmac.server.documents import backend_of, error_responses
+from lutmac.server.documents import error_responses, models_of
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import RETRY_SECONDS, ApiError
-from lutmac.server.schemas.common import ResponseModel
+from lutmac.server.model_status import ModelStatus, status_of
+from lutmac.server.schemas.common import ResponseModel, is_none
 
 router = new_router("operation")
 
@@ -21,13 +23,28 @@ class Health(ResponseModel):
     status: Literal["ok"] = "ok"
 
 
+class ModelHealth(ModelStatus):
+    """A model, and how far it is."""
+
+    name: str
+
+
+class ServerHealth(Health):
+    """The server's state, and where it has several models, theirs."""
+
+    models: Annotated[list[ModelHealth] | None, Field(exclude_if=is_none)] = None
+
+
 @router.get("/health", responses=error_responses(without=(400, 401, 404, 408, 413, 415, 429)))
 @router.get("/health/ready", responses=error_responses(without=(400, 401, 404, 408, 413, 415, 429)))
-async def ready(request: Request) -> Health:
+async def ready(request: Request) -> ServerHealth:
     """200 while new requests are taken; 503 once the server has been told to stop."""
-    if backend_of(request).draining:
+    models = models_of(request)
+    if models.draining:
         raise ApiError(503, "the server is about to end", retry_after=RETRY_SECONDS)
-    return Health()
+    if not models.are_several:
+        return ServerHealth()
+    return ServerHealth(models=[ModelHealth(name=one.name, **dict(status_of(one))) for one in models.residents()])
 
 
 @router.get("/health/live", responses=error_responses(without=(400, 401, 404, 408, 413, 415, 429)))
@@ -43,5 +60,5 @@ async def live() -> Health:
 )
 async def metrics(request: Request) -> Response:
     """Figures for Prometheus."""
-    text = backend_of(request).metrics.text()
+    text = models_of(request).metrics.text()
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from lutmac.engine.sampling.results import Chunk
 from lutmac.server.backend import Backend, Job
 from lutmac.server.chat import failure_event, grammar_of
-from lutmac.server.documents import backend_of, record_of, streaming_responses
+from lutmac.server.documents import model_for, record_of, streaming_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.infill import infill_prompt
@@ -31,8 +31,7 @@ INFILL_REPLY = 1024  # positions kept for what is filled in, where the client na
 @router.post("/completion", responses=streaming_responses(), response_model=dict[str, Any] | list[dict[str, Any]])
 async def completion(asked: schema.CompletionRequest, request: Request) -> Response:
     """Continuations of texts, in llama.cpp's form."""
-    backend = backend_of(request)
-    backend.accept(asked)
+    backend = await model_for(request, asked)
     given = _prompts(asked.prompt)
     check_at_most(len(given), backend.settings.limits.prompts, "prompt", "texts")
     prompts = [await _encoded(backend, one) for one in given]
@@ -42,8 +41,7 @@ async def completion(asked: schema.CompletionRequest, request: Request) -> Respo
 @router.post("/infill", responses=streaming_responses(), response_model=dict[str, Any] | list[dict[str, Any]])
 async def infill(asked: schema.InfillRequest, request: Request) -> Response:
     """What stands between two texts, for models that know how to fill in."""
-    backend = backend_of(request)
-    backend.accept(asked)
+    backend = await model_for(request, asked)
     context = backend.model.context
     reply = min(INFILL_REPLY, context // 4) if asked.max_tokens < 0 else min(asked.max_tokens, context // 2)
     tokenizer, prefix = backend.model.tokenizer, asked.input_prefix + asked.prompt

@@ -8,7 +8,7 @@ from fastapi import Request
 
 import lutmac
 from lutmac.engine.sampling.options import SAMPLING_OPTIONS
-from lutmac.server.documents import backend_of, error_responses
+from lutmac.server.documents import error_responses, model_for
 from lutmac.server.endpoints import new_router
 from lutmac.server.llama_cpp_writer import settings
 from lutmac.server.logprobs import token_text
@@ -19,13 +19,13 @@ from lutmac.server.tool_choice import chat_tools
 from lutmac.server.turn import Turn, continues, encode_turn
 
 router = new_router("llama.cpp")
-_ERRORS = error_responses(without=(400, 404, 408, 413, 415, 429))
+_ERRORS = error_responses(without=(400, 408, 413, 415, 429))
 
 
 @router.get("/props", responses=_ERRORS)
 async def props(request: Request) -> schema.Props:
     """What is served, and how."""
-    backend = backend_of(request)
+    backend = await model_for(request)
     tokenizer, info = backend.model.tokenizer, backend.model.info()
     return schema.Props(
         default_generation_settings=schema.GenerationSettings(n_ctx=info.context, params=_defaults()),
@@ -43,7 +43,7 @@ async def props(request: Request) -> schema.Props:
 @router.get("/slots", responses=_ERRORS)
 async def slots(request: Request) -> list[schema.Slot]:
     """The places for replies, and whether one is being written in them."""
-    backend = backend_of(request)
+    backend = await model_for(request)
     running = backend.model.worker.stats().running
     return [
         schema.Slot(id=id, n_ctx=backend.model.context, is_processing=id < running)
@@ -54,8 +54,7 @@ async def slots(request: Request) -> list[schema.Slot]:
 @router.post("/apply-template", responses=error_responses())
 async def apply_template(asked: schema.TemplateRequest, request: Request) -> schema.TemplateResponse:
     """The prompt of a conversation, as text."""
-    backend = backend_of(request)
-    backend.accept(asked)
+    backend = await model_for(request, asked)
     tools = tuple(chat_tools(asked.tools, None, backend.omissions))
     turn = Turn(
         asked.messages,

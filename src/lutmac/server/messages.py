@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from lutmac.engine.sampling.grammar import Grammar
 from lutmac.server.backend import Backend
-from lutmac.server.documents import backend_of, error_responses, record_of, streaming_responses
+from lutmac.server.documents import error_responses, model_for, record_of, streaming_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import check_stops, engine_options
@@ -34,8 +34,7 @@ router = new_router("Anthropic")
 @router.post("/v1/messages", response_model=schema.Message, responses=streaming_responses(schema.AnthropicError))
 async def messages(asked: schema.MessagesRequest, request: Request) -> Response:
     """The next message of a conversation."""
-    backend, record = backend_of(request), record_of(request)
-    backend.accept(asked)
+    backend, record = await model_for(request, asked), record_of(request)
     stops = check_stops(asked.stop_sequences, backend.settings.limits, "stop_sequences")
     sampling = SamplingOptions.model_validate(
         {"temperature": asked.temperature, "top_p": asked.top_p, "top_k": asked.top_k, "stop": stops or None}
@@ -55,8 +54,7 @@ async def messages(asked: schema.MessagesRequest, request: Request) -> Response:
 @router.post("/v1/messages/count_tokens", responses=error_responses(schema.AnthropicError))
 async def count_tokens(asked: schema.CountRequest, request: Request) -> schema.CountResponse:
     """How many tokens a conversation has."""
-    backend = backend_of(request)
-    backend.accept(asked)
+    backend = await model_for(request, asked)
     return schema.CountResponse(input_tokens=len((await encode_turn(backend, _turn(asked, {}, backend))).ids))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -25,20 +26,24 @@ _DURATION = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 class Metrics:
     """Counters and histograms of the requests, beside what the engine says of itself."""
 
-    def __init__(self, engines: Collector) -> None:
-        """engines: asked whenever somebody reads the metrics."""
+    def __init__(self, engines: Collector, *, by_model: bool = False) -> None:
+        """engines: asked whenever somebody reads the metrics. by_model: whether figures are told apart by model."""
         self._registry = CollectorRegistry()
-        self._requests = Counter("lutmac_requests", "Requests answered.", ["path", "status"], registry=self._registry)
+        self._by_model = by_model
+        labels = ["model"] if by_model else []
+        self._requests = Counter(
+            "lutmac_requests", "Requests answered.", ["path", "status", *labels], registry=self._registry
+        )
         self._seconds = Histogram(
-            "lutmac_request_seconds", "From a request to the end of its answer.", ["path"],
+            "lutmac_request_seconds", "From a request to the end of its answer.", ["path", *labels],
             buckets=_DURATION, registry=self._registry,
         )  # fmt: skip
-        self.first_token = Histogram(
-            "lutmac_time_to_first_token_seconds", "From a request to its first token.",
+        self._first_token = Histogram(
+            "lutmac_time_to_first_token_seconds", "From a request to its first token.", labels,
             buckets=_FIRST_TOKEN, registry=self._registry,
         )  # fmt: skip
-        self.between_tokens = Histogram(
-            "lutmac_time_between_tokens_seconds", "From one token of a reply to the next.",
+        self._between_tokens = Histogram(
+            "lutmac_time_between_tokens_seconds", "From one token of a reply to the next.", labels,
             buckets=_BETWEEN_TOKENS, registry=self._registry,
         )  # fmt: skip
         self._registry.register(engines)
@@ -47,24 +52,66 @@ class Metrics:
 
     def count(self, record: RequestRecord, path: str) -> None:
         """Takes note of an answered request. path: of a known endpoint, or "other" (labels must stay few)."""
-        self._requests.labels(path, str(record.status)).inc()
-        self._seconds.labels(path).observe(record.seconds)
+        labels = self._labels(record.model)
+        self._requests.labels(path, str(record.status), *labels).inc()
+        self._seconds.labels(path, *labels).observe(record.seconds)
+
+    def note_first_token(self, seconds: float, model: str | None) -> None:
+        """Takes note of the time to a request's first token."""
+        self._of(self._first_token, model).observe(seconds)
+
+    def note_between_tokens(self, seconds: float, model: str | None) -> None:
+        """Takes note of the time between two tokens of a reply."""
+        self._of(self._between_tokens, model).observe(seconds)
+
+    def _of(self, histogram: Histogram, model: str | None) -> Histogram:
+        return histogram.labels(*self._labels(model)) if self._by_model else histogram
+
+    def _labels(self, model: str | None) -> list[str]:
+        return [model or ""] if self._by_model else []
 
     def text(self) -> bytes:
         """All of it, in Prometheus's text format."""
         return generate_latest(self._registry)
 
 
-class EngineCollector(Collector):
-    """Asks the engine when Prometheus asks."""
+@dataclass(frozen=True)
+class ModelFigures:
+    """What is known of engines.
 
-    def __init__(self, stats: Callable[[], EngineStats]) -> None:
-        """stats: the engine's figures of the moment."""
-        self._stats = stats
+    engines: by the values of the labels. labels: which tell them apart. models: where there are several, of each
+    whether it is loaded, how often it was, and the memory that it takes.
+    """
+
+    engines: Mapping[tuple[str, ...], EngineStats]
+    labels: tuple[str, ...] = ()
+    models: Mapping[str, tuple[bool, int, int]] = field(default_factory=dict)
+
+
+class EngineCollector(Collector):
+    """Asks the engines when Prometheus asks."""
+
+    def __init__(self, figures: Callable[[], ModelFigures]) -> None:
+        """figures: the engines' of the moment."""
+        self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
         """The figures, by Prometheus's names."""
-        return engine_metrics({(): self._stats()}, ())
+        found = self._figures()
+        yield from engine_metrics(found.engines, found.labels)
+        if found.models:
+            yield from _model_metrics(found.models)
+
+
+def _model_metrics(models: Mapping[str, tuple[bool, int, int]]) -> Iterator[Metric]:
+    loaded = GaugeMetricFamily("lutmac_model_loaded", "Whether the model is in memory.", labels=("model",))
+    memory = GaugeMetricFamily("lutmac_model_memory_bytes", "Memory that is counted for it.", labels=("model",))
+    loads = CounterMetricFamily("lutmac_model_loads", "How often it was loaded.", labels=("model",))
+    for name, (is_loaded, count, nbytes) in models.items():
+        loaded.add_metric((name,), is_loaded)
+        memory.add_metric((name,), nbytes)
+        loads.add_metric((name,), count)
+    yield from (loaded, memory, loads)
 
 
 def engine_metrics(found: Mapping[tuple[str, ...], EngineStats], labels: tuple[str, ...]) -> Iterator[Metric]:

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 from fastapi import Request
+from pydantic import Field
 
-from lutmac.server.backend import Backend
-from lutmac.server.documents import backend_of, error_responses
+from lutmac.engine.forecast import Forecast
+from lutmac.server.documents import error_responses, models_of
 from lutmac.server.endpoints import new_router
-from lutmac.server.schemas.common import ResponseModel
+from lutmac.server.model_status import ModelStatus, facts_of, status_of
+from lutmac.server.resident import Resident
+from lutmac.server.schemas.common import ResponseModel, is_none
+from lutmac.server.schemas.request import Request as BodyOfRequest
 
 router = new_router("OpenAI")
 _ERRORS = error_responses(without=(400, 408, 413, 415, 429))
 
 
 class ModelEntry(ResponseModel):
-    """A model. What follows owned_by is lutmac's own: figures for people who want to know what answers them."""
+    """A model. What follows owned_by is for people who want to know what answers them, as far as it is known.
+
+    status: llama.cpp's. isa, threads: of a loaded model.
+    """
 
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: Literal["lutmac"] = "lutmac"
-    max_model_len: int
-    architecture: str
-    parameters: int
-    bits_per_weight: float
-    weight_bytes: int
-    isa: str
-    threads: int
+    status: ModelStatus
+    max_model_len: Annotated[int | None, Field(exclude_if=is_none)] = None
+    architecture: Annotated[str | None, Field(exclude_if=is_none)] = None
+    parameters: Annotated[int | None, Field(exclude_if=is_none)] = None
+    bits_per_weight: Annotated[float | None, Field(exclude_if=is_none)] = None
+    weight_bytes: Annotated[int | None, Field(exclude_if=is_none)] = None
+    isa: Annotated[str | None, Field(exclude_if=is_none)] = None
+    threads: Annotated[int | None, Field(exclude_if=is_none)] = None
 
 
 class ModelList(ResponseModel):
@@ -38,31 +47,58 @@ class ModelList(ResponseModel):
     data: list[ModelEntry]
 
 
+class LoadRequest(BodyOfRequest):
+    """Which model is to be loaded, or unloaded."""
+
+    model: str
+
+
+class Done(ResponseModel):
+    """It is done, or under way."""
+
+    success: Literal[True] = True
+
+
 @router.get("/v1/models", responses=_ERRORS)
 async def list_models(request: Request) -> ModelList:
-    """The model, by each of its names."""
-    backend = backend_of(request)
-    return ModelList(data=[_entry(backend, name) for name in backend.settings.names])
+    """The models, by each of their names."""
+    models = models_of(request)
+    found = await models.forecasts()
+    return ModelList(
+        data=[_entry(models.started, one, name, found) for one in models.residents() for name in one.names]
+    )
+
+
+@router.post("/v1/models/load", responses=error_responses())
+async def load_model(asked: LoadRequest, request: Request) -> Done:
+    """Begins to load a model: `status` of the list says how far it is. llama.cpp's."""
+    models_of(request).leave_out_unknown(asked)
+    models_of(request).load(asked.model)
+    return Done()
+
+
+@router.post("/v1/models/unload", responses=error_responses())
+async def unload_model(asked: LoadRequest, request: Request) -> Done:
+    """Unloads a model once it has answered what it answers. llama.cpp's."""
+    models_of(request).leave_out_unknown(asked)
+    models_of(request).unload(asked.model)
+    return Done()
 
 
 @router.get("/v1/models/{model:path}", responses=_ERRORS)
 async def get_model(model: str, request: Request) -> ModelEntry:
     """The model of that name."""
-    backend = backend_of(request)
-    backend.check_model(model)
-    return _entry(backend, model)
+    models = models_of(request)
+    return _entry(models.started, models.named(model), model, await models.forecasts())
 
 
-def _entry(backend: Backend, name: str) -> ModelEntry:
-    info = backend.model.info()
-    return ModelEntry(
-        id=name,
-        created=backend.started,
-        max_model_len=info.context,
-        architecture=info.architecture,
-        parameters=info.parameters,
-        bits_per_weight=round(info.bits_per_weight, 3),
-        weight_bytes=info.weight_bytes,
-        isa=info.isa,
-        threads=info.threads,
-    )
+def _entry(created: int, resident: Resident, name: str, found: Mapping[Resident, Forecast | None]) -> ModelEntry:
+    facts = facts_of(resident, found)
+    entry = ModelEntry(id=name, created=created, status=status_of(resident))
+    if facts is not None:
+        entry.max_model_len, entry.architecture, entry.parameters = facts.context, facts.architecture, facts.parameters
+        entry.bits_per_weight, entry.weight_bytes = round(facts.bits_per_weight, 3), facts.weight_bytes
+    if resident.backend is not None:
+        info = resident.backend.model.info()
+        entry.isa, entry.threads = info.isa, info.threads
+    return entry

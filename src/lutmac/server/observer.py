@@ -29,10 +29,10 @@ class ChunkObserver:
         now, last = perf_counter(), self._last[place]
         self._last[place] = now
         if last is not None:
-            self._metrics.between_tokens.observe(now - last)
+            self._metrics.note_between_tokens(now - last, record.model)
         elif record.first_token_seconds is None:
             record.first_token_seconds = record.age
-            self._metrics.first_token.observe(record.first_token_seconds)
+            self._metrics.note_first_token(record.first_token_seconds, record.model)
         if whole is not None:
             record.cached_tokens = (record.cached_tokens or 0) + whole.cached_tokens
             record.finish_reason = whole.finish_reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -15,13 +15,14 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from lutmac.engine.sampling.results import Chunk, Completion
-from lutmac.server import embeddings
 from lutmac.server.backend import Backend
 from lutmac.server.chat import chat_turn
 from lutmac.server.completions import completion_chunks
-from lutmac.server.documents import backend_of, error_responses, line_responses, record_of
+from lutmac.server.documents import error_responses, line_responses, model_for, models_of, record_of
+from lutmac.server.embeddings import embedding_reply
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError, of_validation
+from lutmac.server.keep_alive import parse_keep_alive
 from lutmac.server.logprobs import token_logprobs
 from lutmac.server.logs import RequestRecord
 from lutmac.server.ollama_input import chat_request, prompt_request, raw_request
@@ -41,10 +42,12 @@ Lines = AsyncGenerator[schema.ChatResponse | schema.GenerateResponse, None]
 @router.post("/api/chat", response_model=schema.ChatResponse, responses=line_responses(schema.Error))
 async def chat(asked: schema.ChatRequest, request: Request) -> Response:
     """The next message of a conversation."""
-    backend, record = backend_of(request), record_of(request)
-    backend.accept(asked)
+    record, nothing = record_of(request), schema.ResponseMessage(content="")
+    if not asked.messages and _ends(asked, request):
+        return _unloaded(schema.ChatResponse, asked, request, message=nothing)
+    backend = await model_for(request, asked, keep_alive=asked.keep_alive)
     if not asked.messages:
-        return _loaded(schema.ChatResponse, backend, message=schema.ResponseMessage(content=""))
+        return _loaded(schema.ChatResponse, backend.name, message=nothing)
     turn = await chat_turn(_valid(chat_request, asked), backend, record)
     return await _answer(_chat_lines(run_turn(backend, turn, record), backend), asked, backend, record, _joined_chat)
 
@@ -52,10 +55,12 @@ async def chat(asked: schema.ChatRequest, request: Request) -> Response:
 @router.post("/api/generate", response_model=schema.GenerateResponse, responses=line_responses(schema.Error))
 async def generate(asked: schema.GenerateRequest, request: Request) -> Response:
     """The answer to a prompt, or its continuation."""
-    backend, record = backend_of(request), record_of(request)
-    backend.accept(asked)
-    if not asked.prompt and not asked.suffix:
-        return _loaded(schema.GenerateResponse, backend, response="")
+    record, is_empty = record_of(request), not asked.prompt and not asked.suffix
+    if is_empty and _ends(asked, request):
+        return _unloaded(schema.GenerateResponse, asked, request, response="")
+    backend = await model_for(request, asked, keep_alive=asked.keep_alive)
+    if is_empty:
+        return _loaded(schema.GenerateResponse, backend.name, response="")
     if asked.raw or asked.suffix:
         chunks = await completion_chunks(_valid(raw_request, asked), backend, record)
         lines = _raw_lines(chunks, backend)
@@ -69,11 +74,10 @@ async def generate(asked: schema.GenerateRequest, request: Request) -> Response:
 async def embed(asked: schema.EmbedRequest, request: Request) -> schema.EmbedResponse:
     """A vector for each text."""
     began = perf_counter()
-    backend = backend_of(request)
-    backend.accept(asked)
+    backend = await model_for(request, asked, keep_alive=asked.keep_alive)
     texts = [asked.input] if isinstance(asked.input, str) else asked.input
     inputs: Any = [await _cut(text, backend) for text in texts] if asked.truncate else texts
-    found = await _embedded(EmbeddingRequest(input=inputs, dimensions=asked.dimensions), request)
+    found = await _embedded(EmbeddingRequest(input=inputs, dimensions=asked.dimensions), backend, request)
     return schema.EmbedResponse(
         model=backend.name,
         embeddings=[item["embedding"] for item in found["data"]],
@@ -85,15 +89,13 @@ async def embed(asked: schema.EmbedRequest, request: Request) -> schema.EmbedRes
 @router.post("/api/embeddings", responses=error_responses(schema.Error))
 async def older_embed(asked: schema.OlderEmbedRequest, request: Request) -> schema.OlderEmbedResponse:
     """A text's vector, by the older endpoint."""
-    backend = backend_of(request)
-    backend.accept(asked)
-    found = await _embedded(EmbeddingRequest(input=[await _cut(asked.prompt, backend)]), request)
+    backend = await model_for(request, asked, keep_alive=asked.keep_alive)
+    found = await _embedded(EmbeddingRequest(input=[await _cut(asked.prompt, backend)]), backend, request)
     return schema.OlderEmbedResponse(embedding=found["data"][0]["embedding"])
 
 
-async def _embedded(asked: EmbeddingRequest, request: Request) -> dict[str, Any]:
-    answer = await embeddings.embeddings(asked, request)
-    found: dict[str, Any] = json.loads(bytes(answer.body))
+async def _embedded(asked: EmbeddingRequest, backend: Backend, request: Request) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(await embedding_reply(asked, backend, record_of(request)))
     return found
 
 
@@ -232,11 +234,30 @@ def _all_logprobs(lines: list[Any]) -> list[TokenLogprob] | None:
 
 
 def _loaded(
-    kind: type[schema.ChatResponse] | type[schema.GenerateResponse], backend: Backend, **fields: Any
+    kind: type[schema.ChatResponse] | type[schema.GenerateResponse], name: str, reason: str = "load", **fields: Any
 ) -> Response:
-    """The answer to a request that only wants the model loaded."""
-    reply = kind(model=backend.name, created_at=now(), done=True, done_reason="load", **fields)
+    """The answer to a request that only wants the model loaded, or unloaded."""
+    reply = kind(model=name, created_at=now(), done=True, done_reason=reason, **fields)
     return Response(reply.model_dump_json(), media_type="application/json")
+
+
+def _ends(asked: schema.Common, request: Request) -> bool:
+    """Whether the model is to be unloaded: what `ollama stop` sends, beside nothing to answer. An only model stays."""
+    given = asked.keep_alive
+    return models_of(request).are_several and given is not None and parse_keep_alive(given) == 0
+
+
+def _unloaded(
+    kind: type[schema.ChatResponse] | type[schema.GenerateResponse],
+    asked: schema.Common,
+    request: Request,
+    **fields: Any,
+) -> Response:
+    models = models_of(request)
+    resident = models.find(asked.model)
+    with suppress(ApiError):  # it is not loaded
+        models.unload(resident.name)
+    return _loaded(kind, resident.name, "unload", **fields)
 
 
 def _failure(error: ApiError) -> bytes:

@@ -1,19 +1,22 @@
-"""What Ollama's endpoints say of models: the one that is served, by each of its names."""
+"""What Ollama's endpoints say of models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from hashlib import sha256
-from pathlib import Path
+from time import monotonic, time
 from typing import Final
 
 from fastapi import Request
 
-from lutmac.server.backend import Backend
-from lutmac.server.documents import backend_of, error_responses
+from lutmac.engine.forecast import Forecast
+from lutmac.server.documents import error_responses, models_of
 from lutmac.server.endpoints import new_router
+from lutmac.server.errors import ApiError
+from lutmac.server.model_status import ModelFacts, facts_of
+from lutmac.server.resident import NEVER, Resident
 from lutmac.server.schemas import ollama as schema
+from lutmac.server.served_models import ServedModels
 from lutmac.server.template_text import chat_template_text
 
 router = new_router("Ollama")
@@ -25,39 +28,55 @@ _ERRORS = error_responses(schema.Error, without=(400, 404, 408, 413, 415, 429))
 
 @router.get("/api/tags", responses=_ERRORS)
 async def tags(request: Request) -> schema.ModelList:
-    """All models."""
-    return schema.ModelList(models=list(_models(backend_of(request))))
+    """All models whose files can be read."""
+    models = models_of(request)
+    found = await models.forecasts()
+    listed = [model for one in models.residents() for model in _models(models, one, found)]
+    return schema.ModelList(models=listed)
 
 
 @router.get("/api/ps", responses=_ERRORS)
 async def running(request: Request) -> schema.ModelList:
-    """The models that are loaded: all."""
-    backend = backend_of(request)
-    more = {"expires_at": FOREVER, "size_vram": 0, "context_length": backend.model.context}
-    return schema.ModelList(models=[model.model_copy(update=more) for model in _models(backend)])
+    """The models that are loaded, with the time at which they are unloaded if no request comes."""
+    models = models_of(request)
+    listed = []
+    for one in models.residents():
+        if one.backend is None:
+            continue
+        more: dict[str, object] = {
+            "expires_at": _expiry(one), "size_vram": 0, "context_length": one.backend.model.context,
+        }  # fmt: skip
+        if one.bytes:
+            more["size"] = one.bytes
+        listed += [model.model_copy(update=more) for model in _models(models, one, {})]
+    return schema.ModelList(models=listed)
 
 
 @router.post("/api/show", responses=error_responses(schema.Error))
 async def show(asked: schema.ModelRequest, request: Request) -> schema.Shown:
-    """What there is to know of the model."""
-    backend = backend_of(request)
-    backend.accept(asked)
-    info = backend.model.info()
-    kind = info.architecture
+    """What there is to know of the model, which need not be loaded for that."""
+    models = models_of(request)
+    one = models.find(asked.model or asked.name)
+    models.leave_out_unknown(asked)
+    found = await models.forecasts()
+    facts = facts_of(one, found)
+    if facts is None:
+        raise ApiError(500, f"the model {one.name} cannot be read: {one.error}", code="model_load_failed")
+    kind, template = facts.architecture, _template(one, found)
     return schema.Shown(
-        modelfile=f"FROM {backend.name}",
+        modelfile=f"FROM {one.name}",
         parameters="",
-        template=chat_template_text(backend.model) or "",
-        details=_details(backend),
+        template=template,
+        details=_details(facts),
         model_info={
             "general.architecture": kind,
-            "general.basename": info.name,
-            "general.parameter_count": info.parameters,
-            f"{kind}.block_count": info.layers,
-            f"{kind}.context_length": info.context,
+            "general.basename": facts.name,
+            "general.parameter_count": facts.parameters,
+            f"{kind}.block_count": facts.layers,
+            f"{kind}.context_length": facts.context,
         },
-        capabilities=_capabilities(backend),
-        modified_at=_modified(backend),
+        capabilities=_capabilities(one, template),
+        modified_at=_modified(models, facts),
     )
 
 
@@ -67,26 +86,31 @@ async def version() -> schema.Version:
     return schema.Version(version=VERSION)
 
 
-def _models(backend: Backend) -> Iterator[schema.Model]:
-    info, details = backend.model.info(), _details(backend)
-    digest = sha256(f"{info.name} {info.file_bytes}".encode()).hexdigest()
-    for name in backend.settings.names:
+def _models(
+    models: ServedModels, resident: Resident, found: Mapping[Resident, Forecast | None]
+) -> Iterator[schema.Model]:
+    """The model by each of its names."""
+    facts = facts_of(resident, found)
+    if facts is None:
+        return
+    for name in resident.names:
         yield schema.Model(
-            name=name, model=name, modified_at=_modified(backend), size=info.file_bytes, digest=digest, details=details
+            name=name,
+            model=name,
+            modified_at=_modified(models, facts),
+            size=facts.file_bytes,
+            digest=facts.digest,
+            details=_details(facts),
         )
 
 
-def _details(backend: Backend) -> schema.Details:
-    info = backend.model.info()
-    elements: dict[str, int] = {}
-    for tensor in info.tensors:
-        elements[tensor.type] = elements.get(tensor.type, 0) + tensor.elements
+def _details(facts: ModelFacts) -> schema.Details:
     return schema.Details(
-        format="gguf" if info.path.endswith(".gguf") else "safetensors",
-        family=info.architecture,
-        families=[info.architecture],
-        parameter_size=_size(info.parameters),
-        quantization_level=max(elements, key=lambda kind: elements[kind], default="unknown"),
+        format="gguf" if facts.path.suffix == ".gguf" else "safetensors",
+        family=facts.architecture,
+        families=[facts.architecture],
+        parameter_size=_size(facts.parameters),
+        quantization_level=facts.main_type,
     )
 
 
@@ -95,17 +119,37 @@ def _size(parameters: int) -> str:
     return f"{parameters / 1e9:.1f}B" if parameters >= 1e9 else f"{parameters / 1e6:.1f}M"
 
 
-def _capabilities(backend: Backend) -> list[str]:
-    template = chat_template_text(backend.model) or ""
+def _template(resident: Resident, found: Mapping[Resident, Forecast | None]) -> str:
+    if resident.backend is not None:
+        return chat_template_text(resident.backend.model) or ""
+    forecast = found.get(resident)
+    template = forecast.chat_templates.get("default") if forecast is not None else None
+    return template if isinstance(template, str) else ""
+
+
+def _capabilities(resident: Resident, template: str) -> list[str]:
+    """Whether it fills in is in its vocabulary, which is read when it is loaded."""
     found = ["completion", "embedding"]
     found += ["tools"] if template else []
-    found += ["insert"] if backend.model.tokenizer.vocabulary.fill_marks is not None else []
+    backend = resident.backend
+    fills = backend is not None and backend.model.tokenizer.vocabulary.fill_marks is not None
+    found += ["insert"] if fills else []
     return [*found, "thinking"] if "enable_thinking" in template or "<think>" in template else found
 
 
-def _modified(backend: Backend) -> str:
+def _expiry(resident: Resident) -> str:
+    """When it is unloaded if nothing happens; while it answers, counted from now."""
+    left = resident.keep_alive if resident.users else resident.unloaded_at - monotonic()
+    return FOREVER if left == NEVER else _written(time() + max(0.0, left))
+
+
+def _modified(models: ServedModels, facts: ModelFacts) -> str:
     try:
-        seconds = Path(backend.model.info().path).stat().st_mtime
+        seconds = facts.path.stat().st_mtime
     except OSError:
-        seconds = backend.started
+        seconds = models.started
+    return _written(seconds)
+
+
+def _written(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

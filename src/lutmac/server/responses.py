@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.responses import Response as HttpResponse
 
 from lutmac.server.backend import Backend
-from lutmac.server.documents import backend_of, error_responses, record_of, streaming_responses
+from lutmac.server.documents import error_responses, held_by, model_for, models_of, record_of, streaming_responses
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.limits import engine_options
@@ -37,17 +37,18 @@ LOGPROBS = "message.output_text.logprobs"
 @router.post("/v1/responses", response_model=schema.Response, responses=streaming_responses())
 async def responses(asked: schema.ResponseRequest, request: Request) -> HttpResponse:
     """The answer to an input."""
-    backend, record = backend_of(request), record_of(request)
-    backend.accept(asked)
-    turn, conversation = await _begin(asked, backend, record)
-    writer = ResponseWriter(_empty(asked, backend), backend.model.tokenizer)
+    backend, record = await model_for(request, asked), record_of(request)
+    store = models_of(request).responses
+    turn, conversation = await _begin(asked, backend, store, record)
+    writer = ResponseWriter(_empty(asked, backend, store), backend.model.tokenizer)
     if asked.background and not asked.stream:
         record = RequestRecord(record.request_id, record.method, record.path)
-    written = _write(writer, run_turn(backend, turn, record), backend.responses, conversation)
+    written = _write(writer, run_turn(backend, turn, record), store, conversation)
     if asked.stream:
         return EventStream(written, record, failure=writer.failure, silence=backend.settings.timeouts.comment)
     if asked.background:
-        backend.background.start(writer, written, conversation, record)
+        held = held_by(request).pop_all()  # by the response instead
+        models_of(request).background.start(writer, written, conversation, record, held)
     else:
         async with aclosing(written):
             async for _ in written:
@@ -58,18 +59,17 @@ async def responses(asked: schema.ResponseRequest, request: Request) -> HttpResp
 @router.post("/v1/responses/input_tokens", responses=error_responses())
 async def count_input(asked: schema.ResponseRequest, request: Request) -> schema.InputTokens:
     """How many tokens the prompt of a request has."""
-    backend, record = backend_of(request), record_of(request)
-    backend.accept(asked)
-    turn, _ = await _begin(asked, backend, record)
+    backend, record = await model_for(request, asked), record_of(request)
+    turn, _ = await _begin(asked, backend, models_of(request).responses, record)
     return schema.InputTokens(input_tokens=len((await encode_turn(backend, turn)).ids))
 
 
 async def _begin(
-    asked: schema.ResponseRequest, backend: Backend, record: RequestRecord
+    asked: schema.ResponseRequest, backend: Backend, store: ResponseStore, record: RequestRecord
 ) -> tuple[Turn, list[InputItem]]:
     """What a request asks for, and the conversation up to the response. Raises ApiError (400)."""
     _check(asked)
-    before = backend.responses.items(asked.previous_response_id) if asked.previous_response_id is not None else []
+    before = store.items(asked.previous_response_id) if asked.previous_response_id is not None else []
     given = input_items(asked.input, backend.omissions)
     turn = await _turn(asked, item_messages(asked.instructions, before, given), backend, record)
     return turn, [*before, *given]
@@ -130,7 +130,7 @@ def _thinking(given: JsonObject) -> Thinking:
     return Thinking(on if isinstance(on, bool) else None, effort if isinstance(effort, str) else None)
 
 
-def _empty(asked: schema.ResponseRequest, backend: Backend) -> schema.Response:
+def _empty(asked: schema.ResponseRequest, backend: Backend, store: ResponseStore) -> schema.Response:
     """The response before anything is written."""
     format = asked.text.format if asked.text else None
     choice = asked.tool_choice
@@ -147,7 +147,7 @@ def _empty(asked: schema.ResponseRequest, backend: Backend) -> schema.Response:
         parallel_tool_calls=asked.parallel_tool_calls is not False,
         previous_response_id=asked.previous_response_id,
         reasoning=asked.reasoning or {},
-        store=backend.responses.enabled and asked.store is not False,
+        store=store.enabled and asked.store is not False,
         temperature=asked.temperature,
         text={"format": format.model_dump(by_alias=True, exclude_none=True) if format else {"type": "text"}},
         tool_choice=choice.model_dump() if isinstance(choice, BaseModel) else choice or "auto",

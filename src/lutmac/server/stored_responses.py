@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import Query, Request
 from starlette.responses import Response as HttpResponse
 
-from lutmac.server.documents import backend_of, error_responses
+from lutmac.server.documents import error_responses, models_of
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.response_input import listed_items
@@ -20,9 +20,9 @@ Limit = Annotated[int, Query(ge=1, le=100)]
 @router.get("/v1/responses/{response_id}", response_model=schema.Response, responses=error_responses())
 async def stored_response(response_id: str, request: Request) -> HttpResponse:
     """A response that was given before, or how far one has come that runs in the background."""
-    backend = backend_of(request)
-    running = backend.background.find(response_id)
-    body = backend.responses.response(response_id) if running is None else running.model_dump_json().encode()
+    models = models_of(request)
+    running = models.background.find(response_id)
+    body = models.responses.response(response_id) if running is None else running.model_dump_json().encode()
     return HttpResponse(body, media_type="application/json")
 
 
@@ -35,7 +35,7 @@ async def response_input_items(
     after: str | None = None,
 ) -> schema.InputItemList:
     """What a response was the answer to, item by item; the latest first, unless ``order`` says otherwise."""
-    items = listed_items(response_id, backend_of(request).responses.input(response_id))
+    items = listed_items(response_id, models_of(request).responses.input(response_id))
     if order == "desc":
         items.reverse()
     if after is not None:
@@ -51,12 +51,12 @@ async def response_input_items(
 @router.post("/v1/responses/{response_id}/cancel", response_model=schema.Response, responses=error_responses())
 async def cancel_response(response_id: str, request: Request) -> HttpResponse:
     """Ends a response that runs in the background; one that has ended is given as it is."""
-    found = await backend_of(request).background.cancel(response_id)
+    found = await models_of(request).background.cancel(response_id)
     return HttpResponse(found.model_dump_json(), media_type="application/json")
 
 
 @router.delete("/v1/responses/{response_id}", responses=error_responses())
 async def delete_response(response_id: str, request: Request) -> schema.DeletedResponse:
     """Forgets a response. Those that went on from it keep what they need of it."""
-    backend_of(request).responses.delete(response_id)
+    models_of(request).responses.delete(response_id)
     return schema.DeletedResponse(id=response_id)

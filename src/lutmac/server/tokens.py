@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from lutmac.server.documents import backend_of, error_responses
+from lutmac.server.documents import error_responses, model_for
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.logprobs import token_text
@@ -21,8 +21,7 @@ router = new_router("tokens")
 @router.post("/tokenize", responses=error_responses())
 async def tokenize(asked: schema.TokenizeRequest, request: Request) -> schema.TokenizeResponse:
     """Token ids of a text or a conversation."""
-    backend = backend_of(request)
-    backend.accept(asked)
+    backend = await model_for(request, asked)
     if (asked.prompt is None) == (asked.messages is None):
         raise ApiError(400, "send either prompt or messages", param="prompt")
     if asked.messages is not None:
@@ -48,8 +47,7 @@ async def tokenize(asked: schema.TokenizeRequest, request: Request) -> schema.To
 @router.post("/detokenize", responses=error_responses())
 async def detokenize(asked: schema.DetokenizeRequest, request: Request) -> schema.DetokenizeResponse:
     """The text that token ids stand for."""
-    backend = backend_of(request)
-    backend.accept(asked)
+    backend = await model_for(request, asked)
     vocabulary = backend.model.tokenizer.vocab_size
     if asked.tokens and max(asked.tokens) >= vocabulary:
         raise ApiError(400, f"token id {max(asked.tokens)} is not in the vocabulary of {vocabulary}", param="tokens")
@@ -57,10 +55,10 @@ async def detokenize(asked: schema.DetokenizeRequest, request: Request) -> schem
     return schema.DetokenizeResponse(prompt=text, content=text)
 
 
-@router.get("/tokenizer_info", responses=error_responses(without=(400, 404, 408, 413, 415, 429)))
+@router.get("/tokenizer_info", responses=error_responses(without=(400, 408, 413, 415, 429)))
 async def tokenizer_info(request: Request) -> schema.TokenizerInfo:
     """What there is to know of the tokenizer; evaluation harnesses read it."""
-    backend = backend_of(request)
+    backend = await model_for(request)
     tokenizer = backend.model.tokenizer
     bos, eos = (None if id is None else tokenizer.token_text(id) for id in (tokenizer.bos_id, tokenizer.eos_id))
     return schema.TokenizerInfo(

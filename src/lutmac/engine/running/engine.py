@@ -15,7 +15,7 @@ from lutmac import _native
 from lutmac.engine.core_turns import CoreUser
 from lutmac.engine.running.batch import Slice
 from lutmac.engine.running.kv_cache import PageManager
-from lutmac.engine.running.memory import GroupNeed, divide_memory, group_need, slot_need
+from lutmac.engine.running.memory import cache_needs, divide_memory, least_bytes
 from lutmac.engine.running.pace import Pace
 from lutmac.engine.running.residency import Residency
 from lutmac.engine.running.runner import Runner
@@ -24,7 +24,7 @@ from lutmac.engine.running.sequence import Roles, Sequence
 from lutmac.engine.running.snapshots import SlotPool
 from lutmac.engine.running.stats import Counters, EngineStats
 from lutmac.errors import ContextOverflowError
-from lutmac.graph.compile import CacheLayout, Compiled, Limits
+from lutmac.graph.compile import Compiled
 
 LOGITS_BYTES = 128 << 20  # of one step, at most
 
@@ -51,14 +51,14 @@ class Engine:
         self.vocab_size = vocab_size
         self.max_context = limits.max_context
         self.expects_company = False
-        needs = _needs(layout, limits)
+        needs = cache_needs(layout, limits)
         counts = divide_memory(needs, kv_cache_memory)
         cache = _native.Cache(
             num_pages=counts, state_groups=list(layout.state_groups), state_page_bytes=list(layout.state_bytes)
         )
         self.cache_bytes = cache.nbytes  # of address space; memory stands behind what has been written of it
         # Of one sequence of full length.
-        self.sequence_cache_bytes = sum(need.least * need.page_bytes for need in needs)
+        self.sequence_cache_bytes = least_bytes(needs)
         pages = [group for group, window in enumerate(layout.groups) if window is not None]
         self._windows = tuple(layout.groups[group] or 0 for group in pages)
         self._counters = Counters()
@@ -274,17 +274,6 @@ class Engine:
                 self._end(sequence)
             else:
                 self._residency.commit(sequence)
-
-
-def _needs(layout: CacheLayout, limits: Limits) -> list[GroupNeed]:
-    """Of each cache group: of pages, or of slots, which depends on what the others need."""
-    needs = {
-        group: group_need(layout.group_bytes(group), window, limits)
-        for group, window in enumerate(layout.groups)
-        if window is not None
-    }
-    pages = sum(need.one * need.page_bytes for need in needs.values())
-    return [needs.get(group) or slot_need(layout.group_bytes(group), pages) for group in range(len(layout.groups))]
 
 
 class _PageCopier:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lutmac.engine.running.kv_cache import pages_for
 from lutmac.errors import InvalidRequestError
-from lutmac.graph.compile import Limits
+from lutmac.graph.compile import CacheLayout, Limits
 
 FULL_SEQUENCES = 8  # sequences of full length that the cache has room for, where memory allows
 SHARE = 0.5  # of the memory that is available, at most
@@ -58,6 +58,27 @@ def slot_need(slot_bytes: int, sequence_bytes: int) -> GroupNeed:
     return GroupNeed(slot_bytes, one, FULL_SEQUENCES * one, one - 1)
 
 
+def cache_needs(layout: CacheLayout, limits: Limits) -> list[GroupNeed]:
+    """Of each cache group: of pages, or of slots, which depends on what the others need."""
+    needs = {
+        group: group_need(layout.group_bytes(group), window, limits)
+        for group, window in enumerate(layout.groups)
+        if window is not None
+    }
+    pages = sum(need.one * need.page_bytes for need in needs.values())
+    return [needs.get(group) or slot_need(layout.group_bytes(group), pages) for group in range(len(layout.groups))]
+
+
+def least_bytes(groups: Sequence[GroupNeed]) -> int:
+    """What one sequence of full length takes."""
+    return sum(group.least * group.page_bytes for group in groups)
+
+
+def wanted_bytes(groups: Sequence[GroupNeed]) -> int:
+    """What ``FULL_SEQUENCES`` of full length take: where there is memory, the default."""
+    return sum((group.most or FULL_SEQUENCES * group.one) * group.page_bytes for group in groups)
+
+
 def divide_memory(groups: Sequence[GroupNeed], budget: int | None) -> list[int]:
     """Pages (or slots) of each cache group. budget: bytes in all, or None for the default.
 
@@ -65,10 +86,9 @@ def divide_memory(groups: Sequence[GroupNeed], budget: int | None) -> list[int]:
     room for ``FULL_SEQUENCES`` of full length, but takes at most half of the memory that is available, and at least
     room for one. Raises InvalidRequestError where a given budget has none for one.
     """
-    least = sum(group.least * group.page_bytes for group in groups)
+    least = least_bytes(groups)
     if budget is None:
-        wanted = sum((group.most or FULL_SEQUENCES * group.one) * group.page_bytes for group in groups)
-        budget = max(least, min(wanted, int(available_memory() * SHARE)))
+        budget = max(least, min(wanted_bytes(groups), int(available_memory() * SHARE)))
     if budget < least:
         raise InvalidRequestError(
             f"kv_cache_memory is {budget} bytes, but one sequence takes {least}; give more, or a smaller context"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,18 @@ class EngineStats:
     preemptions: int
     batch_size: int
     step_seconds: float
+
+    @classmethod
+    def none(cls) -> EngineStats:
+        """Of an engine that is not there."""
+        return cls(**dict.fromkeys(cls.__dataclass_fields__, 0))
+
+    def after(self, earlier: EngineStats) -> EngineStats:
+        """The same, with what an earlier engine of the same model counted added."""
+        return replace(self, **{name: getattr(self, name) + getattr(earlier, name) for name in COUNTED})
+
+
+COUNTED = ("prompt_tokens", "prefix_hit_tokens", "generated_tokens", "preemptions")  # from the beginning
 
 
 @dataclass

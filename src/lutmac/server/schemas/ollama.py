@@ -78,7 +78,7 @@ class ModelRequest(Request):
 
 
 class Common(Request):
-    """What chats and generations share. keep_alive: taken, and changes nothing: the model stays."""
+    """What chats and generations share. keep_alive: for how long the model stays; an only one stays in any case."""
 
     model: str | None = None
     stream: StrictBool = True
