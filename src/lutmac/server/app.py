@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from fastapi import APIRouter, FastAPI, Request
@@ -33,6 +32,7 @@ from lutmac.server.documents import document
 from lutmac.server.endpoints import Endpoints
 from lutmac.server.errors import of_status, of_validation
 from lutmac.server.exchange import SCHEMA_HEADER, Exchange, Served
+from lutmac.server.model_names import default_name
 from lutmac.server.served_models import OneModel, ServedModels
 from lutmac.server.settings import Settings
 
@@ -87,8 +87,7 @@ def _endpoints(more: Sequence[APIRouter] = ()) -> FastAPI:
 
 def default_names(model: Model, path_or_name: str) -> tuple[str, ...]:
     """What a model is called where nobody says: as it was asked for, without directories and suffix."""
-    name = path_or_name if path_or_name.startswith("hf:") else Path(path_or_name).name.removesuffix(".gguf")
-    return (name or model.info().name,)
+    return (default_name(path_or_name) or model.info().name,)
 
 
 async def _refuse_status(request: Request, error: Any) -> NoReturn:

@@ -31,6 +31,13 @@ def unsettle() -> None:
     gc.unfreeze()
 
 
+def give_back() -> None:
+    """Gives what is free back to the system; glibc only."""
+    trim = getattr(_library(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 class MemoryReturn:
     """Gives back what is free, some time after it was asked to; for one event loop at a time."""
 

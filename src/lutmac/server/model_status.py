@@ -30,12 +30,12 @@ class ModelStatus(ResponseModel):
 
 def status_of(resident: Resident) -> ModelStatus:
     """The state that it is in."""
-    read = resident.read
+    read, error = resident.read, resident.error or resident.unreadable
     return ModelStatus(
         value=resident.state,
         progress=None if read is None else round(read, 3),
-        failed=True if resident.error is not None else None,
-        error=resident.error,
+        failed=True if error is not None else None,
+        error=error,
     )
 
 

@@ -61,7 +61,7 @@ async def show(asked: schema.ModelRequest, request: Request) -> schema.Shown:
     found = await models.forecasts()
     facts = facts_of(one, found)
     if facts is None:
-        raise ApiError(500, f"the model {one.name} cannot be read: {one.error}", code="model_load_failed")
+        raise ApiError(500, f"the model {one.name} cannot be read: {one.unreadable}", code="model_load_failed")
     kind, template = facts.architecture, _template(one, found)
     return schema.Shown(
         modelfile=f"FROM {one.name}",

@@ -8,7 +8,6 @@ from enum import StrEnum
 from time import monotonic
 from typing import Any, Final
 
-from lutmac.engine.forecast import Forecast
 from lutmac.engine.running.stats import EngineStats
 from lutmac.server.backend import Backend
 
@@ -28,16 +27,18 @@ class Resident:
     """A model, and what has become of it. For one event loop.
 
     names: what clients may call it, the first is what it is listed as. backend: while it is loaded. users: requests
-    that it answers. waiting: requests that wait for it. leaving: whether another one waits for its memory, so that it
-    takes no new requests. bytes: of memory that it is counted with. keep_alive: seconds without a request after which
-    it is unloaded. used_at: when it last had one. loads: how often it was loaded. error: why that last failed.
-    progress: bytes read, and in all, while it is loading. ended: what engines of it that are gone had counted.
+    that it answers. waiting: requests that wait for it; promised: those of them that it has been loaded for. leaving:
+    whether another one waits for its memory, so that it takes no new requests. bytes: of memory that it is counted
+    with. keep_alive: seconds without a request after which it is unloaded. used_at: when it last had one. loads: how
+    often it was loaded. error: why that last failed. unreadable: why its files say nothing of it. progress: bytes
+    read, and in all, while it is loading. ended: what engines of it that are gone had counted.
     """
 
     names: tuple[str, ...]
     backend: Backend | None = None
     users: int = 0
     waiting: int = 0
+    promised: int = 0
     is_loading: bool = False
     leaving: bool = False
     bytes: int = 0
@@ -46,9 +47,9 @@ class Resident:
     loads: int = 0
     load_seconds: float = 0.0
     error: str | None = None
+    unreadable: str | None = None
     progress: tuple[int, int] | None = None
     ended: EngineStats | None = None
-    forecast: Forecast | None = None
 
     @property
     def name(self) -> str:
@@ -71,9 +72,19 @@ class Resident:
         return min(1.0, done / max(1, total))
 
     @property
+    def was_loaded(self) -> bool:
+        """Whether it is in memory, or has been."""
+        return self.backend is not None or self.ended is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it answers somebody, or is about to."""
+        return self.users > 0 or self.promised > 0
+
+    @property
     def unloaded_at(self) -> float:
         """When it is unloaded if no request comes, in seconds of the monotonic clock; infinite: not at all."""
-        return NEVER if self.users else self.used_at + self.keep_alive
+        return NEVER if self.is_busy else self.used_at + self.keep_alive
 
     def stats(self) -> EngineStats:
         """Its engine's figures; counts go on over unloading."""

@@ -117,7 +117,7 @@ class ServedModels(ABC):
         """What the metrics say of the engines, by model where there are several."""
         residents = self.residents()
         return ModelFigures(
-            {((one.name,) if self.are_several else ()): one.stats() for one in residents},
+            {((one.name,) if self.are_several else ()): one.stats() for one in residents if one.was_loaded},
             ("model",) if self.are_several else (),
             {one.name: (one.backend is not None, one.loads, one.bytes) for one in residents}
             if self.are_several

@@ -1,0 +1,100 @@
+"""Loading the models of a server into the memory that there is for all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from lutmac.engine.forecast import BESIDE_WEIGHTS, OF_A_TOKEN, Forecast, forecast
+from lutmac.engine.load import load
+from lutmac.engine.loading.info import ModelInfo
+from lutmac.engine.loading.resolve import resolve
+from lutmac.engine.loading.weights import Progress
+from lutmac.engine.model import Model
+from lutmac.engine.running.memory import available_memory
+from lutmac.errors import CheckpointError, LutmacError, UnsupportedModelError
+from lutmac.server.errors import ApiError
+
+SHARE: Final = 0.8  # of the memory that is free when the server starts; the rest is for others, and for files' pages
+CACHE_SHARE: Final = 0.25  # of the memory for all models that the keys and values of one may take, where nobody says
+MOST_REMEMBERED: Final = 256  # forecasts
+
+
+class LoadingAbandonedError(Exception):
+    """The server ends."""
+
+
+class ModelLoader:
+    """Loads models, each with a share of the memory. memory: bytes for all models together."""
+
+    def __init__(self, memory: int | None, arguments: Mapping[str, Any]) -> None:
+        """memory: default, most of what is free now. arguments: of ``lutmac.load``, for every model.
+
+        A context beyond what a model was trained for is cut down to that.
+        """
+        self.memory = int(available_memory() * SHARE) if memory is None else memory
+        self._arguments = dict(arguments)
+        self._cache_memory: int | None = self._arguments.pop("kv_cache_memory", None)
+        self._known: dict[tuple[str, int, int], Forecast | LutmacError] = {}
+
+    def forecast(self, path_or_name: str) -> Forecast:
+        """What a model will take, from its headers; remembered until its file changes.
+
+        Raises CheckpointError and UnsupportedModelError.
+        """
+        path = resolve(path_or_name)
+        key = _stamp(path)
+        found = self._known.get(key)
+        if found is None:
+            options = {name: self._arguments[name] for name in ("context", "kv_cache") if name in self._arguments}
+            try:
+                found = forecast(path, **options)
+            except (CheckpointError, UnsupportedModelError) as error:
+                found = error
+            while len(self._known) >= MOST_REMEMBERED:
+                self._known.pop(next(iter(self._known)), None)
+            self._known[key] = found
+        if isinstance(found, LutmacError):
+            raise type(found)(str(found))
+        return found
+
+    def plan(self, found: Forecast, name: str) -> tuple[int, int]:
+        """Bytes of the model's cache, and of all of it. Raises ApiError (507) where it cannot fit."""
+        room = self.memory - found.model_bytes
+        cache = self._cache_memory
+        if cache is None:
+            cache = max(found.cache_least, min(found.cache_wanted, int(self.memory * CACHE_SHARE), room))
+        if cache > room:
+            raise ApiError(
+                507,
+                f"the model {name} needs {_size(found.model_bytes + cache)} ({_size(found.model_bytes)} for itself and "
+                f"{_size(cache)} for a context of {found.context} tokens), and this server has {_size(self.memory)} "
+                "for its models: start it with more --memory, or with less --context",
+                code="insufficient_memory",
+                param="model",
+            )
+        return cache, found.model_bytes + cache
+
+    def load(self, path_or_name: str, found: Forecast, cache: int, progress: Progress) -> Model:
+        """The model, loaded. cache: bytes. Raises what ``lutmac.load`` raises, and what progress does."""
+        arguments = {**self._arguments, "context": found.context, "kv_cache_memory": cache}
+        return load(path_or_name, progress=progress, **arguments)
+
+    def taken(self, info: ModelInfo) -> int:
+        """What a loaded model is counted with: all that it can come to take."""
+        return info.weight_bytes + info.cache_bytes + BESIDE_WEIGHTS + OF_A_TOKEN * info.vocab_size
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    """Changes when a file, or what a directory holds, does. Raises CheckpointError where it is gone."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from None
+    return os.fspath(path), found.st_size, found.st_mtime_ns
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 1e9:.2f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:.0f} MB"
