@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
-from lutmac.engine.core_turns import CoreUser
+from lutmac.engine.core_queue import CoreUser
 from lutmac.engine.loading.tensor_source import TensorEntry, TensorSource, checked_entry, checked_vector
 from lutmac.graph.ir import Graph, Vector, Weight
 from lutmac.lowbit.matrix import LowBitMatrix
@@ -56,7 +56,7 @@ class CheckpointPacking:
 
     def finish(self) -> None:
         """Packs the matrices that were asked for, and gives the file's pages back."""
-        with self._cores.turn():
+        with self._cores.all_cores():
             self._packer.finish()
         for name, nbytes in self._pending.items():
             self._source.drop_pages(name)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
-from lutmac.engine.core_turns import CoreUser
+from lutmac.engine.core_queue import CoreUser
 from lutmac.engine.running.batch import Slice
 from lutmac.engine.running.kv_cache import PageManager
 from lutmac.engine.running.memory import cache_needs, divide_memory, least_bytes
@@ -152,11 +152,11 @@ class Engine:
                 return
             self._stepping = True
         try:
-            with self._cores.turn() as turn:
+            with self._cores.all_cores() as time:
                 self.step()
                 running = self._scheduler.running
                 # Of several engines each has as much time as it has clients.
-                turn.weight, turn.returns = len({sequence.share.client for sequence in running}), bool(running)
+                time.clients, time.is_back = len({sequence.share.client for sequence in running}), bool(running)
         finally:
             with self._stepped:
                 self._stepping = False

@@ -1,4 +1,4 @@
-"""The turns in which the engines of a process use its cores."""
+"""How the engines of a process share its cores."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import numpy as np
 import pytest
 
 import lutmac
-from lutmac.engine.core_turns import CoreUser
+from lutmac.engine.core_queue import CoreUser
 from tiny_llama import TinyLlama
 
 
 class Busy(Thread):
-    """Takes a turn after the other, each of so many seconds, until the end. used: seconds that it had."""
+    """Uses the cores again and again, for so many seconds each time, until the end. used: seconds that it had."""
 
-    def __init__(self, step: float, end: float, weight: int = 1) -> None:
+    def __init__(self, step: float, end: float, clients: int = 1) -> None:
         super().__init__()
-        self.step, self.end, self.weight, self.used = step, end, weight, 0.0
+        self.step, self.end, self.clients, self.used = step, end, clients, 0.0
 
     def run(self) -> None:
         user = CoreUser()
         while time.monotonic() < self.end:
-            with user.turn() as turn:
+            with user.all_cores() as used:
                 began = time.monotonic()
                 time.sleep(self.step)
-                turn.weight, turn.returns = self.weight, True
+                used.clients, used.is_back = self.clients, True
                 self.used += time.monotonic() - began
 
 
-@pytest.mark.parametrize(("weight", "ratio"), [(1, 1.0), (3, 3.0)])
-def test_time_is_shared_by_weight_however_long_the_steps_are(weight: int, ratio: float) -> None:
+@pytest.mark.parametrize(("clients", "ratio"), [(1, 1.0), (3, 3.0)])
+def test_time_is_shared_by_clients_however_long_the_steps_are(clients: int, ratio: float) -> None:
     end = time.monotonic() + 1.0
-    long, short = Busy(0.02, end), Busy(0.002, end, weight)
+    long, short = Busy(0.02, end), Busy(0.002, end, clients)
     for thread in (long, short):
         thread.start()
     for thread in (long, short):
@@ -51,7 +51,7 @@ def test_who_comes_is_next() -> None:
     while time.monotonic() < end - 0.1:
         time.sleep(0.05)
         began = time.monotonic()
-        with CoreUser().turn():
+        with CoreUser().all_cores():
             waits.append(time.monotonic() - began)
     for thread in others:
         thread.join()
@@ -65,12 +65,12 @@ def test_one_at_a_time() -> None:
         user = CoreUser()
         barrier.wait()
         for _ in range(20):
-            with user.turn() as turn:
+            with user.all_cores() as used:
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
                 time.sleep(0.0005)
                 inside[0] -= 1
-                turn.returns = True
+                used.is_back = True
 
     threads = [Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -80,21 +80,21 @@ def test_one_at_a_time() -> None:
     assert most == [1]
 
 
-def test_an_error_gives_the_turn_back() -> None:
+def test_an_error_gives_the_cores_back() -> None:
     user = CoreUser()
-    with pytest.raises(ZeroDivisionError), user.turn():
+    with pytest.raises(ZeroDivisionError), user.all_cores():
         raise ZeroDivisionError
-    with CoreUser().turn():
+    with CoreUser().all_cores():
         assert user.shares
     assert not user.shares
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_has_turns_of_its_own() -> None:
-    with CoreUser().turn():
+def test_a_forked_child_has_a_queue_of_its_own() -> None:
+    with CoreUser().all_cores():
         child = os.fork()
         if not child:
-            with CoreUser().turn():
+            with CoreUser().all_cores():
                 os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
 
