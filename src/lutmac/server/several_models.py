@@ -268,8 +268,12 @@ class SeveralModels(ServedModels):
 
     async def _put_out_idle(self, resident: Resident) -> None:
         async with self._one_at_a_time:
-            if resident.backend is not None and monotonic() >= resident.unloaded_at:
+            if resident.backend is None:
+                return
+            if monotonic() >= resident.unloaded_at:
                 await self._put_out(resident, "idle")
+            else:  # a request came, or the timer was early by a hair
+                self._watch(resident)
 
     # The end
 
