@@ -16,6 +16,11 @@ export async function listModels(key) {
   return (await reply.json()).data;
 }
 
+/** Of each of several models its `names`, whether it is loaded (`value`), and while it loads its `progress`, from 0 to 1. */
+export async function modelStates() {
+  return (await (await request("/health", {})).json()).models ?? [];
+}
+
 /**
  * Asks for a reply and hands its text on piece by piece, and what the model thinks before it. body: for /v1/chat/completions, without what makes it stream.
  * Returns the usage and why it ended. Throws ApiFailure, and AbortError once the signal stops it.

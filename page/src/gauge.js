@@ -9,11 +9,12 @@ const NEARLY = 0.9; // of the context
 export class Gauge {
   #asked = null;
 
-  /** Shows the tokens of the messages, which the server counts. context: tokens, or undefined where it is not known. */
-  async show(messages, draft, { context, model, system, key }) {
+  /** Shows the tokens of the messages, which the server counts. context: tokens, or undefined where it is not known. isLoaded: to count is no reason to load a model. */
+  async show(messages, draft, { context, model, isLoaded, system, key }) {
     const said = [...messages, ...(draft.text || draft.files.length ? [{ role: "user", content: withFiles({ content: draft.text, files: draft.files }) }] : [])];
     this.#asked?.abort();
     if (!context || !said.length) return this.#draw(null, context);
+    if (!isLoaded) return this.#draw(messages.at(-1)?.tokens ?? null, context);
     const controller = new AbortController();
     this.#asked = controller;
     try {

@@ -9,6 +9,7 @@ import { inWords } from "./failures.js";
 import { Gauge } from "./gauge.js";
 import { newId } from "./identity.js";
 import { Library } from "./library.js";
+import { Loading } from "./loading.js";
 import { LogView, isFollowing, scrollToEnd } from "./log_view.js";
 import { clearNotice, notice } from "./notices.js";
 import { Replies } from "./replies.js";
@@ -20,6 +21,7 @@ import { exportRecords, importRecords } from "./transfer.js";
 
 const library = new Library();
 const gauge = new Gauge();
+const loading = new Loading();
 const settings = new Settings(() => showGauge());
 const composer = new Composer(send, showGauge);
 const sidebar = new Sidebar({ rename, exportOne, remove: removeConversation, exportAll, importFile });
@@ -58,7 +60,7 @@ function showList() {
 }
 
 function showGauge() {
-  gauge.show(shown.asked("", shown.leaf), composer, { context: settings.context, model: settings.model, system: settings.system, key: settings.key });
+  gauge.show(shown.asked("", shown.leaf), composer, { context: settings.context, model: settings.model, isLoaded: settings.isLoaded, system: settings.system, key: settings.key });
 }
 
 /** A change of the conversation that is shown: it is drawn and kept. */
@@ -162,6 +164,7 @@ function began(reply) {
   showRunning();
   say("The model is replying.");
   scrollToEnd();
+  if (settings.isOneOfSeveral) loading.watch(settings.model);
 }
 
 /** Draws at most once a frame. */
@@ -170,6 +173,7 @@ function grew() {
     frame = 0;
     const reply = replies.of(shown);
     if (!reply) return;
+    loading.stop();
     const follow = isFollowing();
     if (reply.isDrawn) log.grow(reply);
     else show();
@@ -180,6 +184,7 @@ function grew() {
 }
 
 function ended(reply, reason) {
+  afterReply();
   if (!isShown(reply)) return showList();
   const follow = isFollowing();
   show();
@@ -190,6 +195,7 @@ function ended(reply, reason) {
 }
 
 function failed(reply, failure) {
+  afterReply();
   if (failure.status === 401) askForKey();
   if (!isShown(reply)) return showList();
   show();
@@ -198,6 +204,13 @@ function failed(reply, failure) {
   showGauge();
   say("");
   scrollToEnd();
+}
+
+/** Another model may be loaded now. */
+function afterReply() {
+  if (!settings.isOneOfSeveral) return;
+  loading.stop();
+  loadModels();
 }
 
 // Conversations
@@ -300,6 +313,7 @@ async function useKey() {
 }
 
 function listen() {
+  one("open-settings").addEventListener("click", () => { if (settings.isOneOfSeveral) loadModels(); });
   one("key-form").addEventListener("submit", (event) => { event.preventDefault(); useKey(); });
   one("stop").addEventListener("click", () => replies.stop(shown));
   one("new").addEventListener("click", beginAnew);

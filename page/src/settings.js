@@ -18,7 +18,9 @@ export class Settings {
     one("open-settings").addEventListener("click", () => one("settings").showModal());
     one("close-settings").addEventListener("click", () => one("settings").close());
     one("settings").addEventListener("close", onChange);
-    one("model").addEventListener("change", () => { this.#choose(one("model").value); this.#save(); onChange(); });
+    for (const choice of [one("model"), one("header-model")]) {
+      choice.addEventListener("change", () => { this.#choose(choice.value); this.#save(); onChange(); });
+    }
     this.models = [];
     this.wanted = stored.model ?? "";
   }
@@ -44,6 +46,16 @@ export class Settings {
     return this.chosen?.id;
   }
 
+  /** Whether there are several models, which are loaded when they are asked. */
+  get isOneOfSeveral() {
+    return this.models.length > 1;
+  }
+
+  /** Whether the model answers at once; one that does not is loaded when it is asked. */
+  get isLoaded() {
+    return (this.chosen?.status.value ?? "loaded") === "loaded";
+  }
+
   /** How many tokens the model can read. */
   get context() {
     return this.chosen?.max_model_len;
@@ -58,14 +70,16 @@ export class Settings {
   /** Shows which models there are; the one of last time is asked, else the first. */
   showModels(models) {
     this.models = models;
-    one("model").replaceChildren(...models.map(({ id }) => element("option", { value: id }, id)));
-    one("choose-model").hidden = models.length < 2;
+    for (const choice of [one("model"), one("header-model")]) choice.replaceChildren(...models.map(option));
+    one("choose-model").hidden = one("header-model").hidden = models.length < 2;
+    one("model-name").hidden = models.length > 1;
+    if (!models.length) return;
     this.#choose(models.some(({ id }) => id === this.wanted) ? this.wanted : models[0].id);
   }
 
   #choose(name) {
     this.chosen = this.models.find(({ id }) => id === name);
-    this.wanted = one("model").value = name;
+    this.wanted = one("model").value = one("header-model").value = name;
     one("model-name").textContent = name;
     one("model-name").title = name;
     document.title = `${name} – lutmac`;
@@ -78,17 +92,24 @@ export class Settings {
   }
 }
 
+function option({ id, status }) {
+  const state = { loaded: "", loading: " (loading)", unloaded: status.failed ? " (cannot be loaded)" : " (not loaded)" }[status.value];
+  return element("option", { value: id }, `${id}${state}`);
+}
+
+/** What is known of the model: of one that is not loaded less. */
 function facts(model) {
-  const number = (value, digits = 0) => value.toLocaleString("en", { maximumFractionDigits: digits });
+  const number = (value, digits = 0) => value?.toLocaleString("en", { maximumFractionDigits: digits });
+  const known = (value, text) => (value === undefined ? undefined : text);
   const shown = {
     Name: model.id,
     Architecture: model.architecture,
-    Parameters: model.parameters >= 1e9 ? `${number(model.parameters / 1e9, 1)} billion` : `${number(model.parameters / 1e6)} million`,
+    Parameters: known(model.parameters, model.parameters >= 1e9 ? `${number(model.parameters / 1e9, 1)} billion` : `${number(model.parameters / 1e6)} million`),
     "Bits per weight": number(model.bits_per_weight, 2),
-    "Weights in memory": `${number(model.weight_bytes / 2 ** 20)} MiB`,
-    Context: `${number(model.max_model_len)} tokens`,
+    "Weights in memory": known(model.weight_bytes, `${number(model.weight_bytes / 2 ** 20)} MiB`),
+    Context: known(model.max_model_len, `${number(model.max_model_len)} tokens`),
     Kernels: model.isa,
     Threads: number(model.threads),
   };
-  return Object.entries(shown).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
+  return Object.entries(shown).filter(([, value]) => value !== undefined).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
 }

@@ -62,7 +62,9 @@ def open_page(browser: playwright.Browser) -> Iterator[Open]:
             lambda said: re.search("Content Security Policy|Refused to", said.text) and complaints.append(said.text),
         )
         page.goto(server.url)
-        page.locator("#model-name:not(:empty), #key-form:not([hidden])").first.wait_for()
+        page.locator(
+            "#model-name:not(:empty):not([hidden]), #header-model:not([hidden]), #key-form:not([hidden])"
+        ).first.wait_for()
         return page
 
     yield open

@@ -24,9 +24,10 @@ class Health(ResponseModel):
 
 
 class ModelHealth(ModelStatus):
-    """A model, and how far it is."""
+    """A model, and how far it is. names: all that clients may call it, the first is what it is listed as."""
 
     name: str
+    names: list[str]
 
 
 class ServerHealth(Health):
@@ -44,7 +45,9 @@ async def ready(request: Request) -> ServerHealth:
         raise ApiError(503, "the server is about to end", retry_after=RETRY_SECONDS)
     if not models.are_several:
         return ServerHealth()
-    return ServerHealth(models=[ModelHealth(name=one.name, **dict(status_of(one))) for one in models.residents()])
+    return ServerHealth(
+        models=[ModelHealth(name=one.name, names=list(one.names), **dict(status_of(one))) for one in models.residents()]
+    )
 
 
 @router.get("/health/live", responses=error_responses(without=(400, 401, 404, 408, 413, 415, 429)))
