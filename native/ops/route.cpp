@@ -12,6 +12,7 @@ struct Routing {
   ExpertScores scores = ExpertScores::softmax;
   bool normalize = false;         // weights are shares of the sum over those chosen
   float scale = 1.0f;             // multiplies weights
+  const float* expert_scales = nullptr;  // [num_experts] each multiplies its expert's weight; null: none
   const float* bias = nullptr;    // [num_experts] added to the scores that select; null: none
   int groups = 1, top_groups = 1;  // of equal sizes: only experts of the groups with the largest sums of two scores
 };
@@ -109,8 +110,10 @@ void choose_experts(const float* logits, const Routing& routing, int32_t* expert
     sum = 0.0;
     for (int i = 0; i < routing.count; ++i) sum += scores.share(experts[i]);
   }
-  for (int i = 0; i < routing.count; ++i)
-    weights[i] = static_cast<float>(scores.share(experts[i]) / sum * routing.scale);
+  for (int i = 0; i < routing.count; ++i) {
+    const double scale = routing.expert_scales == nullptr ? 1.0 : routing.expert_scales[experts[i]];
+    weights[i] = static_cast<float>(scores.share(experts[i]) / sum * routing.scale * scale);
+  }
 }
 
 }  // namespace
@@ -147,6 +150,8 @@ class Route final : public Operation {
     routing_.top_groups = fields.integer("top_groups", 1, routing_.groups);
     if (fields.has("bias")) bias_ = fields.vector("bias", num_experts_);
     routing_.bias = bias_.empty() ? nullptr : bias_.data();
+    if (fields.has("expert_scales")) expert_scales_ = fields.vector("expert_scales", num_experts_);
+    routing_.expert_scales = expert_scales_.empty() ? nullptr : expert_scales_.data();
     fields.require(num_experts_ <= 65536 && num_experts_ % routing_.groups == 0 &&
                        per_token_ <= num_experts_ / routing_.groups * routing_.top_groups,
                    "a token must go to at least one expert, and to no more than there are");
@@ -197,7 +202,7 @@ class Route final : public Operation {
   Buffer logits_, choices_, starts_;
   int num_experts_, per_token_;
   Routing routing_;
-  std::vector<float> bias_;
+  std::vector<float> bias_, expert_scales_;
 };
 
 }  // namespace

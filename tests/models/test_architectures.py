@@ -126,6 +126,7 @@ def test_calibration_computes_what_the_model_does(checkpoint: Path, tmp_path: Pa
         "llama-biases-tied",
         "gemma2",
         "gemma3-270m",
+        "gemma4-e2b",
         "phi3",
         "bitnet-plain",
         "olmo2",

@@ -46,6 +46,8 @@ HERE = Path(__file__).parent / "converted"
         ("qwen3_5", 3e-3),  # gated DeltaNet, value heads in tiles; a layer that guesses further tokens
         ("qwen3_5_moe", 3e-3),  # a shared expert
         ("qwen3_next", 3e-3),  # value heads in groups; beta and alpha in one matrix
+        ("gemma4", 3e-3),  # layers that read another's keys and values, embeddings of layers
+        ("gemma4_moe", 3e-3),  # gate and up in one stack; expert's scales beside their matrices
         ("laguna", 4e-3),  # heads that differ by layer, each with a gate
         ("granite_swa", 2e-3),
         ("ministral3", 3e-3),  # queries that grow with the position
@@ -74,6 +76,8 @@ def test_logits_are_those_of_transformers(name: str, f16_tolerance: float) -> No
         "apertus",
         "bailingmoe2",
         "cohere2",
+        "gemma4",
+        "gemma4_moe",
         "gpt_oss",
         "granite_swa",
         "hunyuan",

@@ -113,13 +113,13 @@ class GGUFFile(Closable):
 
     def stored_bytes(self, name: str) -> NDArray[np.uint8] | None:
         """A tensor's bytes, a view of the file; None where they do not say all: a tensor ``x.scale`` multiplies."""
-        if f"{name.removesuffix('.weight')}.scale" in self.tensors:
+        if self._scale_beside(name) is not None:
             return None
         return self._bytes(self._tensor(name))
 
     def _scale(self, name: str, index: int) -> float:
         """The number that all weights of a matrix are to be multiplied by."""
-        scale = self.tensors.get(f"{name.removesuffix('.weight')}.scale") if name.endswith(".weight") else None
+        scale = self._scale_beside(name)
         if scale is None:
             return 1.0
         matrices = prod(self.tensors[name].shape[:-2])
@@ -130,6 +130,12 @@ class GGUFFile(Closable):
         if not abs(value) <= MAX_SCALE:
             raise CheckpointError(f"{self.path}: tensor {scale.name!r} is {value}, which is no scale of weights")
         return value
+
+    def _scale_beside(self, name: str) -> GGUFTensor | None:
+        """What multiplies a matrix. Beside Gemma 4's router there is what multiplies its input, a vector."""
+        if not name.endswith(".weight") or name.endswith(".ffn_gate_inp.weight"):
+            return None
+        return self.tensors.get(f"{name.removesuffix('.weight')}.scale")
 
     def _tensor(self, name: str) -> GGUFTensor:
         try:

@@ -37,7 +37,11 @@ class TensorNames:
             return HEAD + name.removeprefix(self.head)
         if self.prefix and name.startswith(self.prefix):
             return MODEL + name.removeprefix(self.prefix)
-        return MODEL + name if not self.prefix and re.match(r"(embed_tokens|layers|norm)\.", name) else name
+        return (
+            MODEL + name
+            if not self.prefix and re.match(r"(embed_tokens\w*|layers|norm|(per_layer|altup)_\w+)\.", name)
+            else name
+        )
 
     def of_file(self, name: str) -> str:
         """How the file would call what a model asks for."""

@@ -27,6 +27,10 @@ REGISTRY = {
     "gemma2": "lutmac.models.gemma2",
     "gemma3": "lutmac.models.gemma3",
     "gemma3_text": "lutmac.models.gemma3",
+    "gemma4": "lutmac.models.gemma4",
+    "gemma4_text": "lutmac.models.gemma4",
+    "gemma4_unified": "lutmac.models.gemma4",
+    "gemma4_unified_text": "lutmac.models.gemma4",
     "glm4": "lutmac.models.glm4",
     "glm4_moe": "lutmac.models.glm4_moe",
     "glm4moe": "lutmac.models.glm4_moe",
@@ -126,6 +130,10 @@ class ModelConfig(Protocol):
     @property
     def rotation(self) -> Rotation | None:
         """Which matrices were rotated along their input, None where none was."""
+
+    @property
+    def spare_tensors(self) -> tuple[str, ...]:
+        """Names of tensors that checkpoints may hold and the model does not read."""
 
     def at_context(self, context: int) -> Self:
         """The same, for that many positions."""

@@ -35,8 +35,10 @@ class DecoderConfig:
     """Hugging Face's config keys, and facts of the checkpoint: how rope pairs dimensions, what its norms' weights mean.
 
     rope: of all layers but those in no_rope_layers; local_rope: of the windowed ones, where they have their own;
-    layer_thetas: of each layer, where they have their own (0: no rope). layer_heads: attention heads of each layer,
-    where they differ. query_beta: queries grow by beta * ln(1 + position // query_period).
+    layer_thetas: of each layer, where they have their own (0: no rope). query_beta: queries grow by
+    beta * ln(1 + position // query_period).
+    Of each layer, where they differ: layer_heads of attention, layer_kv_heads of keys and values, layer_head_dims their
+    size, layer_widths of the MLP. keys_of: the layer whose keys and values each reads, itself or an earlier one.
     windows: for each layer the positions that attention sees, the last ones, 0 for all; empty: all layers see all.
     Scales multiply: attention_scale the scores (None: 1 / sqrt(head_dim)), residual_scale what a layer adds. Softcaps
     bound (0: none). norm_weight_bias is added to norms' weights. round_activations: the input of products in the layers
@@ -62,6 +64,10 @@ class DecoderConfig:
     no_rope_layers: tuple[int, ...] = ()
     layer_thetas: tuple[float, ...] = ()
     layer_heads: tuple[int, ...] = ()
+    layer_kv_heads: tuple[int, ...] = ()
+    layer_head_dims: tuple[int, ...] = ()
+    layer_widths: tuple[int, ...] = ()
+    keys_of: tuple[int, ...] = ()
     query_beta: float = 0.0
     query_period: int = 0
     attention_scale: float | None = None
@@ -78,24 +84,30 @@ class DecoderConfig:
 
     def __post_init__(self) -> None:
         """Raises UnsupportedModelError for shapes that no kernel has, CheckpointError for those that no model has."""
-        for heads in (self.num_attention_heads, *self.layer_heads):
-            if heads % self.num_key_value_heads:
-                raise CheckpointError(
-                    f"{heads} attention heads are not a multiple of {self.num_key_value_heads} key-value heads"
-                )
-        if self.head_dim % 2 or self.head_dim > 576:
-            raise UnsupportedModelError(f"head size {self.head_dim} is not an even number up to 576")
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise CheckpointError(_no_multiple(self.num_attention_heads, self.num_key_value_heads))
+        for head_dim in (self.head_dim, *self.layer_head_dims):
+            if head_dim % 2 or head_dim > 576:
+                raise UnsupportedModelError(f"head size {head_dim} is not an even number up to 576")
+        largest = max((self.head_dim, *self.layer_head_dims))
         for rope in (self.rope, self.local_rope):
-            if rope is not None and (rope.rotary_dim % 2 or rope.rotary_dim > self.head_dim):
-                raise CheckpointError(f"rope rotates {rope.rotary_dim} dimensions of heads of {self.head_dim}")
-        for heads in self.layer_heads or (self.num_attention_heads,):
-            if heads * self.head_dim % 32:
-                raise UnsupportedModelError(
-                    f"{heads} heads of size {self.head_dim} are {heads * self.head_dim} wide, not a multiple of 32"
-                )
-        for name in ("hidden_size", "intermediate_size"):
-            if getattr(self, name) % 32:
-                raise UnsupportedModelError(f"{name} {getattr(self, name)} is not a multiple of 32")
+            if rope is not None and (rope.rotary_dim % 2 or rope.rotary_dim > largest):
+                raise CheckpointError(f"rope rotates {rope.rotary_dim} dimensions of heads of {largest}")
+        for layer in range(self.num_hidden_layers):
+            self._check_heads(self.heads(layer), self.kv_heads(layer), self.head_size(layer))
+        sizes = {"hidden_size": self.hidden_size, "intermediate_size": self.intermediate_size}
+        for name, size in (*sizes.items(), *(("intermediate_size", width) for width in self.layer_widths)):
+            if size % 32:
+                raise UnsupportedModelError(f"{name} {size} is not a multiple of 32")
+
+    @staticmethod
+    def _check_heads(heads: int, kv_heads: int, head_dim: int) -> None:
+        if heads % kv_heads:
+            raise CheckpointError(_no_multiple(heads, kv_heads))
+        if heads * head_dim % 32:
+            raise UnsupportedModelError(
+                f"{heads} heads of size {head_dim} are {heads * head_dim} wide, not a multiple of 32"
+            )
 
     def at_context(self, context: int) -> Self:
         """The same, for that many positions."""
@@ -120,7 +132,7 @@ class DecoderConfig:
             scaling = RopeScaling("longrope", 1.0, original, attention, short_factors=short, long_factors=long)
         elif scaling.kind == "longrope" and not scaling.short_factors:  # a GGUF file without the tensors
             scaling = RopeScaling(attention_factor=scaling.attention_factor)
-        return replace(self.rope, scaling=scaling, factors=factors)
+        return replace(self.rope, scaling=scaling, factors=factors or self.rope.factors)
 
     @property
     def positions(self) -> int:
@@ -139,6 +151,33 @@ class DecoderConfig:
     def heads(self, layer: int) -> int:
         """A layer's attention heads."""
         return self.layer_heads[layer] if self.layer_heads else self.num_attention_heads
+
+    def kv_heads(self, layer: int) -> int:
+        """A layer's heads of keys and values."""
+        return self.layer_kv_heads[layer] if self.layer_kv_heads else self.num_key_value_heads
+
+    def head_size(self, layer: int) -> int:
+        """The size of a layer's heads."""
+        return self.layer_head_dims[layer] if self.layer_head_dims else self.head_dim
+
+    def mlp_width(self, layer: int) -> int:
+        """The inner width of a layer's MLP."""
+        return self.layer_widths[layer] if self.layer_widths else self.intermediate_size
+
+    def keys_from(self, layer: int) -> int:
+        """The layer whose keys and values a layer reads."""
+        return self.keys_of[layer] if self.keys_of else layer
+
+    @property
+    def spare_tensors(self) -> tuple[str, ...]:
+        """Tensors that checkpoints may hold and no layer reads: of keys and values where another layer's serve."""
+        parts = ("k_proj.weight", "k_proj.bias", "v_proj.weight", "v_proj.bias", "k_norm.weight", "v_norm.weight")
+        layers = (layer for layer, source in enumerate(self.keys_of) if source != layer)
+        return tuple(f"model.layers.{layer}.self_attn.{part}" for layer in layers for part in parts)
+
+
+def _no_multiple(heads: int, kv_heads: int) -> str:
+    return f"{heads} attention heads are not a multiple of {kv_heads} key-value heads"
 
 
 @dataclass(frozen=True)

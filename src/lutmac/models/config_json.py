@@ -22,6 +22,7 @@ ACTIVATIONS: dict[str, ActivationKind] = {
     "relu2": "relu_squared",
 }
 Json = Mapping[str, Any]
+NO_TURN = 1e30  # what divides a frequency that shall be 0, as in GGUF files
 
 
 # What transformers takes for keys that a config.json leaves out. Text models within others leave out most.
@@ -113,7 +114,16 @@ def read_rope(config: Json, head_dim: int) -> RopeConfig:
         alpha and of_rope.text("rope_type", of_rope.text("type", "")) == "dynamic"
     ):  # Hunyuan's: the theta alone is another
         theta *= alpha ** (head_dim / (head_dim - 2))
-    return RopeConfig("half_split", rotary_dim, theta, _scaling(values, read))
+    scaling = _scaling(values, read)
+    if of_rope.text("rope_type", of_rope.text("type", "default")) == "proportional":
+        return RopeConfig("half_split", head_dim, theta, scaling, proportional_factors(head_dim, share))
+    return RopeConfig("half_split", rotary_dim, theta, scaling)
+
+
+def proportional_factors(head_dim: int, share: float) -> tuple[float, ...]:
+    """Factors of a rope whose last pairs do not turn: pairs keep their places in a head (Gemma 4, LFM3)."""
+    turning = int(share * head_dim // 2)
+    return (1.0,) * turning + (NO_TURN,) * (head_dim // 2 - turning)
 
 
 def _scaling(values: Json, config: MetadataReader) -> RopeScaling:
@@ -131,8 +141,9 @@ def _scaling(values: Json, config: MetadataReader) -> RopeScaling:
             return RopeScaling()
         case "mrope" if "mrope_section" in values:  # Qwen's, of images: in text all three positions are the same
             return RopeScaling()
-        case "linear":
-            return RopeScaling("linear", _factor(read))
+        case "linear" | "proportional":  # of the latter see read_rope
+            factor = _factor(read, 1.0 if kind == "proportional" else None)
+            return RopeScaling("none" if factor == 1.0 else "linear", factor)
         case "yarn":
             factor = _factor(read, context / original)
             return RopeScaling(
@@ -157,7 +168,8 @@ def _scaling(values: Json, config: MetadataReader) -> RopeScaling:
             )
             return RopeScaling("longrope", 1.0, original, attention_factor, short_factors=short, long_factors=long)
     raise UnsupportedModelError(
-        f"rope scaling {kind!r} is not supported; supported: default, linear, dynamic, yarn, llama3, longrope"
+        f"rope scaling {kind!r} is not supported; supported: default, linear, dynamic, proportional, yarn, "
+        "llama3, longrope"
     )
 
 
@@ -207,12 +219,15 @@ def read_windows(config: Json, layers: int, windowed: Callable[[int], bool]) -> 
     return tuple(window if slides else 0 for slides in sliding) if any(sliding) else ()
 
 
-def read_ropes_by_type(config: Json, head_dim: int, local_theta: float) -> tuple[RopeConfig, RopeConfig]:
+def read_ropes_by_type(
+    config: Json, head_dim: int, local_theta: float, *, local_head_dim: int | None = None
+) -> tuple[RopeConfig, RopeConfig]:
     """The ropes of layers that see all positions and of windowed ones.
 
     transformers 5 has an object for each in ``rope_parameters``, others may stand beside them. Before, ``rope_scaling``
     and ``rope_theta`` were of the former alone, and ``rope_local_base_freq`` the theta of the latter.
-    local_theta: where the configuration has none. Raises CheckpointError where there are objects of other types.
+    head_dim, local_head_dim: sizes of their heads, the latter where it is another. local_theta: where the configuration
+    has none. Raises CheckpointError where there are objects of other types.
     """
     ropes = config.get("rope_parameters")
     nested = {key: value for key, value in ropes.items() if _of_layers(key)} if isinstance(ropes, Mapping) else {}
@@ -222,11 +237,11 @@ def read_ropes_by_type(config: Json, head_dim: int, local_theta: float) -> tuple
     theta = config.get("rope_local_base_freq") or local_theta
     plain = {**config, "rope_scaling": None, "rope_parameters": None}
     if not nested:
-        return read_rope(config, head_dim), read_rope({**plain, "rope_theta": theta}, head_dim)
+        return read_rope(config, head_dim), read_rope({**plain, "rope_theta": theta}, local_head_dim or head_dim)
     local = {"rope_theta": theta, **(nested.get("sliding_attention") or {})}
     whole = nested.get("full_attention") or {}
     return read_rope({**config, "rope_parameters": whole}, head_dim), read_rope(
-        {**plain, "rope_parameters": local}, head_dim
+        {**plain, "rope_parameters": local}, local_head_dim or head_dim
     )
 
 

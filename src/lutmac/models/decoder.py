@@ -60,6 +60,7 @@ class Decoder:
         hidden = Value("hidden", config.hidden_size)
         self.write_angles()
         self.ops.append(Embed(embedding, hidden, config.embedding_scale))
+        hidden = self.embedded(hidden)
         for layer in range(config.num_hidden_layers):
             hidden = self.decoder_layer(layer, hidden)
         outputs = Value("outputs", config.hidden_size, rows="outputs")
@@ -69,6 +70,10 @@ class Decoder:
         bias = self.bias("lm_head", config.vocab_size)
         self.ops.append(Logits(head, final, config.logits_softcap, config.logits_scale, bias))
         return Graph(tuple(self.ops))
+
+    def embedded(self, hidden: Value) -> Value:
+        """What the first layer reads. hidden: the tokens' embeddings."""
+        return hidden
 
     def decoder_layer(self, layer: int, hidden: Value) -> Value:
         """Attention and MLP, each on the norm of the residual stream and added to it."""
@@ -89,20 +94,30 @@ class Decoder:
     def attention(self, layer: int, x: Value) -> Value:
         """Grouped-query attention (Ainslie et al., 2023) with rotary embeddings."""
         config, name = self.config, f"layers.{layer}"
-        heads, kv_heads, head_dim = config.heads(layer), config.num_key_value_heads, config.head_dim
         q, k, v = self.queries_keys_values(layer, x)
         if config.query_beta:
             scaled = replace(q, name=f"{name}.q_scaled")
             self.ops.append(ScaleByPosition(q, scaled, config.query_beta, config.query_period))
             q = scaled
-        rotated = Value(f"{name}.q_rotated", q.width)
-        attended = Value(f"{name}.attended", q.width)
-        scale = head_dim**-0.5 if config.attention_scale is None else config.attention_scale
-        window = config.window(layer)
+        rotated, rope = Value(f"{name}.q_rotated", q.width), self.rope(layer)
+        angles, heads = self._angles.get(rope), config.heads(layer)
+        self.ops.append(RopeStore(self.keys_values(layer), q, k, v, rotated, heads, angles, rope.style))
+        return self.attended(layer, x, rotated)
+
+    def keys_values(self, layer: int) -> Pages:
+        """The keys and values that a layer attends to."""
+        config, window, head_dim = self.config, self.config.window(layer), self.config.head_size(layer)
         window = 0 if window >= config.positions else window  # it would see all anyway, from a cache of its own
-        cache, rope = Pages(f"{name}.keys_values", kv_heads, head_dim, head_dim, window), self.rope(layer)
-        self.ops.append(RopeStore(cache, q, k, v, rotated, heads, self._angles.get(rope), rope.style))
+        name = f"layers.{config.keys_from(layer)}.keys_values"
+        return Pages(name, config.kv_heads(layer), head_dim, head_dim, window)
+
+    def attended(self, layer: int, x: Value, rotated: Value) -> Value:
+        """What attention adds to the residual stream. x: what the layer reads; rotated: its queries."""
+        config, name, heads = self.config, f"layers.{layer}", self.config.heads(layer)
+        attended = Value(f"{name}.attended", rotated.width)
+        scale = config.head_size(layer) ** -0.5 if config.attention_scale is None else config.attention_scale
         sinks = Vector(f"model.{name}.self_attn.sinks", heads) if self.SINKS else None
+        cache = self.keys_values(layer)
         self.ops.append(Attention(cache, rotated, attended, heads, scale, config.attention_softcap, sinks))
         return self.attention_output(layer, self.gated_attention(layer, x, attended))
 
@@ -126,19 +141,22 @@ class Decoder:
     def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
         """What attention works on, before rotation."""
         config, hf, name = self.config, f"model.layers.{layer}.self_attn", f"layers.{layer}"
-        width, kv_width = self.query_width(layer), config.num_key_value_heads * config.head_dim
+        width, kv_width = self.query_width(layer), config.kv_heads(layer) * config.head_size(layer)
         if self.has(f"{hf}.qkv_proj.weight"):
             widths = {f"{name}.q": width, f"{name}.k": kv_width, f"{name}.v": kv_width}
             q, k, v = self.parts(f"{hf}.qkv_proj", x, widths)
             return q, k, v
         q = self.linear(f"{hf}.q_proj", x, width, f"{name}.q")
         k = self.linear(f"{hf}.k_proj", x, kv_width, f"{name}.k")
-        v = self.linear(f"{hf}.v_proj", x, kv_width, f"{name}.v")
-        return q, k, v
+        return q, k, self.values(layer, x, k)
+
+    def values(self, layer: int, x: Value, keys: Value) -> Value:
+        """What a layer keeps as values. keys: what its product makes for keys."""
+        return self.linear(f"model.layers.{layer}.self_attn.v_proj", x, keys.width, f"layers.{layer}.v")
 
     def query_width(self, layer: int) -> int:
         """Of what the queries' product makes."""
-        return self.config.heads(layer) * self.config.head_dim
+        return self.config.heads(layer) * self.config.head_size(layer)
 
     def attention_output(self, layer: int, attended: Value) -> Value:
         """What attention adds to the residual stream."""
@@ -147,7 +165,7 @@ class Decoder:
 
     def mlp(self, layer: int, x: Value) -> Value:
         """SwiGLU (Shazeer, 2020), or its like with another activation."""
-        hf, name, width = f"model.layers.{layer}", f"layers.{layer}", self.config.intermediate_size
+        hf, name, width = f"model.layers.{layer}", f"layers.{layer}", self.config.mlp_width(layer)
         gate_proj, up_proj, down_proj = self.MLP
         if self.has(f"{hf}.mlp.gate_up_proj.weight"):
             gate, up = self.parts(f"{hf}.mlp.gate_up_proj", x, {f"{name}.gate": width, f"{name}.up": width})
@@ -241,6 +259,12 @@ class Decoder:
         out = replace(x, name=name)
         weight = Vector(f"{hf}.weight", width or x.width)
         self.ops.append(RMSNorm(x, weight, self.config.rms_norm_eps, out, self.config.norm_weight_bias))
+        return out
+
+    def weightless_norm(self, x: Value, name: str, width: int) -> Value:
+        """x / rms(x), of each segment of that width."""
+        out = replace(x, name=name)
+        self.ops.append(RMSNorm(x, None, self.config.rms_norm_eps, out, segment=width))
         return out
 
     def add(self, hidden: Value, change: Value, name: str) -> Value:

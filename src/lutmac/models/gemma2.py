@@ -62,8 +62,12 @@ class NormedTwice(Decoder):
         x = self.post_norm(after_attention, self.attention(layer, x), f"{name}.attention_normed")
         hidden = self.add(hidden, x, f"{name}.hidden_after_attention")
         x = self.norm(before_mlp, hidden, f"{name}.mlp_input")
-        x = self.post_norm(after_mlp, self.mlp(layer, x), f"{name}.mlp_normed")
+        x = self.post_norm(after_mlp, self.feed_forward(layer, x, hidden), f"{name}.mlp_normed")
         return self.add(hidden, x, f"{name}.hidden")
+
+    def feed_forward(self, layer: int, x: Value, hidden: Value) -> Value:
+        """The MLP. x: the norm of the residual stream, which is hidden."""
+        return self.mlp(layer, x)
 
     def post_norm(self, hf: str, x: Value, name: str) -> Value:
         """The norm of what attention or MLP makes."""

@@ -58,10 +58,11 @@ def gguf_names(different: Mapping[str, str] | None = None) -> Callable[[str], st
     def gguf_name(name: str) -> str:
         if name in ROPE_TENSORS:
             return f"{table[name]}.weight"
+        within = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", name)
+        if within and within[2] in table:
+            return f"blk.{within[1]}.{table[within[2]]}"
         stem, _, kind = name.rpartition(".")
         layer = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", stem)
-        if layer and f"{layer[2]}.{kind}" in table:
-            return f"blk.{layer[1]}.{table[f'{layer[2]}.{kind}']}"
         if not layer:
             return f"{table.get(stem, stem)}.{kind}"
         stacked = re.search(r"\b(experts|norms)\.(\d+)", layer[2])

@@ -59,6 +59,16 @@ class MetadataReader:
             return MetadataReader({self._name(key): items[0] if items else None}, self.prefix).integer(key)
         return self.integer(key, default)
 
+    def for_layers(self, key: str, layers: int, default: int | None = None) -> tuple[int, ...]:
+        """An integer of at least 0 for each layer: a list of them, or one for all. Raises as ``integer``."""
+        value = self._value(key, default)
+        if not hasattr(value, "__len__") or isinstance(value, str):
+            return (self.integer(key, default, low=0),) * layers
+        items = list(value)
+        if len(items) < layers:
+            raise CheckpointError(f"metadata {self._name(key)} has {len(items)} numbers for {layers} layers")
+        return tuple(MetadataReader({key: item}, "").integer(key, low=0) for item in items[:layers])
+
     def _name(self, key: str) -> str:
         return f"{self.prefix}.{key}" if self.prefix else key
 

@@ -17,13 +17,20 @@ from lutmac.models.decoder import Decoder
 
 @dataclass(frozen=True)
 class ExpertNames:
-    """Hugging Face's names: of the part in a layer, of an expert's matrices, of the router's product in the part."""
+    """Hugging Face's names: of the part in a layer, of an expert's matrices, of the router's product in the part.
+
+    mixture: "" where the layer itself has the experts.
+    """
 
     mixture: str
     gate: str
     up: str
     down: str
     router: str = "gate"
+
+    def within(self, layer: int) -> str:
+        """The name of the part in a layer."""
+        return f"model.layers.{layer}.{self.mixture}".removesuffix(".")
 
 
 @dataclass(frozen=True)
@@ -43,11 +50,13 @@ class MixtureDecoder(Decoder):
     """Routes each token to some experts, and adds up what they make of it.
 
     NAMES: by what names checkpoints may go, the usual ones first. SELECTION_BIASES: what is added to scores to select
-    experts, by the names in a layer that it may go by. SHARED: of the MLP beside the experts.
+    experts, by the names in a layer that it may go by. EXPERT_SCALES: what multiplies each expert's weight, by its name
+    in a layer. SHARED: of the MLP beside the experts.
     """
 
     NAMES: ClassVar[tuple[ExpertNames, ...]] = (ExpertNames("mlp", "gate_proj", "up_proj", "down_proj"),)
     SELECTION_BIASES: ClassVar[tuple[str, ...]] = ()
+    EXPERT_SCALES: ClassVar[str | None] = None
     SHARED: ClassVar[SharedNames] = SharedNames("mlp.shared_experts")
     config: MixtureConfig
 
@@ -64,29 +73,48 @@ class MixtureDecoder(Decoder):
             return super().mlp(layer, x)
         shared = self.shared_mlp(layer, x) if config.shared_expert_intermediate_size else None
         choices, starts = self.route(layer, x)
-        gathered = replace(x, name=f"{name}.gathered", per_token=config.num_experts_per_tok)
-        self.ops.append(ExpertGather(x, choices, gathered))
-        names, width = self.names, config.moe_intermediate_size
-        gate = self.of_experts(layer, names.gate, gathered, starts, width, f"{name}.gate")
-        up = self.of_experts(layer, names.up, gathered, starts, width, f"{name}.up")
-        gated = self.gated_experts(layer, gate, up)
-        down = self.of_experts(layer, names.down, gated, starts, config.hidden_size, f"{name}.down")
-        out = Value(f"{name}.mlp" if shared is None else f"{name}.routed", config.hidden_size)
-        self.ops.append(ExpertSum(down, choices, out))
+        out = self.routed(layer, x, choices, starts)
         if shared is None:
             return out
         both = Value(f"{name}.mlp", config.hidden_size)
         self.ops.append(Add(shared, out, both))
         return both
 
+    def routed(self, layer: int, x: Value, choices: Value, starts: Value) -> Value:
+        """The experts' outputs times their weights. choices, starts: what ``route`` makes."""
+        config, name, names = self.config, f"layers.{layer}", self.names
+        gathered = replace(x, name=f"{name}.gathered", per_token=config.num_experts_per_tok)
+        self.ops.append(ExpertGather(x, choices, gathered))
+        gate, up = self.gates_and_ups(layer, gathered, starts)
+        gated = self.gated_experts(layer, gate, up)
+        down = self.of_experts(layer, names.down, gated, starts, config.hidden_size, f"{name}.down")
+        out = Value(f"{name}.routed", config.hidden_size)
+        self.ops.append(ExpertSum(down, choices, out))
+        return out
+
+    def gates_and_ups(self, layer: int, x: Value, starts: Value) -> tuple[Value, Value]:
+        """What the experts' activation reads; GGUF files may have one stack for both."""
+        name, names, width = f"layers.{layer}.experts", self.names, self.config.moe_intermediate_size
+        stack = f"{self.names.within(layer)}.experts"
+        if not self.has(f"{stack}.0.gate_up_proj.weight"):
+            gate = self.of_experts(layer, names.gate, x, starts, width, f"{name}_gate")
+            return gate, self.of_experts(layer, names.up, x, starts, width, f"{name}_up")
+        gate, up = (replace(x, name=f"{name}_{part}", width=width) for part in ("gate", "up"))
+        joint = [f"{stack}.{expert}.gate_up_proj.weight" for expert in range(self.config.num_experts)]
+        for out, first in ((gate, 0), (up, width)):
+            parts = (Weight.part_of(j, width, x.width, first_row=first, of_rows=2 * width) for j in joint)
+            self.ops.append(ExpertMatMul(tuple(parts), x, starts, out))
+        return gate, up
+
     def route(self, layer: int, x: Value) -> tuple[Value, Value]:
         """Each token's choices, and where the rows of each expert start."""
         config, name, hf = self.config, f"layers.{layer}", f"model.layers.{layer}"
-        logits = self.linear(f"{hf}.{self.names.mixture}.{self.names.router}", x, config.num_experts, f"{name}.router")
+        logits = self.linear(f"{self.names.within(layer)}.{self.names.router}", x, config.num_experts, f"{name}.router")
         choices = Value(f"{name}.choices", 3 * config.num_experts_per_tok)
         starts = Value(f"{name}.starts", config.num_experts + 1)
         biases = (f"{hf}.{bias}" for bias in self.SELECTION_BIASES)
         bias = next((Vector(b, config.num_experts, (config.num_experts,)) for b in biases if self.has(b)), None)
+        scales = None if self.EXPERT_SCALES is None else f"{hf}.{self.EXPERT_SCALES}"
         self.ops.append(
             Route(
                 logits,
@@ -99,13 +127,14 @@ class MixtureDecoder(Decoder):
                 bias,
                 config.expert_groups,
                 config.top_groups,
+                Vector(scales, config.num_experts) if scales is not None and self.has(scales) else None,
             )
         )
         return choices, starts
 
     def gated_experts(self, layer: int, gate: Value, up: Value) -> Value:
         """The activation of the experts."""
-        return self.gated(gate, up, f"layers.{layer}")
+        return self.gated(gate, up, f"layers.{layer}.experts")
 
     def shared_mlp(self, layer: int, x: Value) -> Value:
         """The MLP that all tokens go through, times its gate where it has one."""
@@ -125,8 +154,8 @@ class MixtureDecoder(Decoder):
 
     def of_experts(self, layer: int, matrix: str, x: Value, starts: Value, width: int, name: str) -> Value:
         """For the rows of each expert, the product with its matrix, and a bias where the checkpoint has them."""
-        hf = f"model.layers.{layer}.{self.names.mixture}.experts"
-        experts = [f"{hf}.{expert}.{matrix}" for expert in range(self.config.num_experts)]
+        stack = f"{self.names.within(layer)}.experts"
+        experts = [f"{stack}.{expert}.{matrix}" for expert in range(self.config.num_experts)]
         weights = tuple(Weight(f"{expert}.weight", width, x.width) for expert in experts)
         biases = tuple(bias for expert in experts if (bias := self.bias(expert, width)) is not None)
         out = replace(x, name=name, width=width)
@@ -134,5 +163,5 @@ class MixtureDecoder(Decoder):
         return out
 
     def _goes_by(self, layer: int, names: ExpertNames) -> bool:
-        hf = f"model.layers.{layer}.{names.mixture}"
+        hf = names.within(layer)
         return self.has(f"{hf}.experts.0.{names.gate}.weight") and self.has(f"{hf}.{names.router}.weight")

@@ -51,11 +51,9 @@ class MuseGlimmer(NormedTwice, GatedAttention):
         """As a decoder."""
         super().__init__(config)
 
-    def decoder_layer(self, layer: int, hidden: Value) -> Value:
-        """A layer, the first on the norm of the embeddings."""
-        return super().decoder_layer(
-            layer, self.weightless_norm(hidden, "hidden_normed", hidden.width) if not layer else hidden
-        )
+    def embedded(self, hidden: Value) -> Value:
+        """The norm of the embeddings."""
+        return self.weightless_norm(hidden, "hidden_normed", hidden.width)
 
     def norm(self, hf: str, x: Value, name: str, width: int | None = None) -> Value:
         """Of heads without a weight where there is none; the last norm's is stored as it multiplies."""
@@ -68,12 +66,6 @@ class MuseGlimmer(NormedTwice, GatedAttention):
         if self.has(f"{hf}.weight"):
             return super().norm(hf, x, name, width)
         return self.weightless_norm(x, name, width)
-
-    def weightless_norm(self, x: Value, name: str, width: int) -> Value:
-        """x / rms(x), of each segment of that width."""
-        out = replace(x, name=name)
-        self.ops.append(RMSNorm(x, None, self.config.rms_norm_eps, out, segment=width))
-        return out
 
     def post_norm(self, hf: str, x: Value, name: str) -> Value:
         """With an epsilon of its own."""

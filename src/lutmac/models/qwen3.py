@@ -27,7 +27,7 @@ class NormedHeads(Decoder):
     def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
         """Normed queries and keys."""
         q, k, v = super().queries_keys_values(layer, x)
-        hf, name, head_dim = f"model.layers.{layer}.self_attn", f"layers.{layer}", self.config.head_dim
+        hf, name, head_dim = f"model.layers.{layer}.self_attn", f"layers.{layer}", self.config.head_size(layer)
         q_norm, k_norm = self.HEAD_NORMS
         if self.OF_SOME and not self.has(f"{hf}.{q_norm}.weight"):
             return q, k, v

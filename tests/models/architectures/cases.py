@@ -65,6 +65,12 @@ def phi_rope(kind: str, factors: int = 8) -> dict[str, Any]:
 GEMMA = {"rope_theta": ..., "tie_word_embeddings": ..., "head_dim": 32, "hidden_activation": "gelu_pytorch_tanh"}
 GEMMA2 = {**GEMMA, "num_hidden_layers": 4, "query_pre_attn_scalar": 24, "sliding_window": 24}
 GEMMA3 = {**GEMMA, "num_hidden_layers": 7, "query_pre_attn_scalar": 32, "sliding_window": 24}
+GEMMA4 = {
+    "rope_theta": ..., "tie_word_embeddings": True, "head_dim": 32, "hidden_activation": "gelu_pytorch_tanh",
+    "sliding_window": 24, "final_logit_softcapping": 30.0, "vocab_size": 333, "num_attention_heads": 3,
+    "num_key_value_heads": 1, "pad_token_id": 0,
+}  # fmt: skip
+FULL_LAYER = {"head_dim": 64, "num_key_value_heads": 1}
 ODD = {"num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 32, "vocab_size": 333}  # heads are 96 wide
 OLMO3 = {"num_hidden_layers": 4, "sliding_window": 24}
 EXPERTS = {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 64, "head_dim": 32}
@@ -165,6 +171,26 @@ CASES: dict[str, Case] = {
             "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
             "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
         },
+    ),
+    "gemma4-e2b": case(  # the last two layers read the keys and values of the second and third
+        "gemma4_text", **GEMMA4, num_hidden_layers=5, num_kv_shared_layers=2, use_double_wide_mlp=True,
+        hidden_size_per_layer_input=32, vocab_size_per_layer_input=333, global_head_dim=64,
+        layer_types=[*["sliding_attention"] * 2, "full_attention", "sliding_attention", "full_attention"],
+    ),
+    "gemma4-31b": case(  # keys are values in full layers, of fewer and larger heads
+        "gemma4_text", **{**GEMMA4, "num_attention_heads": 6, "num_key_value_heads": 3}, num_hidden_layers=7,
+        hidden_size_per_layer_input=0, attention_k_eq_v=True, num_kv_shared_layers=0,
+        per_layer_config={"5": FULL_LAYER, "6": FULL_LAYER},
+        rope_parameters={
+            "sliding_attention": {"rope_type": "default", "rope_theta": 5000.0},
+            "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.5, "rope_theta": 1e5},
+        },
+    ),
+    "gemma4-26b-a4b": case(  # experts beside the MLP
+        "gemma4_text", **{**GEMMA4, "num_key_value_heads": 2, "num_attention_heads": 4}, num_hidden_layers=6,
+        hidden_size_per_layer_input=0, attention_k_eq_v=True, num_global_key_value_heads=1, global_head_dim=64,
+        enable_moe_block=True, num_experts=6, top_k_experts=3, moe_intermediate_size=64,
+        use_bidirectional_attention="vision",
     ),
     "phi3": case("phi3", rope_scaling=None, original_max_position_embeddings=256, sliding_window=24),
     "phi3-128k": case("phi3", **phi_rope("longrope"), sliding_window=262144, num_key_value_heads=4),

@@ -35,11 +35,15 @@ def random_tensor(name: str, shape: tuple[int, ...], *, centred_norms: bool) -> 
 
 
 def random_weights(config: Mapping[str, Any], shapes: Shapes) -> dict[str, np.ndarray]:
-    centred = config["model_type"].startswith(("gemma", "qwen3_5", "qwen3_next"))
-    return {
+    kind = config["model_type"]
+    unscaled = kind.startswith(("gemma3n", "gemma4"))  # scores are as large as norms of heads make them
+    centred = kind.startswith(("gemma2", "gemma3", "qwen3_5", "qwen3_next")) and not kind.startswith("gemma3n")
+    found = {
         name: random_tensor(name, tuple(shape), centred_norms=centred and ".linear_attn." not in name)
         for name, shape in shapes.items()
     }
+    halved = {name for name in found if unscaled and name.endswith(("q_norm.weight", "k_norm.weight"))}
+    return {name: values / 2 if name in halved else values for name, values in found.items()}
 
 
 def write_checkpoint(directory: Path, config: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:

@@ -20,7 +20,7 @@ import llama_cpp
 import numpy as np
 import torch
 from conversion import get_model_class
-from conversion.base import TextModel
+from conversion.base import ModelBase, TextModel
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
@@ -32,17 +32,21 @@ STRUCTURES = HERE.parent / "structures"
 GPT_OSS = HERE.parents[1] / "checkpoints" / "huggingface" / "gpt_oss_mxfp4"
 WRAPPED = ("mistral3", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 TOKENS = [(7 * i + 3) % 250 for i in range(80)]
+# What the converter reads, and transformers writes otherwise (layer_types, per_layer_config).
+KEYS_OF_HUB = ("full_attention_interval", "global_head_dim", "num_global_key_value_heads")
+UNSCALED = ("Gemma3n", "Gemma4")
 KEPT = slice(7, None, 8)  # positions whose logits are written
 
 
-def write_tokenizer(directory: Path) -> None:
-    """Bytes and four more."""
+def write_tokenizer(directory: Path, unused: int = 0) -> None:
+    """Bytes and four more, and unused ones: Gemma's converter cuts the embedding to the tokens that there are."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {letter: i for i, letter in enumerate([*letters, "ĠĠ"])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[("Ġ", "Ġ")]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(["<s>", "</s>", "<pad>"])
+    others = [f"<unused{i}>" for i in range(unused - 1)] + ["<|endoftext|>"] * (unused > 0)
+    tokenizer.add_special_tokens(["<s>", "</s>", "<pad>", *others])
     tokenizer.save(str(directory / "tokenizer.json"))
     config = {"tokenizer_class": "GPT2TokenizerFast", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
     (directory / "tokenizer_config.json").write_text(json.dumps(config))
@@ -51,7 +55,9 @@ def write_tokenizer(directory: Path) -> None:
 def randomize(model: torch.nn.Module) -> None:
     """What transformers begins with all ones or zeros."""
     for name, values in model.named_parameters():
-        if "norm" in name:
+        if name.endswith(("q_norm.weight", "k_norm.weight")) and type(model).__name__.startswith(UNSCALED):
+            torch.nn.init.normal_(values, 0.4, 0.04)  # scores are as large as these make them
+        elif "norm" in name or name.endswith(("router.scale", "per_expert_scale")):
             torch.nn.init.normal_(values, 1.0, 0.1)
         elif name.endswith(("bias", "sinks")):
             torch.nn.init.normal_(values, 0.0, 0.1)
@@ -62,6 +68,8 @@ def randomize(model: torch.nn.Module) -> None:
     for name, values in model.named_buffers():
         if name.endswith("e_score_correction_bias"):
             torch.nn.init.normal_(values, 0.0, 0.1)
+        elif name.endswith("layer_scalar"):
+            torch.nn.init.normal_(values, 1.0, 0.1)
 
 
 def save(directory: Path, config: dict[str, Any]) -> np.ndarray:
@@ -73,10 +81,9 @@ def save(directory: Path, config: dict[str, Any]) -> np.ndarray:
             values.data = values.data.half().float()
     without_rope = config["model_type"] == "granite"
     model.eval().float().save_pretrained(directory)
-    if "full_attention_interval" in config:  # the converter knows no layer_types, which transformers writes instead
-        written = json.loads((directory / "config.json").read_text())
-        every = {"full_attention_interval": config["full_attention_interval"]}
-        (directory / "config.json").write_text(json.dumps({**written, **every}))
+    written = json.loads((directory / "config.json").read_text())
+    of_hub = {key: config[key] for key in KEYS_OF_HUB if key in config}
+    (directory / "config.json").write_text(json.dumps({**written, **of_hub}))
     if without_rope:
         model.model.rotary_emb.inv_freq.zero_()
     with torch.no_grad():
@@ -93,9 +100,20 @@ def handing_out(modify: Any) -> Any:
     return modify_tensors
 
 
+def loading(load: Any) -> Any:
+    """The converter's reader of a configuration, which transformers rids of what the hub's files have."""
+
+    def load_hparams(directory: Path, is_mistral_format: bool) -> dict[str, Any]:
+        written = json.loads((directory / "config.json").read_text())
+        return {**load(directory, is_mistral_format), **{key: written[key] for key in KEYS_OF_HUB if key in written}}
+
+    return load_hparams
+
+
 def convert(directory: Path, file: Path, kind: str) -> None:
     """The converter, told that every family has this vocabulary, and the pre-tokenizer of it."""
     TextModel.get_vocab_base_pre = lambda *_: "gpt-2"
+    ModelBase.load_hparams = staticmethod(loading(ModelBase.load_hparams))
     for name in ("DSPARK_CONF_PROJ", "DSPARK_MARKOV_W1", "DSPARK_MARKOV_W2"):
         setattr(gguf.MODEL_TENSOR, name, None)
     gguf.MODEL_ARCH.HY_V3 = None  # newer than gguf 0.19.0
@@ -183,7 +201,7 @@ def main() -> None:
             wrapped = name in WRAPPED
             made = text_of(Path(directory), name) if wrapped else save(Path(directory), MODELS[name])
             found[name] = made[KEPT]
-            write_tokenizer(Path(directory))
+            write_tokenizer(Path(directory), unused=73 if name.startswith("gemma") else 0)
             if name == "qwen3_5":
                 add_guessing_layer(Path(directory))
             halves = not wrapped and MODELS[name]["model_type"] not in IN_FLOATS

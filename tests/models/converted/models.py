@@ -222,6 +222,37 @@ MODELS: dict[str, dict[str, Any]] = {
         "hidden_size": 32,
     },
 }
+GEMMA4 = {
+    "model_type": "gemma4_text", "initializer_range": 0.1, "vocab_size": 333, "num_attention_heads": 3,
+    "num_key_value_heads": 1, "head_dim": 32, "global_head_dim": 64, "sliding_window": 16,
+    "final_logit_softcapping": 30.0, "tie_word_embeddings": True,
+}  # fmt: skip
+MODELS["gemma4"] = {  # E2B's: the last layers read the keys and values of others
+    **GEMMA4,
+    "num_hidden_layers": 5,
+    "layer_types": [*["sliding_attention"] * 2, "full_attention", "sliding_attention", "full_attention"],
+    "num_kv_shared_layers": 2,
+    "use_double_wide_mlp": True,
+    "intermediate_size": 64,
+    "hidden_size_per_layer_input": 32,
+    "vocab_size_per_layer_input": 333,
+}
+MODELS["gemma4_moe"] = {  # 26B-A4B's: keys are values in full layers
+    **GEMMA4,
+    "num_hidden_layers": 3,
+    "hidden_size": 32,
+    "layer_types": [*["sliding_attention"] * 2, "full_attention"],
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "num_global_key_value_heads": 1,
+    "attention_k_eq_v": True,
+    "hidden_size_per_layer_input": 0,
+    "enable_moe_block": True,
+    "num_experts": 4,
+    "top_k_experts": 2,
+    "moe_intermediate_size": 32,
+    "intermediate_size": 64,
+}
 MODELS["ministral3"] = {
     "model_type": "ministral3",
     **ODD,

@@ -16,6 +16,7 @@ from lutmac.engine.loading.tensor_source import HEAD, shown_name
 from lutmac.errors import CheckpointError
 
 GUESSING: Final = "layers that guess further tokens"
+SPARE: Final = "keys and values of layers that read another's"
 COPY: Final = "a copy of the embedding as head"
 ZERO: Final = "biases that are zero"  # older GPTQ tools write one beside every matrix
 # What readers of these formats commonly ignore, in the files' names.
@@ -46,12 +47,13 @@ def left_out(opened: OpenedModel, read: Iterable[str]) -> tuple[LeftOut, ...]:
     used = {opened.source.tensor_of(name) for name in read}
     if not opened.path.is_dir():  # parts of BitNet's and NVFP4's matrices in GGUF
         used |= {f"{name.removesuffix('.weight')}.scale" for name in used}
+    spare = {opened.source.tensor_of(name) for name in opened.config.spare_tensors}
     found: dict[str, list[str]] = {}
     sizes = {tensor.name: tensor.nbytes for tensor in opened.tensors}
     unknown = []
     for name in sizes:
         if name not in used:
-            what = _ignored(opened, name)
+            what = SPARE if name in spare else _ignored(opened, name)
             unknown.append(name) if what is None else found.setdefault(what, []).append(name)
     if unknown:
         raise CheckpointError(_problem(opened, unknown))

@@ -23,7 +23,8 @@ class Route(Op):
     scores: over the logits, softmax or sigmoid. bias: is added to the scores for the selection alone; with groups, only
     the experts of ``top_groups`` of them count, whose two largest (biased) scores have the largest sums (DeepSeek-V3,
     https://arxiv.org/abs/2412.19437). Weights are the scores, with normalize divided by the sum of those chosen, times
-    scale. choices: for each token its experts, their weights, and its row with each of them (3 * per_token wide).
+    scale and, where there are expert_scales, that of the expert.
+    choices: for each token its experts, their weights, and its row with each of them (3 * per_token wide).
     starts: one row, the first row of each expert and the end of the last: rows of one expert lie together.
     """
 
@@ -37,6 +38,7 @@ class Route(Op):
     bias: Vector | None = None
     groups: int = 1
     top_groups: int = 1
+    expert_scales: Vector | None = None
     READS = ("logits",)
     WRITES = ("choices", "starts")
 
@@ -45,8 +47,9 @@ class Route(Op):
         experts = self.logits.width
         if (self.choices.width, self.starts.width) != (3 * self.per_token, experts + 1):
             yield f"{self.per_token} of {experts} experts have other widths"
-        if self.bias is not None and self.bias.width != experts:
-            yield f"its bias is {self.bias.width} wide, not {experts}"
+        for vector in self.vectors():
+            if vector.width != experts:
+                yield f"{vector} is not {experts} wide"
         if experts % self.groups or self.per_token > experts // self.groups * self.top_groups:
             yield f"{self.per_token} of {experts} experts are not in {self.top_groups} of {self.groups} groups"
 
@@ -66,11 +69,14 @@ class Route(Op):
         chosen = np.take_along_axis(scores, experts, axis=1)
         if self.normalize:
             chosen = chosen / chosen.sum(axis=1, keepdims=True)
+        chosen = chosen * np.float32(self.scale)
+        if self.expert_scales is not None:
+            chosen = chosen * at.vector(self.expert_scales.name)[experts]
         order = np.argsort(experts.reshape(-1), kind="stable")
         rows = np.empty(experts.size, np.float32)
         rows[order] = np.arange(experts.size)
         counts = np.bincount(experts.reshape(-1), minlength=logits.shape[1])
-        choices = np.concatenate([experts, chosen * np.float32(self.scale), rows.reshape(experts.shape)], axis=1)
+        choices = np.concatenate([experts, chosen, rows.reshape(experts.shape)], axis=1)
         return choices, np.concatenate([[0], np.cumsum(counts)])[None]
 
     def _scores(self, logits: Floats) -> Floats:
