@@ -9,6 +9,7 @@ import pytest
 from lutmac.errors import CheckpointError, LutmacError, UnsupportedModelError
 from lutmac.models import REGISTRY, architecture_name, find_architecture
 from lutmac.models.config import DecoderConfig
+from lutmac.models.gemma4_config import Gemma4Config
 
 CONFIG = {
     "vocab_size": 320,
@@ -74,6 +75,13 @@ def test_what_comes_as_gguf_alone_says_so_of_a_directory(name: str) -> None:
         ("gemma3", {"use_bidirectional_attention": True}, UnsupportedModelError, "both directions"),
         ("qwen2", {"is_causal": False}, UnsupportedModelError, "both directions"),
         ("gemma3", {"rope_parameters": {"full_attention": 3}}, CheckpointError, "rope_parameters has no object"),
+        (
+            "gemma4",
+            {"per_layer_config": [1]},
+            CheckpointError,
+            "per_layer_config is .* expected an object for each layer",
+        ),
+        ("gemma4", {"num_kv_shared_layers": 3}, CheckpointError, "3 of 3 layers share keys and values"),
         ("granite", {"logits_scaling": 0}, CheckpointError, "logits are divided by 0"),
         ("mixtral", {"num_experts_per_tok": 9}, CheckpointError, "a token goes to 9 of 8 experts"),
         ("qwen3_moe", {"moe_intermediate_size": 100}, UnsupportedModelError, "moe_intermediate_size 100"),
@@ -180,3 +188,13 @@ def test_what_a_gguf_file_may_say_and_no_graph_has_is_refused_by_its_key(
 ) -> None:
     with pytest.raises(UnsupportedModelError, match=message):
         read_gguf(name, **keys)
+
+
+def test_gemma4_of_the_hub_says_null_where_it_has_none() -> None:
+    """Its 31B has no embeddings of layers, and fewer heads of keys and values where layers see all positions."""
+    without = {"hidden_size_per_layer_input": None, "vocab_size_per_layer_input": None, "rope_parameters": None}
+    config = read("gemma4", **without, attention_k_eq_v=True, num_global_key_value_heads=1, head_dim=32)
+    assert isinstance(config, Gemma4Config)
+    assert (config.per_layer_width, config.keys_are_values, config.keys_of) == (0, True, ())
+    assert (config.layer_head_dims, config.layer_kv_heads) == ((32, 32, 512), (2, 2, 1))
+    assert config.rope.rope(128).inverse_frequency[63] > 1e-9 > config.rope.rope(128).inverse_frequency[64]

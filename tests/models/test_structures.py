@@ -65,7 +65,14 @@ def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
     """
     path = directory(tmp_path / name, name)
     assert difference(path, name) < 1e-4
-    allowed = {"gemma3": 3e-3, "qwen3_vl": 3e-3, "qwen3_vl_moe": 3e-3, "qwen3_bare": 3e-3, "muse_glimmer": 2e-2}
+    allowed = {
+        "gemma3": 3e-3,
+        "gemma4": 3e-3,
+        "qwen3_vl": 3e-3,
+        "qwen3_vl_moe": 3e-3,
+        "qwen3_bare": 3e-3,
+        "muse_glimmer": 2e-2,
+    }
     assert difference(path, name, "f16") < allowed.get(name, 2e-3)
     native = lutmac.convert(path, tmp_path / "native", threads=1).path
     assert difference(native, name) < 1e-4
@@ -133,6 +140,7 @@ def test_what_is_no_text_is_left_out_and_listed(tmp_path: Path) -> None:
         info = lutmac.load(directory(tmp_path / name, name), threads=1).info()
         expected = set() if name == "qwen3_bare" else {"parts for images and sounds"}
         expected |= {"layers that guess further tokens"} if name.startswith("qwen3_5") else set()
+        expected |= {"keys and values of layers that read another's"} if name == "gemma4" else set()
         assert {left.what for left in info.left_out if "frequencies" not in left.what} == expected
 
 

@@ -56,6 +56,11 @@ EXPERTS = {
     "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32,
 }  # fmt: skip
 GEMMA = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"], "query_pre_attn_scalar": 16}
+GEMMA4 = {
+    "num_hidden_layers": 4, "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "num_kv_shared_layers": 2, "hidden_size_per_layer_input": 32, "vocab_size_per_layer_input": 320,
+    "global_head_dim": 32, "pad_token_id": 0,
+}  # fmt: skip
 BY_POSITION = {
     "rope_type": "yarn",
     "factor": 16.0,
@@ -67,6 +72,10 @@ BY_POSITION = {
 }
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "gemma3": (GEMMA, {**VISION, "model_type": "siglip_vision_model"}),
+    "gemma4": (
+        GEMMA4,
+        {**VISION, "num_key_value_heads": 2, "head_dim": 16, "position_embedding_size": 16},
+    ),
     "idefics3": ({"model_type": "llama"}, VISION),
     "llava": ({"model_type": "llama"}, {**VISION, "model_type": "clip_vision_model", "projection_dim": 32}),
     "mistral3": (
@@ -99,8 +108,10 @@ def randomise(model: torch.nn.Module) -> None:
     """Norms that are not all ones, biases that are not all zeros, in bfloat16's values."""
     for name, values in model.named_parameters():
         if values.ndim == 1:
-            centred = name.endswith("bias") or "gemma" in type(model).__name__.lower()
+            centred = name.endswith("bias") or "gemma3" in type(model).__name__.lower()
             mean = -2.0 if name.endswith("A_log") else 0.0 if centred else 1.0  # A_log: a memory of some tokens
+            if "Gemma4" in type(model).__name__ and name.endswith(("q_norm.weight", "k_norm.weight")):
+                mean = 0.45  # scores are as large as these make them
             torch.nn.init.normal_(values, mean, 0.1)
         values.data = values.data.bfloat16().float()
 
@@ -116,11 +127,26 @@ def add_guessing_layer(file: Path) -> None:
     save_file({**tensors, **guessing}, file, metadata={"format": "pt"})
 
 
+def add_spare_keys(file: Path) -> None:
+    """Keys and values of layers that read another's: checkpoints have them, and transformers reads over them."""
+    tensors = load_file(file)
+    front = "model.language_model.layers.{}.self_attn."
+    spare = {}
+    for name, values in tensors.items():
+        for layer in (0, 1):
+            part = name.removeprefix(front.format(layer))
+            if part != name and part.startswith(("k_", "v_")):
+                spare[front.format(layer + 2) + part] = values.clone()
+    save_file({**tensors, **spare}, file, metadata={"format": "pt"})
+
+
 def save(model: torch.nn.Module, name: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         model.bfloat16().save_pretrained(directory)
         if name.startswith("qwen3_5"):
             add_guessing_layer(Path(directory) / "model.safetensors")
+        if name == "gemma4":
+            add_spare_keys(Path(directory) / "model.safetensors")
         (HERE / f"{name}.safetensors").write_bytes((Path(directory) / "model.safetensors").read_bytes())
         shutil.copy(Path(directory) / "config.json", HERE / f"{name}.json")
 
