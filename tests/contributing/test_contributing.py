@@ -46,7 +46,7 @@ from lutmac import _native
 from lutmac.engine.loading.listing import list_weights
 from lutmac.engine.loading.opened import open_model
 from lutmac.engine.quantization.forward import Forward
-from lutmac.engine.quantization.matrices import Weights
+from lutmac.engine.quantization.matrices import CurrentWeights
 from lutmac.engine.quantization.state import QuantizationState
 
 checkpoint, out, tokens = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
@@ -58,7 +58,7 @@ for target in _native.available_targets():
         assert "dynamic_tanh" in model.program(), model.program()
 with open_model(checkpoint) as opened:
     graph, _ = list_weights(opened)
-    parameters = Weights(opened, QuantizationState(out.parent / "state", {}))
+    parameters = CurrentWeights(opened, QuantizationState(out.parent / "state", {}))
     forward = Forward(np.array([tokens], np.int32), parameters)
     for op in graph.ops:
         forward.run(op)

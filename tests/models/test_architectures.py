@@ -22,7 +22,7 @@ import lutmac
 from lutmac.engine.loading.listing import list_weights
 from lutmac.engine.loading.opened import open_model
 from lutmac.engine.quantization.forward import Forward
-from lutmac.engine.quantization.matrices import Weights
+from lutmac.engine.quantization.matrices import CurrentWeights
 from lutmac.engine.quantization.state import QuantizationState
 from lutmac.graph.operations.logits import Logits
 
@@ -108,7 +108,7 @@ def test_calibration_computes_what_the_model_does(checkpoint: Path, tmp_path: Pa
     tokens = TOKENS[: case.tokens]
     with open_model(checkpoint) as opened:
         graph, _ = list_weights(opened)
-        weights = Weights(opened, QuantizationState(tmp_path / "state", {}))
+        weights = CurrentWeights(opened, QuantizationState(tmp_path / "state", {}))
         forward = Forward(np.array([tokens], np.int32), weights)
         for op in graph.ops:
             forward.run(op)

@@ -14,7 +14,7 @@ from lutmac.engine.loading.listing import list_weights
 from lutmac.engine.loading.opened import open_model
 from lutmac.engine.quantization.budget import allocate
 from lutmac.engine.quantization.forward import Forward
-from lutmac.engine.quantization.matrices import Weights
+from lutmac.engine.quantization.matrices import CurrentWeights
 from lutmac.engine.quantization.state import QuantizationState
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.operations.logits import Logits
@@ -47,7 +47,7 @@ def test_the_forward_pass_of_calibration_is_the_models(name: str, tmp_path: Path
     path = HUGGING_FACE / name
     with open_model(path) as opened:
         graph, _ = list_weights(opened)
-        weights = Weights(opened, QuantizationState(tmp_path / "x", {}))
+        weights = CurrentWeights(opened, QuantizationState(tmp_path / "x", {}))
         forward = Forward(np.array([TOKENS], np.int32), weights)
         for op in graph.ops:
             forward.run(op)
