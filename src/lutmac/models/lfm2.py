@@ -73,9 +73,15 @@ class Lfm2(NormedHeads):
         hf, name = f"model.layers.{layer}", f"layers.{layer}"
         x = self.norm(f"{hf}.operator_norm", hidden, f"{name}.operator_input")
         mixed = self.attention(layer, x) if layer in self.config.attention_layers else self.convolution(layer, x)
+        mixed = self.post_norm(f"{hf}.post_operator_norm", mixed, f"{name}.operator_normed")
         hidden = self.add(hidden, mixed, f"{name}.hidden_after_operator")
         x = self.norm(f"{hf}.ffn_norm", hidden, f"{name}.mlp_input")
-        return self.add(hidden, self.mlp(layer, x), f"{name}.hidden")
+        x = self.post_norm(f"{hf}.post_ffn_norm", self.mlp(layer, x), f"{name}.mlp_normed")
+        return self.add(hidden, x, f"{name}.hidden")
+
+    def post_norm(self, hf: str, x: Value, name: str) -> Value:
+        """What a part adds to the residual stream, as it is."""
+        return x
 
     def convolution(self, layer: int, x: Value) -> Value:
         """Two gates around a short convolution, between two products."""
@@ -102,11 +108,12 @@ def read_config(config: Mapping[str, Any]) -> Lfm2Config:
     values = {**DEFAULTS, **config, "intermediate_size": width, "rms_norm_eps": read.number("norm_eps", 1e-5)}
     decoder = read_decoder_config(values)
     return Lfm2Config(
-        **vars(decoder), attention_layers=_attention_layers(config, layers), kernel=read.integer("conv_L_cache", 3)
+        **vars(decoder), attention_layers=attention_layers(config, layers), kernel=read.integer("conv_L_cache", 3)
     )
 
 
-def _attention_layers(config: Mapping[str, Any], layers: int) -> tuple[int, ...]:
+def attention_layers(config: Mapping[str, Any], layers: int) -> tuple[int, ...]:
+    """The layers with attention: ``layer_types`` or ``full_attn_idxs`` of a config.json say which, or else all are."""
     types, indices = config.get("layer_types"), config.get("full_attn_idxs")
     if types is not None:
         if not isinstance(types, list) or len(types) != layers:
@@ -123,16 +130,21 @@ def _attention_layers(config: Mapping[str, Any], layers: int) -> tuple[int, ...]
 
 
 def read_gguf_config(metadata: Mapping[str, Any]) -> Lfm2Config:
-    """GGUF's keys; attention.head_count_kv has a number for each layer, 0 where there is a convolution."""
-    heads: Any = metadata.get("lfm2.attention.head_count_kv")
-    of_layers = [int(count) for count in heads] if hasattr(heads, "__len__") and not isinstance(heads, str) else []
-    if of_layers:
-        metadata = {**metadata, "lfm2.attention.head_count_kv": max(of_layers)}
-    decoder = read_gguf_decoder_config(metadata, "lfm2", "half_split")
-    kernel = MetadataReader(metadata, "lfm2").integer("shortconv.l_cache")
-    layers = of_layers or [1] * decoder.num_hidden_layers
-    attention = tuple(layer for layer, count in enumerate(layers) if count)
-    return Lfm2Config(**vars(decoder), attention_layers=attention, kernel=kernel)
+    """GGUF's keys."""
+    decoder, convolutions = gguf_convolutions(metadata, "lfm2")
+    return Lfm2Config(**vars(decoder), **convolutions)
+
+
+def gguf_convolutions(metadata: Mapping[str, Any], name: str) -> tuple[DecoderConfig, dict[str, Any]]:
+    """GGUF's keys under this name, and what Lfm2Config adds; attention.head_count_kv is 0 where there is none."""
+    read = MetadataReader(metadata, name)
+    heads = read.for_layers(
+        "attention.head_count_kv", read.integer("block_count"), read.integer("attention.head_count")
+    )
+    same = {f"{name}.attention.head_count_kv": max(heads)}
+    decoder = read_gguf_decoder_config({**metadata, **same}, name, "half_split")
+    attention = tuple(layer for layer in range(decoder.num_hidden_layers) if heads[layer])
+    return decoder, {"attention_layers": attention, "kernel": read.integer("shortconv.l_cache")}
 
 
 def build(config: Lfm2Config) -> Graph:

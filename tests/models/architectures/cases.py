@@ -271,6 +271,25 @@ CASES: dict[str, Case] = {
         block_ffn_dim_multiplier=1.0, full_attn_idxs=[1], conv_L_cache=4, conv_bias=True, norm_eps=1e-5,
         tie_word_embeddings=..., tie_embedding=True, rope_theta=1000000.0,
     ),
+    "lfm2-moe": case(
+        "lfm2_moe", vocab_size=333, num_hidden_layers=5, num_dense_layers=2, num_experts=6, num_experts_per_tok=3,
+        moe_intermediate_size=64, layer_types=["conv", "full_attention", "conv", "full_attention", "conv"],
+        norm_eps=1e-5, use_expert_bias=True, routed_scaling_factor=1.5, num_key_value_heads=1,
+        tie_word_embeddings=True,
+    ),
+    "lfm3": case(
+        "lfm3", **ODD, num_hidden_layers=5, sliding_window=24, rope_theta=..., norm_eps=1e-5, conv_L_cache=7,
+        tie_word_embeddings=True,
+    ),
+    "lfm3-plain": case(  # without gates and norms behind
+        "lfm3", num_hidden_layers=4, head_dim=32, sliding_window=24, rope_theta=..., norm_eps=1e-5, conv_L_cache=4,
+        use_attention_gate=False, use_sandwich_norm=False, conv_bias=True,
+        layer_types=["conv", "sliding_attention", "conv", "full_attention"],
+        rope_parameters={
+            "sliding_attention": {"rope_type": "default", "rope_theta": 5000.0},
+            "full_attention": {"rope_type": "proportional", "rope_theta": 1e5, "partial_rotary_factor": 0.25},
+        },
+    ),
     "glm4": case("glm4", **ODD, partial_rotary_factor=0.5, attention_bias=True),
     "seed-oss": case("seed_oss", **ODD, attention_bias=True, attention_out_bias=False, mlp_bias=False),
     "exaone4": replace(

@@ -66,7 +66,7 @@ def randomize(model: torch.nn.Module) -> None:
         elif "conv1d" in name:  # keys so long that it does not matter where their norm has its epsilon
             torch.nn.init.normal_(values, 0.0, 3.0)
     for name, values in model.named_buffers():
-        if name.endswith("e_score_correction_bias"):
+        if name.endswith(("e_score_correction_bias", "expert_bias")):
             torch.nn.init.normal_(values, 0.0, 0.1)
         elif name.endswith("layer_scalar"):
             torch.nn.init.normal_(values, 1.0, 0.1)

@@ -222,6 +222,20 @@ MODELS: dict[str, dict[str, Any]] = {
         "hidden_size": 32,
     },
 }
+MODELS["lfm2moe"] = {
+    "model_type": "lfm2_moe",
+    **EXPERTS,
+    "vocab_size": 333,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_dense_layers": 1,
+    "layer_types": ["conv", "full_attention", "conv"],
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "num_experts": 6,
+    "num_experts_per_tok": 3,
+    "tie_word_embeddings": True,
+}
 GEMMA4 = {
     "model_type": "gemma4_text", "initializer_range": 0.1, "vocab_size": 333, "num_attention_heads": 3,
     "num_key_value_heads": 1, "head_dim": 32, "global_head_dim": 64, "sliding_window": 16,
