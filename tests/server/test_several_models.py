@@ -253,6 +253,10 @@ def test_a_directory_is_looked_into_again_and_broken_files_say_so(begin: Start, 
         (tmp_path / "broken.gguf").unlink()
         wait_for(lambda: list(states(server)) == ["first", "later"])
         assert http.post("/v1/completions", json={"model": "broken", "prompt": "A"}).status_code == 404
+        make_tiny_llama(tmp_path / "new", "Q8_0")
+        (tmp_path / "new").replace(tmp_path / "later.gguf")  # another file of the same name is another model
+        assert http.post("/v1/completions", json={"model": "later", "prompt": "A", "max_tokens": 1}).status_code == 200
+        assert 'lutmac_model_loads_total{model="later"} 2.0' in http.get("/metrics").text
 
 
 def test_a_client_that_goes_while_its_model_loads_is_dropped(begin: Start) -> None:

@@ -46,7 +46,7 @@ async def ready(request: Request) -> ServerHealth:
     if not models.are_several:
         return ServerHealth()
     return ServerHealth(
-        models=[ModelHealth(name=one.name, names=list(one.names), **dict(status_of(one))) for one in models.residents()]
+        models=[ModelHealth(name=one.name, names=list(one.names), **dict(status_of(one))) for one in models.listed()]
     )
 
 

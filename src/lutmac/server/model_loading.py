@@ -45,7 +45,10 @@ class ModelLoader:
         Raises CheckpointError and UnsupportedModelError.
         """
         path = resolve(path_or_name)
-        key = _stamp(path)
+        stamp = file_stamp(path)
+        if stamp is None:
+            raise CheckpointError(f"{path}: no such file")
+        key = (os.fspath(path), *stamp)
         found = self._known.get(key)
         if found is None:
             options = {name: self._arguments[name] for name in ("context", "kv_cache") if name in self._arguments}
@@ -87,13 +90,13 @@ class ModelLoader:
         return info.weight_bytes + info.cache_bytes + BESIDE_WEIGHTS + OF_A_TOKEN * info.vocab_size
 
 
-def _stamp(path: Path) -> tuple[str, int, int]:
-    """Changes when a file, or what a directory holds, does. Raises CheckpointError where it is gone."""
+def file_stamp(path: Path) -> tuple[int, int] | None:
+    """Changes when a file does, or what files a directory has; None where it is gone."""
     try:
         found = path.stat()
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}") from None
-    return os.fspath(path), found.st_size, found.st_mtime_ns
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _size(nbytes: int) -> str:

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from lutmac.engine.forecast import Forecast
 from lutmac.engine.loading.info import ModelInfo
-from lutmac.server.resident import Resident, State
 from lutmac.server.schemas.common import ResponseModel, is_none
+from lutmac.server.served_model import ServedModel, State
 
 
 class ModelStatus(ResponseModel):
@@ -28,11 +28,11 @@ class ModelStatus(ResponseModel):
     error: Annotated[str | None, Field(exclude_if=is_none)] = None
 
 
-def status_of(resident: Resident) -> ModelStatus:
+def status_of(served: ServedModel) -> ModelStatus:
     """The state that it is in."""
-    read, error = resident.read, resident.error or resident.unreadable
+    read, error = served.read, served.error or served.unreadable
     return ModelStatus(
-        value=resident.state,
+        value=served.state,
         progress=None if read is None else round(read, 3),
         failed=True if error is not None else None,
         error=error,
@@ -84,9 +84,9 @@ class ModelFacts:
         return sha256(f"{self.name} {self.file_bytes}".encode()).hexdigest()
 
 
-def facts_of(resident: Resident, found: Mapping[Resident, Forecast | None]) -> ModelFacts | None:
+def facts_of(served: ServedModel, found: Mapping[ServedModel, Forecast | None]) -> ModelFacts | None:
     """Figures; None where its files cannot be read. found: what ``ServedModels.forecasts`` gave."""
-    if resident.backend is not None:
-        return ModelFacts.of_loaded(resident.backend.model.info())
-    forecast = found.get(resident)
+    if served.backend is not None:
+        return ModelFacts.of_loaded(served.backend.model.info())
+    forecast = found.get(served)
     return None if forecast is None else ModelFacts.of_files(forecast)

@@ -12,9 +12,9 @@ from lutmac.engine.forecast import Forecast
 from lutmac.server.documents import error_responses, models_of
 from lutmac.server.endpoints import new_router
 from lutmac.server.model_status import ModelStatus, facts_of, status_of
-from lutmac.server.resident import Resident
 from lutmac.server.schemas.common import ResponseModel, is_none
 from lutmac.server.schemas.request import Request as BodyOfRequest
+from lutmac.server.served_model import ServedModel
 
 router = new_router("OpenAI")
 _ERRORS = error_responses(without=(400, 408, 413, 415, 429))
@@ -64,9 +64,7 @@ async def list_models(request: Request) -> ModelList:
     """The models, by each of their names."""
     models = models_of(request)
     found = await models.forecasts()
-    return ModelList(
-        data=[_entry(models.started, one, name, found) for one in models.residents() for name in one.names]
-    )
+    return ModelList(data=[_entry(models.started, one, name, found) for one in models.listed() for name in one.names])
 
 
 @router.post("/v1/models/load", responses=error_responses())
@@ -92,13 +90,13 @@ async def get_model(model: str, request: Request) -> ModelEntry:
     return _entry(models.started, models.named(model), model, await models.forecasts())
 
 
-def _entry(created: int, resident: Resident, name: str, found: Mapping[Resident, Forecast | None]) -> ModelEntry:
-    facts = facts_of(resident, found)
-    entry = ModelEntry(id=name, created=created, status=status_of(resident))
+def _entry(created: int, served: ServedModel, name: str, found: Mapping[ServedModel, Forecast | None]) -> ModelEntry:
+    facts = facts_of(served, found)
+    entry = ModelEntry(id=name, created=created, status=status_of(served))
     if facts is not None:
         entry.max_model_len, entry.architecture, entry.parameters = facts.context, facts.architecture, facts.parameters
         entry.bits_per_weight, entry.weight_bytes = round(facts.bits_per_weight, 3), facts.weight_bytes
-    if resident.backend is not None:
-        info = resident.backend.model.info()
+    if served.backend is not None:
+        info = served.backend.model.info()
         entry.isa, entry.threads = info.isa, info.threads
     return entry

@@ -254,10 +254,10 @@ def _unloaded(
     **fields: Any,
 ) -> Response:
     models = models_of(request)
-    resident = models.find(asked.model)
+    served = models.find(asked.model)
     with suppress(ApiError):  # it is not loaded
-        models.unload(resident.name)
-    return _loaded(kind, resident.name, "unload", **fields)
+        models.unload(served.name)
+    return _loaded(kind, served.name, "unload", **fields)
 
 
 def _failure(error: ApiError) -> bytes:

@@ -14,8 +14,8 @@ from lutmac.server.documents import error_responses, models_of
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError
 from lutmac.server.model_status import ModelFacts, facts_of
-from lutmac.server.resident import NEVER, Resident
 from lutmac.server.schemas import ollama as schema
+from lutmac.server.served_model import NEVER, ServedModel
 from lutmac.server.served_models import ServedModels
 from lutmac.server.template_text import chat_template_text
 
@@ -31,7 +31,7 @@ async def tags(request: Request) -> schema.ModelList:
     """All models whose files can be read."""
     models = models_of(request)
     found = await models.forecasts()
-    listed = [model for one in models.residents() for model in _models(models, one, found)]
+    listed = [model for one in models.listed() for model in _models(models, one, found)]
     return schema.ModelList(models=listed)
 
 
@@ -40,7 +40,7 @@ async def running(request: Request) -> schema.ModelList:
     """The models that are loaded, with the time at which they are unloaded if no request comes."""
     models = models_of(request)
     listed = []
-    for one in models.residents():
+    for one in models.listed():
         if one.backend is None:
             continue
         more: dict[str, object] = {
@@ -87,13 +87,13 @@ async def version() -> schema.Version:
 
 
 def _models(
-    models: ServedModels, resident: Resident, found: Mapping[Resident, Forecast | None]
+    models: ServedModels, served: ServedModel, found: Mapping[ServedModel, Forecast | None]
 ) -> Iterator[schema.Model]:
     """The model by each of its names."""
-    facts = facts_of(resident, found)
+    facts = facts_of(served, found)
     if facts is None:
         return
-    for name in resident.names:
+    for name in served.names:
         yield schema.Model(
             name=name,
             model=name,
@@ -119,27 +119,27 @@ def _size(parameters: int) -> str:
     return f"{parameters / 1e9:.1f}B" if parameters >= 1e9 else f"{parameters / 1e6:.1f}M"
 
 
-def _template(resident: Resident, found: Mapping[Resident, Forecast | None]) -> str:
-    if resident.backend is not None:
-        return chat_template_text(resident.backend.model) or ""
-    forecast = found.get(resident)
+def _template(served: ServedModel, found: Mapping[ServedModel, Forecast | None]) -> str:
+    if served.backend is not None:
+        return chat_template_text(served.backend.model) or ""
+    forecast = found.get(served)
     template = forecast.chat_templates.get("default") if forecast is not None else None
     return template if isinstance(template, str) else ""
 
 
-def _capabilities(resident: Resident, template: str) -> list[str]:
+def _capabilities(served: ServedModel, template: str) -> list[str]:
     """Whether it fills in is in its vocabulary, which is read when it is loaded."""
     found = ["completion", "embedding"]
     found += ["tools"] if template else []
-    backend = resident.backend
+    backend = served.backend
     fills = backend is not None and backend.model.tokenizer.vocabulary.fill_marks is not None
     found += ["insert"] if fills else []
     return [*found, "thinking"] if "enable_thinking" in template or "<think>" in template else found
 
 
-def _expiry(resident: Resident) -> str:
+def _expiry(served: ServedModel) -> str:
     """When it is unloaded if nothing happens; while it answers, counted from now."""
-    left = resident.keep_alive if resident.users else resident.unloaded_at - monotonic()
+    left = served.keep_alive if served.users else served.unloaded_at - monotonic()
     return FOREVER if left == NEVER else _written(time() + max(0.0, left))
 
 

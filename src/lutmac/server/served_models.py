@@ -9,14 +9,15 @@ from typing import Protocol
 
 from lutmac.engine.forecast import Forecast
 from lutmac.engine.model import Model
+from lutmac.engine.running.stats import EngineStats
 from lutmac.server.backend import Backend
 from lutmac.server.background import BackgroundResponses
 from lutmac.server.errors import ApiError
 from lutmac.server.metrics import EngineCollector, Metrics, ModelFigures
 from lutmac.server.omissions import Omissions
 from lutmac.server.preparation import Preparation
-from lutmac.server.resident import Lease, Resident
 from lutmac.server.response_store import ResponseStore
+from lutmac.server.served_model import Lease, ServedModel
 from lutmac.server.settings import Settings
 
 MOST_NAMED = 30  # models, in an error that lists them
@@ -55,11 +56,11 @@ class ServedModels(ABC):
         self.metrics = Metrics(EngineCollector(self._figures), by_model=self.are_several)
 
     @abstractmethod
-    def residents(self) -> list[Resident]:
+    def listed(self) -> list[ServedModel]:
         """All models, in the order in which they are listed."""
 
     @abstractmethod
-    def find(self, name: str | None) -> Resident:
+    def find(self, name: str | None) -> ServedModel:
         """The model that a request means by a name, or by none. Raises ApiError (404)."""
 
     @abstractmethod
@@ -82,18 +83,18 @@ class ServedModels(ABC):
         """
 
     @abstractmethod
-    async def forecasts(self) -> dict[Resident, Forecast | None]:
+    async def forecasts(self) -> dict[ServedModel, Forecast | None]:
         """What the files of models say that are not loaded; None where they cannot be read."""
 
     @abstractmethod
     def close(self, drain_seconds: float) -> None:
         """Waits so long for what runs, then ends the rest. Blocks."""
 
-    def named(self, name: str) -> Resident:
+    def named(self, name: str) -> ServedModel:
         """The model that is listed by that name. Raises ApiError (404)."""
-        for resident in self.residents():
-            if name in resident.names:
-                return resident
+        for served in self.listed():
+            if name in served.names:
+                return served
         raise self._unknown(name)
 
     def leave_out_unknown(self, asked: Named) -> None:
@@ -105,7 +106,7 @@ class ServedModels(ABC):
         return Backend(model, names, self.settings, self.metrics, self.preparation, self.omissions)
 
     def _unknown(self, name: str) -> ApiError:
-        names = [name for resident in self.residents() for name in resident.names]
+        names = [name for served in self.listed() for name in served.names]
         others = f" and {len(names) - MOST_NAMED} others" if len(names) > MOST_NAMED else ""
         shown = ", ".join(names[:MOST_NAMED]) + others if names else "none yet"
         return ApiError(
@@ -115,14 +116,11 @@ class ServedModels(ABC):
 
     def _figures(self) -> ModelFigures:
         """What the metrics say of the engines, by model where there are several."""
-        residents = self.residents()
-        return ModelFigures(
-            {((one.name,) if self.are_several else ()): one.stats() for one in residents if one.was_loaded},
-            ("model",) if self.are_several else (),
-            {one.name: (one.backend is not None, one.loads, one.bytes) for one in residents}
-            if self.are_several
-            else {},
-        )
+        all_served = self.listed()
+        if not self.are_several:
+            return ModelFigures({(): all_served[0].stats()})
+        engines: dict[tuple[str, ...], EngineStats] = {(one.name,): one.stats() for one in all_served if one.was_loaded}
+        return ModelFigures(engines, ("model",), {one.name: one.figures() for one in all_served})
 
 
 class OneModel(ServedModels):
@@ -137,21 +135,21 @@ class OneModel(ServedModels):
         """settings: with at least one name for the model."""
         super().__init__(settings)
         self._model = model
-        self._resident = Resident(settings.names, self._backend(model, settings.names))
+        self._resident = ServedModel(settings.names, self._backend(model, settings.names))
 
-    def residents(self) -> list[Resident]:
+    def listed(self) -> list[ServedModel]:
         """The model."""
         return [self._resident]
 
-    def find(self, name: str | None) -> Resident:
+    def find(self, name: str | None) -> ServedModel:
         """The model. Raises ApiError (404) for another name where the server is strict."""
         return self._resident if name is None or not self.settings.strict else self.named(name)
 
     async def take(self, name: str | None, keep_alive: float | str | None = None) -> Lease:
         """The model. Raises ApiError (404) as ``find`` does."""
-        resident = self.find(name)
-        assert resident.backend is not None
-        return Lease(resident, resident.backend, lambda: None)
+        served = self.find(name)
+        assert served.backend is not None
+        return Lease(served, served.backend, lambda: None)
 
     def load(self, name: str) -> None:
         """Raises ApiError (400): it is loaded."""
@@ -163,7 +161,7 @@ class OneModel(ServedModels):
         self.find(name)
         raise ApiError(400, "this server has one model, which stays loaded", param="model")
 
-    async def forecasts(self) -> dict[Resident, Forecast | None]:
+    async def forecasts(self) -> dict[ServedModel, Forecast | None]:
         """None: it is loaded."""
         return {}
 

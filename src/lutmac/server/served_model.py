@@ -23,7 +23,7 @@ class State(StrEnum):
 
 
 @dataclass(eq=False)
-class Resident:
+class ServedModel:
     """A model, and what has become of it. For one event loop.
 
     names: what clients may call it, the first is what it is listed as. backend: while it is loaded. users: requests
@@ -31,7 +31,8 @@ class Resident:
     whether another one waits for its memory, so that it takes no new requests. bytes: of memory that it is counted
     with. keep_alive: seconds without a request after which it is unloaded. used_at: when it last had one. loads: how
     often it was loaded. error: why that last failed. unreadable: why its files say nothing of it. progress: bytes
-    read, and in all, while it is loading. ended: what engines of it that are gone had counted.
+    read, and in all, while it is loading. stamp: of the file that was loaded, see `file_stamp`. ended: what engines of
+    it that are gone had counted.
     """
 
     names: tuple[str, ...]
@@ -45,10 +46,10 @@ class Resident:
     keep_alive: float = NEVER
     used_at: float = field(default_factory=monotonic)
     loads: int = 0
-    load_seconds: float = 0.0
     error: str | None = None
     unreadable: str | None = None
     progress: tuple[int, int] | None = None
+    stamp: tuple[int, int] | None = None
     ended: EngineStats | None = None
 
     @property
@@ -86,6 +87,10 @@ class Resident:
         """When it is unloaded if no request comes, in seconds of the monotonic clock; infinite: not at all."""
         return NEVER if self.is_busy else self.used_at + self.keep_alive
 
+    def figures(self) -> tuple[bool, int, int]:
+        """Whether it is in memory, how often it was loaded, and bytes."""
+        return self.backend is not None, self.loads, self.bytes
+
     def stats(self) -> EngineStats:
         """Its engine's figures; counts go on over unloading."""
         own = self.backend.model.worker.stats() if self.backend is not None else EngineStats.none()
@@ -102,20 +107,20 @@ class Resident:
 class Lease:
     """A request's hold on a loaded model, which stays in memory until ``end``."""
 
-    def __init__(self, resident: Resident, backend: Backend, at_end: Callable[[], None]) -> None:
+    def __init__(self, served: ServedModel, backend: Backend, at_end: Callable[[], None]) -> None:
         """at_end: called when it ends, once."""
-        self.resident = resident
+        self.served = served
         self.backend = backend
         self._at_end: Callable[[], None] | None = at_end
-        resident.users += 1
-        resident.used_at = monotonic()
+        served.users += 1
+        served.used_at = monotonic()
 
     def end(self) -> None:
         """Lets go of the model."""
         at_end, self._at_end = self._at_end, None
         if at_end is not None:
-            self.resident.users -= 1
-            self.resident.used_at = monotonic()
+            self.served.users -= 1
+            self.served.used_at = monotonic()
             at_end()
 
     def __enter__(self) -> Backend:
