@@ -9,7 +9,7 @@
 
 namespace lutmac::LUTMAC_TARGET {
 
-// Tokens whose sums are held at once, in 32 KB of L2 cache: turning a block into floats is dear, and is shared by them.
+// Tokens whose sums are held at once, in 32 KB of L2 cache. They share the work of turning a block into floats.
 inline constexpr int kFloatTokens = 128;
 
 inline void store_rows(const MatmulArgs& args, int64_t token, int64_t row, int count, const float* sum) {

@@ -5,8 +5,8 @@
 
 namespace lutmac::LUTMAC_TARGET {
 
-// Bits of the largest magnitude so far. As integers they are in the order of the floats, and a NaN is above all: so it
-// becomes the maximum, and the scale, and is not lost.
+// Bits of the largest magnitude so far. As integers they have the order of the floats. A NaN is above all others, so it
+// becomes the maximum and then the scale.
 inline Ints larger_magnitude(Ints max, Floats x) { return larger_of(max, (Ints)magnitude(x)); }
 inline float magnitude_of(Ints max) { return ((Floats)reduce(max, larger_of))[0]; }
 

@@ -22,7 +22,7 @@ class KeptRows {
     return at >= first ? here(at) : kept(of(step, sequence) + (count_ - (first - at)) * width_);
   }
 
-  // Keeps what the step's last rows leave of a sequence, when nobody reads older ones any more: copy(row, out) writes one.
+  // Writes a sequence's last rows to its slot. To be called once no task reads older rows; copy(row, out) writes one.
   template <typename Copy>
   void keep(const Step& step, int sequence, Copy copy) const {
     const Batch& batch = step.batch;

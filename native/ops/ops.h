@@ -27,8 +27,8 @@ struct Batch {
   const int32_t* output_rows = nullptr;     // [num_output_rows] rows that want logits or final hidden states
 };
 
-// What keys and values are kept as. f32: as they are, the reference. int8: codes -127..127 under an f16 scale for each position, kv head and block of
-// kKeyBlock or kValueBlock dimensions.
+// The type of cached keys and values. f32 is the reference. int8: codes -127..127, with an f16 scale for each position, kv head
+// and block of kKeyBlock or kValueBlock dimensions.
 enum class CacheType { f16, f32, int8 };
 
 // Keys and values of one layer: `base + page * page_stride` for a page id out of the group's page table; the first

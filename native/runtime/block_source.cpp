@@ -45,7 +45,7 @@ void put(Words values, bool assign, uint8_t* out) {
 // where that is not known here; of the usual counts the loop is unrolled.
 template <bool kAssign, int kCount>
 void read_bytes(const BitFields& field, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
-  // Bytes written may be any object's: a field's fields are loaded once only if they are copied.
+  // Copies, so that they are loaded once: the compiler must assume that writing bytes may change `field`.
   const int numbers = kCount ? kCount : field.count, shift = field.shift, dest = field.dest;
   const uint64_t byte_mask = (1u << field.width) - 1;
   const Pair mask = Pair{kEveryByte, kEveryByte} * byte_mask;

@@ -1,8 +1,8 @@
 // What an operation is made of: its fields by name, checked as they are read.
 //
-// An operation's constructor reads each of its fields once; finish() finds those that it has not. All that could make a
-// step read or write outside of its memory is checked here, whoever makes the program: buffers lie in the arena for any
-// number of rows, aligned; matrices are packed for the program's target; states exist.
+// An operation's constructor reads each of its fields once; finish() finds those that it has not read. Everything that could
+// make a step read or write outside of its memory is checked here, for callers in C++ and in Python: buffers are aligned and
+// lie in the arena for any number of rows; matrices are packed for the program's target; states exist.
 #pragma once
 
 #include <map>
@@ -82,7 +82,7 @@ class Fields {
   void require(bool condition, const char* message) const {
     if (!condition) fail(message);
   }
-  // Throws std::invalid_argument for a field that nobody has read.
+  // Throws std::invalid_argument for a field that was not read.
   void finish() const;
   // Offsets of buffers that were read and written, as far as they are in a form.
   const std::set<int64_t>& forms_read() const { return forms_read_; }

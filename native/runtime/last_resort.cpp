@@ -9,10 +9,10 @@
 namespace lutmac {
 namespace {
 
-// A handler in Python runs only when its thread has the interpreter and comes to the end of a call. These run at once.
+// Python runs a handler only between two bytecodes of its main thread. These run at once.
 constexpr int kSignals = 65;  // as Linux counts them
 struct sigaction handlers_before[kSignals];
-volatile sig_atomic_t seconds_left = 0;  // 0: the clock runs, or nobody has wound it
+volatile sig_atomic_t seconds_left = 0;  // 0: the alarm is set, or not asked for
 
 void on_alarm(int) {
   static const char kMessage[] = "lutmac: something did not end in time: the process is stopped\n";

@@ -1,4 +1,4 @@
-// What the machine's memory gives to plain reads: the wall that decoding runs into.
+// The rate at which memory delivers plain reads: the upper limit of decoding.
 #pragma once
 
 namespace lutmac {

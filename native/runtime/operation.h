@@ -22,7 +22,7 @@ struct Step {
   std::vector<LayerCache> groups;  // per cache group: page table and stride; base is the state's
   float* logits = nullptr;         // [num_logits_rows, vocab], of the first of the output rows
   int num_logits_rows = 0;
-  float* hidden = nullptr;         // [num_output_rows, hidden size] of final hidden states; null: nobody wants them
+  float* hidden = nullptr;         // [num_output_rows, hidden size] of final hidden states; null: not wanted
   uint8_t* scratch = nullptr;
   int64_t scratch_bytes = 0;
 };
@@ -39,8 +39,8 @@ inline int64_t row_count(const Step& step, Rows rows) {
   return int64_t{rows.outputs_only ? step.batch.num_output_rows : step.batch.num_tokens} * rows.per_token;
 }
 
-// Rows of the arena in some form, their floats put in an order before (element i of a row is order[i] of what comes; empty:
-// as it comes). Fields has checked that they lie in the arena.
+// Rows of the arena in some form. order: a permutation that is applied to a row before it is turned into the form (element i is
+// element order[i] of the row); empty for none. Fields has checked that the rows lie in the arena.
 struct Buffer {
   int64_t offset = -1;
   Form form = Form::plain;
@@ -61,21 +61,21 @@ class Operation {
  public:
   virtual ~Operation() = default;
   virtual int phases() const { return 1; }
-  // The number of tasks of a phase: every thread asks, and all get the same answer.
+  // The number of tasks of a phase. Every thread calls this, and all must get the same number.
   virtual int64_t tasks(const Step& step, int phase) const = 0;
   // What a thread does before the first task that it claims of a phase.
   virtual void begin(const Step&) const {}
   virtual void run(const Step& step, int phase, int64_t task) const = 0;
-  // This operation, where in steps of one row it leaves its forms to the threads of what follows.
+  // This operation, if in steps of one row the threads of the next operation make its forms (see program.h); else null.
   virtual const RowOperation* leaves_forms() const { return nullptr; }
-  // Told that it follows such an operation. Throws std::invalid_argument where it cannot make the forms itself.
+  // Called if the operation before is such a one. Throws std::invalid_argument if this one cannot make the forms.
   virtual void take_over(const RowOperation& maker);
-  // Takes in an operation of its kind, to run side by side. Throws std::invalid_argument where that cannot be.
+  // Takes in an operation of its kind, to run side by side. Throws std::invalid_argument if they cannot.
   virtual void join(Operation& other);
 };
 
-// Rows that one task of a row-wise operation takes: a claim costs about as much as a tenth of a row. Where there are few,
-// one each, so that no thread is without.
+// Rows that one task of a row-wise operation takes: a claim costs about as much as a tenth of a row. If there are few rows, a
+// task is one row, so that every thread gets some.
 inline constexpr int64_t kRowsPerTask = 4;
 inline constexpr int64_t kFewRows = 64;
 
@@ -115,7 +115,7 @@ class RowOperation : public Operation {
   // A value that it reads, of as many rows as it writes.
   Buffer input(Fields& fields, const char* name);
   int64_t width() const { return width_; }
-  // Makes a row of width() floats at out, which lies beside no input but may be one; returns where the row is.
+  // Makes a row of width() floats and returns where it is. out is where it may write; it may be an input, but overlaps none.
   virtual const float* make_row(const Step& step, int64_t row, float* out) const = 0;
 
  private:

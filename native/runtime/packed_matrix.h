@@ -15,8 +15,7 @@ struct DenseSource : DenseShape {
   const void* data = nullptr;  // [rows, columns]
 };
 
-// Random codes, affine or ternary, under f16 scales, for benchmarks: as fast as weights that mean something. The zero point
-// is the mean code.
+// Random codes, affine or ternary, under f16 scales, for benchmarks. The zero point is the mean code.
 struct RandomSource : LowBitShape {
   RandomSource(int64_t rows, int64_t columns, CodeKind kind, int bits, int64_t group_size, int scale_exponent, uint64_t seed);
   int scale_exponent;  // scales are f16 from 2^this to twice that
@@ -37,7 +36,7 @@ struct PackedBytes {
 
 class PackedMatrix {
  public:
-  // With its memory laid out and nothing in it yet: fill_tile, for every tile and from the same source, packs it.
+  // Allocates the memory. The caller then calls fill_tile for every tile, with the same source.
   // Throw std::invalid_argument where the description contradicts itself.
   PackedMatrix(const TargetEntry& target, const LowBitSource& source);
   PackedMatrix(const TargetEntry& target, const DenseSource& source);

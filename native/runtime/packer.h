@@ -1,4 +1,4 @@
-// Packs many matrices in one go: their tiles are one list of tasks, and Python is left alone meanwhile.
+// Packs many matrices at once: their tiles are one list of tasks. Python's other threads run meanwhile.
 #pragma once
 
 #include <memory>

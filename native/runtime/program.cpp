@@ -99,7 +99,7 @@ void Program::prepare_walk(int threads) {
     progress.claimed.store(0, std::memory_order_relaxed);
     progress.done.store(0, std::memory_order_relaxed);
   }
-  // Of a thread's own arena one row of each form is ever written: small pages.
+  // Small pages: only one row of each form is written in a thread's own arena.
   while (static_cast<int>(own_arenas_.size()) < threads - 1) {
     own_arenas_.push_back(std::make_unique<Mapping>(static_cast<size_t>(arena_bytes_), false));
   }
@@ -111,7 +111,7 @@ void Program::prepare_walk(int threads) {
   }
 }
 
-// Whether the step ends here: asks the caller, but not more often than it takes to be felt.
+// Whether the step is interrupted. Asks the caller, at most every kInterruptEvery.
 bool Program::ask_to_leave() {
   const auto now = std::chrono::steady_clock::now();
   if (now - asked_ < kInterruptEvery) return false;
@@ -123,7 +123,7 @@ void Program::walk(int thread) {
   const Step& step = steps_[thread];
   Progress* progress = progress_.data();
   for (const auto& operation : operations_) {
-    // Whoever is in an operation does all that is left of it, so that threads may leave between any two.
+    // Threads may leave between two operations: those that are in an operation do all of its remaining tasks.
     if (thread == 0 && is_interrupted_ && ask_to_leave()) left_.store(true, std::memory_order_relaxed);
     if (left_.load(std::memory_order_relaxed)) return;
     const int phases = operation->phases();

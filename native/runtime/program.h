@@ -1,12 +1,12 @@
 // A program: the flat list of operations for one step, and the executor that walks it.
 //
-// Every thread walks the whole list. An operation is one or two phases, a phase is tasks claimed from a counter, and the
-// next phase begins when all its tasks are done: not when all threads arrive, so one that another process keeps from
-// running holds nobody up while it has no task. Nothing is allocated while a step runs.
+// Every thread walks the whole list. An operation has one or two phases. A phase is a number of tasks, which threads claim from
+// a counter. The next phase begins when all tasks are done, not when all threads arrive: so a thread that the system has
+// suspended delays no other while it has no task. Nothing is allocated while a step runs.
 //
-// Where a step has one row, what turns it into a form for a product (norm, activation, preparation) may be left to the
-// product: each thread that has tasks of it makes its own copy of the form first. The others would only wait for it and
-// fetch it from the maker's cache. Who makes the program decides where.
+// If a step has one row, the operation that turns it into a form for a product (norm, activation, preparation) may leave that
+// to the product: each thread that has tasks of the product first makes its own copy of the form. Otherwise the threads would wait
+// for one of them and then fetch the form from its cache. The caller decides where (the field `own`).
 #pragma once
 
 #include <algorithm>
@@ -25,8 +25,8 @@
 
 namespace lutmac {
 
-// What a program keeps for every sequence: keys and values of one layer, in pages of positions; or a slot of fixed size. A
-// cache that it runs with must have this state, in that group, with pages (or slots) of as many bytes.
+// A state of every sequence: keys and values of one layer, in pages; or a slot of fixed size. The cache of a step must have
+// this state in the same group, with pages (or slots) of as many bytes.
 struct ProgramState {
   int index = 0, group = 0;
   bool slot = false;
@@ -48,12 +48,12 @@ class Program {
   // Throws std::invalid_argument for limits that no program has.
   Program(const TargetEntry& target, int max_tokens, int max_sequences, int max_context, int64_t arena_bytes);
 
-  // A state, before the operations that name it; groups are numbered as they come, and hold pages alone or slots alone. index,
-  // and of pages the bytes, are set here.
+  // Adds a state; to be called before the operations that name it. Groups are numbered from 0 in order. A group holds either
+  // pages or slots. Sets index, and for pages bytes.
   void add_state(ProgramState state);
   bool group_has_slots(int group) const;
-  // An operation, by name. together: it runs side by side with the one before.
-  // Throws std::invalid_argument, naming operation and field, where a step could go wrong.
+  // Adds an operation by its name. together: it runs side by side with the one before.
+  // Throws std::invalid_argument, naming operation and field, if a step could go wrong.
   void add(const std::string& name, FieldMap fields, bool together);
   const std::vector<ProgramState>& states() const { return states_; }
   // Throws std::invalid_argument where the cache lacks what the program needs.
@@ -81,10 +81,10 @@ class Program {
     std::vector<std::pair<const int32_t*, int>> page_tables;  // table and stride per cache group
     float *logits, *hidden;
     int num_logits_rows;
-    bool (*is_interrupted)() = nullptr;  // asked now and then between operations, by the caller's thread
+    bool (*is_interrupted)() = nullptr;  // called now and then between operations, by the caller's thread
   };
-  // Steps of one program queue. False: the step was left between two operations, since it was interrupted. Of what it was to
-  // write, some is written.
+  // Runs a step. Calls from several threads wait for each other. False: the step was interrupted between two operations; its
+  // results are then incomplete.
   bool step(const Cache& cache, const Input& input, int threads);
 
  private:
@@ -97,8 +97,8 @@ class Program {
   std::vector<ProgramState> states_;
   int64_t arena_bytes_, vocab_size_ = 0, logits_size_ = 0, hidden_size_ = 0;
   std::vector<std::unique_ptr<Operation>> operations_;
-  const RowOperation* maker_ = nullptr;  // of the forms that the last operation's threads make for themselves
-  std::set<int64_t> left_forms_;         // buffers of forms that only who followed their maker has
+  const RowOperation* maker_ = nullptr;  // whose forms the threads of the last operation make for themselves
+  std::set<int64_t> left_forms_;         // forms that exist only in the arenas of the threads that made them
   std::unique_ptr<Mapping> arena_, scratch_;
   std::vector<int32_t> token_sequence_, token_position_;
   // Of each phase of each operation, on a cache line of its own.
@@ -106,9 +106,8 @@ class Program {
     std::atomic<uint32_t> claimed{0};
     std::atomic<uint32_t> done{0};
 
-    // The next tasks that nobody has taken, in order, none at the end: several, for neighbours lie next to each other in
-    // memory, and what is fetched ahead at the end of one is the beginning of the next. Ranges shrink, so that unequal threads
-    // end together.
+    // Claims the next tasks in order; an empty range at the end. Several at once: neighbours lie next to each other in memory,
+    // and the prefetch at the end of one reaches the next. Ranges shrink, so that fast and slow threads end together.
     struct TaskRange {
       uint32_t begin, end;
     };

@@ -1,4 +1,4 @@
-// What a caller has to keep to.
+// Checks of what a caller must keep to.
 #pragma once
 
 #include <stdexcept>

@@ -255,7 +255,7 @@ int32_t Sampler::draw(float highest) {
     left -= static_cast<double>(candidate.weight);
     if (left < 0.0) return candidate.id;
   }
-  // Rounding left a crumb: the last that has weight.
+  // Rounding has left a little more than nothing: the last candidate with a weight.
   return std::find_if(candidates_.rbegin(), candidates_.rend(), [](const Candidate& c) { return c.weight > 0.0f; })->id;
 }
 

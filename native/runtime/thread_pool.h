@@ -1,4 +1,4 @@
-// One pool per process: whoever runs a job brings its own thread and borrows the others.
+// The process's pool of threads. A caller runs a job on its own thread and on those of the pool.
 #pragma once
 
 #include <atomic>
@@ -7,16 +7,16 @@
 
 namespace lutmac {
 
-// A waiting thread spins for at most so long, and then sleeps: longer than any imbalance between operations of a step,
-// shorter than a scheduler's time slice.
+// A waiting thread spins for at most this long and then sleeps. That is longer than threads differ within a step, and shorter
+// than a time slice of the system's scheduler.
 inline constexpr int kMaxSpinMicroseconds = 50;
 
-// How long waiting threads of this process spin; 0 to kMaxSpinMicroseconds, which is where it starts.
+// How long waiting threads of this process spin: 0 to kMaxSpinMicroseconds, which is the default.
 void set_spin_microseconds(int microseconds);
 int spin_microseconds();
 
-// Waits until value is `wanted`: spins briefly, then sleeps, for another process may hold the core of whoever is to
-// change it. Whoever changes it calls notify_all.
+// Waits until value is `wanted`: spins briefly, then sleeps, since the thread that will change it may not have a core. A thread
+// that changes the value calls notify_all.
 void wait_until(const std::atomic<uint32_t>& value, uint32_t wanted);
 
 class ThreadPool {
@@ -25,9 +25,9 @@ class ThreadPool {
   // another thread forked is not continued there.
   static ThreadPool& instance();
 
-  // Runs job(context, thread) on thread 0, the caller's, and on as many of threads 1 .. count-1 as come before thread 0
-  // is through; returns when all that came are done. So a job is work claimed from a counter, and one whose threads
-  // another process keeps from running is done by those that do run. Jobs of several callers queue.
+  // Runs job(context, thread) on thread 0, which is the caller's, and on those of threads 1 .. count-1 that arrive before
+  // thread 0 has ended its call. Returns when all of these have ended. So a job must claim its work from a counter: it is then
+  // done even if some threads get no core. Jobs of several callers run one after the other.
   void run(int count, void (*job)(void* context, int thread), void* context);
 
   // The same for a callable. Tasks must not throw.
