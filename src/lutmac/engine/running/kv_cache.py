@@ -1,4 +1,4 @@
-"""Who has which page of the key-value cache. What is in the pages is the native side's business."""
+"""Pages of the key-value cache: which sequence has which. What a page contains is known to the native side only."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def first_page(window: int, position: int) -> int:
 
 
 class Pool:
-    """The pages of one cache group: those that sequences hold, free ones, and idle ones that the tree keeps.
+    """The pages of one cache group: held by sequences, free, or idle (in the prefix tree and held by no sequence).
 
-    Of the free ones, that which came back last is given out first: the system has already put memory behind it. When
-    they are used up, the idle page that was used least recently goes; those that nobody would read again go before.
+    A free page that came back last is given out first, since the system has already given it memory. If no page is
+    free, an idle one is evicted: first those that no sequence would read again, then the least recently used.
     """
 
     def __init__(self, group: int, num_pages: int, window: int, tree: PrefixTree) -> None:
@@ -58,7 +58,7 @@ class Pool:
         self._free.append(page)
 
     def hold(self, node: CachedPage) -> int:
-        """Keeps a node's page of this group from being evicted, and returns its number."""
+        """Protects a node's page of this group from eviction, and returns its number."""
         if node.holders[self.group] == 0:
             self._idle.pop(node, None)
         node.holders[self.group] += 1
@@ -74,10 +74,9 @@ class Pool:
 
 
 class PageManager:
-    """Gives pages to sequences and takes them back: for each 64 positions one of every cache group.
+    """Gives sequences pages and takes them back: for each 64 positions one page of every cache group.
 
-    Pages that come back with their contents go to the ``tree``, where later sequences find them, until the free ones
-    are used up.
+    Pages that come back with contents go into the ``tree``, where later sequences find them.
     """
 
     def __init__(self, num_pages: Sequence[int], windows: Sequence[int] = (0,)) -> None:

@@ -20,11 +20,11 @@ FEWEST_SLOTS, MOST_SLOTS, SLOT_SHARE = 4, 32, 8
 
 @dataclass(frozen=True)
 class GroupNeed:
-    """What a cache group takes. page_bytes: of all its states.
+    """What a cache group needs. page_bytes: of one page, all states of the group together.
 
-    one: pages of one sequence of full length; of a windowed group those of its window and of a step's tokens; of slots
-    its own and those of its snapshots. most: pages beyond which more are of no use, 0 where there is no such number.
-    spared: of ``one``, what a sequence can do without.
+    one: pages of one sequence of full length. A windowed group needs those of its window and of one step's tokens;
+    slots are its own and those for its snapshots. most: more pages than this are of no use; 0 for no limit. spared: how
+    many of ``one`` a sequence can do without.
     """
 
     page_bytes: int
@@ -34,14 +34,14 @@ class GroupNeed:
 
     @property
     def least(self) -> int:
-        """What one sequence of full length must have."""
+        """Pages that one sequence of full length must have."""
         return self.one - self.spared
 
 
 def group_need(page_bytes: int, window: int, limits: Limits) -> GroupNeed:
     """The need of a group whose layers see ``window`` positions, 0 for all.
 
-    A windowed group is of use as far as all sequences of a step have their windows in it, and as much again idle.
+    A windowed group can use the windows of all sequences of a step, and as many pages again that are idle.
     """
     full = pages_for(limits.max_context)
     if not window:
@@ -53,7 +53,7 @@ def group_need(page_bytes: int, window: int, limits: Limits) -> GroupNeed:
 
 
 def slot_need(slot_bytes: int, sequence_bytes: int) -> GroupNeed:
-    """The need of a group of slots. sequence_bytes: what a sequence of full length has beside them."""
+    """The need of a group of slots. sequence_bytes: what a sequence of full length needs in the other groups."""
     one = min(MOST_SLOTS, max(FEWEST_SLOTS, sequence_bytes // (SLOT_SHARE * slot_bytes)))
     return GroupNeed(slot_bytes, one, FULL_SEQUENCES * one, one - 1)
 
@@ -80,11 +80,11 @@ def wanted_bytes(groups: Sequence[GroupNeed]) -> int:
 
 
 def divide_memory(groups: Sequence[GroupNeed], budget: int | None) -> list[int]:
-    """Pages (or slots) of each cache group. budget: bytes in all, or None for the default.
+    """Pages (or slots) of each cache group. budget: bytes for all groups; None for the default.
 
-    Memory is divided as one sequence of full length needs it, but for what is beyond a group's use. The default has
-    room for ``FULL_SEQUENCES`` of full length, but takes at most half of the memory that is available, and at least
-    room for one. Raises InvalidRequestError where a given budget has none for one.
+    Memory is divided in proportion to what one sequence of full length needs, up to each group's ``most``. The default
+    has room for ``FULL_SEQUENCES`` sequences of full length. It takes at most half of the available memory, and at
+    least what one sequence needs. Raises InvalidRequestError if a given budget is less than that.
     """
     least = least_bytes(groups)
     if budget is None:
@@ -96,7 +96,7 @@ def divide_memory(groups: Sequence[GroupNeed], budget: int | None) -> list[int]:
     one = sum(group.one * group.page_bytes for group in groups)
 
     def proportion(group: GroupNeed) -> int:
-        """By need; where there is not so much, what the others can do without."""
+        """Its share of the budget; if memory is short, no more than the other groups can spare."""
         spare = budget - least + group.least * group.page_bytes
         return min(max(group.least, budget * group.one // one), spare // group.page_bytes)
 

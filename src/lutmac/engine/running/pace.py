@@ -1,4 +1,4 @@
-"""How much of a prompt a step may take on, by how long steps have taken."""
+"""How many tokens of prompts a step may take, from the time that earlier steps took."""
 
 from __future__ import annotations
 
@@ -33,20 +33,19 @@ class _Average:
 
 
 class Pace:
-    """Measures steps and says how many tokens of prompts fit into one that keeps nobody waiting for long.
+    """Measures steps, and says how many tokens of prompts fit into a step that is short enough.
 
-    The time of a step is taken to be a straight line over its tokens, through the average of small steps and that of
-    large ones.
+    The time of a step is taken as a straight line over its tokens, through the averages of small and of large steps.
     """
 
     def __init__(self) -> None:
-        """Knows nothing: the first bounded step takes a short prompt's worth."""
+        """Without measurements: the first bounded step takes as many tokens as a short prompt has."""
         self._small = _Average()
         self._large = _Average()
         self._shallow = _Average()  # of large steps at the beginning of their sequences, as a short prompt's is
 
     def record(self, tokens: int, seconds: float, deepest: int) -> None:
-        """Takes note of a step. deepest: its highest position."""
+        """Records a step. deepest: the highest position in it."""
         if tokens < SMALL_STEP:
             self._small.add(tokens, seconds)
             return
@@ -55,11 +54,11 @@ class Pace:
             self._shallow.add(tokens, seconds)
 
     def room(self) -> Room:
-        """Tokens for one step."""
+        """How many tokens the next step may take."""
         return Room(self._tokens_beside(SHORT_PROMPT), self._tokens_beside(1))
 
     def _tokens_beside(self, newcomer: int) -> int:
-        """Tokens of a step that is not much longer than one of so many."""
+        """Tokens of a step that takes at most STEP_OF_SHORT_PROMPTS times as long as ``newcomer`` tokens alone."""
         if not self._large.known:
             return max(newcomer, KERNEL_TOKENS)
         begin, slope = self._line(self._large)
@@ -71,7 +70,7 @@ class Pace:
         return max(KERNEL_TOKENS, fit // KERNEL_TOKENS * KERNEL_TOKENS)
 
     def _line(self, large: _Average) -> tuple[float, float]:
-        """Seconds of an empty step, and of each token."""
+        """The time of an empty step, and of each token, in seconds."""
         small = self._small
         if not small.known or large.tokens <= small.tokens:
             return 0.0, large.seconds / large.tokens

@@ -19,10 +19,10 @@ CopyPage = Callable[[int, int, int], None]  # of a group, the contents of one pa
 
 @dataclass(frozen=True)
 class Resumption:
-    """Where a sequence can go on in a model that has slots: behind full pages of the tree, with a snapshot's slot.
+    """Where a sequence can go on in a model with slots: after full pages of the tree, at a snapshot.
 
-    path: the pages. tokens: positions that it then has. begun: where the snapshot lies within a page, what to copy the
-    beginning of that page from, in each group; node: in the tree, if it is there.
+    path: the pages. tokens: how many positions it then has. begun: if the snapshot lies within a page, the pages (one
+    of each group) whose beginning is to be copied; node: the node of these pages, if they are in the tree.
     """
 
     path: list[CachedPage]
@@ -33,14 +33,14 @@ class Resumption:
 
 
 class PageTable:
-    """For positions 0 to 63, 64 to 127 and so on, the page of each cache group that has them.
+    """The pages of one sequence: for each 64 positions one of every cache group.
 
-    The first pages are full and stand in the prefix tree; the others are this sequence's own. Pages behind a group's
-    window are given back as the sequence grows. private: none is ever put into the tree or found there.
+    The first pages are full and in the prefix tree; the others belong to this sequence only. Pages behind a group's
+    window are given back as the sequence grows. private: no page is ever put into the tree or taken from it.
     """
 
     def __init__(self, max_tokens: int, windows: Sequence[int] = (0,), *, private: bool = False) -> None:
-        """max_tokens: positions that it may come to have. windows: of each cache group, 0 for all positions."""
+        """max_tokens: the most positions that it may have. windows: of each cache group, 0 for all positions."""
         self.private = private
         self._windows = windows
         self._pages = np.zeros((len(windows), pages_for(max_tokens)), dtype=np.int32)
@@ -50,11 +50,11 @@ class PageTable:
         self._lent: list[Snapshot] = []  # those whose open pages are this table's
 
     def pages(self, group: int = 0) -> NDArray[np.int32]:
-        """Numbers of the pages of a group: a view. Those that were given back are 0, and never read."""
+        """The numbers of the pages of a group: a view. Pages that were given back are 0, and are never read."""
         return self._pages[group, : self._count]
 
     def first(self, group: int) -> int:
-        """Which of them is the first that was not given back."""
+        """The first page that was not given back."""
         return self._first[group]
 
     @property
@@ -63,20 +63,20 @@ class PageTable:
         return len(self._cached) * PAGE_TOKENS
 
     def lacks(self, tokens: int) -> int:
-        """Pages that are missing for so many positions, of each group."""
+        """How many pages of each group are missing for so many positions."""
         return max(0, pages_for(tokens) - self._count)
 
     def open_page(self, tokens: NDArray[np.int32]) -> tuple[CachedPage | None, bytes] | None:
-        """What the first page that is not in the tree yet will be there; None where the tokens do not fill it."""
+        """The node that its first page outside of the tree will be; None if ``tokens`` do not fill that page."""
         begin = self.cached_tokens
         if self.private or begin + PAGE_TOKENS > len(tokens):
             return None
         return (self._cached[-1] if self._cached else None), tokens[begin : begin + PAGE_TOKENS].tobytes()
 
     def adopt(self, manager: PageManager, tokens: NDArray[np.int32]) -> int:
-        """Appends full pages of the tree that hold the next tokens, where no page is begun; tokens it then has.
+        """Appends full pages of the tree that hold the next tokens. Returns how many tokens it then has.
 
-        As far as every group still has what the token behind them reads.
+        Does nothing if a page is begun. Stops where a group no longer has what the next token reads.
         """
         if self.private or self._count > len(self._cached):
             return self.cached_tokens
@@ -88,7 +88,7 @@ class PageTable:
         return self.cached_tokens
 
     def adopt_beginning(self, manager: PageManager, tokens: NDArray[np.int32], copy_page: CopyPage) -> int:
-        """After ``adopt``: copies the page that begins with the most of the next tokens; tokens it then has."""
+        """After ``adopt``: copies the page that shares the most next tokens. Returns how many tokens it then has."""
         begin = self.cached_tokens
         if self.private or self._count > len(self._cached):
             return begin
@@ -106,7 +106,7 @@ class PageTable:
         return begin
 
     def find_snapshot(self, manager: PageManager, tokens: NDArray[np.int32], computed: int) -> Resumption | None:
-        """The last snapshot of these tokens, further on than ``computed``, behind which all groups can be read."""
+        """The last snapshot of these tokens behind ``computed`` for which every group has its pages."""
         if self.private:
             return None
         path = self._find(manager, tokens)
@@ -126,7 +126,7 @@ class PageTable:
         return None
 
     def resume(self, manager: PageManager, found: Resumption) -> None:
-        """Appends the full pages of what was found, in place of a page that is begun."""
+        """Appends the full pages that were found, in place of a page that is begun."""
         self._end_loans()
         for index in range(len(self._cached), self._count):
             for pool in manager.pools:
@@ -135,7 +135,7 @@ class PageTable:
         self._append(manager, found.path)
 
     def resume_beginning(self, manager: PageManager, found: Resumption, copy_page: CopyPage) -> None:
-        """After ``resume``: copies the page in which the snapshot lies, if it does."""
+        """After ``resume``: copies the beginning of the page in which the snapshot lies, if any."""
         if not found.snapshot.count:
             return
         held = [] if found.node is None else [found.node]
@@ -150,24 +150,24 @@ class PageTable:
                 pool.release(node)
 
     def parting(self, manager: PageManager, tokens: NDArray[np.int32]) -> int | None:
-        """Where these tokens part from others that the tree has; None where they do not."""
+        """Where these tokens depart from others in the tree; None if they do not."""
         path = self._find(manager, tokens)
         node, begin = path[-1] if path else self._parent(manager), self.cached_tokens + len(path) * PAGE_TOKENS
         common = manager.tree.parting(node, tokens[begin : begin + PAGE_TOKENS])
         return None if common is None else begin + common
 
     def stand(self, manager: PageManager, tokens: NDArray[np.int32]) -> tuple[CachedPage, bytes]:
-        """The last full page, after ``commit``, and what these tokens have behind it."""
+        """After ``commit``: the last full page, and the tokens behind it."""
         return self._parent(manager), tokens[self.cached_tokens :].tobytes()
 
     def lend(self, snapshot: Snapshot) -> None:
-        """Lets others copy this table's open page, as far as a snapshot of now has seen it."""
+        """Lets others copy this table's open page, up to the position of a snapshot that was just taken."""
         if snapshot.count:
             snapshot.open_pages = self._pages[:, len(self._cached)].tolist()
             self._lent.append(snapshot)
 
     def grow(self, manager: PageManager, tokens: int) -> bool:
-        """Makes room for so many positions; False where pages run out (those it got, it keeps)."""
+        """Gets pages for so many positions; False if there are not enough (those that it got, it keeps)."""
         for _ in range(self.lacks(tokens)):
             pages = manager.allocate()
             if pages is None:
@@ -177,9 +177,9 @@ class PageTable:
         return True
 
     def commit(self, manager: PageManager, tokens: NDArray[np.int32]) -> None:
-        """Puts pages that are full by now into the tree. tokens: those whose keys and values are computed.
+        """Puts full pages into the tree. tokens: those whose keys and values are computed.
 
-        Where another sequence was first with the same page, that one is shared: their contents are equal bit for bit.
+        If another sequence has put the same page there before, that one is shared: the contents are equal bit for bit.
         """
         while not self.private and self.cached_tokens + PAGE_TOKENS <= len(tokens):
             begin, index = self.cached_tokens, len(self._cached)
@@ -192,7 +192,7 @@ class PageTable:
             self._cached.append(node)
 
     def give_back(self, manager: PageManager, computed: int) -> None:
-        """Gives pages back that no token from position ``computed`` on reads: those behind a window."""
+        """Gives back pages that no token from position ``computed`` on reads: those behind a window."""
         for pool in manager.pools:
             needed = min(first_page(pool.window, computed), self._count)
             for index in range(self._first[pool.group], needed):
@@ -201,7 +201,7 @@ class PageTable:
             self._first[pool.group] = max(self._first[pool.group], needed)
 
     def release(self, manager: PageManager, tokens: NDArray[np.int32]) -> None:
-        """Gives all pages back, the tree those that hold something. tokens: as in ``commit``."""
+        """Gives back all pages; those with contents go to the tree. tokens: as in ``commit``."""
         self.commit(manager, tokens)
         self._end_loans()
         kept = len(self._cached)

@@ -1,4 +1,4 @@
-"""Which pages of the key-value cache hold the keys and values of which tokens."""
+"""Which pages of the key-value cache hold which tokens."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ KEY_BYTES: Final = 4  # of a token in the tree
 
 @dataclass(eq=False, slots=True)
 class CachedPage:
-    """Up to 64 tokens, the pages that hold their keys and values, and what they follow: those depend on all before.
+    """A node: up to 64 tokens, the pages that hold their keys and values, and the node before.
 
-    tokens: their keys (see ``Sequence.keys``) as bytes; a page that a sequence left unfinished has fewer than a full
-    page's. pages: of each cache group, NO_PAGE where it has been evicted. holders: of each group, sequences that read
-    its page; with none it is idle, and may be given to somebody else. users: sequences that stand on it, whether or not
-    they still hold a page of it. snapshots: of slots, by the tokens behind this page that they have seen as well.
+    tokens: their keys (see ``Sequence.keys``) as bytes; fewer than a full page's if a sequence left the page
+    unfinished. pages: one of each cache group, NO_PAGE if it was evicted. holders: of each group, how many sequences
+    hold its page; without any, the page is idle and may be evicted. users: sequences that are at this node, also if
+    they no longer hold its pages. snapshots: of slots, by the further tokens that they have seen.
     """
 
     parent: CachedPage | None
@@ -40,7 +40,7 @@ class CachedPage:
 
 @dataclass(eq=False, slots=True)
 class Snapshot:
-    """A slot as it was at a position: ``tokens`` behind the full page ``node``, fewer than a page's, as bytes.
+    """A copy of a slot at a position: ``tokens``, fewer than a page's, behind the full page ``node``.
 
     open_pages: of each cache group the page on which a running sequence has these tokens, while that page is not in the
     tree.
@@ -58,9 +58,9 @@ class Snapshot:
 
 
 class PrefixTree:
-    """Pages by what they hold, from the first token on; the root stands for the empty beginning.
+    """Full pages of all sequences, found by their tokens from the first one on.
 
-    Tokens are compared in full, not by a hash that somebody could forge.
+    Tokens are compared in full: a hash could be forged.
     """
 
     def __init__(self, groups: int) -> None:

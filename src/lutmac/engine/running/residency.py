@@ -1,4 +1,4 @@
-"""Sequences in the key-value cache: how they get pages, share them and leave them behind."""
+"""Sequences in the key-value cache: how they get pages, share them and leave them to later ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lutmac.engine.running.stats import Counters
 
 
 class Residency:
-    """Decides which sequences have pages and slots, and starts them with what the cache has of their prompts."""
+    """Gives sequences pages and slots, and begins them with what the cache has of their prompts."""
 
     def __init__(self, pages: PageManager, slots: SlotPool | None, counters: Counters, copy_page: CopyPage) -> None:
         """pages, slots: of the cache. counters: told of prompts and of what was found of them. copy_page: of a pool."""
@@ -22,10 +22,9 @@ class Residency:
         self._counters = counters
 
     def begin(self, sequence: Sequence, neighbours: int) -> bool:
-        """Starts a sequence with what the cache has of it; False where there is no room for the rest yet.
+        """Starts a sequence with what the cache has of it; False if there is no room for the rest yet.
 
-        neighbours: sequences that run already. They are to have a page each to grow into, or the newcomer would soon be
-        sent away again.
+        neighbours: running sequences. One page for each must stay available, or the new one would soon be preempted.
         """
         table = sequence.page_table
         if self.slots is not None and not self.slots.available:
@@ -48,7 +47,7 @@ class Residency:
         return True
 
     def follow(self, sequence: Sequence) -> None:
-        """Takes over what others have come to have since the sequence began."""
+        """Takes pages or a snapshot that other sequences have completed since this one began."""
         if self._with_slot is None:
             found = sequence.page_table.adopt(self.pages, sequence.reusable) if sequence.pending > PAGE_TOKENS else 0
         else:
@@ -57,7 +56,7 @@ class Residency:
             self._found(sequence, found)
 
     def commit(self, sequence: Sequence) -> None:
-        """Lets others have the pages that a sequence has filled, and gives back those behind its windows."""
+        """Puts its full pages into the tree, and gives back those behind its windows."""
         table = sequence.page_table
         if sequence.computed >= table.cached_tokens + PAGE_TOKENS:
             table.commit(self.pages, sequence.computed_keys)
@@ -66,18 +65,18 @@ class Residency:
             self._with_slot.commit(sequence)
 
     def grow(self, sequence: Sequence, count: int) -> bool:
-        """Makes room for the next ``count`` tokens; False where pages run out."""
+        """Gives it pages for the next ``count`` tokens; False if there are not enough."""
         return sequence.page_table.grow(self.pages, sequence.computed + count)
 
     def leave(self, sequence: Sequence) -> None:
-        """Takes all pages from a sequence; it may begin again."""
+        """Takes all pages from a sequence. It may begin again."""
         if self._with_slot is not None:
             self._with_slot.leave(sequence)
         sequence.page_table.release(self.pages, sequence.computed_keys)
         sequence.computed, sequence.underway = 0, False
 
     def _has_room(self, pages: int, neighbours: int) -> bool:
-        """Whether each group has so many pages, a windowed one no more than it holds, and one for each neighbour."""
+        """Whether each group has ``pages`` pages (a windowed one no more than it holds) and one per neighbour."""
         return all(
             min(pages, pages_for(pool.window) + 1 if pool.window else pages) + neighbours <= pool.available
             for pool in self.pages.pools

@@ -20,18 +20,19 @@ _GROUPS: Final[tuple[Callable[[Sequence], object], ...]] = (
 
 
 class Scheduler:
-    """Takes sequences in while there is room, and cuts steps from those that run.
+    """Decides which sequences run, and which of their tokens the next step computes.
 
-    Of those that wait, one whose client, and of these whose request, has the fewest running begins first, and every
-    fourth time the one that has waited for longest: so nobody's many texts keep another's only one waiting, and all
-    come to their turn. Where a client has none running for want of room, one that has several gives up its youngest.
+    If a place is free, the next sequence is one of the client with the fewest running sequences, and among those one of
+    the request with the fewest. Every fourth time it is the one that has waited longest. So many texts of one request
+    do not block a single one of another, and every sequence begins some time. If a client has no running sequence
+    because there is no place, a client that has several gives up its youngest one.
 
-    ``StepPlanner`` cuts the steps, of up to ``max_batch_tokens`` tokens and ``max_output_rows`` rows of logits (they
-    would fill the memory where whole texts are scored).
+    ``StepPlanner`` makes the steps, of up to ``max_batch_tokens`` tokens and ``max_output_rows`` rows of logits (which
+    would fill the memory if whole texts are scored).
     """
 
     def __init__(self, max_batch_tokens: int, max_sequences: int, max_output_rows: int) -> None:
-        """max_sequences: how many run at a time; max_output_rows is at least that."""
+        """max_sequences: how many run at a time; at most max_output_rows."""
         self.max_sequences = max_sequences
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # as they were admitted, the oldest first
@@ -50,27 +51,27 @@ class Scheduler:
             self.waiting.remove(sequence)
 
     def admit(self, fits: Callable[[Sequence], bool]) -> None:
-        """Starts waiting sequences while there is a place and ``fits`` finds pages for the next one."""
+        """Starts waiting sequences while a place is free and ``fits`` finds pages for the next one."""
         while self.waiting and len(self.running) < self.max_sequences and fits(next_one := self._next()):
             self.waiting.remove(next_one)
             self.running.append(next_one)
             self._admitted += 1
 
     def preempt(self) -> Sequence:
-        """Sends the youngest back to wait, before all others."""
+        """Sends the youngest running sequence back to wait, in front of all others."""
         sequence = self.running[-1]
         self.send_back(sequence)
         return sequence
 
     def send_back(self, sequence: Sequence) -> None:
-        """Sends one that runs back to wait, before all others."""
+        """Sends a running sequence back to wait, in front of all others."""
         self.running.remove(sequence)
         self.waiting.appendleft(sequence)
 
     def make_room(self) -> Sequence | None:
-        """Sends one back to wait, behind all others, where somebody has none running and somebody else has several.
+        """Sends a running sequence back to wait, behind all others, if a client has none and another has several.
 
-        Somebody is a client, or among requests of clients that all have some, a request.
+        If every client has one running, the same is done between requests. Returns the sequence, or None.
         """
         for group in _GROUPS:
             running = Counter(map(group, self.running))
@@ -85,7 +86,7 @@ class Scheduler:
         return None
 
     def _next(self) -> Sequence:
-        """Of those that wait, the one to begin."""
+        """The waiting sequence that begins next."""
         oldest = self.waiting[0]
         if oldest.preempted or self._admitted % OLDEST_TURN == OLDEST_TURN - 1:
             return oldest
@@ -94,9 +95,9 @@ class Scheduler:
 
     @property
     def decoding(self) -> bool:
-        """Whether a reply waits for its next token."""
+        """Whether a sequence waits for the next token of its reply."""
         return any(sequence.pending == 1 and sequence.generates for sequence in self.running)
 
     def next_batch(self, room: Room | None) -> list[Slice]:
-        """The slices of the next step; none where nothing is running. room: of a step for which somebody may wait."""
+        """The slices of the next step; empty if nothing runs. room: a limit for steps that should be short."""
         return self._planner.next(self.running, room)

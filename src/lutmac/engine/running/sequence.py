@@ -24,9 +24,9 @@ ROLE_SHIFT: Final = 28  # of a token in the prefix tree; vocabularies are far sm
 
 @dataclass(frozen=True)
 class Roles:
-    """By which arithmetic tokens run, as small integers: what one role has computed is of no use to another.
+    """The arithmetic by which tokens are computed, as small integers. Pages are shared only between equal roles.
 
-    given: of each token of the prompt, a byte each, below 8. drawn: of those that follow.
+    given: one byte below 8 for each token of the prompt. drawn: the role of all tokens after the prompt.
     """
 
     given: bytes
@@ -34,21 +34,21 @@ class Roles:
 
 
 class Sequence:
-    """Tokens 0 .. length-1, of which the first ``computed`` have their keys and values in the cache.
+    """The tokens of one request: 0 .. length-1, the first ``computed`` of which have keys and values in the cache.
 
-    A generating sequence has a sampler and grows until ``max_length``, or until it draws one of ``stop_ids``. A scored
-    one has ``sink(position, rows)``: it is handed the logits of every position from ``sink_from`` on, or with
-    wants_hidden their final hidden states; they are valid during the call only. Each position comes once, whatever is
-    computed again: ``sink_from`` moves on. One with both is scored up to the end of its prompt. top_logprobs: how many
-    alternatives ``logprobs`` holds for each generated token, and for the token of stop_ids that was drawn; None: it
-    stays empty. prompt_scores: what takes down the log probabilities of the prompt's tokens, where somebody asked for
-    them.
+    A sequence with a sampler generates: it grows until ``max_length``, or until a token of ``stop_ids`` is drawn. A
+    sequence with a sink is scored: ``sink(position, rows)`` gets the logits of every position from ``sink_from`` on, or
+    the final hidden states if ``wants_hidden`` is set. The rows are valid during the call only. Each position is handed
+    over once, even if it is computed again. A sequence with both is scored up to the end of its prompt.
 
-    reused: tokens of the prompt that were found in the cache. share: what its request has had of the engine; of its own
-    unless it is set. preempted: whether it has had to give its pages up since it began. underway: whether a step of it
-    has begun whose end has not been taken note of.
-    slot: where what it keeps in fixed size lies while it runs. shared_prefix: how many of the prompt's tokens a later
-    prompt is likely to begin with, where somebody knows. places: where it leaves snapshots of its slot, while it runs.
+    top_logprobs: how many alternatives ``logprobs`` holds for each generated token and for the drawn token of stop_ids;
+    None: logprobs stays empty. prompt_scores: collects log probabilities of the prompt's tokens; None: not asked for.
+    reused: tokens of the prompt that were found in the cache. share: what its request has had of the engine. preempted:
+    whether it has lost its pages since it began. underway: whether it is part of a step whose results are not recorded
+    yet.
+
+    Only of models with slots: slot: the number of its slot while it runs. shared_prefix: how many tokens of the prompt
+    a later prompt is likely to begin with, if known. places: the positions at which a snapshot of the slot is taken.
     """
 
     def __init__(
@@ -60,10 +60,7 @@ class Sequence:
         private: bool = False,
         roles: Roles | None = None,
     ) -> None:
-        """windows: of the cache groups. private: nothing of it is shared with other sequences, now or later.
-
-        roles: default, all tokens have role 0.
-        """
+        """windows: of the cache groups. private: shares nothing with other sequences. roles: default, all 0."""
         given = np.fromiter(tokens, dtype=np.int32)
         self.max_length = max(max_length, len(given))
         self._buffer = np.empty(self.max_length, dtype=np.int32)
@@ -109,7 +106,7 @@ class Sequence:
 
     @property
     def generates(self) -> bool:
-        """Whether a token is drawn behind what there is; else it is a text to be scored or embedded."""
+        """Whether a token is drawn at its end. Otherwise it is a text to be scored or embedded."""
         return self.sampler is not None or self.sink is None
 
     @property
@@ -129,7 +126,7 @@ class Sequence:
 
     @property
     def reusable(self) -> NDArray[np.int32]:
-        """The keys of tokens that need not run where the cache has them: nobody asks what the model makes of them."""
+        """The keys of tokens whose results may come from the cache: those whose rows nothing asks for."""
         return self._keys[: self.length - 1 if self.sink is None else min(self.sink_from, self.length - 1)]
 
     @property
@@ -139,7 +136,7 @@ class Sequence:
 
     @property
     def runnable(self) -> int:
-        """Tokens that may run in one step: up to where it leaves a snapshot."""
+        """Tokens that one step may compute: up to the next position at which a snapshot is taken."""
         return (
             self.pending
             if self.places is None
@@ -148,7 +145,7 @@ class Sequence:
 
     @property
     def heading(self) -> object | None:
-        """What it comes to have next that others can take over: equal for all who could. None where nobody can."""
+        """The page or snapshot that it completes next, equal for all sequences that could share it; None for none."""
         if self.places is None:
             return self.page_table.open_page(self.reusable)
         place = self.places.behind(self.computed)
@@ -159,14 +156,14 @@ class Sequence:
         return self._heading[1]
 
     def output_rows(self, count: int) -> range:
-        """Which of the next ``count`` tokens, counted from ``computed``, want logits or hidden states."""
+        """Those of the next ``count`` tokens, counted from ``computed``, whose logits or hidden states are wanted."""
         first = count if self.sink is None else min(count, max(0, self.sink_from - self.computed))
         if count == self.pending and (self.sink is None or self.sampler is not None):
             first = min(first, count - 1)
         return range(first, count)
 
     def advance(self, count: int, rows: NDArray[np.float32]) -> None:
-        """Takes note that ``count`` tokens ran, with the rows that output_rows(count) asked for."""
+        """Records that ``count`` tokens were computed. rows: the results for output_rows(count)."""
         done = count == self.pending
         if self.sink is not None:
             first = self.computed + self.output_rows(count).start
@@ -189,7 +186,7 @@ class Sequence:
         self.share.served += count
 
     def fail(self, error: Exception) -> None:
-        """Ends the sequence; whoever waits for it is to raise the error."""
+        """Ends the sequence with an error, which its caller raises."""
         self.error, self.finish_reason = error, "error"
 
     def _append(self, token: int, logits: NDArray[np.float32]) -> None:

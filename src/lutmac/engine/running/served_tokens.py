@@ -10,12 +10,11 @@ MOST_REMEMBERED: Final = 1024  # clients
 
 
 class ServedTokens:
-    """Counts the tokens that each client has had; the one with the fewest is next.
+    """Counts the tokens that each client has had. The client with the fewest is next.
 
-    What a client did not use while it was away is lost but for ``LEAD``: counts of those that come are set to the
-    level of those that are there, less that. So a newcomer goes first with a prompt of ordinary length, and neither
-    keeps the others waiting for longer, nor has to make up for what it had when nobody else was there (start-time fair
-    queueing, Goyal, Vin and Cheng 1996).
+    This is start-time fair queueing (Goyal, Vin and Cheng, 1996). A client that comes, or comes back, gets the count of
+    the least served client that is there, less ``LEAD``. So a prompt of ordinary length goes first, the others do not
+    wait longer than that, and a client does not pay for what it had while no other was there.
     """
 
     def __init__(self) -> None:
@@ -24,7 +23,7 @@ class ServedTokens:
         self._level = 0  # of the least served client that was there
 
     def enter(self, clients: Iterable[str]) -> None:
-        """Takes note of who is there: all that have anything to run."""
+        """Sets who is there: the clients of all running sequences."""
         there = {client: max(self._served.get(client, 0), self._level - LEAD) for client in clients}
         if not there:
             return
@@ -34,9 +33,9 @@ class ServedTokens:
             self._served = there
 
     def of(self, client: str) -> int:
-        """Tokens, of a client that is there."""
+        """Tokens that a client has had. The client must be there."""
         return self._served[client]
 
     def serve(self, client: str, tokens: int) -> None:
-        """Counts what a client that is there gets."""
+        """Counts tokens of a client that is there."""
         self._served[client] += tokens

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(eq=False)
 class Share:
-    """Shared by all sequences of a request, which the scheduler serves as one.
+    """Shared by all sequences of a request: many texts together get no more than a single one.
 
-    So a request of many texts or replies gets no more of a step than one of a single text. client: a name for whose
-    request it is: clients have places in turn. served: tokens that have run.
+    client: a name for whoever sent the request. served: tokens that have been computed for it.
     """
 
     client: str = ""

@@ -1,4 +1,4 @@
-"""Sequences of a model that has slots: where they begin, and the snapshots that they leave."""
+"""Slots of sequences: where a sequence begins, and which snapshots are taken of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SAME_PLACE = 32  # tokens before a prompt's end: whoever comes back with all of 
 
 
 class SlotResidency:
-    """Gives sequences their slots, with what a snapshot has of their tokens, and takes snapshots of them."""
+    """Gives sequences their slots, begins them at snapshots, and takes snapshots of them."""
 
     def __init__(self, pages: PageManager, slots: SlotPool, copy_page: CopyPage) -> None:
         """pages, slots: of the cache. copy_page: of a pool."""
@@ -22,14 +22,14 @@ class SlotResidency:
         self._copy_page = copy_page
 
     def find(self, sequence: Sequence) -> Resumption | None:
-        """Where a sequence can begin, if anywhere behind its first token; it has the full pages up to there."""
+        """The snapshot at which a sequence can begin, if any; gives it the full pages up to there."""
         found = sequence.page_table.find_snapshot(self._pages, sequence.reusable, sequence.computed)
         if found is not None:
             sequence.page_table.resume(self._pages, found)
         return found
 
     def begin(self, sequence: Sequence, found: Resumption | None) -> int:
-        """After ``find``: takes a slot, of which there is one; tokens that the sequence then has."""
+        """After ``find``: gives the sequence a slot, which must be available. Returns how many tokens it then has."""
         table, tokens = sequence.page_table, 0
         parting = table.parting(self._pages, sequence.reusable)
         if found is not None:
@@ -41,7 +41,7 @@ class SlotResidency:
         return tokens
 
     def follow(self, sequence: Sequence) -> int:
-        """Goes on from a snapshot that others have come to leave; tokens that the sequence then has."""
+        """Goes on from a snapshot that another sequence has left meanwhile. Returns how many tokens it then has."""
         found = self.find(sequence)
         if found is None:
             return 0
@@ -51,7 +51,7 @@ class SlotResidency:
         return found.tokens
 
     def commit(self, sequence: Sequence) -> None:
-        """After its pages: leaves a snapshot where the sequence is at one of its places."""
+        """After the commit of its pages: takes a snapshot if the sequence is at one of its places."""
         if sequence.places is None or sequence.computed not in sequence.places:
             return
         assert sequence.slot is not None
@@ -62,7 +62,7 @@ class SlotResidency:
             table.lend(snapshot)
 
     def leave(self, sequence: Sequence) -> None:
-        """Before its pages go: its slot becomes a snapshot of where it has come, if somebody may come back there."""
+        """Before its pages are given back: makes a snapshot of its slot, if another sequence may go on from there."""
         slot, sequence.slot, sequence.places = sequence.slot, None, None
         if slot is None:
             return
@@ -75,10 +75,11 @@ class SlotResidency:
 
 
 def _places(sequence: Sequence, begun: int, parting: int | None) -> Places:
-    """Where a sequence that begins behind ``begun`` leaves snapshots, but for every 16th page.
+    """Where snapshots of a sequence that begins at ``begun`` are taken, besides every 16th page border.
 
-    The end of its prompt: of what a later prompt is likely to share, else where the same prompt could begin again. And
-    where it parts from other sequences, since there may be more that share what came before.
+    At the end of its prompt: at the end of the part that a later prompt is likely to share, or else one token before
+    the end, where the same prompt could begin again. And where it departs from other sequences, since more may share
+    what comes before.
     """
     if sequence.sampler is None:
         return Places.of(begun, [parting], WORTH_A_BRANCH)

@@ -1,4 +1,4 @@
-"""Slots: what a sequence keeps in fixed size, and snapshots of it where somebody may come back."""
+"""Slots, and snapshots of them at positions from which a later sequence may go on."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ BORDER_TOKENS = 16 * PAGE_TOKENS  # a sequence that has come so far is worth a s
 
 @dataclass(frozen=True)
 class Places:
-    """Positions at which a sequence leaves a snapshot: its own, and the borders of every 16th page.
+    """Positions at which a snapshot of a sequence is taken: its own, and every 16th page border.
 
-    No step passes one, so that the slot can be copied just there.
+    No step passes such a position, so that the slot can be copied there.
     """
 
     own: tuple[int, ...]
 
     @classmethod
     def of(cls, begun: int, wanted: Iterable[int | None], least: int) -> Places:
-        """Those of the wanted ones that spare whoever comes back at least so many tokens behind ``begun``."""
+        """Those of the wanted positions that are at least ``least`` tokens behind ``begun``; None is left out."""
         return cls(tuple(sorted({place for place in wanted if place is not None and place >= begun + least})))
 
     def behind(self, computed: int) -> int:
-        """The next one."""
+        """The next position behind ``computed``."""
         border = (computed // BORDER_TOKENS + 1) * BORDER_TOKENS
         return min((place for place in self.own if computed < place < border), default=border)
 
@@ -37,11 +37,11 @@ class Places:
 
 
 class SlotPool:
-    """The slots of a cache: one for each sequence that runs, and snapshots in all that are left.
+    """The slots of a cache: one for each running sequence, and snapshots in the others.
 
-    A sequence that begins goes before a snapshot: that which was used least recently is given up for it, or for a newer
-    snapshot. One that was left in passing, at a border, counts as used when somebody has come back to it: a long prompt
-    does not cost others theirs. Where sequences have all slots, no snapshot is taken.
+    A new sequence, or a newer snapshot, takes a free slot or that of the least recently used snapshot. A snapshot at a
+    page border counts as used only after a sequence has begun at it, so that a long prompt does not evict the snapshots
+    of others. If running sequences have all slots, no snapshot is taken.
     """
 
     def __init__(self, num_slots: int, tree: PrefixTree, copy: Callable[[int, int], None]) -> None:
@@ -63,9 +63,10 @@ class SlotPool:
         return len(self._snapshots)
 
     def take(self, source: Snapshot | None = None) -> int | None:
-        """A slot for a sequence, with what ``source`` has; None where sequences have all.
+        """A slot for a sequence, with the contents of ``source``; None if running sequences have all slots.
 
-        Without a source its contents belong to nobody. Where the source's own is the only one left, it is that.
+        Without a source the contents are undefined. If the source's own slot is the only one left, it is returned
+        itself.
         """
         slot = self._allocate(source)
         if source is None:
@@ -77,16 +78,16 @@ class SlotPool:
         return slot
 
     def renew(self, slot: int, source: Snapshot) -> None:
-        """Puts what ``source`` has into the slot of a sequence."""
+        """Copies ``source`` into the slot of a sequence."""
         self._copy(source.slot, slot)
         self._snapshots.move_to_end(source)
 
     def give(self, slot: int) -> None:
-        """Takes a slot back whose contents nobody needs."""
+        """Takes back a slot whose contents are not needed."""
         self._free.append(slot)
 
     def snapshot(self, slot: int, node: CachedPage, tokens: bytes, *, in_passing: bool = False) -> Snapshot | None:
-        """A copy of a slot that has seen ``node`` and these tokens behind it; None where there is no room for one."""
+        """A copy of a slot at ``node`` and these tokens behind it; None if there is no slot for it."""
         if (known := self._known(node, tokens)) is not None:
             return known
         copy = self._allocate(None)
@@ -99,14 +100,14 @@ class SlotPool:
         return snapshot
 
     def hand_over(self, slot: int, node: CachedPage, tokens: bytes) -> None:
-        """Makes a snapshot of a slot that its sequence needs no more."""
+        """Makes a snapshot of a slot that its sequence no longer needs."""
         if self._known(node, tokens) is not None:
             self.give(slot)
         else:
             self._keep(slot, node, tokens)
 
     def _known(self, node: CachedPage, tokens: bytes) -> Snapshot | None:
-        """The snapshot that there is already: its bits are the same."""
+        """The snapshot that exists already: its bits are the same."""
         snapshot = node.snapshots.get(tokens)
         if snapshot is not None:
             self._snapshots.move_to_end(snapshot)
@@ -118,7 +119,7 @@ class SlotPool:
         return snapshot
 
     def _allocate(self, kept: Snapshot | None) -> int | None:
-        """A free slot, or that of the snapshot, other than ``kept``, that was used least recently."""
+        """A free slot, or that of the least recently used snapshot other than ``kept``; None for none."""
         if self._free:
             return self._free.pop()
         oldest = next((snapshot for snapshot in self._snapshots if snapshot is not kept), None)

@@ -1,4 +1,4 @@
-"""What the next step holds."""
+"""Chooses the slices of the next step."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ COMPANY_STEPS: Final = 256  # after a reply: whoever asked for one may soon ask 
 
 @dataclass(frozen=True)
 class Room:
-    """How many tokens a step has room for where somebody may be waiting.
+    """How many tokens a step may have if it should be short.
 
-    prompts: of prompts. little: of a step that is hardly longer than one of a single token.
+    prompts: tokens of prompts. little: tokens of a step that takes hardly longer than one of a single token.
     """
 
     prompts: int
@@ -26,18 +26,17 @@ class Room:
 
 
 class StepPlanner:
-    """Cuts steps from the sequences that run, up to ``max_tokens`` tokens and ``max_rows`` rows of logits.
+    """Makes steps of up to ``max_tokens`` tokens and ``max_rows`` rows of logits.
 
-    A step holds first the sequences that wait for one token of a reply, then pieces of prompts. Of these the one whose
-    client, and then whose request, has been served least goes first, so that a short one does not wait for a long one
-    to end; the oldest is sure of its share, so that the long one ends too.
+    A step first takes the sequences that wait for the next token of a reply, then pieces of prompts. The prompt whose
+    client, and then whose request, has had the fewest tokens goes first, so a short prompt does not wait for the end of
+    a long one. The oldest prompt has a share of its own, so a long one ends too.
 
-    A newcomer is a prompt that fits into a step as a whole, or what the cache has left of one. For its first token it
-    waits for the step that is running, and then for its own, which is as short as can be: others go along in it, be it
-    with a prompt or a reply that is being written, while the step stays a small one. The step after that takes all
-    again, whoever has come.
+    A newcomer is a sequence whose whole prompt, or what the cache does not have of it, fits into one step. It waits for
+    the step that is running and then gets a short step of its own. Other sequences join that step only as far as it
+    stays small. The step after that is for all.
 
-    Texts to be embedded or scored have a smaller part of a step while replies are being written.
+    Texts to be embedded or scored get a smaller part of a step while replies are written, and for some steps after.
     """
 
     def __init__(self, max_tokens: int, max_rows: int) -> None:
@@ -49,9 +48,9 @@ class StepPlanner:
         self._since_reply = COMPANY_STEPS
 
     def next(self, running: List[Sequence], room: Room | None) -> list[Slice]:
-        """The slices of the next step; none where nothing is running.
+        """The slices of the next step; empty if nothing runs.
 
-        running: the oldest first. room: None where nobody has to be considered.
+        running: the oldest first. room: None if steps need not be short.
         """
         self._served.enter({sequence.share.client for sequence in running})
         replying = any(sequence.generates for sequence in running)
@@ -66,7 +65,7 @@ class StepPlanner:
         return slices
 
     def _of_newcomers(self, writing: List[Sequence], prompts: List[Sequence], room: Room) -> list[Slice]:
-        """A step for those that have come; none where there are no such, or nobody would have to wait for them."""
+        """A step for newcomers; empty if there are none, or if a step for all delays them as little."""
         others = [sequence for sequence in writing if not sequence.begins]
         short = [sequence for sequence in prompts if sequence.begins and sequence.pending <= room.prompts]
         newcomers = sorted((*(one for one in writing if one.begins), *short), key=self._priority)
@@ -99,7 +98,7 @@ class StepPlanner:
         return batch.slices
 
     def _prompt_tokens(self, room: Room | None, writing: int) -> tuple[int, int]:
-        """Tokens of prompts for a step beside so many replies; and how many of them may be of texts."""
+        """Tokens of prompts in a step beside ``writing`` replies, and how many of them may be of texts."""
         if room is None:
             return self.max_tokens, self.max_tokens
         left = max(room.little, min(room.prompts, room.prompts + room.little - writing))
@@ -113,8 +112,10 @@ class StepPlanner:
 
 
 def _prompts(running: List[Sequence]) -> list[Sequence]:
-    """Sequences with prompts to run. Of several that come to the same page (or, with slots, to the same snapshot), all
-    but one wait for it.
+    """Sequences with prompts to compute.
+
+    If several would compute the same page (or reach the same snapshot), only the one that is furthest does; the others
+    wait.
     """
     prompts = [
         sequence for sequence in running if sequence.pending > 1 or (sequence.pending and not sequence.generates)
