@@ -11,6 +11,7 @@ struct BytewiseLayout : WholeBytes<BytewiseLayout<kVectorLanes, kTriples, kInter
   static constexpr int kBytes = kLanes * 4;
   static constexpr int kTileRows = 4 * kLanes;
   static constexpr int kIntegerInterleave = kInterleave, kIntegerXor = kXor;
+  using Trits = BytewiseTrits<kTileRows>;
 
   static constexpr bool has_quad(int bits) { return bits >= 4; }
   static constexpr bool has_triple(int bits) { return kTriples && (bits & 3) == 3; }

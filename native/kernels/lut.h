@@ -36,7 +36,7 @@ enum class Form {
 enum class CodeKind {
   affine,    // 1 to 8 bits: a number
   codebook,  // 4 bits: an index into 16 values
-  ternary,   // 0, 1, 2, five of them in a byte; one scale per row
+  ternary,   // 0, 1, 2, five of them in a byte; one scale per row, or for each 128 weights or a multiple of them
   float8,    // 8 bits: an FP8 E4M3, see ParamKind::e4m3; there is no offset
 };
 
@@ -100,22 +100,31 @@ struct IntegerForm {
 // number a = 9 t2 + 3 t1 + t0 and the other two the index c = 3 t4 + t3 + 4. The LUT group's sum of trit * x is
 // scale * (sign(a) * A[|a|] + C[c] - 128):
 //   A: 16 entries s8; |a| of 0 to 13, the first of them 0
-//   C: 16 entries u8; c of 0 to 8, around 128
-// The scale is shared by 8 LUT groups and is unit * multiple, the multiple from 1 to kMaxMultiple and the unit the token's: a
-// row's sum is one integer up to its end. Activations past column k count as zeros.
-// [A, C: 32 bytes for each LUT group][multiple s32: for each 8][unit f32][bias s32: sum of multiple * 128 over all of them]
+//   C: 16 entries u8; c of 0 to 8, around 128: C[8 - c] - 128 is -(C[c] - 128)
+// A block is 128 activations, in 26 LUT groups of which the last has 3; at the end of a row it may be shorter. Its LUT groups
+// share three scales: the first 9, the next 9, the rest. A scale is unit * multiple, the multiple from 1 to kMaxMultiple and the
+// unit the block's: a block's sum is one integer. Activations past column k count as zeros.
+// [A of 4 LUT groups, C of them: 128 bytes for each 4][multiple s32: 3 for each block][unit f32: of each block]
+// [bias s32: of each block, the sum of multiple * 128 over its LUT groups][weight u8: 28 for each block]
+// weight: each LUT group's multiple, once more. A block that begins at an odd multiple of 128 has two zeros in front of its 26,
+// the others behind them; so the weights of 4 LUT groups whose tables lie side by side are a dword.
 struct TernaryForm {
-  static constexpr int kLutGroupsPerScale = 8;
-  static constexpr int kMaxMultiple = 511;
-  static int64_t lut_groups(int64_t k) { return (k + 4) / 5; }
-  static int64_t scales(int64_t k) { return (lut_groups(k) + kLutGroupsPerScale - 1) / kLutGroupsPerScale; }
-  static int64_t multiple_offset(int64_t k) { return lut_groups(k) * 32; }
-  static int64_t unit_offset(int64_t k) { return multiple_offset(k) + scales(k) * 4; }
-  static int64_t bias_offset(int64_t k) { return unit_offset(k) + 4; }
-  static int64_t bytes(int64_t k) { return bias_offset(k) + 4; }
+  static constexpr int kBlock = 128, kBlockLutGroups = 26, kBlockScales = 3, kLutGroupsPerScale = 9, kBlockWeights = 28;
+  static constexpr int kMaxMultiple = 255;
+  static int64_t blocks(int64_t k) { return (k + kBlock - 1) / kBlock; }
+  static int64_t lut_groups(int64_t k) { return k / kBlock * kBlockLutGroups + (k % kBlock + 4) / 5; }
+  // LUT groups of a block.
+  static int block_lut_groups(int64_t k, int64_t block) {
+    return static_cast<int>(k - block * kBlock < kBlock ? (k % kBlock + 4) / 5 : kBlockLutGroups);
+  }
+  // The LUT group's A; its C lies 64 bytes behind it.
+  static int64_t table_offset(int64_t lut_group) { return lut_group / 4 * 128 + lut_group % 4 * 16; }
+  static int64_t multiple_offset(int64_t k) { return (lut_groups(k) + 3) / 4 * 128; }
+  static int64_t unit_offset(int64_t k) { return multiple_offset(k) + blocks(k) * kBlockScales * 4; }
+  static int64_t bias_offset(int64_t k) { return unit_offset(k) + blocks(k) * 4; }
+  static int64_t weight_offset(int64_t k) { return bias_offset(k) + blocks(k) * 4; }
+  static int64_t bytes(int64_t k) { return weight_offset(k) + blocks(k) * kBlockWeights; }
 };
-// Columns of a ternary matrix, so that its integer sums fit 32 bits.
-inline constexpr int64_t kMaxTernaryColumns = 131072;
 
 // Bytes from one token's form to the next: an odd number of cache lines, so that the same place of 8 tokens does not
 // fall into one set of the L1 cache.

@@ -5,7 +5,7 @@
 //   float8    [k][tile row]
 //   codebook  [8 k][tile row][4 bytes]: a byte's low nibble is one of the first 4 codes, its high nibble one of the other 4.
 //             Where kIntegerInterleave is 2, bytes 1 and 2 change places, so that even and odd bytes are neighbours among the codes
-//   ternary   see ternary_code.h
+//   ternary   see ternary_code.h; Planes::Trits is one of the orders there
 #pragma once
 
 #include <cstring>
@@ -67,17 +67,18 @@ struct PackedCodes : Planes {
   using Planes::kIntegerInterleave;
   using Planes::kIntegerXor;
   using Planes::kTileRows;
+  using Trits = typename Planes::Trits;
 
   // 32 k of a tile.
   static constexpr int64_t block_bytes(int bits) { return int64_t{kTileRows} * 4 * bits; }
 
   static int64_t packed_tile_bytes(CodeKind kind, int bits, int64_t columns) {
-    if (kind == CodeKind::ternary) return kTileRows * ternary_bytes(columns);
+    if (kind == CodeKind::ternary) return Trits::tile_bytes(columns);
     return columns / 32 * block_bytes(bits);  // of a codebook and of float8, too: 4 and 8 bits
   }
 
   static void pack_tile(CodeKind kind, int bits, int64_t columns, const uint8_t* codes, uint8_t* out) {
-    if (kind == CodeKind::ternary) return pack_ternary(kTileRows, columns, codes, out);
+    if (kind == CodeKind::ternary) return pack_ternary<Trits>(kTileRows, columns, codes, out);
     if (kind == CodeKind::codebook) return pack_nibbles(columns, codes, out);
     if (kind == CodeKind::float8) return pack_bytes<1, 0>(columns, codes, out);
     switch (bits) {
@@ -93,7 +94,7 @@ struct PackedCodes : Planes {
   }
 
   static void unpack_row_block(CodeKind kind, int bits, const uint8_t* tile, int64_t block, int row, uint8_t* codes) {
-    if (kind == CodeKind::ternary) return unpack_ternary(tile, kTileRows, row, block * 32, 32, codes);
+    if (kind == CodeKind::ternary) return unpack_ternary<Trits>(tile, row, block * 32, 32, codes);
     const uint8_t* in = tile + block * block_bytes(bits);
     if (kind == CodeKind::codebook) return unpack_nibbles(in, row, codes);
     if (kind == CodeKind::float8) return unpack_bytes<1, 0>(in, row, codes);

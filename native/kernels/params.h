@@ -53,6 +53,12 @@ inline void load_params(const LowBit& w, const ParamShape& shape, const PackedPa
   for (int r = 0; r < tile_rows; ++r) out[r] *= super[r];
 }
 
+// The scale of a group alone.
+inline void load_scale(const LowBit& w, int tile_rows, int64_t tile, int64_t group, float* scale) {
+  load_params(w, w.scale, w.packed_scale, tile_rows, tile, group, scale);
+  for (int r = 0; r < tile_rows; ++r) scale[r] *= w.factor;
+}
+
 // scale[r], and the factor of the group's sum of activations: offset[r] + scale[r] * (center - zero_point), where
 // center is the mean code that the form's symmetric arithmetic leaves out.
 inline void load_group(const LowBit& w, int tile_rows, int64_t tile, int64_t group, float center, float* scale,

@@ -43,22 +43,24 @@ struct PlainProducts {
   }
 
   static void ternary_tile(const LowBit& w, const uint8_t* x, int64_t tile, float* sum) {
-    const int64_t groups = ternary_bytes(w.columns);
+    using Trits = typename Codes::Trits;
     const uint8_t* codes = w.codes + tile * Codes::packed_tile_bytes(w.kind, w.bits, w.columns);
     const int32_t* multiples = reinterpret_cast<const int32_t*>(x + TernaryForm::multiple_offset(w.columns));
-    const float unit = *reinterpret_cast<const float*>(x + TernaryForm::unit_offset(w.columns));
+    const float* units = reinterpret_cast<const float*>(x + TernaryForm::unit_offset(w.columns));
     float scale[kTileRows], offset[kTileRows];
-    load_group(w, kTileRows, tile, 0, w.zero_point, scale, offset);
-    for (int r = 0; r < kTileRows; ++r) {
-      int32_t total = 0;
-      for (int64_t g = 0; g < groups; ++g) {
-        const uint8_t byte = codes[g * kTileRows + row_place(kTileRows, r)];
-        const int a = triple_of(byte) - 13;
-        const int8_t* triples = reinterpret_cast<const int8_t*>(x + g * 32);
-        const int entry = a < 0 ? -triples[-a] : triples[a];
-        total += (entry + x[g * 32 + 16 + pair_of(byte)] - 128) * multiples[g / TernaryForm::kLutGroupsPerScale];
+    for (int64_t block = 0; block < TernaryForm::blocks(w.columns); ++block, multiples += TernaryForm::kBlockScales) {
+      const int64_t k = block * TernaryForm::kBlock, first = block * TernaryForm::kBlockLutGroups;
+      if (k % w.group_size == 0) load_group(w, kTileRows, tile, k / w.group_size, w.zero_point, scale, offset);
+      for (int r = 0; r < kTileRows; ++r) {
+        int32_t total = 0;
+        for (int g = 0; g < TernaryForm::block_lut_groups(w.columns, block); ++g) {
+          const TritByte trits = Trits::decode(codes[Trits::place(first + g, r)]);
+          const uint8_t* tables = x + TernaryForm::table_offset(first + g);
+          const int a = trits.triple - 13, entry = static_cast<int8_t>(tables[a < 0 ? -a : a]);
+          total += ((a < 0 ? -entry : entry) + tables[64 + trits.pair] - 128) * multiples[g / TernaryForm::kLutGroupsPerScale];
+        }
+        sum[r] = multiply_add(static_cast<float>(total) * units[block], scale[r], sum[r]);
       }
-      sum[r] = static_cast<float>(total) * unit * scale[r];
     }
   }
 

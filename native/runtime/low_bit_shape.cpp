@@ -25,9 +25,9 @@ void check_codebook(const LowBitShape& shape) {
 
 void check_ternary(const LowBitShape& shape) {
   require(shape.bits == 2 && shape.zero_point == 1.0f, "ternary codes have 2 bits and a zero point of 1");
-  require(shape.group_size >= shape.columns, "ternary codes take one scale per row");
+  require(shape.group_size >= shape.columns || shape.group_size % TernaryForm::kBlock == 0,
+          "ternary codes take one scale per row, or for groups of a multiple of 128");
   require(shape.offset.kind == ParamKind::none, "ternary codes take no offset");
-  require(shape.columns <= kMaxTernaryColumns, "a ternary matrix has at most 131072 columns");
 }
 
 void check_float8(const LowBitShape& shape) {

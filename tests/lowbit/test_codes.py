@@ -3,8 +3,9 @@
 Codebooks: an activation is off by at most half a step, the block's largest magnitude over 127 * 256. A value of the
 codebook is off by a millionth of the largest, or, where that takes integers of more than 8 bits, by half of a
 127 * 256th, and kernels may then leave out the product of the two lower bytes: 255 * 128 of (127 * 256)**2.
-Ternary: a LUT group of five weights adds two table entries, each off by at most half a scale. A scale is the largest
-sum of magnitudes among 8 LUT groups over 126, rounded up to a 511th of the largest in the token.
+Ternary: a LUT group of five weights adds two table entries, each off by at most half a scale. Of the 26 LUT groups of
+128 weights 9 share a scale: the largest sum of magnitudes among them over 126, rounded up to a 255th of the largest of
+the 26.
 On top come float roundings: one per accumulated term, relative to the sum of magnitudes.
 """
 
@@ -100,13 +101,17 @@ def make_codebook_case(  # noqa: PLR0913, PLR0917 (what varies)
     return Case(matrix, weights, make_activations(rng, tokens, columns))
 
 
-def make_ternary_case(rng, rows, columns, tokens, scale_kind, factor) -> Case:
+def make_ternary_case(  # noqa: PLR0913, PLR0917 (what varies)
+    rng, rows, columns, tokens, scale_kind, factor, ternary_group
+) -> Case:
+    """ternary_group: weights that share a scale, None for a row's."""
+    size = columns if ternary_group is None else ternary_group
     codes = rng.integers(0, 3, (rows, columns)).astype(np.uint8)
-    scale, exact_scale = make_scale(rng, scale_kind, rows, 1)
+    scale, exact_scale = make_scale(rng, scale_kind, rows, -(-columns // size))
     matrix = LowBitMatrix(
-        rows, columns, 2, columns, codes, plain_codes(), scale, zero_point=1.0, ternary=True, factor=factor
+        rows, columns, 2, size, codes, plain_codes(), scale, zero_point=1.0, ternary=True, factor=factor
     )
-    weights = exact_scale * (codes.astype(np.float64) - 1) * float(np.float32(factor))
+    weights = per_weight(exact_scale, matrix) * (codes.astype(np.float64) - 1) * float(np.float32(factor))
     return Case(matrix, weights, make_activations(rng, tokens, columns))
 
 
@@ -167,13 +172,16 @@ def codebook_bound(case: Case) -> np.ndarray:
 
 def ternary_bound(case: Case) -> np.ndarray:
     tokens, columns = case.x.shape
-    padded = np.zeros((tokens, -(-columns // 40) * 40))
-    padded[:, :columns] = np.abs(case.x)
-    lut_groups = padded.reshape(tokens, -1, 8, 5).sum(axis=3).max(axis=2)
-    scales = (lut_groups + lut_groups.max(axis=1, keepdims=True) / 511) / 126
-    counts = np.full(lut_groups.shape[1], 8.0)
-    counts[-1] = -(-columns // 5) - 8 * (len(counts) - 1)
-    return (scales @ counts)[:, None] * np.abs(magnitudes(case)[:, 0])[None, :]
+    bound = np.zeros((tokens, case.matrix.rows))
+    for first in range(0, columns, 128):
+        block = np.abs(case.x[:, first : first + 128].astype(np.float64))
+        padded = np.zeros((tokens, 135))
+        padded[:, : block.shape[1]] = block
+        lut_groups = padded.reshape(tokens, 3, 9, 5).sum(axis=3).max(axis=2)
+        scales = (lut_groups + lut_groups.max(axis=1, keepdims=True) / 255) / 126
+        counts = np.clip(-(-block.shape[1] // 5) - 9 * np.arange(3), 0, 9)
+        bound += (scales @ counts)[:, None] * np.abs(magnitudes(case)[:, first])
+    return bound
 
 
 SHAPES = {
@@ -193,7 +201,8 @@ codebook_cases = st.fixed_dictionaries(
 )
 GROUP_SIZES = st.sampled_from([16, 32, 64, 128, 256, None])
 float8_cases = st.fixed_dictionaries({**SHAPES, "group_size": GROUP_SIZES, "float8": st.just(True)})
-cases = st.one_of(codebook_cases, float8_cases, st.fixed_dictionaries(SHAPES))
+ternary_cases = st.fixed_dictionaries({**SHAPES, "ternary_group": st.sampled_from([128, 256, 384, None])})
+cases = st.one_of(codebook_cases, float8_cases, ternary_cases)
 
 
 def make_case(rng: np.random.Generator, case: dict) -> Case:
@@ -252,13 +261,14 @@ def test_every_five_trits_come_back_and_take_one_byte(target):
     codes = np.ones((243, 160), np.uint8)
     codes[:, 5:155:10] = codes[:, 6:156:10] = 0
     codes[:, 60:65] = trits
+    codes[:, 140:145] = trits[::-1]
     scale = np.ones((243, 1), np.float32)
     matrix = LowBitMatrix(243, 160, 2, 160, codes, plain_codes(), scale, zero_point=1.0, ternary=True)
     packed = pack(matrix, target=target, threads=1)
     rows = packed.unpack_rows(np.arange(243, dtype=np.int32))
     np.testing.assert_array_equal(rows, codes.astype(np.float32) - 1)
     tile_rows = 16 if target == "portable" else 64
-    assert packed.nbytes <= (243 + tile_rows) * (160 / 5 + 4)
+    assert packed.nbytes <= (243 + tile_rows) * (26 + 8 + 4)  # of 128 weights, and of 32, rounded up; a scale
     assert (packed.codes, packed.bits, packed.form) == ("ternary", 2, "ternary")
 
 
@@ -277,7 +287,7 @@ def test_every_fp8_number_comes_back(target):
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("tokens", [1, 3, 8])
 def test_silent_activations_give_zero(target, tokens):
-    case = make_ternary_case(np.random.default_rng(0), 70, 96, tokens, "f32", 1.0)
+    case = make_ternary_case(np.random.default_rng(0), 70, 96, tokens, "f32", 1.0, None)
     packed = pack(case.matrix, target=target, threads=1)
     assert not packed.matmul(np.zeros((tokens, 96), np.float32), exact=False, threads=1).any()
 
@@ -291,7 +301,7 @@ def test_silent_activations_give_zero(target, tokens):
         ({"codebook": np.zeros(16, np.float32), "zero_point": 8.0}, "no zero point"),
         ({"codebook": np.zeros(16, np.float32), "second_codebook": np.zeros(16, np.float32)}, "a scale of its own"),
         ({"second_codebook": np.zeros(16, np.float32)}, "beside a first"),
-        ({"ternary": True, "bits": 2, "zero_point": 1.0}, "one scale per row"),
+        ({"ternary": True, "bits": 2, "zero_point": 1.0}, "one scale per row, or for groups of a multiple of 128"),
         ({"ternary": True, "group_size": 64, "scale": np.ones((4, 1), np.float32)}, "zero point of 1"),
         ({"ternary": True, "codebook": np.zeros(16, np.float32)}, "not two of them"),
         ({"float8": True, "codebook": np.zeros(16, np.float32)}, "not two of them"),

@@ -16,7 +16,7 @@ FORMATS: list[Format] = [
     *(AsymmetricIntegers(bits) for bits in range(1, 9)),
     *(SymmetricIntegers(bits) for bits in range(1, 9)),
     *(SmallFloats(bits, two) for bits in (3, 4) for two in (False, True)),
-    Ternary(whole_rows=False),
+    Ternary(packed=False),
 ]
 formats = pytest.mark.parametrize("format", FORMATS, ids=repr)
 

@@ -115,7 +115,7 @@ def test_neon_is_unpacked_on_other_processors(bits: int) -> None:
         "offset": "none",
         "offset_groups_per_super": 1,
     }
-    matrix = unpack(_native.MatrixShape(fields), [packed, np.ones(32, np.float32).view(np.uint8)], packing="neon/1")
+    matrix = unpack(_native.MatrixShape(fields), [packed, np.ones(32, np.float32).view(np.uint8)], packing="neon/2")
     assert np.array_equal(dequantize(matrix), codes[:rows])
 
 

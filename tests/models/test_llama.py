@@ -59,14 +59,21 @@ def test_default_precision_is_close(any_tiny: TinyLlama) -> None:
 
 
 @pytest.mark.parametrize("kind", ["TQ1_0", "TQ2_0"])
-def test_ternary_weights_with_a_scale_per_row_take_a_fifth_of_a_byte(tmp_path: Path, kind: str) -> None:
+def test_ternary_weights_with_a_scale_per_row_take_26_bytes_for_128(tmp_path: Path, kind: str) -> None:
     """Within the tolerance of planes, though tables hold sums of 5 activations."""
     tiny = make_tiny_llama(tmp_path / "tiny.gguf", kind, row_scales=True)
     exact, default = lutmac.load(tiny.path, precision="exact"), lutmac.load(tiny.path)
     assert relative_error(exact.logits(TOKENS), tiny.logits(TOKENS)) < 2e-3
     assert relative_error(default.logits(TOKENS), tiny.logits(TOKENS)) < 3e-2 * (15 / 8) ** 0.5
     matrix = next(tensor for tensor in default.info().tensors if tensor.name == "blk.0.ffn_up.weight")
-    assert matrix.packed_bytes == pytest.approx(matrix.elements / 5 + 2 * matrix.shape[0], rel=0.03)
+    assert matrix.packed_bytes == matrix.elements * 26 // 128 + 2 * matrix.shape[0]
+
+
+@pytest.mark.parametrize(("kind", "group", "bits"), [("TQ1_0", 256, 1.6875), ("PTQ1_0", 128, 1.75)])
+def test_ternary_weights_with_a_scale_per_group(tmp_path: Path, kind: str, group: int, bits: float) -> None:
+    info = lutmac.load(make_tiny_llama(tmp_path / "tiny.gguf", kind).path).info()
+    matrix = next(tensor for tensor in info.tensors if tensor.name == "blk.0.ffn_up.weight")
+    assert 8 * matrix.packed_bytes / matrix.elements == bits == 8 * 26 / 128 + 16 / group
 
 
 @pytest.mark.parametrize("kind", WHOLE)

@@ -214,19 +214,23 @@ class KernelCase {
     const double scales = std::max(scale_at(row, block), scale_at(row, block + 16));
     return scales * table_scale / 2 * 8 * ((1 << shape.bits) - 1) / 2;
   }
-  // Ternary: a LUT group's two entries are off by at most half a scale each, the scale of 8 LUT groups by the multiple's rounding
-  // more.
+  // Ternary: a LUT group's two entries are off by at most half a scale each. A scale is that of 9 LUT groups of a block of 128, and
+  // the multiple's rounding more.
   double form_of_lut_groups(int token, int64_t row) const {
-    std::vector<double> largest((shape.columns + 39) / 40);
-    for (int64_t group = 0; group * 5 < shape.columns; ++group) {
-      double sum = 0.0;
-      for (int64_t k = group * 5; k < std::min(group * 5 + 5, shape.columns); ++k) sum += std::abs(activation(token, k));
-      largest[group / 8] = std::max(largest[group / 8], sum);
+    double cost = 0.0;
+    for (int64_t block = 0; block < shape.columns; block += 128) {
+      const int64_t end = std::min(block + 128, shape.columns);
+      std::vector<double> largest(3);
+      double top = 0.0;
+      for (int64_t group = 0; block + group * 5 < end; ++group) {
+        double sum = 0.0;
+        for (int64_t k = block + group * 5; k < std::min(block + group * 5 + 5, end); ++k) sum += std::abs(activation(token, k));
+        largest[group / 9] = std::max(largest[group / 9], sum);
+        top = std::max(top, sum);
+      }
+      for (const double sum : largest) cost += 9 * (sum + top / lutmac::TernaryForm::kMaxMultiple) / 126 * scale_at(row, block);
     }
-    double cost = 0.0, top = 0.0;
-    for (const double sum : largest) top = std::max(top, sum);
-    for (const double sum : largest) cost += 8 * (sum + top / lutmac::TernaryForm::kMaxMultiple) / 126;
-    return cost * scale_at(row, 0);
+    return cost;
   }
   double largest_sum(int token, int64_t block) const {
     double largest = 0.0;

@@ -52,7 +52,7 @@ KernelShape random_shape(TestRandom& random, uint64_t seed) {
     shape.second_book = shape.offset_kind == ParamKind::none ? -1 : random.below(4) - 1;
   } else if (shape.bits == 2 && random.below(2)) {
     shape.kind = CodeKind::ternary;
-    shape.group_size = shape.columns;
+    if (shape.group_size % 128 != 0) shape.group_size = shape.columns;
     shape.zero_point = 1.0f;
     shape.offset_kind = ParamKind::none;
   } else if (shape.bits == 8 && random.below(2)) {

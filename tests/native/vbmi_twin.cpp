@@ -2,6 +2,7 @@
 
 #define LUTMAC_TARGET vbmi_twin
 #include "kernels/avx512vbmi/product.h"
+#include "kernels/avx512vbmi/ternary.h"
 #include "kernels/kernel_table.h"
 
 namespace lutmac::vbmi_twin {
@@ -9,7 +10,12 @@ namespace {
 
 void prepare(Form form, const float* x, int64_t k, uint8_t* out) { portable::kKernels.prepare(form, x, k, out); }
 
-const Kernels kKernels = kernel_table<Codes>(prepare, lookup_products);
+void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
+                   int64_t token_end) {
+  (w.kind == CodeKind::ternary ? ternary_products : lookup_products)(w, args, tile_begin, tile_end, token_begin, token_end);
+}
+
+const Kernels kKernels = kernel_table<Codes>(prepare, matmul_lowbit);
 
 }  // namespace
 }  // namespace lutmac::vbmi_twin

@@ -3,5 +3,5 @@
 
 #include "runtime/targets.h"
 
-// Multiplies 1 to 7 bits only.
+// Multiplies 1 to 7 bits and ternary codes only.
 extern const lutmac::TargetEntry kVbmiTwin;

@@ -98,14 +98,14 @@ struct Simd {
     const Int even = _mm256_maddubs_epi16(bytes, _mm256_set1_epi16(9));  // 9 * byte: its upper byte is the pair
     const Int odd = _mm256_maddubs_epi16(bytes, _mm256_set1_epi16(9 << 8));
     const Int pair = _mm256_or_si256(_mm256_and_si256(odd, _mm256_set1_epi16(-256)), upper_bytes(even));
-    const Int triple = _mm256_sub_epi8(bytes, lookup(table(kMiddleOfPair), pair));
+    const Int triple = _mm256_sub_epi8(bytes, lookup(table(Codes::Trits::kMiddle), pair));
     return {_mm256_abs_epi8(triple), pair, triple};
   }
 
   // sign * A[triple] + C[pair], u8.
   static Int look_up_trits(const uint8_t* tables, const Trits& trits) {
     const Int triples = _mm256_sign_epi8(lookup(table(tables), trits.triple), trits.sign);
-    return _mm256_add_epi8(lookup(table(tables + 16), trits.pair), triples);
+    return _mm256_add_epi8(lookup(table(tables + 64), trits.pair), triples);
   }
 
   // Adds multiple times the even or the odd words, which are below 2^15.
@@ -218,11 +218,21 @@ struct Simd {
     store_bytes(entries, 0, table);
   }
 
-  // 16 values from 0 to 255, rounded; flip: bits to change in each.
-  static void store_bytes(const Float* values, int flip, uint8_t* out) {
+  // 16 values, rounded to words.
+  static Int rounded(const Float* values) {
     const Int words = _mm256_packs_epi32(_mm256_cvtps_epi32(values[0]), _mm256_cvtps_epi32(values[1]));
-    const Int ordered = _mm256_permute4x64_epi64(words, 0xd8);
-    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
+    return _mm256_permute4x64_epi64(words, 0xd8);
+  }
+  // 16 values from -127 to 127, rounded; flip: bits to change in each.
+  static void store_signed(const Float* values, int flip, uint8_t* out) {
+    const Int words = rounded(values);
+    const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_store_si128(reinterpret_cast<__m128i*>(out), _mm_xor_si128(bytes, _mm_set1_epi8(static_cast<char>(flip))));
+  }
+  // 16 values from 0 to 255, the same way.
+  static void store_bytes(const Float* values, int flip, uint8_t* out) {
+    const Int words = rounded(values);
+    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     _mm_store_si128(reinterpret_cast<__m128i*>(out), _mm_xor_si128(bytes, _mm_set1_epi8(static_cast<char>(flip))));
   }
 };

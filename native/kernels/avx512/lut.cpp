@@ -84,13 +84,13 @@ struct Simd {
     const Int odd = _mm512_maddubs_epi16(bytes, _mm512_set1_epi16(9 << 8));
     // (odd & 0xff00) | upper byte of even
     const Int pair = _mm512_ternarylogic_epi32(odd, upper_bytes(even), _mm512_set1_epi16(-256), 0xec);
-    const Int triple = _mm512_sub_epi8(bytes, lookup(table(kMiddleOfPair), pair));
+    const Int triple = _mm512_sub_epi8(bytes, lookup(table(Codes::Trits::kMiddle), pair));
     return {_mm512_abs_epi8(triple), pair, _mm512_movepi8_mask(triple)};
   }
 
   // sign * A[triple] + C[pair], u8.
   static Int look_up_trits(const uint8_t* tables, const Trits& trits) {
-    const Int triples = lookup(table(tables), trits.triple), pairs = lookup(table(tables + 16), trits.pair);
+    const Int triples = lookup(table(tables), trits.triple), pairs = lookup(table(tables + 64), trits.pair);
     return _mm512_mask_sub_epi8(_mm512_add_epi8(pairs, triples), trits.negative, pairs, triples);
   }
 
@@ -204,6 +204,9 @@ struct Simd {
     sum = _mm512_fmadd_ps(_mm512_permute_ps(scaled, 0xff), _mm512_load_ps(kSigns[3]), sum);
     store_bytes(&sum, 0, table);
   }
+
+  // 16 values from -127 to 127, the same way.
+  static void store_signed(const Float* values, int flip, uint8_t* out) { store_bytes(values, flip, out); }
 
   // 16 values from 0 to 255, rounded; flip: bits to change in each.
   static void store_bytes(const Float* values, int flip, uint8_t* out) {

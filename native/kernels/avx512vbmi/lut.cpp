@@ -1,6 +1,7 @@
-// AVX-512 with VBMI: 1 to 7 bits by lookups in four tables at once. Forms, and the products of 8-bit codes, codebooks and
-// ternary codes are avx512's, whose order those codes have.
+// AVX-512 with VBMI: 1 to 7 bits and ternary codes by lookups in four tables at once. Forms, and the products of 8-bit codes and
+// codebooks are avx512's, whose order those codes have.
 #include "kernels/avx512vbmi/product.h"
+#include "kernels/avx512vbmi/ternary.h"
 #include "kernels/kernel_table.h"
 
 namespace lutmac::LUTMAC_TARGET {
@@ -11,7 +12,9 @@ void prepare(Form form, const float* x, int64_t k, uint8_t* out) { avx512::kKern
 void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
                    int64_t token_end) {
   const bool has_planes = w.kind == CodeKind::affine && w.bits < 8;
-  const auto product = has_planes ? lookup_products : avx512::kKernels.matmul_lowbit;
+  const auto product = has_planes                      ? lookup_products
+                       : w.kind == CodeKind::ternary ? ternary_products
+                                                       : avx512::kKernels.matmul_lowbit;
   product(w, args, tile_begin, tile_end, token_begin, token_end);
 }
 

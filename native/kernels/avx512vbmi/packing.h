@@ -2,7 +2,7 @@
 //
 // A tile is 64 rows, a block 32 k of it: [plane][row][4 bytes]. Byte j of a row's 4 holds two indices into tables: its low
 // nibble that of LUT group j, its high nibble that of LUT group 4 + j. So either half of the nibbles is 16 consecutive k.
-// All else lies as avx512 has it, whose kernels read it.
+// Trits lie as DwordTrits has them, all else as avx512 has it, whose kernels read it.
 #pragma once
 
 #include "kernels/packed_codes.h"
@@ -11,6 +11,7 @@ namespace lutmac::LUTMAC_TARGET {
 
 struct RowDwords {
   static constexpr int kTileRows = 64, kIntegerInterleave = 4, kIntegerXor = 0;
+  using Trits = DwordTrits<kTileRows>;
   static constexpr int kPlaneBytes = kTileRows * 4;
 
   template <int bits>

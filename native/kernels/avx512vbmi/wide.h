@@ -37,6 +37,17 @@ struct Wide {
   // The entries of four tables of 16 at 64 indices.
   static Int look_up(Int tables, Int indices) { return _mm512_permutexvar_epi8(indices, tables); }
 
+  // The bytes of `low` and, behind them, of `high` at the low 7 bits of the indices.
+  static Int look_up_128(Int low, Int high, Int indices) { return _mm512_permutex2var_epi8(low, indices, high); }
+  static Int xor_bytes(Int v, int value) { return _mm512_xor_si512(v, _mm512_set1_epi8(static_cast<char>(value))); }
+  // Bytes' highest bits; and the sum of two bytes, with the other sign where such a bit is set.
+  using Signs = __mmask64;
+  static Signs signs(Int v) { return _mm512_movepi8_mask(v); }
+  static Int signed_sum(Int a, Int b, Signs signs) {
+    const Int sum = _mm512_add_epi8(a, b);
+    return _mm512_mask_sub_epi8(sum, signs, _mm512_setzero_si512(), sum);
+  }
+
   // sum += in every dword, its four u8 of `first` and of `second` times the four s8 of `weights`. Opaque to the compiler: GCC 12
   // would copy sums in every round.
   static void add_weighted(Int& sum, Int first, Int second, Int weights) {

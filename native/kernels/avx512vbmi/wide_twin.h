@@ -52,6 +52,28 @@ struct Wide {
     return indices;
   }
 
+  static Int look_up_128(const Int& low, const Int& high, Int indices) {
+    for (uint8_t& byte : indices.bytes) byte = (byte & 64 ? high : low).bytes[byte & 63];
+    return indices;
+  }
+  static Int xor_bytes(Int v, int value) {
+    for (uint8_t& byte : v.bytes) byte = static_cast<uint8_t>(byte ^ value);
+    return v;
+  }
+  using Signs = uint64_t;
+  static Signs signs(const Int& v) {
+    Signs found = 0;
+    for (int i = 0; i < 64; ++i) found |= uint64_t{v.bytes[i] >> 7u} << i;
+    return found;
+  }
+  static Int signed_sum(Int a, const Int& b, Signs signs) {
+    for (int i = 0; i < 64; ++i) {
+      a.bytes[i] = static_cast<uint8_t>(a.bytes[i] + b.bytes[i]);
+      if (signs >> i & 1) a.bytes[i] = static_cast<uint8_t>(-a.bytes[i]);
+    }
+    return a;
+  }
+
   static void add_weighted(Int& sum, const Int& entries, const Int& weights) {
     for (int i = 0; i < 64; ++i) sum.at(i / 4) += entries.bytes[i] * static_cast<int8_t>(weights.bytes[i]);
   }

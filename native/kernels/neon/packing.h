@@ -15,6 +15,7 @@ namespace lutmac::LUTMAC_TARGET {
 
 struct NibbleStrings {
   static constexpr int kTileRows = 16, kIntegerInterleave = 4, kIntegerXor = 0x80;
+  using Trits = BytewiseTrits<kTileRows>;
 
   // Where byte p of a row's string lies in its block.
   template <int bits>

@@ -8,6 +8,7 @@ namespace lutmac::LUTMAC_TARGET {
 
 struct PlaneStrings : WholeBytes<PlaneStrings> {
   static constexpr int kTileRows = 16, kIntegerInterleave = 32, kIntegerXor = 0;
+  using Trits = BytewiseTrits<kTileRows>;
 
   template <int bits, typename Move>
   static void each_part(int row, Move move) {

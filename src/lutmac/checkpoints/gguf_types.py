@@ -80,8 +80,7 @@ _CONVERTED: Final[dict[str, tuple[np.dtype[Any], np.dtype[Any]]]] = {
     "F64": (np.dtype("<f8"), np.dtype(np.float32)),
 }
 
-MAX_TERNARY_COLUMNS: Final = 131072  # of the kernels for ternary codes
-
+_TERNARY: Final = ("TQ1_0", "TQ2_0", "PTQ1_0")
 _LOW_BIT: Final = {**BLOCK_TYPES, **VECTOR_TYPES}
 SUPPORTED_TYPES: Final = (*_DENSE, *_CONVERTED, *_LOW_BIT)
 
@@ -127,7 +126,7 @@ def as_matrix(kind: str, rows: int, columns: int, data: Array) -> AnyMatrix:
         factor=low_bit.factor,
         codebook=low_bit.codebook,
     )
-    return _as_ternary(matrix) if kind.startswith("TQ") else matrix
+    return _as_ternary(matrix) if kind in _TERNARY else matrix
 
 
 def scaled(matrix: AnyMatrix, scale: float) -> AnyMatrix:
@@ -140,13 +139,13 @@ def scaled(matrix: AnyMatrix, scale: float) -> AnyMatrix:
 
 
 def _as_ternary(matrix: LowBitMatrix) -> LowBitMatrix:
-    """The matrix with five weights to a byte, if the blocks of each row agree on the scale and no code is 3."""
-    scales = parameter_values(matrix.scale, matrix)
-    assert isinstance(scales, np.ndarray)
-    bits = scales.view(np.uint16)
-    if matrix.columns > MAX_TERNARY_COLUMNS or (bits != bits[:, :1]).any():
-        return matrix
+    """The matrix with five weights to a byte, if no code is 3; with one scale for a row, if its blocks agree on it."""
     packed = matrix.source.reshape(-1, matrix.layout.block_bytes)[:, :64]
     if matrix.layout == BLOCK_TYPES["TQ2_0"].layout and (packed & packed >> 1 & 0x55).any():
         return matrix
+    scales = parameter_values(matrix.scale, matrix)
+    assert isinstance(scales, np.ndarray)
+    bits = scales.view(np.uint16)
+    if (bits != bits[:, :1]).any():
+        return replace(matrix, ternary=True)
     return replace(matrix, ternary=True, group_size=matrix.columns, scale=np.ascontiguousarray(scales[:, :1]))

@@ -2,7 +2,7 @@
 
 A directory of
 
-- ``model.safetensors``, whose ``__metadata__`` says ``format`` ("lutmac"), ``version``, ``packing`` ("avx2/2") and,
+- ``model.safetensors``, whose ``__metadata__`` says ``format`` ("lutmac"), ``version``, ``packing`` ("avx2/3") and,
   under ``tensors``, as JSON, what each tensor is. The bytes of a matrix ``x`` are ``x:codes``, ``x:scale`` and so on
   (see ``_native.MatrixShape``), its input permutation ``x:order``; a vector is the float32 tensor ``x``, zeros after
   its width. Tensors' bytes begin at a multiple of 4,096 and have lengths that are multiples of 64.

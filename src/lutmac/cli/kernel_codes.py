@@ -18,6 +18,9 @@ from lutmac.lowbit.packing import Packer
 # Codebooks: those of GGUF's types, with their groups and kinds of scale, and one whose values take two bytes each.
 _CODEBOOKS: Final = ("iq4_nl", "mxfp4", "nvfp4", "nf4")
 _NF4_GROUP_SIZE: Final = 64
+# Five weights to a byte: those that share a scale (0: a row's), and bits of a weight without scales.
+TERNARY_GROUPS: Final = {"ternary": 0, "ptq1_0": 128, "tq1_0": 256}
+TERNARY_BITS: Final = 8 * 26 / 128
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class KernelCodes:
             packed = [packer.add(matrix) for _ in range(copies)]
             packer.finish()
             return packed
-        native, ternary = _native.Packer(target=target, threads=threads), self.name == "ternary"
+        native, ternary = _native.Packer(target=target, threads=threads), self.name in TERNARY_GROUPS
         packed = [
             native.add_random(
                 rows=rows,
@@ -59,18 +62,22 @@ class KernelCodes:
 def parse_codes(text: str, group_size: int) -> tuple[KernelCodes, ...]:
     """`"1,2,ternary,mxfp4"` as kinds of codes; group_size is that of the integers among them.
 
+    "ternary" has one scale per row, "ptq1_0" and "tq1_0" have one for each 128 and 256 weights.
+
     Raises InvalidRequestError for anything else, naming what there is.
     """
     return tuple(_parse_one(part.strip(), group_size) for part in text.split(","))
 
 
 def _parse_one(name: str, group_size: int) -> KernelCodes:
-    if name == "ternary":
-        return KernelCodes(name, 1.6, 0)
+    if name in TERNARY_GROUPS:
+        return KernelCodes(name, TERNARY_BITS, TERNARY_GROUPS[name])
     if name in _CODEBOOKS:
         return KernelCodes(name, 4, _NF4_GROUP_SIZE if name == "nf4" else BLOCK_TYPES[name.upper()].group_size)
     if not name.isdecimal():
-        raise InvalidRequestError(f"--bits {name!r} is neither a number nor one of ternary, {', '.join(_CODEBOOKS)}")
+        raise InvalidRequestError(
+            f"--bits {name!r} is neither a number nor one of {', '.join((*TERNARY_GROUPS, *_CODEBOOKS))}"
+        )
     (bits,) = parse_counts(name, "--bits")
     check_width(bits, group_size)
     return KernelCodes(str(bits), bits, group_size)

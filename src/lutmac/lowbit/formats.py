@@ -48,7 +48,7 @@ class Format(Protocol):
 
     @property
     def ternary(self) -> bool:
-        """Whether the codes are -1, 0 and 1 for a whole row."""
+        """Whether the codes are -1, 0 and 1, packed five to a byte."""
 
     def widest(self, w: Floats) -> Levels:
         """Levels that reach all of the weights [M, n]."""
@@ -223,9 +223,9 @@ class SmallFloats:
 
 @dataclass(frozen=True)
 class Ternary(_OneScale):
-    """-1, 0 and 1 times a scale. whole_rows: one scale for a row, which the kernels hold at 1.6 bits a weight."""
+    """-1, 0 and 1 times a scale. packed: five to a byte, for groups of a multiple of 128 weights, or rows."""
 
-    whole_rows: bool
+    packed: bool
     bits = 2
     zero_point = 1.0
     codebooks = None
@@ -233,7 +233,7 @@ class Ternary(_OneScale):
     @property
     def ternary(self) -> bool:
         """Whether they are packed as such."""
-        return self.whole_rows
+        return self.packed
 
     def widest(self, w: Floats) -> Levels:
         """Weights above half of the scale are not zero: from twice the mean magnitude down."""

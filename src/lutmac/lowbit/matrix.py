@@ -121,8 +121,9 @@ class LowBitMatrix:
     - a codebook of 16 values, q of 4 bits: ``value(q) = codebook[q]``. With a second one the offset is its scale:
       ``W = scale * codebook[q] + offset * second_codebook[q]``, as formats with a scale for each sign want it (the
       positive values in one, the negative ones in the other, zeros elsewhere).
-    - ternary: ``value(q) = q - 1``, q of 0, 1 or 2, with one scale per row, packed five to a byte; bits is 2,
-      zero_point 1, and there is no offset. Ternary weights with a scale for each group are affine, of 2 bits.
+    - ternary: ``value(q) = q - 1``, q of 0, 1 or 2, with one scale per row, or for each 128 weights or a multiple of
+      them, packed five to a byte; bits is 2, zero_point 1, and there is no offset. Ternary weights with a scale for
+      fewer are affine, of 2 bits.
     - float8: the code is an FP8 float itself, "e4m3" as ByteFloats has it, of 8 bits; there is no offset. Its products
       read activations as they are, in every precision.
 

@@ -32,7 +32,7 @@ Bytes = NDArray[np.uint8]
 
 
 def packing_name(target: str) -> str:
-    """What the packing of an ISA target is called in files: ``avx2/2``. Targets with one packing share its name."""
+    """What the packing of an ISA target is called in files: ``avx2/3``. Targets with one packing share its name."""
     return next(packing for name, packing, _ in _native.target_table() if name == target)
 
 
@@ -47,7 +47,7 @@ def parts(matrix: _native.Matrix) -> dict[str, Bytes]:
 
 
 def unpack(shape: _native.MatrixShape, found: Sequence[Bytes], *, packing: str) -> AnyMatrix:
-    """The matrix that bytes in a packing hold. packing: its name, ``avx2/2``. found: in the order of ``part_names``.
+    """The matrix that bytes in a packing hold. packing: its name, ``avx2/3``. found: in the order of ``part_names``.
 
     Raises ValueError where the bytes do not fit the shape.
     """

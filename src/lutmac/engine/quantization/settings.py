@@ -90,7 +90,7 @@ class QuantizationSettings:
     def format(self, bits: int) -> Format:
         """The number format of a matrix in the layers."""
         if self.method == "ternary":
-            return Ternary(whole_rows=self.group_size is None)
+            return Ternary(packed=self.group_size is None or self.group_size % 128 == 0)
         if self.method == "afpq":
             return SmallFloats(bits, two_scales=True)
         return SymmetricIntegers(bits) if self.symmetric else AsymmetricIntegers(bits)
