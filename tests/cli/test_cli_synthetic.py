@@ -5,6 +5,7 @@ import json
 import pytest
 
 from lutmac.engine.measuring.synthetic import SHAPES, SyntheticSpec
+from lutmac.errors import InvalidRequestError
 from lutmac.graph.passes import optimize
 
 QUICK = ["--threads", "1,2", "--prompt-tokens", 4, "--decode-tokens", 2, "--repeat", 1]
@@ -40,6 +41,32 @@ def test_one_width_is_reported_as_a_model_is(lutmac):
     assert all("fraction_of_memory_read" in e for e in report["entries"] if e["phase"] == "decode")
 
 
+def test_ternary_weights_by_their_groups(lutmac):
+    options = ["--synthetic", "smollm2-135m", "--layers", 1, "--bits", "ternary,ptq1_0,tq1_0"]
+    report = json.loads(lutmac("bench", *options, *QUICK, "--json").stdout)
+    assert [model["bits"] for model in report["models"]] == [1.625] * 3
+    assert "ternary, group 128, 1 of 30 layers" in report["models"][1]["model"]
+
+
+def test_fewer_layers_where_memory_is_short():
+    """Bonsai 2 27B at 1.75 bits: 5.9 GB, or as many of its runs of four layers as fit."""
+    spec = SyntheticSpec("bonsai2-27b", 2, 128, ternary=True)
+    assert spec.fitting(memory=16 << 30) == spec
+    assert 16 < spec.fitting(memory=4 << 30).layers < 40
+    assert spec.fitting(memory=4 << 30).layers % 4 == 0
+    assert "of 64 layers" in spec.fitting(memory=4 << 30).name
+    with pytest.raises(InvalidRequestError, match="with 4 layers, more than is free"):
+        spec.fitting(memory=1 << 20)
+
+
+def test_bonsai_is_rotated_in_front_of_its_products():
+    """Four rotations a layer, one of the head's input, and one of what is looked up."""
+    config = SyntheticSpec("bonsai2-27b", 2, 128, ternary=True).config
+    names = [op.name() for op in SHAPES["bonsai2-27b"].graph(config).ops]
+    assert names.count("hadamard") == 64 * 4 + 1 + 1
+    assert len(config.rotation.weights) >= 401
+
+
 def test_mistakes_get_one_line(lutmac):
     for arguments, named in (
         (["--synthetic", "llama-9"], "llama-2-7b"),
@@ -62,7 +89,7 @@ def test_mistakes_get_one_line(lutmac):
 def test_every_shape_is_a_graph_that_holds_together(shape):
     """The passes verify it; five layers have all kinds of layers that there are. No weight is made."""
     config = SyntheticSpec(shape, bits=4, group_size=32, layers=5).config
-    graph = SHAPES[shape].build(config)
+    graph = SHAPES[shape].graph(config)
     assert optimize(graph, exact=True).calls
     assert "lm_head.weight" in graph.weights() or shape in ("qwen2.5-3b", "smollm2-135m")
     assert any(name.endswith(".bias") for name in graph.vectors()) == (shape == "gpt-oss-20b")

@@ -45,15 +45,17 @@ Synthetic = Annotated[
     typer.Option(
         "--synthetic",
         metavar="SHAPE",
-        help="Random weights instead of a file: llama-2-7b, llama-3-8b, bitnet-3b, qwen2.5-3b or smollm2-135m.",
+        help="Random weights instead of a file: llama-2-7b, llama-3-8b, bitnet-3b, qwen2.5-3b, smollm2-135m, "
+        "bonsai2-27b, qwen3.5-9b, qwen3.6-35b-a3b, gpt-oss-20b or maple-20b-a1b; fewer layers where memory is short.",
     ),
 ]
 Bits = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--bits",
         metavar="N[,N...]",
-        help="Bits per weight, 1 to 8, or ternary; for kernels also iq4_nl, mxfp4, nvfp4 and nf4.",
+        help="Bits per weight, 1 to 8, or ternary, ptq1_0 and tq1_0: with a scale per row, or for each 128 and 256 "
+        "weights; for kernels also iq4_nl, mxfp4, nvfp4 and nf4. Default: what people run a shape in, else 2.",
     ),
 ]
 GroupSize = Annotated[
@@ -86,7 +88,7 @@ def bench(
     kv_cache: options.KVCacheOption = options.KVCache.f16,
     versus: Versus = None,
     synthetic: Synthetic = None,
-    bits: Bits = "2",
+    bits: Bits = None,
     group_size: GroupSize = 128,
     layers: Layers = None,
     streams: Streams = None,
@@ -117,7 +119,7 @@ def bench(
         if synthetic is not None:
             report = _synthetic(synthetic, bits, group_size, layers, counts, plan, numbers, plot, bar)
         elif model == "kernels":
-            report = _kernels(bits, group_size, counts, repeat, plot, bar)
+            report = _kernels(bits or "2", group_size, counts, repeat, plot, bar)
         else:
             from lutmac.cli.benchmark import run_benchmark  # noqa: PLC0415 - imports the engine
 
@@ -133,7 +135,7 @@ def bench(
 
 def _synthetic(
     shape: str,
-    bits: str,
+    bits: str | None,
     group_size: int,
     layers: int | None,
     counts: list[int] | None,
@@ -142,14 +144,17 @@ def _synthetic(
     plot: Path | None,
     bar: ProgressBar,
 ) -> _Report:
+    from lutmac.cli.kernel_codes import TERNARY_GROUPS  # noqa: PLC0415 - as above
     from lutmac.cli.synthetic_benchmark import run_synthetic  # noqa: PLC0415 - imports the engine
-    from lutmac.engine.measuring.synthetic import SyntheticSpec  # noqa: PLC0415 - as above
+    from lutmac.engine.measuring.synthetic import SHAPES, SyntheticSpec  # noqa: PLC0415 - as above
 
+    if bits is None:
+        bits = SHAPES[shape].codes if shape in SHAPES else "2"
     specs = [
-        SyntheticSpec(shape, 2, 0, layers=layers, ternary=True)
-        if part.strip() == "ternary"
-        else SyntheticSpec(shape, options.parse_counts(part, "--bits")[0], group_size, layers=layers)
-        for part in bits.split(",")
+        SyntheticSpec(shape, 2, TERNARY_GROUPS[part], layers=layers, ternary=True).fitting()
+        if part in TERNARY_GROUPS
+        else SyntheticSpec(shape, options.parse_counts(part, "--bits")[0], group_size, layers=layers).fitting()
+        for part in map(str.strip, bits.split(","))
     ]
     reports = run_synthetic(specs, counts, plan, streams, bar)
     if plot is not None:

@@ -34,7 +34,8 @@ class StreamRate:
 class Report:
     """All that one run of the benchmark found.
 
-    bytes_per_token: of weights. memory_read: bytes per second, by number of threads. cache_bytes_per_position: keys and
+    bytes_per_token: of weights. state_bytes: of states of fixed size, which a token reads and writes.
+    memory_read: bytes per second, by number of threads. cache_bytes_per_position: keys and
     values of one position in all layers, which a decoded token reads for each position before it; kv_cache: what they
     are kept as.
     """
@@ -49,14 +50,16 @@ class Report:
     cache_bytes_per_position: int
     kv_cache: str
     streams: list[StreamRate] = field(default_factory=list)
+    state_bytes: int = 0
 
     def decode_rate(self, threads: int) -> float:
         """lutmac's decoded tokens per second."""
         return next(r.median for r in self.rates if (r.engine, r.phase, r.threads) == (LUTMAC, "decode", threads))
 
     def bytes_read(self, rates: Rates) -> float:
-        """Bytes of weights and of the key-value cache that a decoded token reads, in the middle of the run."""
-        return self.bytes_per_token + self.cache_bytes_per_position * (rates.depth + rates.tokens / 2)
+        """Bytes that a decoded token reads in the middle of the run, of weights, keys and values, and of its states."""
+        cached = self.cache_bytes_per_position * (rates.depth + rates.tokens / 2)
+        return self.bytes_per_token + 2 * self.state_bytes + cached
 
     def ratios(self) -> list[tuple[Rates, float]]:
         """lutmac's rates, each with how many times the peer's it is."""
@@ -77,6 +80,7 @@ class Report:
             "model": self.model,
             "isa": self.isa,
             "bytes_per_token": self.bytes_per_token,
+            "state_bytes": self.state_bytes,
             "kv_cache": self.kv_cache,
             "cache_bytes_per_position": self.cache_bytes_per_position,
             "peak_memory_bytes": self.peak_memory_bytes,
@@ -211,6 +215,7 @@ def run_benchmark(
         cache_bytes_per_position=info.cache_bytes_per_position,
         kv_cache=plan.kv_cache,
         streams=together,
+        state_bytes=info.slot_bytes,
     )
 
 

@@ -110,4 +110,5 @@ def _measure(spec: SyntheticSpec, counts: list[int], plan: Plan, streams: list[i
         cache_bytes_per_position=model.cache_bytes_per_position,
         kv_cache=plan.kv_cache,
         streams=measure_streams(contestant, counts, plan, streams),
+        state_bytes=model.engine.slot_bytes,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import floor, log2, sqrt
-from typing import Any
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,25 +15,39 @@ from lutmac.engine.loading.binding import bind
 from lutmac.engine.loading.info import bytes_per_token
 from lutmac.engine.loading.tuning import current_tuning
 from lutmac.engine.running.engine import Engine
+from lutmac.engine.running.memory import available_memory
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_schedule
 from lutmac.graph.ir import Graph, Vector, Weight
 from lutmac.graph.passes import optimize
-from lutmac.models import gpt_oss, llama, maple, qwen3_5, qwen3_next
+from lutmac.models import Architecture, gpt_oss, llama, maple, qwen3_5, qwen3_next
 from lutmac.models.config import DecoderConfig
+from lutmac.models.delta_net import HybridConfig
 from lutmac.models.rope import RopeConfig
+from lutmac.models.rotation import Rotation
 
 Progress = Callable[[int, int, str], None]
 PACK_TOGETHER = 1 << 28  # weights
+TERNARY_BITS: Final = 8 * 26 / 128  # five weights to a byte, without scales
+MEMORY_SHARE: Final = 0.75  # of what is available, for weights
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A well-known model's configuration, and what builds its graph. biased: products in its layers have biases."""
+    """A well-known model's configuration, and its family. biased: products in its layers have biases.
+
+    codes: what people run it in, as --bits has it. period: its layers repeat themselves every so many.
+    """
 
     config: DecoderConfig
-    build: Callable[[Any], Graph]
+    architecture: Architecture
     biased: bool = False
+    codes: str = "2"
+    period: int = 1
+
+    def graph(self, config: DecoderConfig) -> Graph:
+        """The graph of one step."""
+        return self.architecture.graph(config)
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ def _shape(  # noqa: PLR0913, PLR0917 (a row of the table below)
         max_position_embeddings=context,
         rope=RopeConfig("half_split", head_dim, 10000.0),
     )
-    return Shape(config, llama.build)
+    return Shape(config, llama.ARCHITECTURE)
 
 
 # What Qwen3.5's models have in common with each other and with Bonsai 2, which is one.
@@ -73,11 +87,35 @@ _QWEN35 = {"max_position_embeddings": 262144, "rope_theta": 1e7}
 
 
 def _qwen35(**sizes: int) -> Shape:
-    return Shape(qwen3_5.read_config({**_QWEN35, **sizes}), qwen3_5.build)
+    return Shape(qwen3_5.read_config({**_QWEN35, **sizes}), qwen3_5.ARCHITECTURE, codes="4", period=4)
+
+
+def _bonsai2() -> Shape:
+    """Its inputs are rotated, and its value heads lie by turns, as its files have them."""
+    shape = _qwen35(
+        hidden_size=5120,
+        intermediate_size=17408,
+        num_hidden_layers=64,
+        num_attention_heads=24,
+        linear_num_value_heads=48,
+    )
+    assert isinstance(shape.config, HybridConfig)
+    matrices = (
+        "attn_q", "attn_k", "attn_v", "attn_qkv", "attn_gate", "attn_output", "ssm_out", "ffn_gate", "ffn_up",
+        "ffn_down",
+    )  # fmt: skip
+    names = {f"blk.{layer}.{matrix}.weight" for layer in range(64) for matrix in matrices}
+    rng = np.random.default_rng(0)
+    signs = {width: rng.choice(np.array([-1, 1], np.float32), width) for width in (5120, 6144, 17408)}
+    rotation = Rotation(
+        1024, signs, frozenset(names | {"output.weight"}), frozenset({"token_embd.weight"}), (128,) * 16
+    )
+    tiled = replace(shape.config.delta_net, tiled=True)
+    return replace(shape, config=replace(shape.config, rotation=rotation, delta_net=tiled), codes="ptq1_0")
 
 
 def _qwen35_moe(**sizes: int) -> Shape:
-    return Shape(qwen3_next.read_config({**_QWEN35, **sizes}), qwen3_next.build)
+    return Shape(qwen3_next.read_config({**_QWEN35, **sizes}), qwen3_next.ARCHITECTURE, codes="4", period=4)
 
 
 # What is not in llama.cpp's source is assumed: hidden size, key heads, width of experts, vocabulary.
@@ -102,19 +140,17 @@ SHAPES: dict[str, Shape] = {
     "bitnet-3b": _shape(32000, 3200, 8640, 26, 32, 32),
     "qwen2.5-3b": _shape(151936, 2048, 11008, 36, 16, 2),
     "smollm2-135m": _shape(49152, 576, 1536, 30, 9, 3),
-    "bonsai2-27b": _qwen35(
-        hidden_size=5120,
-        intermediate_size=17408,
-        num_hidden_layers=64,
-        num_attention_heads=24,
-        linear_num_value_heads=48,
-    ),
+    "bonsai2-27b": _bonsai2(),
     "qwen3.5-9b": _qwen35(),
     "qwen3.6-35b-a3b": _qwen35_moe(),
     "gpt-oss-20b": Shape(
-        gpt_oss.read_config({"num_hidden_layers": 24, "num_local_experts": 32}), gpt_oss.build, biased=True
+        gpt_oss.read_config({"num_hidden_layers": 24, "num_local_experts": 32}),
+        gpt_oss.ARCHITECTURE,
+        biased=True,
+        codes="4",
+        period=2,
     ),
-    "maple-20b-a1b": Shape(maple.read_gguf_config(_MAPLE), maple.build),
+    "maple-20b-a1b": Shape(maple.read_gguf_config(_MAPLE), maple.ARCHITECTURE, codes="ternary", period=4),
 }
 TIED = {"qwen2.5-3b", "smollm2-135m"}  # the head is the embedding
 
@@ -124,9 +160,9 @@ class SyntheticSpec:
     """What is to be made.
 
     shape: a name in SHAPES. bits and group_size: of every matrix in the layers (group_size 0: one scale per row).
-    ternary: five weights in a byte instead, with one scale per row; bits is 2.
-    head_bits: of embedding and head, in groups of 32, as llama.cpp's files keep their heads at 6 bits. layers: fewer of
-    them, to save time; None is all.
+    ternary: five weights in a byte instead, with one scale per row, or for each 128 or 256 weights; bits is 2.
+    head_bits: of embedding and head, in groups of 32, as llama.cpp's files keep their heads at 6 bits; they are
+    ternary, too, where groups of such weights have a scale, as in Bonsai 2's files. layers: fewer of them; None is all.
     """
 
     shape: str
@@ -147,15 +183,15 @@ class SyntheticSpec:
             raise InvalidRequestError(
                 f"group size is {self.group_size}, expected 16, a multiple of 32, or 0 for one scale per row"
             )
-        if self.ternary and (self.bits, self.group_size) != (2, 0):
-            raise InvalidRequestError("ternary weights have 2 bits and one scale per row (group size 0)")
+        if self.ternary and (self.bits != 2 or self.group_size % 128):
+            raise InvalidRequestError("ternary weights have 2 bits, and groups of a multiple of 128 or rows (0)")
         if self.layers is not None and self.layers < 1:
             raise InvalidRequestError(f"layers is {self.layers}, expected at least 1")
 
     @property
     def stored_bits(self) -> float:
         """Bits that a weight takes, scales not counted."""
-        return 1.6 if self.ternary else self.bits
+        return TERNARY_BITS if self.ternary else self.bits
 
     @property
     def config(self) -> DecoderConfig:
@@ -165,10 +201,37 @@ class SyntheticSpec:
         return config if self.layers is None else replace(config, num_hidden_layers=self.layers)
 
     @property
+    def _all_layers(self) -> int:
+        return SHAPES[self.shape].config.num_hidden_layers
+
+    def fitting(self, memory: int | None = None) -> SyntheticSpec:
+        """The same, with fewer layers where memory does not hold all of them. memory: bytes; None: what there is.
+
+        Raises InvalidRequestError where it does not hold one of each kind.
+        """
+        room, period = (available_memory() if memory is None else memory) * MEMORY_SHARE, SHAPES[self.shape].period
+        none, one = (replace(self, layers=count)._bytes() for count in (period, 2 * period))
+        most = int((room - (2 * none - one)) // (one - none)) * period
+        if most < period:
+            raise InvalidRequestError(f"{self.shape} takes {none / 1e9:.1f} GB with {period} layers, more than is free")
+        return self if (self.layers or self._all_layers) <= most else replace(self, layers=most)
+
+    def _bytes(self) -> int:
+        """Of all matrices."""
+        total = 0.0
+        for weight in SHAPES[self.shape].graph(self.config).weights().values():
+            in_layer = weight.name.startswith("model.layers.")
+            bits, group = (self.stored_bits, self.group_size) if in_layer else (self.head_bits, 32)
+            if self.ternary and self.group_size:
+                bits, group = TERNARY_BITS, self.group_size
+            total += weight.rows * weight.columns * (bits + 16 / (group or weight.columns)) / 8
+        return int(total)
+
+    @property
     def name(self) -> str:
         """For people: shape, bits, group size."""
         groups = f"group {self.group_size}" if self.group_size else "one scale per row"
-        layers = "" if self.layers is None else f", {self.layers} layers"
+        layers = "" if self.layers is None else f", {self.layers} of {self._all_layers} layers"
         return f"{self.shape}, {'ternary' if self.ternary else f'{self.bits}-bit'}, {groups}{layers} (random weights)"
 
 
@@ -208,15 +271,16 @@ class _RandomPacking:
     def matrix(self, weight: Weight) -> tuple[_native.Matrix, None]:
         """A random matrix; its values have a variance of about 1 / columns."""
         in_layer, columns = weight.name.startswith("model.layers."), weight.columns
-        bits = self._spec.bits if in_layer else self._spec.head_bits
+        ternary = self._spec.ternary and (in_layer or self._spec.group_size > 0)
+        bits = self._spec.bits if in_layer or ternary else self._spec.head_bits
         packed = self._packer.add_random(
             rows=weight.rows,
             columns=columns,
             bits=bits,
-            group_size=(self._spec.group_size or columns) if in_layer else 32,
+            group_size=(self._spec.group_size or columns) if in_layer or ternary else 32,
             scale_exponent=max(-14, floor(log2(sqrt(12 / columns) / 2**bits))),
             seed=self._made,
-            ternary=self._spec.ternary and in_layer,
+            ternary=ternary,
         )
         self._made += 1
         self._pending += weight.rows * columns
@@ -253,7 +317,7 @@ def make_synthetic(  # noqa: PLR0913 (by keyword)
     if context > config.max_position_embeddings:
         raise InvalidRequestError(f"{context} tokens exceed the {config.max_position_embeddings} of {spec.shape}")
     current_tuning()
-    graph = SHAPES[spec.shape].build(config)
+    graph = SHAPES[spec.shape].graph(config)
     packing = _RandomPacking(spec, graph, target, threads, progress)
     bound = bind(graph, packing)
     packing.finish()
