@@ -23,11 +23,11 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Value:
-    """Rows of ``width`` floats in some form, under a name of its own: ``layers.3.q``.
+    """Rows of ``width`` floats in some form, with a name of its own: ``layers.3.q``.
 
-    rows: "tokens" has a row for each token of the step, "outputs" one for each row that wants logits. order: the
-    permutation in which the floats were put before they were turned into the form, by name; None: as they came.
-    per_token: rows of one token, where it has several: one for each expert that it goes to.
+    rows: "tokens" has a row for each token of the step, "outputs" one for each row that wants logits. order: the name
+    of the permutation that was applied to the floats before they were turned into the form; None for no permutation.
+    per_token: rows of one token, if it has several: one for each expert that it goes to.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Value:
     per_token: int = 1
 
     def __hash__(self) -> int:
-        """By name: values are looked up some ten thousand times while a model loads."""
+        """By name only: values are looked up some ten thousand times while a model loads."""
         return hash(self.name)
 
     @property
@@ -60,10 +60,10 @@ class Part:
 class Weight:
     """A matrix [rows, columns], by the name under which the compiler finds it.
 
-    part: where it is found in a checkpoint that stores it with others; None: by itself, under its name. The rest is
-    known when it has been packed (``Graph.bound``). form: what its product wants its input turned into. order: the
-    permutation in which it wants it, by name; equal names are equal permutations. bits, group_size and nbytes are for
-    people to read.
+    part: where it lies in a checkpoint that stores it together with others; None: it is stored alone, under its name.
+    The other fields are known after packing (``Graph.bound``). form: what its product wants its input turned into.
+    order: the name of the permutation that its input must have; equal names are equal permutations. bits, group_size
+    and nbytes are for people to read.
     """
 
     name: str
@@ -105,10 +105,9 @@ class Vector:
 
 
 class Reference(Protocol):
-    """Where an operation's reference in NumPy finds what is not among its values.
+    """Gives an operation's reference in NumPy what is not among its values.
 
-    tokens: [sequences, length] int32, each sequence from position 0. kept: what operations keep for the sequences, by
-    the name of the state.
+    tokens: [sequences, length] int32, each sequence from position 0. kept: states of the sequences, by name.
     """
 
     tokens: NDArray[np.int32]
@@ -173,11 +172,11 @@ class Op:
         return tuple(self._of_type(Vector))
 
     def states(self) -> dict[str, State]:
-        """What it keeps for a sequence or reads of what is kept, by field."""
+        """The states that it keeps or reads, by field."""
         return {name: value for name, value in vars(self).items() if isinstance(value, State)}
 
     def wants(self) -> Mapping[str, tuple[Weight, ...]]:
-        """Fields of values that are read in the form and order that matrices want; all of them must want the same."""
+        """For fields of values, the matrices whose form and order the value must have, which must be the same."""
         return {}
 
     def reading(self, substitutes: Mapping[Value, Value]) -> Self:
@@ -186,7 +185,7 @@ class Op:
         return replace(self, **changes) if changes else self
 
     def with_weights(self, known: Mapping[str, Weight]) -> Self:
-        """The same operation with its matrices as they are known by name."""
+        """The same operation with its matrices as they are after packing, by name."""
         changes: dict[str, Any] = {}
         for name, value in vars(self).items():
             if isinstance(value, Weight):
@@ -196,19 +195,19 @@ class Op:
         return replace(self, **changes) if changes else self
 
     def faults(self) -> Iterator[str]:
-        """What contradicts itself in its widths and rows. The verifier asks."""
+        """What is wrong with its widths and rows; for the verifier."""
         yield from ()
 
     def describe(self) -> str:
-        """What `lutmac info --program` prints behind its values."""
+        """What `lutmac info --program` prints after its values."""
         return ""
 
     def divided(self, at: Reference, divisor: Floats) -> Mapping[str, Floats] | None:
-        """Vectors with which its result is divided, element by element; None where that takes more than vectors."""
+        """Its vectors, changed so that its result is divided by ``divisor``; None if vectors cannot express that."""
         return None
 
     def reference(self, at: Reference, *values: Any) -> Any:
-        """What it computes, in NumPy: from the values read, [rows, width] each, those written; one, or a tuple."""
+        """What it computes, in NumPy: gets the values read, [rows, width] each; returns those written."""
         raise NotImplementedError(f"{type(self).__name__} has no reference")
 
     def _of_type(self, kind: type) -> Iterator[Any]:
@@ -219,19 +218,19 @@ class Op:
 
 
 def layer_of(values: Sequence[Value]) -> int | None:
-    """The layer of the first of some values, told by its name; None outside of layers."""
+    """The layer of the first of some values, read from its name; None outside of layers."""
     match = re.match(r"layers\.(\d+)\.", values[0].name) if values else None
     return int(match.group(1)) if match else None
 
 
 def short_name(name: str) -> str:
-    """A name without its layer and without what every name has in common."""
+    """A name without its layer and without the parts that all names share."""
     return re.sub(r"^(model\.)?(layers\.\d+\.)?", "", name).removesuffix(".weight")
 
 
 @dataclass(frozen=True)
 class Graph:
-    """What a model computes in a step: operations in the order of execution."""
+    """What a model computes in a step: a list of operations in the order of execution."""
 
     ops: tuple[Op, ...]
 
@@ -248,7 +247,7 @@ class Graph:
         return {value: index for index, op in enumerate(self.ops) for value in op.writes()}
 
     def bound(self, known: Mapping[str, Weight]) -> Graph:
-        """The same graph with its matrices as they are known by name, once they are packed."""
+        """The same graph with its matrices as they are after packing, by name."""
         return Graph(tuple(op.with_weights(known) for op in self.ops))
 
     def weights(self) -> dict[str, Weight]:

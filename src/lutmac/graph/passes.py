@@ -22,9 +22,9 @@ Pass = Callable[[Schedule], Schedule]
 
 
 def optimize(graph: Graph, *, exact: bool) -> Schedule:
-    """All passes, in the order in which they build on each other; what each leaves is verified.
+    """Runs all passes in order and verifies the schedule after each of them.
 
-    exact: products read their inputs as plain floats, so that nothing is prepared but what is permuted.
+    exact: products read plain floats, so that only permuted inputs are prepared.
     """
     passes: list[Pass] = [
         expose_hidden_states,
@@ -47,7 +47,7 @@ def optimize(graph: Graph, *, exact: bool) -> Schedule:
 
 
 def expose_hidden_states(schedule: Schedule) -> Schedule:
-    """Lets the caller have what the head reads, as it is before any preparation and rotation."""
+    """Copies out the input of the head, as it is before any preparation and rotation."""
     writers = schedule.writers()
     calls: list[Call] = []
     for call in schedule.calls:
@@ -59,7 +59,7 @@ def expose_hidden_states(schedule: Schedule) -> Schedule:
 
 
 def fuse_gated_activations(schedule: Schedule) -> Schedule:
-    """Activation, then Multiply by it: one GatedActivation, where nothing else reads the activation."""
+    """Makes an Activation and the Multiply that reads it one GatedActivation, if nothing else reads the activation."""
     readers, writers = schedule.readers(), schedule.writers()
     calls: list[Call | None] = list(schedule.calls)
     for index, call in enumerate(schedule.calls):
@@ -76,7 +76,7 @@ def fuse_gated_activations(schedule: Schedule) -> Schedule:
 
 
 def drop_rounding(schedule: Schedule) -> Schedule:
-    """What read a rounded value reads the value itself: tables round less than int8 does, and once is enough."""
+    """Lets readers of a rounded value read the value itself: tables round less than int8 does."""
     substitutes: dict[Value, Value] = {}
     calls: list[Call] = []
     for call in schedule.calls:
@@ -88,9 +88,10 @@ def drop_rounding(schedule: Schedule) -> Schedule:
 
 
 def prepare_inputs(schedule: Schedule, *, exact: bool = False) -> Schedule:
-    """Puts a Prepare before every call that wants a value in another form or order than it has.
+    """Puts a Prepare in front of every call that wants a value in another form or order than it has.
 
-    A value whose rows were moved is prepared where they come from, once for each. exact: products want plain floats.
+    If the rows of a value were moved, the rows are prepared once, before they are moved. exact: products want plain
+    floats.
     """
     writers = schedule.writers()
     calls: list[Call] = []
@@ -107,7 +108,7 @@ def prepare_inputs(schedule: Schedule, *, exact: bool = False) -> Schedule:
 
 
 def share_preparations(schedule: Schedule) -> Schedule:
-    """Prepares a value, and moves its rows, once per form and order: what read a later one reads the first."""
+    """Keeps the first of several equal preparations (and moves of prepared rows); later readers read that one."""
     prepared: dict[tuple[Value, Form, str | None], Value] = {}
     moved: dict[tuple[str, tuple[Value, ...]], Value] = {}
     substitutes: dict[Value, Value] = {}
@@ -136,7 +137,7 @@ def share_preparations(schedule: Schedule) -> Schedule:
 
 
 def fuse_preparations(schedule: Schedule) -> Schedule:
-    """Lets what makes the rows of a value also write its prepared forms."""
+    """Lets the operation that makes the rows of a value also write its prepared forms."""
     writers = schedule.writers()
     calls: list[Call | None] = list(schedule.calls)
     for index, call in enumerate(schedule.calls):
@@ -150,10 +151,9 @@ def fuse_preparations(schedule: Schedule) -> Schedule:
 
 
 def fuse_residual_adds(schedule: Schedule) -> Schedule:
-    """Add of an older value and the result of what can add: that adds onto the value's buffer.
+    """Lets an operation that makes one term of an Add write onto the buffer of the older term.
 
-    Only where nothing else reads the result, and nothing reads the older value from there on: its buffer is
-    overwritten.
+    Only if nothing else reads the result, and nothing reads the older value later: its buffer is overwritten.
     """
     calls: list[Call | None] = list(schedule.calls)
     readers, writers = schedule.readers(), schedule.writers()
@@ -177,7 +177,7 @@ def fuse_residual_adds(schedule: Schedule) -> Schedule:
 
 
 def group_products(schedule: Schedule) -> Schedule:
-    """Neighbours that may run side by side and do not depend on each other (q, k, v; gate, up) do."""
+    """Lets neighbouring products that do not depend on each other run side by side (q, k, v; gate, up)."""
     calls: list[Call] = []
     group: list[Call] = []
     for call in schedule.calls:
@@ -191,10 +191,7 @@ def group_products(schedule: Schedule) -> Schedule:
 
 
 def drop_unread(schedule: Schedule) -> Schedule:
-    """Results of which only the prepared forms are read are no longer written plain.
-
-    Rows that were moved in a form that nothing reads are not moved.
-    """
+    """Drops what nothing reads: plain results of which only prepared forms are read, and forms of moved rows."""
     readers = schedule.readers()
     calls: list[Call] = []
     for call in schedule.calls:
@@ -208,10 +205,10 @@ def drop_unread(schedule: Schedule) -> Schedule:
 
 
 def mark_own_forms(schedule: Schedule) -> Schedule:
-    """Marks what each thread of the product behind it makes for itself where a step has one row; see Call.
+    """Marks calls whose forms each thread of the following product makes for itself in steps of one row; see Call.
 
-    All that the product reads must come from there, and nothing else may read it. The product must not write over what
-    it is made of, for a thread may be late in making its own.
+    All inputs of the product must come from such a call, and nothing else may read them. The product must not write
+    over the values that the forms are made of, since a thread may make its forms late.
     """
     readers = schedule.readers()
     calls = list(schedule.calls)
@@ -233,7 +230,7 @@ def mark_own_forms(schedule: Schedule) -> Schedule:
 
 
 def _like_all(weights: tuple[Weight, ...], exact: bool) -> Weight:
-    """A weight that wants the same of its input as all of them."""
+    """One of the weights, if all of them want their input in the same form and order."""
     wants = {("plain" if exact else weight.form, weight.order) for weight in weights}
     if len(wants) != 1:
         raise UnsupportedModelError(
@@ -244,7 +241,7 @@ def _like_all(weights: tuple[Weight, ...], exact: bool) -> Weight:
 
 
 def _prepared(x: Value, weight: Weight, exact: bool) -> Value:
-    """The value that a product of that matrix reads in place of x: x itself where form and order are right."""
+    """The value that a product of that matrix reads in place of x: x itself if form and order are right."""
     form: Form = "plain" if exact else weight.form
     if (x.form, x.order) == (form, weight.order):
         return x
@@ -252,7 +249,7 @@ def _prepared(x: Value, weight: Weight, exact: bool) -> Value:
 
 
 def _preparation(producer: Call, x: Value, wanted: Value) -> list[Call]:
-    """What makes the wanted form of x."""
+    """The call that makes the wanted form of x."""
     if producer.op.MOVES is None:
         return [Call(Prepare(x), forms=(wanted,))]
     source_field, out_field = producer.op.MOVES
@@ -263,7 +260,7 @@ def _preparation(producer: Call, x: Value, wanted: Value) -> list[Call]:
 
 
 def _adding(producer: Call, residual: Value, add: Call) -> Call | None:
-    """The producer of a result, adding it onto the residual; None where it cannot."""
+    """The call that makes a result, changed to add it onto the residual; None if it cannot."""
     if not producer.op.ADDS or producer.residual is not None or producer.forms:
         return None
     if add.forms and not producer.op.ROWWISE:

@@ -1,4 +1,4 @@
-"""Where every value of a schedule lies in the arena: values whose lives do not overlap share memory."""
+"""Places the values of a schedule in the arena. Values whose lives do not overlap share memory."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class Placement:
 
 @dataclass
 class Life:
-    """A buffer's size and the first and last operation, by place, that touch it."""
+    """The size of a buffer, and the first and last call that touch it."""
 
     nbytes: int
     first: int
     last: int
 
     def overlaps(self, other: Life) -> bool:
-        """Whether some operation touches both, or one lives within the other's life."""
+        """Whether a call touches both, or one buffer is used while the other lives."""
         return self.first <= other.last and other.first <= self.last
 
 
 def buffer_of_values(schedule: Schedule) -> dict[Value, Value]:
-    """For each value, the value whose buffer it takes over: residuals and rotated queries are worked on in place."""
+    """For each value, the value whose buffer it uses: residuals and rotated queries are changed in place."""
     buffers: dict[Value, Value] = {}
     for call in schedule.calls:
         taken_over = call.taken_over()
@@ -49,10 +49,10 @@ def buffer_of_values(schedule: Schedule) -> dict[Value, Value]:
 
 
 def lives(schedule: Schedule, size: Callable[[Value], int]) -> dict[Value, Life]:
-    """The life of each buffer. ``size`` gives the bytes that a value takes.
+    """The life of each buffer. ``size`` gives the bytes of a value.
 
-    What runs side by side is one operation. What a product's threads make for themselves is made of values that live
-    until the product is done.
+    Calls that run side by side count as one. If a product's threads make their own forms, the values that these are
+    made of live until the product is done.
     """
     buffers = buffer_of_values(schedule)
     found: dict[Value, Life] = {}
@@ -68,7 +68,7 @@ def lives(schedule: Schedule, size: Callable[[Value], int]) -> dict[Value, Life]
 
 
 def place(schedule: Schedule, size: Callable[[Value], int]) -> Placement:
-    """Places buffers in the order of their lives, each in the lowest gap that the living ones leave."""
+    """Places buffers in the order of their lives, each in the lowest gap between those that live at that time."""
     starts: dict[Value, int] = {}
     living: list[tuple[int, Life]] = []  # by start
     arena_bytes = 0

@@ -1,7 +1,7 @@
-"""What the passes leave of a graph: operations as the program runs them, one to one.
+"""What the passes make of a graph: calls, one for each operation of the native program.
 
-A model writes operations; a call says beside one how its result is made use of on the spot: prepared, added onto an
-older value, or left to the product that follows.
+A call is an operation and what is done with its result at once: it is prepared, added onto an older value, or left to
+the product that follows.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from lutmac.graph.states import State
 
 @dataclass(frozen=True)
 class Call:
-    """An operation, and what becomes of its result.
+    """An operation, and what is done with its result.
 
-    forms: the result in these forms, too. plain: whether the result itself is written. residual: a value that the
-    result is added onto, in its buffer. together: it runs side by side with the call before. own: where a step has one
-    row, each thread of the product that follows makes the forms for itself, and this call has nothing to do: the others
-    would only wait for it and fetch the row from its maker's cache.
+    forms: the result is also written in these forms. plain: whether the result itself is written. residual: a value
+    that the result is added onto, in its buffer. together: the call runs side by side with the call before. own: in
+    steps of one row this call does nothing, and each thread of the following product makes the forms for itself;
+    otherwise the threads would wait for one of them and then fetch the row from its cache.
     """
 
     op: Op
@@ -44,13 +44,13 @@ class Call:
         return layer_of(self.writes() or self.reads())
 
     def taken_over(self) -> dict[Value, Value]:
-        """Results that lie in the buffer of a value that is read, and that value."""
+        """Results that are written into the buffer of a value that is read: {result: that value}."""
         if self.residual is None:
             return self.op.taken_over()
         return {**self.op.taken_over(), self.op.writes()[0]: self.residual}
 
     def reading(self, substitutes: Mapping[Value, Value]) -> Call:
-        """The same call with some of the values it reads replaced; itself where it reads none of them."""
+        """The same call with some of its inputs replaced; the call itself if it reads none of them."""
         if not any(value in substitutes for value in self.reads()):
             return self
         residual = None if self.residual is None else substitutes.get(self.residual, self.residual)
@@ -70,7 +70,7 @@ class Schedule:
 
     @classmethod
     def without_holes(cls, calls: Iterable[Call | None]) -> Schedule:
-        """Of a list in which a pass has struck calls out."""
+        """A schedule of the calls that are left of a list in which a pass has set some to None."""
         return cls(tuple(call for call in calls if call is not None))
 
     def readers(self) -> dict[Value, list[int]]:
@@ -86,12 +86,12 @@ class Schedule:
         return {value: index for index, call in enumerate(self.calls) for value in call.writes()}
 
     def end_of_phase(self, index: int) -> int:
-        """Behind the last call that runs side by side with this one."""
+        """The index after the last call that runs side by side with this one."""
         end = index + 1
         while end < len(self.calls) and self.calls[end].together:
             end += 1
         return end
 
     def states(self) -> dict[str, State]:
-        """What is kept for a sequence, by name, in the order of the calls."""
+        """The states of all operations by name, in the order of the calls."""
         return {state.name: state for call in self.calls for state in call.op.states().values()}

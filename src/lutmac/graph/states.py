@@ -1,4 +1,4 @@
-"""What operations keep for a sequence from step to step. The engine gives it memory and knows nothing more of it."""
+"""States: what operations keep for a sequence from step to step. The engine only gives them memory."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class State:
-    """Something kept, by name: ``layers.3.keys_values``. Operations that name an equal state share it."""
+    """A state, by name: ``layers.3.keys_values``. Operations that name the same state share it."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Pages(State):
-    """Keys and values of every position, in pages.
+    """Keys and values of all positions, in pages.
 
     head_dim: of keys. value_dim: of values. window: how many of the last positions are read, 0 for all.
     """
@@ -27,6 +27,6 @@ class Pages(State):
 
 @dataclass(frozen=True)
 class Slot(State):
-    """Something of fixed size, in place of what was kept before. nbytes: a multiple of 64."""
+    """A state of fixed size that is overwritten in each step. nbytes: a multiple of 64."""
 
     nbytes: int

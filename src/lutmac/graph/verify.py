@@ -13,14 +13,14 @@ TABLE_GROUP = 32  # floats that share a scale in every form but plain
 
 
 class InvalidGraphError(LutmacError):
-    """A model's graph, or what a pass made of it, contradicts itself: a fault of lutmac, not of a checkpoint."""
+    """A graph or schedule contradicts itself: a fault of lutmac, not of a checkpoint."""
 
 
 class Verifier:
-    """Verifies what each pass leaves. A call that was verified before is not looked into again."""
+    """Checks the schedule after each pass. Calls that were checked before are not checked again."""
 
     def __init__(self) -> None:
-        """Knows no call yet."""
+        """Without calls that were checked."""
         self._known: dict[int, _Facts] = {}  # by the call's id: it holds the call, so that no other gets that id
 
     def verify(self, schedule: Schedule) -> None:
@@ -44,7 +44,7 @@ class Verifier:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What a call says of itself, worked out once: passes leave most calls as they are."""
+    """What a call says of itself. Computed once, since passes leave most calls unchanged."""
 
     call: Call
     reads: tuple[Value, ...]
@@ -55,7 +55,7 @@ class _Facts:
 
     @classmethod
     def of(cls, call: Call) -> _Facts:
-        """Raises InvalidGraphError for what contradicts itself in the call alone."""
+        """Raises InvalidGraphError if the call contradicts itself."""
         for fault in call.op.faults():
             _fail(call, fault)
         _check_residual(call)
@@ -67,7 +67,7 @@ class _Facts:
 
 
 class _Seen:
-    """What the calls so far have written, given away and stored."""
+    """What the calls so far have written, overwritten and stored."""
 
     def __init__(self) -> None:
         self._written: dict[Value, Value] = {}
@@ -75,7 +75,7 @@ class _Seen:
         self._stored: set[str] = set()
 
     def check(self, facts: _Facts) -> None:
-        """Checks the next call, and takes note of it."""
+        """Checks the next call and records it."""
         call = facts.call
         for value in facts.reads:
             self._check_read(call, value)

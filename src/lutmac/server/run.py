@@ -72,7 +72,7 @@ class Server(uvicorn.Server):
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A socket on the settings' address. Raises InvalidRequestError where that cannot be had."""
+    """A socket on the settings' address. Raises InvalidRequestError if it cannot be opened."""
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]

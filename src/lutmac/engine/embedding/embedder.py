@@ -1,4 +1,4 @@
-"""From texts and a caller's wishes to what the engine runs, and from what comes of it to vectors."""
+"""Turns texts and a caller's options into token ids, and pooled hidden states into vectors."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def check_prompt(engine: Engine, prompt: list[int], params: GenerationParams) ->
 def new_sequence(engine: Engine, tokenizer: Tokenizer, prompt: list[int], params: GenerationParams) -> Sequence:
     """A sequence ready to be submitted.
 
-    Raises what check_prompt raises, and InvalidRequestError for a grammar that cannot be had. Compiling a grammar may
+    Raises what check_prompt raises, and InvalidRequestError for a grammar that cannot be compiled. Compiling may
     take tenths of a second.
     """
     check_prompt(engine, prompt, params)

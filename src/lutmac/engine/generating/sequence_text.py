@@ -1,4 +1,4 @@
-"""The text side of a sequence: how far it has been read, and what may be shown of it."""
+"""The text of a sequence: which tokens are read, and which text no later token can change."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Tensors of a checkpoint that no model reads: known to be of no account, or an error.
+"""Tensors of a checkpoint that no model reads: known not to matter, or an error.
 
-A tensor that could change logits and is not read means that the model is not the one that the files hold. llama.cpp
+A tensor that is not read, but could change logits, means that the model is not the one that the files hold. llama.cpp
 counts the tensors for the same reason (``done_getting_tensors``).
 """
 

@@ -1,4 +1,4 @@
-"""Bits by what they are worth: which matrix gets how many, under a budget for all."""
+"""Bits for each matrix under a budget for all: more where they save more error."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a quantisation has done so far, on disk: finished matrices, and where the calibration stands.
+"""What a quantisation has done so far, on disk: finished matrices, and how far the calibration is.
 
-Files are written under another name first, so that whatever is there is whole. A run that was stopped is taken up where
-it was, by the same settings; the directory lies beside the destination and goes when that is complete.
+Files are written under another name first, so that every file that exists is complete. A run that was stopped goes on
+with the same settings. The directory lies beside the destination and is removed when that is complete.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class QuantizationState:
     """The directory ``DESTINATION.quantizing``."""
 
     def __init__(self, destination: Path, settings: Mapping[str, Any]) -> None:
-        """Takes up what is there, or begins. Raises InvalidRequestError where it was begun with other settings."""
+        """Reads what exists, or begins. Raises InvalidRequestError if it was begun with other settings."""
         self.path = destination.with_name(f"{destination.name}.quantizing")
         text = json.dumps(settings, indent=2, sort_keys=True)
         file = self.path / "settings.json"

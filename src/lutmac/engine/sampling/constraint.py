@@ -1,4 +1,4 @@
-"""Grammars at work: which tokens may come next, by llguidance (https://github.com/guidance-ai/llguidance)."""
+"""Which tokens a grammar allows next, by llguidance (https://github.com/guidance-ai/llguidance)."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ _RULE_NAMES: Final = re.compile(r'"(?:\\.|[^"\\])*"|/(?:\\.|[^/\\\n])+/|\bstart\
 class Grammar:
     """What the text of a reply has to fit, from its first token to its end token.
 
-    kind: the language that ``text`` is written in. Make one with ``json_object``, ``json_schema``, ``regex`` or
-    ``lark``; the first request that uses it is the one that finds out whether it can be had. Raises InvalidRequestError
-    where the text is longer than a megabyte.
+    kind: the language of ``text``. Make one with ``json_object``, ``json_schema``, ``regex`` or ``lark``. The grammar
+    is compiled when the first request uses it; only then is a mistake in it found. Raises InvalidRequestError for a
+    text of over a megabyte.
     """
 
     kind: Literal["json_schema", "regex", "lark"]

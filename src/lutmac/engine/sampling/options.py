@@ -27,12 +27,11 @@ class OtherServersName:
 
 @dataclass(frozen=True)
 class SamplingOption:
-    """A row: what there is to know of a number that callers may set.
+    """A row of the table: a number that callers may set.
 
-    default: what holds where nobody says anything; None: it is drawn. least, most: its range. help: for the command
-    line. http: the range over HTTP, where that is another; what lies outside of the first means the nearest in it.
-    aliases: names over HTTP. The native sampler has it under its name, unless native is False. name, integer: from the
-    keyword's name and type.
+    default: None is drawn. least, most: its range. help: for the command line. http: the range over HTTP, if that is
+    wider; a value outside of least and most then means the nearest in it. aliases: other names over HTTP. native:
+    whether the native sampler has it, under this name. name, integer: from the keyword's name and type.
     """
 
     default: float | None
@@ -61,11 +60,11 @@ class SamplingOption:
         return next((alias.name for alias in self.aliases if "llama.cpp" in alias.whose.split(", ")), self.name)
 
     def check(self, value: object) -> None:
-        """Raises InvalidRequestError for what is no number, or none in the range."""
+        """Raises InvalidRequestError for a value that is not a number in the range."""
         check_number(self.name, value, self.least, self.most, integer=self.integer)
 
     def of_http(self, value: float) -> float:
-        """The value that a value within the range over HTTP means."""
+        """The value in the range that a value over HTTP means."""
         return min(max(value, self.least), self.most)
 
 
