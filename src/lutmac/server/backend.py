@@ -1,4 +1,4 @@
-"""The loaded model as the endpoints see it: prompts in, chunks out, measured on the way."""
+"""A loaded model for the endpoints: takes prompts, returns chunks, and measures both."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Backend:
         return self.names[0]
 
     def overflow(self, error: ContextOverflowError, param: str | None) -> ApiError:
-        """What to answer where a prompt is too long, with the way out. param: where in the request the prompt is."""
+        """The error for a prompt that is too long, with what to do. param: where in the request the prompt is."""
         info, tokens = self.model.info(), error.tokens or 0
         wanted = min(info.trained_context, -(-(tokens + REPLY_ROOM) // 1024) * 1024)
         if wanted > max(tokens, info.context):
@@ -86,7 +86,7 @@ class Backend:
         return ApiError(400, f"{error}; {way_out}", code=CONTEXT_OVERFLOW, param=param)
 
     def check_replies(self, count: int, param: str) -> None:
-        """Raises ApiError (400) for more replies to one request than could ever run and wait."""
+        """Raises ApiError (400) for more replies to one request than can run and wait at all."""
         most = self.model.worker.max_places
         if count > most:
             raise ApiError(400, f"{count} replies are more than this server ever holds: at most {most}", param=param)
@@ -149,7 +149,7 @@ class Backend:
             raise self.overflow(error, param) from None
 
     async def stream(self, jobs: Sequence[Job], record: RequestRecord) -> AsyncGenerator[tuple[int, Chunk], None]:
-        """Runs the jobs at once; yields each chunk with its job's place. Closing the iterator stops them all."""
+        """Runs the jobs at once. Yields each chunk with the index of its job. Closing the iterator stops all jobs."""
         self.check_replies(len(jobs), "n")
         parsed = [(job.prompt, parse_options(job.options)) for job in jobs]
         record.model = self.name
@@ -183,7 +183,7 @@ def _text_bytes(value: Any) -> int:
 
 
 async def _merged(streams: Sequence[AsyncIterator[T]]) -> AsyncGenerator[tuple[int, T], None]:
-    """What several streams yield, as it comes, each with its stream's place. The first failure ends them all."""
+    """Items of several streams as they come, each with the index of its stream. The first failure ends all."""
     if len(streams) == 1:
         async for item in streams[0]:
             yield 0, item

@@ -1,4 +1,4 @@
-"""Responses that are written while nobody waits for them (``background``), until they are asked for or cancelled."""
+"""Responses that are written without a client that waits (``background``), until they are read or cancelled."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class _BackgroundJob:
 
 
 class BackgroundResponses:
-    """Those that run. For one event loop; what has ended is in the store."""
+    """The responses that are being written. For one event loop. Responses that have ended are in the store."""
 
     def __init__(self, store: ResponseStore) -> None:
-        """store: where they are kept from their end on."""
+        """store: where a response is kept after its end."""
         self._store = store
         self._jobs: dict[str, _BackgroundJob] = {}
 
@@ -54,12 +54,12 @@ class BackgroundResponses:
         held.close()
 
     def find(self, id: str) -> Response | None:
-        """How far a response has come; None where it does not run."""
+        """A response as far as it is written; None if it is not being written."""
         job = self._jobs.get(id)
         return None if job is None else job.writer.response
 
     async def cancel(self, id: str) -> Response:
-        """Ends a response. Raises ApiError: 404 where there is none, 400 where it was not run in the background."""
+        """Ends a response. Raises ApiError: 404 if there is none, 400 if it is not a background response."""
         job = self._jobs.get(id)
         if job is None:
             found = Response.model_validate_json(self._store.response(id))

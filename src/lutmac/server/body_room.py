@@ -1,4 +1,4 @@
-"""How much of requests' bodies the server holds at a time, of one client and of all."""
+"""Limits the bytes of request bodies that the server holds at a time, for one client and for all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BodyRoom:
 
     @contextmanager
     def taken(self) -> Iterator[Held]:
-        """Room for the body of the running task's request, until it is answered."""
+        """Counts the body of the running task's request until the request has been answered."""
         held = Held(self, current_client.get())
         try:
             yield held
@@ -31,7 +31,7 @@ class BodyRoom:
             held.end()
 
     def change(self, client: str, count: int) -> None:
-        """Takes so many bytes more, or gives them back. Raises ApiError (429) where there is no room for them."""
+        """Adds bytes, or subtracts them. Raises ApiError (429) if that exceeds a limit."""
         if count > 0 and (self._held[client] + count > self._most // 2 or self._held.total() + count > self._most):
             raise ApiError(429, "too many large requests are being read already", retry_after=RETRY_SECONDS)
         self._held[client] += count
@@ -40,19 +40,19 @@ class BodyRoom:
 
 
 class Held:
-    """What one body takes up."""
+    """The bytes of one body."""
 
     def __init__(self, room: BodyRoom, client: str) -> None:
-        """Nothing yet."""
+        """Without bytes."""
         self.bytes = 0
         self._room = room
         self._client = client
 
     def grow(self, count: int) -> None:
-        """It has so many bytes by now. Raises ApiError (429)."""
+        """Sets the number of bytes. Raises ApiError (429)."""
         self._room.change(self._client, max(0, count - self.bytes))
         self.bytes = max(self.bytes, count)
 
     def end(self) -> None:
-        """It takes nothing up any more."""
+        """The body is no longer held."""
         self._room.change(self._client, -self.bytes)

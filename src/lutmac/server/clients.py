@@ -1,4 +1,4 @@
-"""Who asks: what one client may take up is counted by this, so that others find the rest."""
+"""Names the client of a request. Limits count by client, so that one cannot use up what others need."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _NETWORK_BITS: Final = 64  # of an IPv6 address: whoever has one address has all
 
 
 def name_client(scope: Mapping[str, Any], key: bytes | None) -> str:
-    """A name for the client of a request: by its API key, where it has shown one, else by its address.
+    """A name for the client of a request: made of its API key, or without one of its address.
 
-    key: that was accepted. A name says nothing of the key.
+    key: that was accepted. The key cannot be found from the name.
     """
     if key:
         return f"key-{sha256(key).hexdigest()[:16]}"

@@ -1,4 +1,4 @@
-"""The paths of the server: which there are, what else means the same, and the JSON body that their handlers get."""
+"""The paths of the server, other spellings of them, and the JSON body that handlers get."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Endpoints:
         return next((name for pattern, name in self._patterns if pattern.fullmatch(path)), None)
 
     def canonical(self, path: str) -> str:
-        """The path that is meant: without doubled and trailing slashes, and with /v1 where a client left it out."""
+        """The path without doubled and trailing slashes, and with /v1 if the client left that out."""
         single = re.sub("/{2,}", "/", path)
         found = single.rstrip("/") or "/"
         return found if found in self or _VERSION + found not in self else _VERSION + found
 
     def allowed(self, path: str, method: str) -> frozenset[str]:
-        """The methods of a path, HEAD among them where GET is; empty where a request by ``method`` finds nothing."""
+        """The methods of a path, with HEAD if it has GET; empty if there is no such path for ``method``."""
         name = self.find(path)
         found = self._methods[name] if name is not None else frozenset()
         if name is not None and "{" in name and method == "POST" and "POST" not in found:

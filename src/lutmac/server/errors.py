@@ -85,7 +85,7 @@ class ApiError(Exception):
 
 
 def as_api_error(error: Exception) -> ApiError:
-    """What to answer where this was raised. What nobody foresaw stays inside: the log has it."""
+    """The response for an exception. Details of an unexpected one go to the log only."""
     message = str(error)
     match error:
         case ApiError():
@@ -106,7 +106,7 @@ def as_api_error(error: Exception) -> ApiError:
 
 
 def of_status(status: int, path: str, method: str, allowed: Iterable[str] = ()) -> ApiError:
-    """The error that a status without more says. allowed: the methods that the path has."""
+    """The error for a status alone. allowed: the methods of the path."""
     if status == HTTPStatus.NOT_FOUND:
         return ApiError(status, f"there is no {path[:200]} here; /openapi.json lists what there is")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -120,7 +120,7 @@ def of_status(status: int, path: str, method: str, allowed: Iterable[str] = ()) 
 
 
 def missing_parameter(param: str) -> ApiError:
-    """What to raise where a request lacks something. param: where."""
+    """The error for a missing field of a request. param: where."""
     return ApiError(400, f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param)
 
 
@@ -144,7 +144,7 @@ def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
 
 
 def _preference(error: Mapping[str, Any]) -> tuple[int, bool]:
-    """Of the alternatives of a union, the one that the client came nearest to: that went deepest, or has the type."""
+    """Ranks the alternatives of a union, the most likely meant first: the deepest error, then the right type."""
     return -len(error["loc"]), error["type"].endswith("_type")
 
 

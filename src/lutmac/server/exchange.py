@@ -1,7 +1,7 @@
-"""One request and its answer, from the first byte to the line in the log: the outermost layer of the application.
+"""One request and its response, from the first byte to the line in the log: the outermost layer of the application.
 
-It gives the request its id, lets it in or not, reads its body within limits, ends the work when the client is gone or
-never reads, and turns every failure into an answer in the shape that clients know.
+It gives the request its id, checks its key, and reads its body within limits. It cancels the work if the client
+disconnects or does not read. It turns every failure into a response in the shape that the client knows.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ _RESPONSE_SECURITY: Final = [(b"x-content-type-options", b"nosniff")]
 
 
 class Served(Protocol):
-    """What stands behind the endpoints. draining: whether nothing new is taken any more."""
+    """The models behind the endpoints. draining: whether the server is stopping and takes no new requests."""
 
     draining: bool
 
     @property
     def settings(self) -> Settings:
-        """Limits, keys and patience."""
+        """Limits, keys and timeouts."""
 
     @property
     def metrics(self) -> Metrics:
@@ -61,14 +61,14 @@ class Served(Protocol):
 
     @property
     def preparation(self) -> Preparation:
-        """Where long work is done before a request has its place in the queue."""
+        """Threads for long work before a request has its place in the queue."""
 
     def close(self, drain_seconds: float) -> None:
-        """Waits so long for what runs, then ends the rest. Blocks."""
+        """Waits ``drain_seconds`` for what runs, then ends the rest. Blocks."""
 
 
 class _ClientGoneError(Exception):
-    """The client has closed the connection, or does not read what it is sent."""
+    """The client has closed the connection, or does not read the response."""
 
 
 class Exchange:
@@ -87,7 +87,7 @@ class Exchange:
         self._keys = ApiKeys(backend.settings.api_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request. Nothing but cancellation leaves this."""
+        """Answers a request. Raises nothing but cancellation."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -129,7 +129,7 @@ class Exchange:
                     self._memory.soon()
 
     async def _work(self, scope: Scope, receive: Receive, body: bytes, answer: _Answer) -> None:
-        """Has the application answer, for as long as the client is there."""
+        """Runs the application until it has answered or the client has disconnected."""
         work = asyncio.ensure_future(self._app(scope, _Replay(body), answer))
         watch = asyncio.ensure_future(_disconnection(receive))
         try:
@@ -144,7 +144,7 @@ class Exchange:
                 await asyncio.wait({work})  # until the sequences are stopped
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> bytes | None:
-        """The API key by which the request comes in, if any. Raises ApiError where it does not."""
+        """The API key of the request, if any. Raises ApiError if the request is not allowed."""
         key = None
         if not self._settings.api_keys:
             check_host(headers, self._settings.hosts)
@@ -204,7 +204,7 @@ class Exchange:
         return body
 
     async def _refuse(self, error: Exception, scope: Scope, record: RequestRecord, answer: _Answer) -> None:
-        """Says what went wrong; after the head of an answer is out it can only break off."""
+        """Sends an error. After the head of a response has been sent, it can only close the connection."""
         said = as_api_error(error)
         if said.status >= 500 and not isinstance(error, ApiError):
             logger.error("failure", exc_info=error, extra={"fields": {"request_id": record.request_id}})
@@ -222,7 +222,7 @@ class Exchange:
 
 
 class _Answer:
-    """``send`` for the application: adds headers, takes note of the status, and waits for no client for ever."""
+    """``send`` for the application: adds headers, records the status, and limits the wait for a slow client."""
 
     def __init__(self, send: Send, record: RequestRecord, patience: float) -> None:
         self.started = False
@@ -247,7 +247,7 @@ class _Answer:
 
 
 class _Replay:
-    """``receive`` for the application: the body that has been read, and after it nothing, ever.
+    """``receive`` for the application: the body that was read, and then nothing.
 
     The application need not watch for the end of the connection: its task is cancelled.
     """
@@ -268,13 +268,13 @@ async def _disconnection(receive: Receive) -> None:
 
 
 def _forget_frames(error: BaseException | None) -> None:
-    """Lets go of the frames of an error that has been told: they hold the request, and what holds the error."""
+    """Clears the frames of an error that was reported: they refer to the request and to the error itself."""
     while error is not None:
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:
-    """The id that the client gave, if it is harmless, or a new one."""
+    """The client's id if it is harmless, or a new one."""
     given = headers.get(b"x-request-id", b"")
     return given.decode() if _REQUEST_ID.fullmatch(given) else f"req_{uuid4().hex}"

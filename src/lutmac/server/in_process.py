@@ -1,4 +1,4 @@
-"""The application, called within the process: no socket, the same answers."""
+"""Calls the application within the process, without a socket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AHEAD: Final = 64  # messages that may wait for a reader
 class Call:
     """A request. path: decoded, as in ASGI's scope. headers: as in ASGI's scope, names in lower case.
 
-    client: a name for who asks, of whatever kind, which stands in the place of an address.
+    client: any name for the client, in place of an address.
     """
 
     method: str
@@ -28,7 +28,7 @@ class Call:
     client: str = ""
 
     def scope(self) -> Scope:
-        """The ASGI scope that stands for it."""
+        """The ASGI scope of the request."""
         length = (b"content-length", str(len(self.body)).encode())
         return {
             "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
@@ -40,7 +40,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer."""
+    """A complete response."""
 
     status: int
     headers: Mapping[str, str]
@@ -48,7 +48,7 @@ class Answer:
 
 
 async def answer(app: Application, call: Call) -> Answer:
-    """What the application answers, when all of it is there."""
+    """The complete response of the application."""
     status, headers, body = 0, {}, bytearray()
     async with aclosing(messages(app, call.scope(), call.body)) as sent:
         async for several in sent:
@@ -61,9 +61,9 @@ async def answer(app: Application, call: Call) -> Answer:
 
 
 async def messages(app: Application, scope: Scope, body: bytes) -> AsyncGenerator[list[Message], None]:
-    """What the application sends, as it sends it: all that there is at the time in one list.
+    """The messages that the application sends, in lists of all that there are at the time.
 
-    Closing the generator is the client's going away.
+    Closing the generator is like a client that disconnects.
     """
     queue: asyncio.Queue[Message | None] = asyncio.Queue(_AHEAD)
     unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]

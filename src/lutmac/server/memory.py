@@ -1,4 +1,4 @@
-"""Memory that large requests took, given back to the system: the C library keeps what is freed, by thread."""
+"""Returns the memory of large requests to the system: the C library keeps freed memory, for each thread."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _M_ARENA_MAX: Final = -8  # malloc.h
 
 
 def few_heaps() -> None:
-    """Has all threads allocate from a few heaps. Of effect on heaps that are yet to be made; glibc only."""
+    """Limits the heaps that all threads allocate from. Only for heaps that are made later; glibc only."""
     limit = getattr(_library(), "mallopt", None)
     if limit is not None:
         limit(_M_ARENA_MAX, MOST_HEAPS)
 
 
 def settle() -> None:
-    """Has the garbage collector leave alone what there is now: a model's vocabulary would take it 0.2 s each time."""
+    """Excludes present objects from garbage collection: looking at a model's vocabulary would take 0.2 s each time."""
     gc.collect()
     gc.freeze()
 
 
 def unsettle() -> None:
-    """Has the garbage collector see all again: what it leaves alone would outlive the compiled module at the end."""
+    """Includes all objects again: those that are excluded would outlive the compiled module at the end."""
     gc.unfreeze()
 
 
@@ -39,15 +39,15 @@ def give_back() -> None:
 
 
 class MemoryReturn:
-    """Gives back what is free, some time after it was asked to; for one event loop at a time."""
+    """Returns free memory some time after a request for that. For one event loop at a time."""
 
     def __init__(self) -> None:
-        """Nothing is due."""
+        """Without a request."""
         self._due: asyncio.TimerHandle | None = None
         self._trim = getattr(_library(), "malloc_trim", None)
 
     def soon(self) -> None:
-        """Something large has been freed, or will be at once."""
+        """Something large has been freed, or soon will be."""
         if self._trim is not None and self._due is None:
             self._due = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._begin)
 

@@ -1,4 +1,4 @@
-"""What a request's chunks say to the log and to the metrics, as they pass."""
+"""Records chunks of a request for the log and the metrics."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lutmac.server.metrics import Metrics
 
 
 class ChunkObserver:
-    """Sees every chunk of a request's replies, and changes none."""
+    """Reads every chunk of a request's replies, and changes none."""
 
     def __init__(self, metrics: Metrics, record: RequestRecord, replies: int) -> None:
-        """replies: to the request; each has a place."""
+        """replies: how many the request has."""
         self._metrics = metrics
         self._record = record
         self._last: list[float | None] = [None] * replies  # when a chunk came
@@ -21,7 +21,7 @@ class ChunkObserver:
         record.completion_tokens = record.cached_tokens = 0
 
     def see(self, place: int, chunk: Chunk) -> None:
-        """Writes down what a chunk says, and when it came."""
+        """Records a chunk and the time when it came."""
         record, whole = self._record, chunk.completion
         if chunk.progress is not None:
             record.note_progress(chunk.progress.read, chunk.progress.total, chunk.progress.cached)

@@ -1,4 +1,4 @@
-"""What requests have and this server lacks is left out and named in the log, or refused where the operator says so."""
+"""Parts of requests that this server does not support: left out and named in the log, or refused with ``--strict``."""
 
 from __future__ import annotations
 
@@ -16,20 +16,17 @@ _MOST_OF_A_REQUEST: Final = 20
 
 
 class Omissions:
-    """Names each thing that is left out once. For one event loop.
-
-    strict: whether it is refused instead.
-    """
+    """Names each thing that is left out once. For one event loop. strict: whether requests are refused instead."""
 
     def __init__(self, *, strict: bool = False) -> None:
-        """Nothing has been named yet."""
+        """Without names."""
         self.strict = strict
         self._named: set[str] = set()
 
     def leave_out(self, kind: str, name: str, param: str) -> None:
-        """Leaves something out of a request. kind: what it is, such as "field". param: where it stands.
+        """Leaves something out of a request. kind: such as "field". param: where it is.
 
-        Raises ApiError (400) where the server is strict.
+        Raises ApiError (400) if the server is strict.
         """
         if self.strict:
             raise ApiError(400, f"Unknown {kind}: '{_plain(name)}'.", code=f"unknown_{kind}", param=_plain(param))
@@ -39,9 +36,9 @@ class Omissions:
             logger.info("ignored", extra={"fields": {"kind": kind, "name": name}})
 
     def leave_out_of_schema(self, left_out: Iterable[str], param: str, record: RequestRecord) -> None:
-        """Leaves parts of a JSON schema out. They are named in the request's line of the log and in a header.
+        """Leaves parts of a JSON schema out, and names them in the log line of the request and in a header.
 
-        Raises ApiError (400) where the server is strict and there are any.
+        Raises ApiError (400) if the server is strict and there are any.
         """
         for part in left_out:
             if self.strict:
@@ -51,5 +48,5 @@ class Omissions:
 
 
 def _plain(text: str) -> str:
-    """A client's text as a log and a header take it."""
+    """A client's text, made safe for a log and a header."""
     return _ODD.sub("?", text[:_LONGEST])

@@ -1,4 +1,4 @@
-"""The page to talk to: files in static/, which ask nobody but this server for anything."""
+"""The page to talk to: files in static/. They connect to no other server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""JSON read value by value, so that other threads have the interpreter in between.
+"""Reads JSON value by value, so that other threads get the interpreter in between.
 
-Python's own reader keeps it until the whole text is read: with a million values that takes a tenth of a second, in
-which a server answers nobody. Reading as here takes some times as long in all, and ends where there are too many.
+Python's own reader keeps the interpreter until it has read the whole text: a million values take a tenth of a second,
+in which the server answers nobody. Reading value by value takes several times as long, and ends if there are too many
+values.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _LONGEST_KEY: Final = 200  # characters, of which more is told than anybody read
 
 
 class WrongValueError(Exception):
-    """A value that is not taken. path: where it is, from the inside out: it grows on the way there."""
+    """A value that is not accepted. path: where it is, the innermost name first; callers add to it."""
 
     def __init__(self, reason: str) -> None:
         """reason: what is wrong with it."""
@@ -32,12 +33,12 @@ class WrongValueError(Exception):
 
 
 class PatientDecoder(json.JSONDecoder):
-    """Reads one text. What it takes, makes and raises is as ``json.loads`` has it."""
+    """Reads one text. Input, output and errors are those of ``json.loads``."""
 
     def __init__(self, most_values: int, **options: Any) -> None:
-        """most_values: that lists and objects may hold, beside integers in lists. options: of JSONDecoder.
+        """most_values: in all lists and objects, except integers in lists. options: of JSONDecoder.
 
-        Where there are more, and where a hook among the options raises WrongValueError, that comes with its path.
+        Raises WrongValueError, with its path, for more values, and if a hook of the options raises it.
         """
         super().__init__(**options)
         self._most = self._left = most_values

@@ -1,7 +1,8 @@
-"""Work that comes before a request's place in the queue: reading its body, its template, its tokens, its grammar.
+"""Work before a request has its place in the queue: its body, its template, its tokens, its grammar.
 
-It has threads of its own, and clients take turns. What is long goes one at a time, and the thread then rests for as
-long as it worked: so long work of however many clients takes half a core at most, and short work never waits for it.
+The work runs on threads of its own, and clients take turns. Long jobs run one at a time, and the thread rests after
+each for as long as the job took. So long jobs, of any number of clients, take half a core at most, and short jobs do
+not wait for them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ IDLE_SECONDS: Final = 10.0  # after which a thread ends
 
 
 class Preparation:
-    """Runs functions on threads, in turns between clients."""
+    """Runs functions on threads; clients take turns."""
 
     def __init__(self) -> None:
         """Threads start with the first job and end when there has been none for a while."""
@@ -40,10 +41,10 @@ class Preparation:
         self._long = _Lane("lutmac-long", 1, MOST_LONG_WAITING, rests=True)
 
     async def run(self, function: Callable[[], T], size: int) -> T:
-        """What the function returns or raises. size: bytes of text that it goes through, or what costs as much.
+        """Runs a function and returns its result. size: bytes of text that it reads, or an equal cost.
 
-        For the client of the running task. Raises ApiError (429) where that client has too much waiting already.
-        Cancelling drops a job that has not begun.
+        The job counts for the client of the running task. Raises ApiError (429) if that client has too many jobs
+        waiting. Cancelling drops a job that has not begun.
         """
         lane = self._short if size <= SHORT_BYTES else self._long
         job = _Job(function, asyncio.get_running_loop())
@@ -59,15 +60,12 @@ _current: ContextVar[tuple[Preparation, int] | None] = ContextVar("_current_prep
 
 
 def prepare_with(preparation: Preparation, size: int) -> None:
-    """Has `in_thread` in the running task, and those that it makes, use these threads. size: of the request's body."""
+    """Makes `in_thread` use these threads, in the running task and its own tasks. size: of the request's body."""
     _current.set((preparation, size))
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Calls what takes long on another thread, so that running streams go on; for a request, in turns with others'.
-
-    What a request asks for is taken to cost as much as its body is long.
-    """
+    """Runs a function on another thread, so that streams go on meanwhile. Its cost is taken from the body's size."""
     current = _current.get()
     if current is None:
         return await asyncio.to_thread(function, *args, **kwargs)
@@ -77,7 +75,7 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 @dataclass
 class _Job:
-    """A function and who waits for it."""
+    """A function, and the future of its result."""
 
     function: Callable[[], Any]
     loop: asyncio.AbstractEventLoop
@@ -87,7 +85,7 @@ class _Job:
         self.future = self.loop.create_future()
 
     def run(self) -> None:
-        """Calls the function, unless nobody waits any more."""
+        """Calls the function, unless its result is no longer wanted."""
         if self.future.cancelled():
             return
         result, error = None, None
@@ -110,10 +108,10 @@ class _Job:
 
 
 class _Lane:
-    """Threads that do the jobs of clients, a job of each in turn."""
+    """Threads that run the jobs of clients, one job of each client in turn."""
 
     def __init__(self, name: str, threads: int, most_waiting: int, *, rests: bool) -> None:
-        """most_waiting: jobs of one client. rests: whether a thread pauses after a job for as long as it took."""
+        """most_waiting: jobs of one client. rests: whether a thread pauses after each job for as long as it took."""
         self._name = name
         self._most_threads = threads
         self._most_waiting = most_waiting
@@ -146,7 +144,7 @@ class _Lane:
                 sleep(min(monotonic() - began, LONGEST_REST))
 
     def _next(self) -> _Job | None:
-        """The next job; None where the thread is to end."""
+        """The next job; None if the thread is to end."""
         with self._changed:
             self._idle += 1
             came = self._changed.wait_for(lambda: bool(self._waiting), IDLE_SECONDS)

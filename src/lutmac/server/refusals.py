@@ -1,4 +1,4 @@
-"""A client that is refused again and again is told a little later each time: saying no takes time from others, too."""
+"""Delays refusals for a client that is refused often: each refusal takes time from other requests."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ LONGEST_SECONDS: Final = 1.0
 
 
 class Refusals:
-    """Counts refusals by client, as a bucket that leaks. For one event loop."""
+    """Counts refusals by client, as a leaky bucket. For one event loop."""
 
     def __init__(self) -> None:
-        """Nobody has been refused."""
+        """Without refusals."""
         self._full_until: dict[str, float] = {}  # by which time the client's bucket is empty again
 
     def delay(self, client: str) -> float:
-        """Takes note of a refusal; seconds after which to tell it."""
+        """Counts a refusal. Returns the seconds to wait before it is sent."""
         now = monotonic()
         for other in [name for name, until in self._full_until.items() if until <= now]:
             del self._full_until[other]
@@ -28,7 +28,7 @@ class Refusals:
         return min(LONGEST_SECONDS, max(0.0, until - now - BURST_SECONDS))
 
     async def wait(self, client: str) -> None:
-        """Waits until a refusal may be told."""
+        """Waits until a refusal may be sent."""
         seconds = self.delay(client)
         if seconds:
             await asyncio.sleep(seconds)

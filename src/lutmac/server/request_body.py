@@ -1,7 +1,7 @@
-"""A request's body, from the bytes that came to the JSON value that endpoints read: the one place where that is done.
+"""Turns the bytes of a request's body into the JSON value that endpoints read. It is done only here.
 
-What is let through is finite in every number, at most MAX_DEPTH deep, and text: whatever an endpoint does with it
-afterwards, it meets no value that JSON cannot say.
+In the result all numbers are finite, texts are valid Unicode, and there are at most MAX_DEPTH levels. So no endpoint
+gets a value that JSON cannot express.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _GZIP, _ZLIB, _RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBIT
 
 
 def check_encoding(encoding: bytes) -> None:
-    """Raises ApiError (415) for a Content-Encoding that is not read."""
+    """Raises ApiError (415) for a Content-Encoding that is not supported."""
     if encoding and _name(encoding) not in (*ENCODINGS, "identity"):
         given = encoding[:40].decode("latin-1")
         message = f"bodies in the encoding {given!r} are not read: send {' or '.join(ENCODINGS)}, or none"
@@ -39,9 +39,9 @@ def check_encoding(encoding: bytes) -> None:
 
 
 def decompressed(data: bytes, encoding: bytes, most: int) -> bytes:
-    """The body as it was before it was compressed. most: bytes that it may have.
+    """The decompressed body. most: bytes that it may have.
 
-    Raises ApiError: 413 where it has more, 400 where it is not what the encoding says, 415 for another encoding.
+    Raises ApiError: 413 if it has more, 400 if it is not in that encoding, 415 for an encoding that is not supported.
     """
     check_encoding(encoding)
     name = _name(encoding)
@@ -66,10 +66,10 @@ def too_large(most: int) -> ApiError:
 
 
 def read_json(data: bytes) -> Any:
-    """The value of JSON text in UTF-8 (or 16 or 32), with a byte order mark or without.
+    """The value of JSON text in UTF-8 (or 16 or 32), with or without a byte order mark.
 
-    Raises ApiError (400) for what is no JSON, nests too deep, or holds a number or a text that JSON cannot say, and
-    names the place.
+    Raises ApiError (400), which names the place, for text that is not JSON, has too many levels, or has a number or a
+    text that JSON cannot express.
     """
     try:
         text = data.decode(json.detect_encoding(data), "surrogatepass")
@@ -110,14 +110,14 @@ _TO_CHECK: Final = frozenset({str, float, dict, list})
 
 
 class _Check:
-    """Goes through a value once. surrogates: whether there may be halves of surrogate pairs."""
+    """Checks a value once. surrogates: whether texts may contain halves of surrogate pairs."""
 
     def __init__(self, surrogates: bool) -> None:
         self._surrogates = surrogates
         self._left = MAX_VALUES
 
     def checked(self, value: Any, depth: int, field: str) -> Any:
-        """The value, with halves of surrogate pairs replaced in texts. field: of the body, in which it is."""
+        """The value, with halves of surrogate pairs in texts replaced. field: the field of the body that it is in."""
         kind = type(value)
         if kind is str:
             return self._text(value, field) if self._surrogates and not value.isascii() else value
@@ -156,7 +156,7 @@ class _Check:
 
 
 def _inflate(data: bytes, format: int, found: bytearray, most: int) -> bytes:
-    """Appends what the data stands for; what follows it. Never makes more than is taken."""
+    """Appends the decompressed data and returns what follows it. Never produces more than the limit."""
     stream = zlib.decompressobj(format)
     found += stream.decompress(data, most + 1 - len(found))
     if len(found) > most:

@@ -1,4 +1,4 @@
-"""Responses that clients may read again or go on from: in memory, for a while, and never more than so many bytes."""
+"""Responses that clients may read again or continue: in memory, for a limited time, and within a limit of bytes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _OVERHEAD_BYTES: Final = 1024  # of an entry, beside its texts
 
 @dataclass(frozen=True)
 class _Entry:
-    """A response and the conversation up to its end, as JSON: objects would take many times what they are counted as.
+    """A response, and the conversation up to its end, as JSON (objects would take many times the bytes counted).
 
-    inputs: items before its own. end: when it is forgotten, in seconds of the monotonic clock.
+    inputs: number of items before its own. end: when it is deleted, in seconds of the monotonic clock.
     """
 
     response: bytes
@@ -38,7 +38,7 @@ class ResponseStore:
     """The latest responses by their ids. For one event loop."""
 
     def __init__(self, most_bytes: int, lifetime: float) -> None:
-        """most_bytes: of all together; the oldest give way, and 0 keeps none. lifetime: of each, in seconds."""
+        """most_bytes: of all together; the oldest are deleted first, 0 keeps none. lifetime: of each, in seconds."""
         self._most_bytes = most_bytes
         self._lifetime = lifetime
         self._entries: dict[str, _Entry] = {}  # in the order of their ends
@@ -57,7 +57,7 @@ class ResponseStore:
     def put(self, response: Response, items: Sequence[InputItem], inputs: int) -> None:
         """Keeps a response, unless it alone is too large.
 
-        items: the conversation up to its end, instructions apart. inputs: how many of these were there before it.
+        items: the conversation up to its end, without instructions. inputs: how many of these were there before it.
         """
         body, conversation = response.model_dump_json().encode(), _ITEMS.dump_json(list(items), exclude_none=True)
         entry = _Entry(body, conversation, inputs, monotonic() + self._lifetime)
@@ -88,7 +88,7 @@ class ResponseStore:
             ) from None
 
     def delete(self, id: str) -> None:
-        """Forgets a response. Raises ApiError (404)."""
+        """Deletes a response. Raises ApiError (404)."""
         self._find(id)
         self._remove(id)
 
@@ -113,7 +113,7 @@ class ResponseStore:
             self._remove(next(iter(self._entries)))
 
     def _schedule(self) -> None:
-        """Sees to it that the oldest is forgotten when its time comes, even if nobody asks for anything then."""
+        """Makes sure that the oldest is deleted at the end of its lifetime."""
         if self._timer is None and self._entries:
             left = next(iter(self._entries.values())).end - monotonic()
             self._timer = asyncio.get_running_loop().call_later(left, self._tick)

@@ -1,4 +1,4 @@
-"""The server as a process: sockets, slow clients, and an end that lets replies finish."""
+"""The server as a process: sockets, slow clients, and a stop that lets replies finish."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LAST_RESORT_SECONDS: Final = 5  # after that, for what is stuck: then the proces
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which on SIGTERM or SIGINT takes nothing new and lets running replies end within the drain time."""
+    """uvicorn, but on SIGTERM or SIGINT it refuses new requests and lets running replies end within the drain time."""
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
         """app: what create_app made."""
@@ -48,16 +48,16 @@ class Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begins to listen. From here on, SIGTERM and SIGINT end the process even where the event loop is stuck."""
+        """Begins to listen. From now on SIGTERM and SIGINT end the process even if the event loop is stuck."""
         await super().startup(sockets)
         if current_thread() is main_thread():
             patience = int(min(self._drain, LONGEST_DRAIN)) + LAST_WORDS_SECONDS + LAST_RESORT_SECONDS
             _native.end_after_signal([signal.SIGTERM, signal.SIGINT], patience)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Ends: at once for what is idle, within the drain time for what runs; a second SIGINT waits for nothing.
+        """Stops: closes idle connections at once, and waits up to the drain time for running replies.
 
-        While replies run the doors stay open, so that whoever asks is told that the server is about to end.
+        Meanwhile the server still accepts connections and answers 503. A second SIGINT ends it at once.
         """
         self._backend.draining = True
         logger.info("stopping", extra={"fields": {"drain_seconds": self._drain}})
@@ -92,7 +92,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """Where a browser on this machine finds it."""
+    """The address for a browser on this machine."""
     host, port = listener.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1"

@@ -35,8 +35,8 @@ def named_event(name: str, value: str) -> bytes:
 class EventStream(Response):
     """A response of events.
 
-    Its head waits for the first event, so that a request that fails gets the status of its failure; but not for longer
-    than the silence that proxies put up with. While nothing is said, comments keep the connection alive.
+    The head is sent with the first event, so that a request that fails gets an error status. But it is sent at the
+    latest after ``silence`` seconds, before proxies give up. During a silence, comments keep the connection alive.
     """
 
     media_type = "text/event-stream"
@@ -49,7 +49,7 @@ class EventStream(Response):
         failure: Callable[[ApiError], bytes],
         silence: float | None,
     ) -> None:
-        """failure: the event that says so where it goes wrong halfway. silence: seconds between signs of life."""
+        """failure: makes the event for an error in the middle of a stream. silence: seconds between signs of life."""
         self.status_code = 200
         self.background = None
         self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
@@ -60,7 +60,7 @@ class EventStream(Response):
         self._spoke = monotonic()
 
     async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
-        """Sends the events; ends the work behind them when the client goes."""
+        """Sends the events. If the client disconnects, the work behind them ends."""
         first = asyncio.ensure_future(anext(self._events, None))
         try:
             await asyncio.wait({first}, timeout=self._silence)
@@ -104,12 +104,12 @@ class EventStream(Response):
 
 
 class LineStream(EventStream):
-    """A response of JSON objects, one a line, which has no comments: it is silent until there is something to say."""
+    """A response of JSON objects, one a line. The format has no comments, so nothing is sent during a silence."""
 
     media_type = "application/x-ndjson"
 
     def __init__(
         self, events: AsyncGenerator[bytes, None], record: RequestRecord, *, failure: Callable[[ApiError], bytes]
     ) -> None:
-        """failure: the line that says so where it goes wrong halfway."""
+        """failure: makes the line for an error in the middle of a stream."""
         super().__init__(events, record, failure=failure, silence=None)

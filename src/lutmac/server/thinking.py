@@ -1,4 +1,4 @@
-"""How much a model is to think, as clients ask for it, in the variables that its template reads."""
+"""Translates a client's wish for thinking into the variables of the chat template."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EFFORTS: Final = {"minimal": "low", "xhigh": "high", "max": "high"}  # what tem
 
 @dataclass(frozen=True)
 class Thinking:
-    """What a client asks for. on: whether to think; effort: how much, such as "low"; None: as the template has it."""
+    """A client's wish. on: whether to think. effort: how much, such as "low". None: the template's default."""
 
     on: bool | None = None
     effort: str | None = None
@@ -21,13 +21,13 @@ class Thinking:
 
     @property
     def wanted(self) -> bool | None:
-        """Whether to think; None where the client does not say."""
+        """Whether to think; None if the client does not say."""
         if self.on is None and self.effort is not None:
             return self.effort not in _OFF
         return self.on
 
     def variables(self, abilities: TemplateAbilities) -> dict[str, Any]:
-        """What the template gets to see; nothing where it can switch nothing."""
+        """The variables for the template; empty if it has none for this."""
         on = self.wanted
         found: dict[str, Any] = {} if on is None else dict.fromkeys(abilities.thinking_switches, on)
         if self.effort is not None and self.effort not in _OFF and "reasoning_effort" in abilities.variables:

@@ -1,4 +1,4 @@
-"""One turn of a conversation, by whichever interface it was asked for: messages and tools in, text and calls out."""
+"""One turn of a conversation, for every interface: messages and tools in, thoughts, text and calls out."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from lutmac.text.chat import ChatPrompt
 
 @dataclass(frozen=True)
 class Turn:
-    """What to reply to.
+    """A conversation to reply to.
 
-    options: for the engine. n: replies. tools: those offered. forced: of these, the ones of which the reply has to
-    call one; none where it need not. parallel: whether it may make several calls. grammar: what the text of the reply
-    has to fit, unless it is a call. thinking: how much to think. continues: whether the reply goes on with the last
-    message, which is the assistant's. begins: whether the prompt begins a reply, where it does not go on with one.
-    template_arguments: more variables for the chat template. param: where in the request the conversation is.
-    tells_progress: whether events say how far the prompt has been read.
+    options: for the engine. n: number of replies. tools: that are offered. forced: the reply must call one of these;
+    empty: it need not. parallel: whether it may make several calls. grammar: what the text of the reply has to fit,
+    unless it is a call. thinking: how much to think. continues: whether the reply continues the last message, which is
+    the assistant's. begins: whether the prompt ends with the beginning of a reply. template_arguments: more variables
+    for the chat template. param: the field of the request that holds the conversation. tells_progress: whether events
+    say how far the prompt has been read.
     """
 
     messages: Sequence[ChatMessage]
@@ -54,10 +54,10 @@ class Turn:
 
 @dataclass(frozen=True)
 class TurnEvent:
-    """What is new in one of the replies. completion, finish_reason: in its last event.
+    """What is new in one of the replies. completion, finish_reason: only in its last event.
 
     parts: in order. tokens: drawn so far. thought_tokens: how many of these were thoughts. progress: of the prompt, in
-    events before the first token, which hold nothing else.
+    events before the first token; such an event has nothing else.
     """
 
     index: int
@@ -72,28 +72,28 @@ class TurnEvent:
 
     @property
     def text(self) -> str:
-        """More of the reply's text."""
+        """The new text of the reply."""
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
     @property
     def thoughts(self) -> str:
-        """More of what the model thinks."""
+        """The new thoughts."""
         return "".join(part.text for part in self.parts if isinstance(part, Thought))
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:
-        """The calls that are complete with this."""
+        """The calls that this event completes."""
         return tuple(part.call for part in self.parts if isinstance(part, CallEnd))
 
 
 def continues(
     messages: Sequence[ChatMessage], *, wish: bool | None, begins: bool | None = None, bound: bool = False
 ) -> bool:
-    """Whether a reply goes on with the last message.
+    """Whether a reply continues the last message.
 
-    wish: what the client says of it; by default it does where that message is the assistant's. begins: whether the
-    client asks for a reply of its own. bound: whether the reply has to fit something, which a begun one cannot be held
-    to. Raises ApiError (400) for a wish that cannot be met.
+    wish: what the client asks for; by default a message of the assistant is continued. begins: whether the client asks
+    for a new reply. bound: whether the reply has to fit something, which a begun message cannot. Raises ApiError (400)
+    for a wish that is not possible.
     """
     last = messages[-1] if messages else None
     if last is None or last.role != "assistant" or last.tool_calls or wish is False:
@@ -128,7 +128,7 @@ async def encode_turn(backend: Backend, turn: Turn, *, bounded: bool = False) ->
 
 
 async def run_turn(backend: Backend, turn: Turn, record: RequestRecord) -> AsyncGenerator[TurnEvent, None]:
-    """The replies as they come. Closing the iterator stops them."""
+    """The events of the replies, as they come. Closing the iterator stops the replies."""
     check_at_most(turn.n, backend.settings.limits.n, "n", "replies")
     check_at_most(len(turn.tools), backend.settings.limits.tools, "tools", "tools")
     found = await in_thread(lambda: [binding_schema(tool.parameters).left_out for tool in turn.tools])
@@ -159,7 +159,7 @@ def _style(backend: Backend, turn: Turn) -> ReplyStyle:
 
 
 def _form(turn: Turn, style: ReplyStyle, thinking: ThoughtMarks | None) -> ReplyForm | None:
-    """What the reply has to be; None where it may be anything."""
+    """The form that the reply must have; None for any."""
     if not turn.forced and turn.grammar is None:
         return None
     may_open = () if thinking is not None or turn.continues or turn.thinking.wanted is False else style.known
@@ -169,7 +169,7 @@ def _form(turn: Turn, style: ReplyStyle, thinking: ThoughtMarks | None) -> Reply
 
 
 def _tell_once(backend: Backend) -> None:
-    """Says in the log, once, that the model may not know what tools are."""
+    """Warns in the log, once, that the template does not support tools."""
     if not backend.told_of_tools:
         backend.told_of_tools = True
         reason = "the chat template knows no tools: they are described in the system message"
@@ -177,13 +177,13 @@ def _tell_once(backend: Backend) -> None:
 
 
 def numbered(options: Mapping[str, Any], place: int) -> dict[str, Any]:
-    """The options for one of several replies to a prompt: with a seed of its own, so that they differ."""
+    """The options for reply ``place`` of several: each has a seed of its own, so that they differ."""
     seed = options.get("seed")
     return dict(options) if seed is None else {**options, "seed": (seed + place) % 2**64}
 
 
 class _ReplyReader:
-    """Turns one reply's chunks into events."""
+    """Turns the chunks of one reply into events."""
 
     def __init__(
         self, index: int, prompt_tokens: int, turn: Turn, style: ReplyStyle, thinking: ThoughtMarks | None
@@ -205,7 +205,7 @@ class _ReplyReader:
         self._thought_tokens = 0
 
     def read(self, chunk: Chunk) -> TurnEvent:
-        """Takes a chunk in."""
+        """The event of a chunk."""
         found = self._parser.push(chunk.text)
         if chunk.completion is not None:
             found += self._parser.close(cut=chunk.finish_reason == "length")

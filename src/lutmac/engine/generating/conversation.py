@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 
 
 class Conversation:
-    """Messages, each turn's reply to all before it.
+    """A list of messages; each turn adds a message and the reply to it.
 
-    A turn runs only what differs from the turn before, from the first token that does, while the engine's prefix cache
-    has that turn. An interrupted reply stays in the conversation as far as it was read. messages: a list of {"role",
-    "content"}.
+    A turn computes only what differs from the previous turn, as long as the prefix cache still has that. If a reply is
+    interrupted, the part that was read stays in the conversation. messages: a list of {"role", "content"}.
     """
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer, template: ChatTemplate, system: str | None) -> None:
@@ -41,10 +40,10 @@ class Conversation:
         self._busy = False
 
     def send(self, text: str, **options: Unpack[GenerationOptions]) -> Iterator[Chunk]:
-        """Says something; the reply streams. Closing the iterator interrupts the reply.
+        """Adds a message and streams the reply. Closing the iterator interrupts the reply.
 
-        Raises InvalidRequestError, also while another reply is still streaming, and ContextOverflowError where the
-        conversation no longer fits into the context (its messages stay as they were).
+        Raises InvalidRequestError, also if another reply is still streaming, and ContextOverflowError if the
+        conversation no longer fits into the context (its messages then stay as they were).
         """
         from lutmac.text.chat import chat_prompt  # noqa: PLC0415 (jinja2 is slow to import)
 

@@ -10,10 +10,10 @@ _END = ""
 
 
 class StopMatcher:
-    """Passes text on until a stop string appears; holds back what may turn out to be the beginning of one.
+    """Passes text on until a stop string appears, and holds back what may be the beginning of one.
 
-    All strings are matched at once in a trie, so that thousands of them cost little more than one. A control token has
-    no text to be shown, but is matched by the stop strings that name it. stop: the one that has matched.
+    All strings are matched at once in a trie, so thousands cost little more than one. A control token has no text, but
+    a stop string that names it matches it. stop: the string that has matched.
     """
 
     def __init__(self, stops: Iterable[str], cut: Callable[[str], Sequence[str | int]] = lambda text: [text]) -> None:
@@ -34,7 +34,7 @@ class StopMatcher:
         return self.stop is not None
 
     def push(self, piece: str | int) -> str:
-        """The text that is sure to stand before any stop string; piece: more text, or a control token."""
+        """The text before any stop string that is certain now. piece: more text, or a control token."""
         if self.matched:
             return ""
         if not self._root:
@@ -48,7 +48,7 @@ class StopMatcher:
         return sure
 
     def flush(self) -> str:
-        """What is held back, when nothing more can follow."""
+        """The text that was held back, at the end of the reply."""
         return "" if self.matched else self._held
 
     def _add(self, symbols: Iterable[str | int], stop: str) -> None:

@@ -39,10 +39,10 @@ RunSlow = Callable[[Callable[[], Sequence], int], Awaitable[Sequence]]
 
 
 class Worker:
-    """Steps an engine in a thread of its own while anything runs, and sleeps otherwise.
+    """Runs the steps of an engine on a thread of its own while there are sequences, and sleeps otherwise.
 
-    max_waiting: replies and embeddings that may wait beyond those that run. run_slow: awaits the result of a function
-    that takes long to run, here the making of a sequence whose grammar has so many bytes. Both may be set at any time.
+    max_waiting: how many replies and embeddings may wait beyond those that run. run_slow: awaits a slow function on
+    another thread, here one that makes a sequence with a grammar of so many bytes. Both may be set at any time.
     """
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer, max_waiting: int = DEFAULT_MAX_WAITING) -> None:
@@ -60,7 +60,7 @@ class Worker:
 
     @property
     def max_places(self) -> int:
-        """How many replies and embeddings of one client may run and wait: others find the rest of the queue."""
+        """How many replies and embeddings of one client may run and wait; the rest of the queue is for others."""
         return self._all_places - self.max_waiting // OTHERS_SHARE
 
     @property
@@ -77,10 +77,9 @@ class Worker:
     ) -> ChunkStream:
         """The reply to a prompt, for ``async for``. It takes its place in the queue at once.
 
-        share: the request's, where it has several replies. tells_progress: whether chunks say how far the prompt has
-        been read. Call ``aclose`` when done before the end: that stops the
-        sequence within a step. Raises QueueFullError, EngineClosedError, ContextOverflowError; a grammar's mistakes
-        come with the first chunk.
+        share: of the request, if it has several replies. tells_progress: whether chunks say how far the prompt has been
+        read. Call ``aclose`` to stop early: the sequence ends within a step. Raises QueueFullError, EngineClosedError,
+        ContextOverflowError; a mistake in a grammar is raised by the first chunk.
         """
         prompt = list(prompt_ids)
         check_prompt(self._engine, prompt, params)
@@ -89,7 +88,7 @@ class Worker:
         return ChunkStream(self, prompt, params, share, tells_progress=tells_progress)
 
     async def embed(self, batch: TextBatch, client: str = "") -> NDArray[np.float64]:
-        """[n, hidden size * pooling modes]: what ``embedding.embed`` gives, in turn with all that runs.
+        """[n, hidden size * pooling modes]: what ``embedding.embed`` returns, sharing steps with everything else.
 
         The texts take one place in the queue. client: see `Share`. Cancelling stops them within a step. Raises
         QueueFullError, EngineClosedError, ContextOverflowError.
@@ -119,13 +118,13 @@ class Worker:
             self._places[client] += 1
 
     def stats(self) -> EngineStats:
-        """Figures of the engine; from any thread, at once."""
+        """Figures of the engine. May be called from any thread, and does not wait."""
         return self._engine.stats()
 
     def close(self, drain_seconds: float = 0.0) -> None:
-        """Takes nothing new, waits so long for what runs, then ends the rest with EngineClosedError.
+        """Refuses new work, waits ``drain_seconds`` for what runs, then ends the rest with EngineClosedError.
 
-        Blocks: from asyncio, call it in a thread, since the streams need the loop to come to their end.
+        Blocks: from asyncio, call it on a thread, since streams need the event loop to end.
         """
         deadline = monotonic() + drain_seconds
         with self._changed:
@@ -142,13 +141,13 @@ class Worker:
             self._thread.join()
 
     def prepare(self, prompt: list[int], params: GenerationParams) -> Sequence:
-        """A sequence for the prompt, yet to be listened to. Takes long where a grammar is compiled."""
+        """A sequence for the prompt. Slow if it has a grammar."""
         return new_sequence(self._engine, self._tokenizer, prompt, params)
 
     def listen(self, sequence: Sequence, *, to_progress: bool = False) -> _Listener:
-        """Submits a sequence; the listener's event is set on the running loop whenever there is news of it.
+        """Submits a sequence. The listener's event is set on the running loop whenever the sequence has changed.
 
-        to_progress: whether it is news that more of the prompt has run.
+        to_progress: whether progress in reading the prompt counts as a change.
         """
         listener = _Listener(sequence, to_progress=to_progress)
         with self._changed:
@@ -164,7 +163,7 @@ class Worker:
         return listener
 
     def release(self, client: str, *listeners: _Listener) -> None:
-        """Gives a client's place back, and stops the sequences that had it if they are still running."""
+        """Gives a place back, and stops its sequences if they are still running."""
         with self._changed:
             self._places[client] -= 1
             if not self._places[client]:
@@ -176,7 +175,7 @@ class Worker:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """What turns the tokens into text."""
+        """The tokenizer of the model."""
         return self._tokenizer
 
     def _run(self) -> None:
@@ -201,7 +200,7 @@ class Worker:
             return list(self._listeners)
 
     def _tell(self) -> None:
-        """Wakes those whose sequences have moved, with one call for each event loop."""
+        """Wakes the listeners whose sequences have changed, with one call for each event loop."""
         moved: dict[asyncio.AbstractEventLoop, list[_Listener]] = {}
         for listener in self._snapshot():
             if listener.has_news():
@@ -217,7 +216,7 @@ class Worker:
 
 
 class _Listener:
-    """A sequence, and the event loop that waits for it."""
+    """A sequence, and the event that an event loop waits for."""
 
     def __init__(self, sequence: Sequence, *, to_progress: bool) -> None:
         self.sequence = sequence
@@ -228,7 +227,7 @@ class _Listener:
         self._told = self._state()
 
     def has_news(self) -> bool:
-        """Whether anything has happened since the last call."""
+        """Whether the sequence has changed since the last call."""
         finished, state = self.sequence.finished, self._state()
         if state == self._told and not finished:
             return False
@@ -236,7 +235,7 @@ class _Listener:
         return True
 
     def _state(self) -> tuple[int, int]:
-        """Tokens that there are, and of the prompt's those that have run, where that is news."""
+        """The number of tokens, and how much of the prompt has been read if that counts as a change."""
         read = min(self.sequence.computed, self.sequence.prompt_length) if self._to_progress else 0
         return self.sequence.length, read
 
@@ -251,12 +250,12 @@ def _wake(listeners: list[_Listener]) -> None:
 
 
 class ChunkStream(AsyncIterator[Chunk]):
-    """A reply as it comes; ``Worker.stream`` makes one."""
+    """The chunks of a reply as they come; ``Worker.stream`` makes one."""
 
     def __init__(
         self, worker: Worker, prompt: list[int], params: GenerationParams, share: Share, *, tells_progress: bool
     ) -> None:
-        """Nothing runs before the first chunk is asked for."""
+        """Nothing runs until the first chunk is asked for."""
         self._worker: Worker | None = worker
         self._prompt = prompt
         self._params = params
