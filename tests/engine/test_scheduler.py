@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +66,35 @@ def test_few_of_the_replies_that_are_written_go_on_beside_a_newcomer() -> None:
     first, second = counts(scheduler.next_batch(ROOM)), counts(scheduler.next_batch(ROOM))
     assert first == {new: 4, other: 1, **dict.fromkeys(writing[:3], 1)}
     assert second == {new: 4, other: 1, **dict.fromkeys(writing, 1)}
+
+
+def test_a_newcomer_has_a_step_behind_that_of_another_clients_newcomers_and_then_come_all() -> None:
+    """``begins`` of those that were in a step stays true here, where nothing runs: each is a newcomer once."""
+    writing = [of_client("a", written=True) for _ in range(12)]
+    first, second = of_client("a"), of_client("b")
+    scheduler = running(Scheduler(64, 16, 64), *writing, first)
+    room = Room(32, 4)
+    assert counts(scheduler.next_batch(room)) == {first: 4}
+    running(scheduler, second)
+    assert counts(scheduler.next_batch(room)) == {second: 4}
+    running(scheduler, of_client("c"))
+    assert set(writing) <= set(counts(scheduler.next_batch(room)))
+
+
+def test_many_replies_of_a_client_take_turns_while_others_have_been_there() -> None:
+    writing = [of_client("a", written=True) for _ in range(12)]
+    other = of_client("b", written=True)
+    scheduler = running(Scheduler(64, 16, 64), *writing)
+    room = Room(16, 4)
+    assert room.replies == 8
+    assert set(counts(scheduler.next_batch(room))) == {*writing}
+    running(scheduler, other)
+    assert set(counts(scheduler.next_batch(room))) == {*writing[:8], other}
+    scheduler.remove(other)
+    steps = [set(counts(scheduler.next_batch(room))) for _ in range(COMPANY_STEPS)]
+    assert [len(step) for step in steps] == [8] * COMPANY_STEPS
+    assert all(a | b == {*writing} for a, b in pairwise(steps))
+    assert set(counts(scheduler.next_batch(room))) == {*writing}
 
 
 def test_whose_client_was_served_least_goes_first_however_many_requests_another_makes() -> None:

@@ -9,7 +9,7 @@ SHORT_PROMPT = 16  # tokens: the prompt whose time to first token is looked afte
 # and a quarter of that more for the oldest prompt in the second, it has its first token within 1.25 + 1.0 + 0.3 = 2.6
 # times that time, which leaves something for noise below 3.
 STEP_OF_SHORT_PROMPTS = 1.25
-KERNEL_TOKENS = 8  # that products take together; a part of it costs nearly as much
+KERNEL_TOKENS = 4  # that every target's products take together; a part of it costs nearly as much
 SMALL_STEP = 8  # tokens; a step below is what decoding alone takes
 FRESHNESS = 0.1  # share of the newest measurement in an average
 SHALLOW = 256  # positions; attention costs next to nothing before
