@@ -1,4 +1,4 @@
-// x times a number of the model, and one that was trained.
+// x times a number of the model, and numbers that were trained: one, or one for each column.
 #include "ops/op.h"
 
 namespace lutmac {
@@ -6,6 +6,8 @@ namespace lutmac {
 struct ScaleLoops {
   // out[i] = factor * x[i], one row of `width`; out may be x.
   void (*scale)(const float* x, float factor, int width, float* out);
+  // out[i] = factors[i] * x[i].
+  void (*scale_columns)(const float* x, const float* factors, int width, float* out);
 };
 
 }  // namespace lutmac
@@ -21,9 +23,13 @@ void scale_row(const float* x, float factor, int width, float* out) {
   map_row(x, width, out, [factor](Floats v) { return factor * v; });
 }
 
+void scale_columns(const float* x, const float* factors, int width, float* out) {
+  map_rows(x, factors, width, out, [](Floats v, Floats factor) { return factor * v; });
+}
+
 }  // namespace
 
-LUTMAC_LOOPS(scale, ScaleLoops, {scale_row});
+LUTMAC_LOOPS(scale, ScaleLoops, {scale_row, scale_columns});
 
 }  // namespace lutmac::LUTMAC_TARGET
 
@@ -39,19 +45,30 @@ class Scale final : public RowOperation {
         loops_(fields.loops<ScaleLoops>()),
         x_(input(fields, "x")),
         factor_(fields.number("factor")) {
-    if (fields.has("trained")) factor_ *= fields.vector("trained", 1)[0];
     fields.require(x_.width == width(), "its rows differ in width");
+    if (!fields.has("trained")) return;
+    columns_ = fields.vector("trained");
+    fields.require(columns_.size() == 1 || static_cast<int64_t>(columns_.size()) == width(), "it has too many numbers");
+    for (float& column : columns_) column *= factor_;
+    if (columns_.size() > 1) return;
+    factor_ = columns_[0];
+    columns_.clear();
   }
 
  private:
   const float* make_row(const Step& step, int64_t row, float* out) const override {
-    loops_.scale(x_.floats(step, row), factor_, static_cast<int>(width()), out);
+    if (columns_.empty()) {
+      loops_.scale(x_.floats(step, row), factor_, static_cast<int>(width()), out);
+    } else {
+      loops_.scale_columns(x_.floats(step, row), columns_.data(), static_cast<int>(width()), out);
+    }
     return out;
   }
 
   const ScaleLoops& loops_;
   Buffer x_;
   float factor_;
+  std::vector<float> columns_;  // empty: one factor for all
 };
 
 }  // namespace

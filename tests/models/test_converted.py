@@ -47,6 +47,7 @@ HERE = Path(__file__).parent / "converted"
         ("qwen3_5_moe", 3e-3),  # a shared expert
         ("qwen3_next", 3e-3),  # value heads in groups; beta and alpha in one matrix
         ("lfm2moe", 2e-3),  # a bias selects experts
+        ("gemma3n", 3e-3),  # AltUp, LAuReL, sparse gates
         ("gemma4", 3e-3),  # layers that read another's keys and values, embeddings of layers
         ("gemma4_moe", 3e-3),  # gate and up in one stack; expert's scales beside their matrices
         ("laguna", 4e-3),  # heads that differ by layer, each with a gate
@@ -77,6 +78,7 @@ def test_logits_are_those_of_transformers(name: str, f16_tolerance: float) -> No
         "apertus",
         "bailingmoe2",
         "cohere2",
+        "gemma3n",
         "gemma4",
         "gemma4_moe",
         "gpt_oss",

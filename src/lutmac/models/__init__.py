@@ -27,6 +27,8 @@ REGISTRY = {
     "gemma2": "lutmac.models.gemma2",
     "gemma3": "lutmac.models.gemma3",
     "gemma3_text": "lutmac.models.gemma3",
+    "gemma3n": "lutmac.models.gemma3n",
+    "gemma3n_text": "lutmac.models.gemma3n",
     "gemma4": "lutmac.models.gemma4",
     "gemma4_text": "lutmac.models.gemma4",
     "gemma4_unified": "lutmac.models.gemma4",

@@ -63,13 +63,17 @@ class Decoder:
         hidden = self.embedded(hidden)
         for layer in range(config.num_hidden_layers):
             hidden = self.decoder_layer(layer, hidden)
-        outputs = Value("outputs", config.hidden_size, rows="outputs")
+        outputs = Value("outputs", hidden.width, rows="outputs")
         self.ops.append(GatherOutputs(hidden, outputs))
-        final = self.norm(self.FINAL_NORM, outputs, "final")
+        final = self.norm(self.FINAL_NORM, self.last_hidden(outputs), "final")
         head = replace(embedding, name="lm_head.weight") if self.has("lm_head.weight") else embedding
         bias = self.bias("lm_head", config.vocab_size)
         self.ops.append(Logits(head, final, config.logits_softcap, config.logits_scale, bias))
         return Graph(tuple(self.ops))
+
+    def last_hidden(self, outputs: Value) -> Value:
+        """What the last norm reads. outputs: of the last layer, the rows that want logits."""
+        return outputs
 
     def embedded(self, hidden: Value) -> Value:
         """What the first layer reads. hidden: the tokens' embeddings."""

@@ -51,13 +51,16 @@ def gguf_names(different: Mapping[str, str] | None = None) -> Callable[[str], st
     different: names in a layer that only this family has, or for which it has others. GGUF stacks the matrices of a
     layer's experts in one tensor, and the weights of norms of heads: ``experts.3.up_proj.weight``, listed as
     ``experts.up_proj``, is ``ffn_up_exps.weight[3]``. A name in ``different`` may have the kind, too:
-    ``self_attn.sinks`` is ``attn_sinks.weight``. What GGUF has no name for keeps its own.
+    ``self_attn.sinks`` is ``attn_sinks.weight``. So may whole names of tensors outside of layers. What GGUF has no name
+    for keeps its own.
     """
     table = {**_COMMON, **(different or {})}
 
     def gguf_name(name: str) -> str:
         if name in ROPE_TENSORS:
             return f"{table[name]}.weight"
+        if name in table:
+            return table[name]
         within = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", name)
         if within and within[2] in table:
             return f"blk.{within[1]}.{table[within[2]]}"

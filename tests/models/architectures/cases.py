@@ -172,6 +172,13 @@ CASES: dict[str, Case] = {
             "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
         },
     ),
+    "gemma3n": case(  # the last three layers read the keys and values of others
+        "gemma3n_text", **{**GEMMA4, "num_attention_heads": 4, "num_key_value_heads": 1}, num_hidden_layers=6,
+        num_kv_shared_layers=3, laurel_rank=32, hidden_size_per_layer_input=32, vocab_size_per_layer_input=301,
+        intermediate_size=[96, 96, 96, 64, 64, 64], activation_sparsity_pattern=[0.9, 0.9, 0.5, 0.0, 0.0, 0.0],
+        layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2, altup_active_idx=1,
+        altup_num_inputs=3,
+    ),
     "gemma4-e2b": case(  # the last two layers read the keys and values of the second and third
         "gemma4_text", **GEMMA4, num_hidden_layers=5, num_kv_shared_layers=2, use_double_wide_mlp=True,
         hidden_size_per_layer_input=32, vocab_size_per_layer_input=333, global_head_dim=64,

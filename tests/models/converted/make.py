@@ -57,7 +57,7 @@ def randomize(model: torch.nn.Module) -> None:
     for name, values in model.named_parameters():
         if name.endswith(("q_norm.weight", "k_norm.weight")) and type(model).__name__.startswith(UNSCALED):
             torch.nn.init.normal_(values, 0.4, 0.04)  # scores are as large as these make them
-        elif "norm" in name or name.endswith(("router.scale", "per_expert_scale")):
+        elif "norm" in name or name.endswith(("router.scale", "per_expert_scale", "output_scale")):
             torch.nn.init.normal_(values, 1.0, 0.1)
         elif name.endswith(("bias", "sinks")):
             torch.nn.init.normal_(values, 0.0, 0.1)
@@ -212,8 +212,9 @@ def main() -> None:
         difference = np.median(differences) if halves else differences.max()
         print(f"{name}: llama.cpp differs by {difference:.1e} of the deviation {made.std():.3f}")
         # llama.cpp is less exact there: it looks GELU up in a table of halves, and turns what meets halves into halves,
-        # by which some tokens go to other experts.
-        assert difference < (1e-2 if halves else {"qwen2_5_vl": 1e-2, "starcoder2": 1e-3}.get(name, 1e-4))
+        # by which some tokens go to other experts. For Gemma 3n it divides by one less in a row's deviation.
+        least = {"gemma3n": 1e-1, "qwen2_5_vl": 1e-2, "starcoder2": 1e-3}
+        assert difference < least.get(name, 1e-2 if halves else 1e-4)
     np.savez_compressed(before, **{**found, "tokens": np.array(TOKENS)})
     if not sys.argv[1:]:
         convert_gpt_oss()

@@ -267,6 +267,23 @@ MODELS["gemma4_moe"] = {  # 26B-A4B's: keys are values in full layers
     "moe_intermediate_size": 32,
     "intermediate_size": 64,
 }
+MODELS["gemma3n"] = {  # llama.cpp has its own numbers of streams, of LAuReL's rank, of floats of a layer's embeddings
+    "model_type": "gemma3n_text",
+    "initializer_range": 0.1,
+    "vocab_size": 333,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "layer_types": ["sliding_attention", "full_attention"],
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "sliding_window": 16,
+    "num_kv_shared_layers": 0,
+    "vocab_size_per_layer_input": 333,
+    "intermediate_size": [64, 64],
+    "activation_sparsity_pattern": [0.95, 0.95],
+    "tie_word_embeddings": True,
+}
 MODELS["ministral3"] = {
     "model_type": "ministral3",
     **ODD,

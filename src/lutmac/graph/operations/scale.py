@@ -12,7 +12,7 @@ from lutmac.graph.ir import Floats, Op, Reference, Value, Vector
 
 @dataclass(frozen=True)
 class Scale(Op):
-    """``factor * trained * x``. trained: one number of the checkpoint; None: 1."""
+    """``factor * trained * x``. trained: of the checkpoint, one number or one for each column; None: 1."""
 
     x: Value
     out: Value
@@ -23,8 +23,9 @@ class Scale(Op):
     ROWWISE = True
 
     def faults(self) -> Iterator[str]:
-        """Rows of another width, or more than one number."""
-        if self.x.width != self.out.width or (self.trained is not None and self.trained.width != 1):
+        """Rows of another width, or another number of numbers."""
+        of_columns = self.trained is not None and self.trained.width != 1
+        if self.x.width != self.out.width or (self.trained and of_columns and self.trained.width != self.x.width):
             yield f"it makes {self.out.width} floats of {self.x.width} and {self.trained}"
 
     def describe(self) -> str:
@@ -33,5 +34,5 @@ class Scale(Op):
 
     def reference(self, at: Reference, x: Floats) -> Floats:
         """[rows, width]."""
-        trained = np.float32(1) if self.trained is None else at.vector(self.trained.name)[0]
+        trained = np.ones(1, np.float32) if self.trained is None else at.vector(self.trained.name)
         return np.asarray(np.float32(self.factor) * trained * x, np.float32)

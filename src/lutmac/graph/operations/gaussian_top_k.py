@@ -1,0 +1,39 @@
+"""Activation sparsity of Gemma 3n: of a row's floats those are kept that are large among normal ones.
+
+https://ai.google.dev/gemma/docs/gemma-3n
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lutmac.graph.ir import Floats, Op, Reference, Value
+
+
+@dataclass(frozen=True)
+class GaussianTopK(Op):
+    """``max(0, x - cutoff)``, the cutoff being ``mean(x) + deviations * std(x)`` of the row."""
+
+    x: Value
+    out: Value
+    deviations: float
+    READS = ("x",)
+    WRITES = ("out",)
+    ROWWISE = True
+
+    def faults(self) -> Iterator[str]:
+        """Rows of another width."""
+        if self.x.width != self.out.width:
+            yield f"it makes {self.out.width} floats of {self.x.width}"
+
+    def describe(self) -> str:
+        """The cutoff."""
+        return f"above the mean by {self.deviations:.4g} deviations"
+
+    def reference(self, at: Reference, x: Floats) -> Floats:
+        """[rows, width]."""
+        cutoff = x.mean(axis=1, keepdims=True) + np.float32(self.deviations) * x.std(axis=1, keepdims=True)
+        return np.asarray(np.maximum(x - cutoff, 0), np.float32)
