@@ -4,7 +4,7 @@
 namespace lutmac {
 
 struct AltupCorrectLoops {
-  // out[j] = x[j] + factors[j] * change: `streams` runs of `width` floats each, change one; out may be x.
+  // out[j] = x[j] + factors[j] * change: `streams` segments of `width` floats each, change one; out may be x.
   void (*spread)(const float* x, const float* change, const float* factors, int streams, int width, float* out);
 };
 

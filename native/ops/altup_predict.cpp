@@ -4,7 +4,7 @@
 namespace lutmac {
 
 struct AltupPredictLoops {
-  // out[j] = x[j] + sum of coefficients[j * streams + i] * x[i] over i: `streams` runs of `width` floats each.
+  // out[j] = x[j] + sum of coefficients[j * streams + i] * x[i] over i: `streams` segments of `width` floats each.
   void (*mix)(const float* x, const float* coefficients, int streams, int width, float* out);
 };
 

@@ -29,6 +29,49 @@ void test_sums_and_products(const TestTarget& target) {
   }
 }
 
+// One product for each float, with a factor for all or one for each column.
+void test_scales(const TestTarget& target) {
+  TestRandom random(6);
+  for (const int width : kWidths) {
+    const std::vector<float> x = random.floats(width, 3.0f), factors = random.floats(width, 2.0f);
+    const FieldMap one = {{"factor", 0.5}, {"trained", std::vector<float>{factors[0]}}};
+    const FieldMap many = {{"factor", 0.5}, {"trained", factors}};
+    const std::vector<float> same = run_operation(target, "scale", 1, width, {{"x", x}}, one);
+    const std::vector<float> columns = run_operation(target, "scale", 1, width, {{"x", x}}, many);
+    for (int i = 0; i < width; ++i) {
+      check(same[i] == x[i] * (0.5f * factors[0]), "%s: scale width %d [%d]", target.name, width, i);
+      check(columns[i] == x[i] * (0.5f * factors[i]), "%s: scale by columns, width %d [%d]", target.name, width, i);
+    }
+  }
+}
+
+// Sums of n floats in 2 x lanes partial sums, at least 8: each within n u / 8 of the sum of magnitudes.
+void test_magnitudes(const TestTarget& target) {
+  TestRandom random(7);
+  for (const int width : kWidths) {
+    const std::vector<float> x = random.floats(width, 3.0f), like = random.floats(width, 0.5f);
+    const double allowed = (16 + width / 8.0) * 0x1p-24;
+    double own = 0.0, wanted = 0.0, mean = 0.0, variance = 0.0;
+    for (int i = 0; i < width; ++i) {
+      own += double(x[i]) * x[i] / width;
+      wanted += double(like[i]) * like[i] / width;
+      mean += double(x[i]) / width;
+    }
+    for (int i = 0; i < width; ++i) variance += (x[i] - mean) * (x[i] - mean) / width;
+    const double cutoff = mean + 0.75 * std::sqrt(variance);
+    const std::vector<float> matched =
+        run_operation(target, "match_magnitude", 1, width, {{"x", x}, {"like", like}}, {{"least", 1e-5}});
+    const std::vector<float> cut = run_operation(target, "gaussian_top_k", 1, width, {{"x", x}}, {{"deviations", 0.75}});
+    for (int i = 0; i < width; ++i) {
+      const double as_long = x[i] * std::sqrt(wanted / std::max(own, 1e-5)), above = std::max(0.0, x[i] - cutoff);
+      check(std::abs(matched[i] - as_long) <= allowed * (std::abs(as_long) + 1e-30) * 2,
+            "%s: match_magnitude width %d [%d]: %.9g, expected %.9g", target.name, width, i, matched[i], as_long);
+      check(std::abs(cut[i] - above) <= allowed * 8, "%s: gaussian_top_k width %d [%d]: %.9g, expected %.9g", target.name,
+            width, i, cut[i], above);
+    }
+  }
+}
+
 // To the bit what the reference's float arithmetic gives, ties to even.
 void test_int8_rows(const TestTarget& target) {
   TestRandom random(2);
@@ -259,6 +302,8 @@ void test_short_conv(const TestTarget& target) {
 int main() {
   for (const TestTarget& target : runnable_targets()) {
     test_sums_and_products(target);
+    test_scales(target);
+    test_magnitudes(target);
     test_int8_rows(target);
     test_hadamard(target);
     test_choices(target);
