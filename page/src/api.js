@@ -17,8 +17,8 @@ export async function listModels(key) {
 }
 
 /** Of each of several models its `names`, whether it is loaded (`value`), and while it loads its `progress`, from 0 to 1. */
-export async function modelStates() {
-  return (await (await request("/health", {})).json()).models ?? [];
+export async function modelStates(key) {
+  return (await (await request("/health", { headers: headers(key) })).json()).models ?? [];
 }
 
 /**

@@ -9,10 +9,10 @@ export class Loading {
   #timer = 0;
 
   /** Tells it where the speed is told, until the reply begins or fails. name: of the model. */
-  watch(name) {
+  watch(name, key) {
     this.stop();
     const look = async () => {
-      const states = await modelStates().catch(() => []); // a server that does not answer is told by the reply
+      const states = await modelStates(key).catch(() => []); // a server that does not answer is told by the reply
       if (this.#timer !== timer) return;
       const state = states.find((each) => each.names.includes(name));
       one("speed").textContent = words(name, state);

@@ -164,7 +164,7 @@ function began(reply) {
   showRunning();
   say("The model is replying.");
   scrollToEnd();
-  if (settings.isOneOfSeveral) loading.watch(settings.model);
+  if (settings.isOneOfSeveral) loading.watch(settings.model, settings.key);
 }
 
 /** Draws at most once a frame. */

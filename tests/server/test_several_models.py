@@ -206,6 +206,23 @@ def test_requests_for_a_model_share_its_load(begin: Start) -> None:
         assert 'lutmac_model_loads_total{model="awq"} 1.0' in http.get("/metrics").text
 
 
+def test_no_more_wait_for_a_load_than_could_wait_after_it(begin: Start) -> None:
+    server = begin(FIRST, SECOND, "--max-queue", 0)
+    with ThreadPoolExecutor(40) as pool:
+        found = list(pool.map(lambda _: ask(server, "awq").status_code, range(40)))
+    assert set(found) == {200, 429}
+    assert found.count(200) >= 16
+
+
+def test_who_has_no_key_hears_nothing_of_the_models(begin: Start, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("0123456789abcdef\n")
+    server = begin(FIRST, SECOND, "--api-key-file", tmp_path / "keys")
+    with server.client() as http:
+        assert http.get("/health").json() == {"status": "ok"}
+        found = http.get("/health", headers={"Authorization": "Bearer 0123456789abcdef"}).json()
+        assert [model["name"] for model in found["models"]] == ["bf16", "awq"]
+
+
 def test_one_makes_room_for_another_and_waits_for_what_is_answered(begin: Start) -> None:
     room = max(forecast(path).model_bytes + forecast(path).cache_least for path in (FIRST, SECOND))
     server = begin(FIRST, SECOND, "--memory", int(1.5 * room))

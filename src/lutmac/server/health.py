@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from fastapi import Request
 from pydantic import Field
 from starlette.responses import PlainTextResponse, Response
 
+from lutmac.server.auth import ApiKeys
 from lutmac.server.documents import error_responses, models_of
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import RETRY_SECONDS, ApiError
@@ -31,7 +33,7 @@ class ModelHealth(ModelStatus):
 
 
 class ServerHealth(Health):
-    """The server's state, and where it has several models, theirs."""
+    """The server's state, and where it has several models, theirs, for those who may use them."""
 
     models: Annotated[list[ModelHealth] | None, Field(exclude_if=is_none)] = None
 
@@ -43,11 +45,20 @@ async def ready(request: Request) -> ServerHealth:
     models = models_of(request)
     if models.draining:
         raise ApiError(503, "the server is about to end", retry_after=RETRY_SECONDS)
-    if not models.are_several:
+    if not models.are_several or not _may_know(request, models.settings.api_keys):
         return ServerHealth()
     return ServerHealth(
         models=[ModelHealth(name=one.name, names=list(one.names), **dict(status_of(one))) for one in models.listed()]
     )
+
+
+def _may_know(request: Request, keys: Iterable[str]) -> bool:
+    """Whether whoever asks may know of the models; that the server lives is for everybody."""
+    try:
+        ApiKeys(keys).check(dict(request.headers.raw))
+    except ApiError:
+        return False
+    return True
 
 
 @router.get("/health/live", responses=error_responses(without=(400, 401, 404, 408, 413, 415, 429)))

@@ -7,6 +7,7 @@ and unloaded one at a time, in the order in which requests came.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
@@ -14,7 +15,10 @@ from time import monotonic, sleep
 from typing import Final
 
 from lutmac.engine.forecast import Forecast
-from lutmac.errors import LutmacError
+from lutmac.engine.generating.worker import OTHERS_SHARE
+from lutmac.engine.load import MAX_SEQUENCES
+from lutmac.errors import LutmacError, QueueFullError
+from lutmac.server.clients import current_client
 from lutmac.server.errors import RETRY_SECONDS, ApiError
 from lutmac.server.keep_alive import parse_keep_alive
 from lutmac.server.logs import logger
@@ -44,6 +48,7 @@ class SeveralModels(ServedModels):
         self._served: dict[str, ServedModel] = {}
         self._sources: dict[ServedModel, ModelSource] = {}
         self._loads: dict[ServedModel, asyncio.Task[ApiError | None]] = {}
+        self._waiting: Counter[tuple[ServedModel, str]] = Counter()  # requests of each client
         self._timers: dict[ServedModel, asyncio.TimerHandle] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self._one_at_a_time = asyncio.Lock()
@@ -120,12 +125,17 @@ class SeveralModels(ServedModels):
 
     async def _wait_for(self, served: ServedModel) -> None:
         """Waits until the model has been loaded, together with all others that want it. Raises ApiError."""
+        client = current_client.get()
+        self._check_waiting(served, client)
         served.waiting += 1
+        self._waiting[served, client] += 1
         task = self._begin_load(served)
         try:
             failed = await asyncio.shield(task)
         finally:
             served.waiting -= 1
+            self._waiting[served, client] -= 1
+            self._waiting += Counter()  # without those that are 0
             if served.promised:
                 served.promised -= 1
                 self._let_go(served)
@@ -133,6 +143,16 @@ class SeveralModels(ServedModels):
                 task.cancel()  # nobody wants it any more
         if failed is not None:
             raise ApiError(failed.status, failed.message, code=failed.code, retry_after=failed.retry_after)
+
+    def _check_waiting(self, served: ServedModel, client: str) -> None:
+        """Raises QueueFullError where as many wait as could run and wait once it is loaded; see `Worker`."""
+        queue = self.settings.limits.queue
+        for waiting, limit in (
+            (served.waiting, MAX_SEQUENCES + queue),
+            (self._waiting[served, client], MAX_SEQUENCES + queue - queue // OTHERS_SHARE),
+        ):
+            if waiting >= limit:
+                raise QueueFullError(f"{waiting} requests wait for {served.name} to be loaded, the limit is {limit}")
 
     def _begin_load(self, served: ServedModel) -> asyncio.Task[ApiError | None]:
         task = self._loads.get(served)
