@@ -27,12 +27,12 @@ class ServedModel:
     """A model, and what has become of it. For one event loop.
 
     names: what clients may call it, the first is what it is listed as. backend: while it is loaded. users: requests
-    that it answers. waiting: requests that wait for it; promised: those of them that it has been loaded for. leaving:
-    whether another one waits for its memory, so that it takes no new requests. bytes: of memory that it is counted
-    with. keep_alive: seconds without a request after which it is unloaded. used_at: when it last had one. loads: how
-    often it was loaded. error: why that last failed. unreadable: why its files say nothing of it. progress: bytes
-    read, and in all, while it is loading. stamp: of the file that was loaded, see `file_stamp`. ended: what engines of
-    it that are gone had counted.
+    that it answers. waiting: requests that wait for it; promised: those of them that it has been loaded for.
+    is_wanted: whether somebody had it loaded without waiting for that. leaving: whether another one waits for its
+    memory, so that it takes no new requests. bytes: of memory that it is counted with. keep_alive: seconds without a
+    request after which it is unloaded. used_at: when it last had one. loads: how often it was loaded. error: why that
+    last failed. unreadable: why its files say nothing of it. progress: bytes read, and in all, while it is loading.
+    stamp: of the file that was loaded, see `file_stamp`. ended: what engines of it that are gone had counted.
     """
 
     names: tuple[str, ...]
@@ -40,6 +40,7 @@ class ServedModel:
     users: int = 0
     waiting: int = 0
     promised: int = 0
+    is_wanted: bool = False
     is_loading: bool = False
     leaving: bool = False
     bytes: int = 0

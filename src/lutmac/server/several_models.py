@@ -121,6 +121,7 @@ class SeveralModels(ServedModels):
         served = self.find(name)
         if served.backend is not None or served.is_loading:
             raise ApiError(400, "model is already running", param="model")
+        served.is_wanted = True
         self._begin_load(served)
 
     async def _wait_for(self, served: ServedModel) -> None:
@@ -139,7 +140,7 @@ class SeveralModels(ServedModels):
             if served.promised:
                 served.promised -= 1
                 self._let_go(served)
-            elif not served.waiting and not served.is_loading:
+            elif not (served.waiting or served.is_wanted or served.is_loading):
                 task.cancel()  # nobody wants it any more
         if failed is not None:
             raise ApiError(failed.status, failed.message, code=failed.code, retry_after=failed.retry_after)
@@ -179,6 +180,8 @@ class SeveralModels(ServedModels):
             served.error = "an unexpected error; the server's log says what"
             logger.error("load_failed", exc_info=error, extra={"fields": {"model": served.name}})
             return ApiError(500, f"the model {served.name} cannot be loaded: {served.error}")
+        finally:
+            served.is_wanted = False
         return None
 
     async def _bring_in(self, served: ServedModel) -> None:
