@@ -3,8 +3,12 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+
+from lutmac.cli.benchmark import Report
+from lutmac.cli.measure import Rates
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +46,20 @@ def test_perplexity(lutmac, tiny, text):
     exact = json.loads(lutmac(*arguments, "--json", "--precision", "exact").stdout)
     assert exact["perplexity"] == pytest.approx(report["perplexity"], rel=0.02)
     assert f"{report['perplexity']:.4f}" in lutmac(*arguments).stdout
+
+
+def test_perplexity_of_a_text_from_a_pipe(lutmac, tiny, text):
+    arguments = ["--ctx", 64, "--windows", 2, "--json"]
+    piped = lutmac("eval", "ppl", tiny.path, "-", *arguments, stdin=text.read_text())
+    assert json.loads(piped.stdout) == json.loads(lutmac("eval", "ppl", tiny.path, text, *arguments).stdout)
+
+
+def test_more_than_the_memory_gives_is_explained():
+    rates = Rates("lutmac", "", "decode", 1, 64, 1, (100.0,), (0.01,))
+    report = Report("x", "avx2", 10**8, {1: 5e9}, 0, [rates], None, 0, "f16")
+    assert "of the 200.0 MB that the processor's cache holds" in str(report.above_memory(2 * 10**8))
+    assert "busy" in str(report.above_memory(10**6))
+    assert replace(report, memory_read={1: 2e10}).above_memory(10**6) is None
 
 
 def test_a_text_shorter_than_a_window_is_a_mistake(lutmac, tiny, tmp_path):

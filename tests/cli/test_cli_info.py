@@ -22,6 +22,7 @@ def test_what_a_person_wants_to_know(lutmac, smollm2_path):
         "ISA target",
         "98.4 MB",
         "packed weights",
+        "188.7 MB for a sequence of 8192 tokens; room for 8 (1.51 GB), taken as it is used",
         "mean (the file does not say), normalized",
     ):
         assert words in result.stdout
@@ -36,6 +37,7 @@ def test_json(lutmac, smollm2_path):
     assert 4 < report["bits_per_weight"] < 7
     assert sum(kind["tensors"] for kind in report["types"]) == len(report["tensors"]) == 272
     assert report["loaded"]["context"] == 1024
+    assert report["loaded"]["full_sequences"] == 8
     assert report["loaded"]["embedding"]["pooling"] == ["mean"]
     bits = {kind["type"]: (kind["bits_per_weight"], kind["bits_in_memory"]) for kind in report["types"]}
     assert bits["Q4_1"] == (5.0, pytest.approx(5.0, rel=0.1))  # rows come in tiles

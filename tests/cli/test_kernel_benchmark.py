@@ -17,7 +17,7 @@ def test_every_kind_of_codes_is_measured(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setattr(kernel_benchmark, "SHAPES", ((256, 640),))
     monkeypatch.setattr(kernel_benchmark, "FROM_MEMORY_BYTES", 100_000)
     monkeypatch.setattr(kernel_benchmark, "MEMORY_MEGABYTES", 16)
-    report = run_kernels(KernelPlan(parse_codes(KINDS, 128), (1, 8), 1), [1], lambda *_: None)
+    report = run_kernels(KernelPlan(parse_codes(KINDS.split(","), 128), (1, 8), 1), [1], lambda *_: None)
     rates = report.as_dict()["kernels"]
     assert isinstance(rates, list)
     assert [(rate["codes"], rate["tokens"]) for rate in rates] == [(n, t) for n in KINDS.split(",") for t in (1, 8)]

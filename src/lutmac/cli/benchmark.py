@@ -10,6 +10,7 @@ import lutmac
 from lutmac import _native
 from lutmac.cli.energy import NO_COUNTERS
 from lutmac.cli.engine_contestant import EngineContestant
+from lutmac.cli.last_level_cache import last_level_cache_bytes
 from lutmac.cli.llama_cpp_peer import LlamaCpp, check_installed
 from lutmac.cli.measure import Contestant, Plan, Rates, measure, runs_of
 from lutmac.cli.output import format_bytes, print_table
@@ -120,6 +121,21 @@ class Report:
             entry["fraction_of_memory_read"] = speed / self.memory_read[rates.threads]
         return entry
 
+    def above_memory(self, cache_bytes: int) -> str | None:
+        """Why decoding reads faster than the memory gives, in a line; None where it does not.
+
+        cache_bytes: what the processor's last cache holds.
+        """
+        decoded = [rates for rates in self.rates if rates.phase == "decode"]
+        above = [r for r in decoded if r.median * self.bytes_read(r) > self.memory_read[r.threads]]
+        if not above:
+            return None
+        read = min(self.bytes_read(rates) for rates in above)
+        if read <= cache_bytes:
+            sizes = f"{format_bytes(read)} of the {format_bytes(cache_bytes)} that the processor's cache holds"
+            return f"above 100% of memory: a token reads {sizes}, so not all of it comes from memory"
+        return "above 100% of memory: the machine was busy with something else while the memory's rate was measured"
+
     def print(self) -> None:
         """The report as tables."""
         print(f"{self.model}: {format_bytes(self.bytes_per_token)} read per token, ISA target {self.isa}")
@@ -148,6 +164,8 @@ class Report:
         print_table(header, [self._row(rates) for rates in self.rates], left=2)
         if not energy:
             print(NO_COUNTERS)
+        if (why := self.above_memory(last_level_cache_bytes())) is not None:
+            print(why)
         if self.peer_version:
             print()
         for rates, ratio in self.ratios():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lutmac.cli import options
+from lutmac.cli.option_groups import OptionGroup
 from lutmac.cli.output import ProgressBar, format_bytes, print_json, print_table
-from lutmac.errors import UnsupportedModelError
+from lutmac.errors import InvalidRequestError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from lutmac import Model
@@ -18,14 +19,23 @@ if TYPE_CHECKING:
     from lutmac.engine.loading.info import ModelInfo
 
 
+Program = Annotated[bool, typer.Option("--program", help="Print the compiled program as one page.")]
+Tensors = Annotated[bool, typer.Option("--tensors", help="List every tensor.")]
+
+
+@dataclass(frozen=True)
+class InfoOptions(OptionGroup):
+    """What the command line wants to know of a model, beside what it is told anyway."""
+
+    program: Program = False
+    tensors: Tensors = False
+
+
 def info(
     model: options.Model,
     *,
-    program: Annotated[bool, typer.Option("--program", help="Print the compiled program as one page.")] = False,
-    tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
-    threads: options.Threads = None,
-    context: options.Context = None,
-    precision: options.PrecisionOption = options.Precision.default,
+    wanted: InfoOptions,
+    loading: options.Loading,
     as_json: options.AsJson = False,
 ) -> None:
     """Describe a model. What is in its file, and what it takes to run it.
@@ -36,20 +46,22 @@ def info(
     from lutmac.cli.file_summary import summarize_file  # noqa: PLC0415 - as above
     from lutmac.engine.loading.resolve import resolve  # noqa: PLC0415 - as above
 
+    if wanted.program and wanted.tensors and not as_json:
+        raise InvalidRequestError("--program and --tensors print a page each: ask for one")
     path = resolve(model)
     summary = summarize_file(path)
-    if program and summary.problem is not None:
+    if wanted.program and summary.problem is not None:
         raise UnsupportedModelError(f"{path}: {summary.problem}: there is no program to print")
     loaded = None
     if summary.problem is None:
         with ProgressBar(shown=not as_json) as bar:
-            loaded = lutmac.load(path, threads=threads, context=context, precision=precision.value, progress=bar)
+            loaded = lutmac.load(path, progress=bar, **loading.arguments())
     if as_json:
-        print_json(_as_dict(summary, loaded, program=program))
-    elif program and loaded is not None:
+        print_json(_as_dict(summary, loaded, program=wanted.program))
+    elif wanted.program and loaded is not None:
         print(loaded.program())
     else:
-        _print(summary, loaded, tensors=tensors)
+        _print(summary, loaded, tensors=wanted.tensors)
 
 
 def _bits_in_memory(model: Model | None) -> dict[str, float]:
@@ -95,12 +107,20 @@ def _as_dict(summary: FileSummary, model: Model | None, *, program: bool) -> dic
             "bytes_per_token": figures.bytes_per_token,
             "cache_bytes": figures.cache_bytes,
             "sequence_cache_bytes": figures.sequence_cache_bytes,
+            "full_sequences": figures.full_sequences,
             "slot_bytes": figures.slot_bytes,
             "num_slots": figures.num_slots,
         }
         if program:
             report["program"] = model.program()
     return report
+
+
+def _cache(figures: ModelInfo) -> str:
+    """What the cache takes for one sequence, and for how many there is room."""
+    one, whole = format_bytes(figures.sequence_cache_bytes), format_bytes(figures.cache_bytes)
+    room = f"room for {figures.full_sequences} ({whole}), taken as it is used"
+    return f"{one} for a sequence of {figures.context} tokens; {room}"
 
 
 def _snapshots(figures: ModelInfo) -> list[tuple[str, str]]:
@@ -143,8 +163,7 @@ def _print(summary: FileSummary, model: Model | None, *, tensors: bool) -> None:
             ("context", f"{figures.context} tokens"),
             ("rope scaling", figures.rope_scaling),
             ("embeddings", str(figures.embedding)),
-            ("key-value cache", f"up to {format_bytes(figures.cache_bytes)}, taken as it is used"),
-            ("one sequence", f"{format_bytes(figures.sequence_cache_bytes)} of it at {figures.context} positions"),
+            ("key-value cache", _cache(figures)),
             *_snapshots(figures),
             ("ISA target", figures.isa),
             ("threads", str(figures.threads)),

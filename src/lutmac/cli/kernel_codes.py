@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
@@ -59,14 +60,14 @@ class KernelCodes:
         return packed
 
 
-def parse_codes(text: str, group_size: int) -> tuple[KernelCodes, ...]:
-    """`"1,2,ternary,mxfp4"` as kinds of codes; group_size is that of the integers among them.
+def parse_codes(names: Sequence[str], group_size: int) -> tuple[KernelCodes, ...]:
+    """`["1", "2", "ternary", "mxfp4"]` as kinds of codes; group_size is that of the integers among them.
 
     "ternary" has one scale per row, "ptq1_0" and "tq1_0" have one for each 128 and 256 weights.
 
     Raises InvalidRequestError for anything else, naming what there is.
     """
-    return tuple(_parse_one(part.strip(), group_size) for part in text.split(","))
+    return tuple(_parse_one(name, group_size) for name in names)
 
 
 def _parse_one(name: str, group_size: int) -> KernelCodes:

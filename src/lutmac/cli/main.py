@@ -46,9 +46,9 @@ for command in (chat, serve, batch, info, pull):
     app.command()(expanded(command))
 app.command("list")(list_models)
 app.command()(rm)
-app.command("show", hidden=True)(info)  # what others call it
+app.command("show", hidden=True)(expanded(info))  # what others call it
 for maker in (convert, quantize, bench, tune):
-    app.command()(maker)
+    app.command()(expanded(maker))
 app.add_typer(eval_app, name="eval")
 
 

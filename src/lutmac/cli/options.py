@@ -86,17 +86,23 @@ Stop = Annotated[list[str] | None, typer.Option("--stop", help="Text that ends t
 
 
 @dataclass(frozen=True)
-class Loading(OptionGroup):
-    """How a model is loaded."""
+class Computing(OptionGroup):
+    """How a model computes, whatever its longest sequence is."""
 
     threads: Threads = None
-    context: Context = None
     precision: PrecisionOption = Precision.default
     kv_cache: KVCacheOption = KVCache.f16
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of ``lutmac.load``."""
         return {**vars(self), "precision": self.precision.value, "kv_cache": self.kv_cache.value}
+
+
+@dataclass(frozen=True)
+class Loading(Computing):
+    """How a model is loaded."""
+
+    context: Context = None
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lutmac.cli import options
-from lutmac.cli.eval import read_text
+from lutmac.cli.option_groups import OptionGroup
 from lutmac.cli.output import ProgressBar, format_bytes, print_json, print_table
+from lutmac.cli.prompt import read_text
+from lutmac.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from lutmac import QuantizationSettings
     from lutmac.engine.quantization.model import QuantizedModel, QuantizedTensor
 
 
@@ -47,13 +50,17 @@ class OutputFormat(StrEnum):
 
 
 Destination = Annotated[Path, typer.Argument(metavar="DST", help="What to write; it must not exist.")]
-Bits = Annotated[int, typer.Option("--bits", "-b", min=1, help="Bits of the weights in the layers.")]
+Bits = Annotated[int | None, typer.Option("--bits", "-b", min=1, help="Bits of the weights in the layers; default: 4.")]
 GroupSize = Annotated[
-    int, typer.Option("--group-size", "-g", min=0, help="Weights that share a scale; 0: one scale per row.")
+    int | None,
+    typer.Option("--group-size", "-g", min=0, help="Weights that share a scale; 0: one scale per row; default: 128."),
 ]
 Method = Annotated[MethodName, typer.Option("--method", "-m", help="How weights are rounded.")]
 Symmetric = Annotated[
-    bool, typer.Option("--symmetric/--asymmetric", help="Levels around zero, or anywhere (an offset per group).")
+    bool | None,
+    typer.Option(
+        "--symmetric/--asymmetric", help="Levels around zero, or anywhere (an offset per group); default: anywhere."
+    ),
 ]
 TensorType = Annotated[
     TypeName | None, typer.Option("--type", help="A K-quant of GGUF, in place of bits, group size and symmetry.")
@@ -68,30 +75,67 @@ Evaluation = Annotated[
 AverageBits = Annotated[
     float | None, typer.Option("--average-bits", help="Bits per weight, scales included, spread by need.")
 ]
-EmbeddingBits = Annotated[int, typer.Option("--embedding-bits", min=1, help="Bits of the embedding.")]
-HeadBits = Annotated[int, typer.Option("--head-bits", min=1, help="Bits of the head.")]
-Sequences = Annotated[int, typer.Option("--sequences", min=1, help="Sequences of 512 tokens to calibrate on.")]
+EmbeddingBits = Annotated[
+    int | None, typer.Option("--embedding-bits", min=1, help="Bits of the embedding; default: 8.")
+]
+HeadBits = Annotated[int | None, typer.Option("--head-bits", min=1, help="Bits of the head; default: 8.")]
+Sequences = Annotated[
+    int | None, typer.Option("--sequences", min=1, help="Sequences of 512 tokens to calibrate on; default: 32.")
+]
 Output = Annotated[
     OutputFormat, typer.Option("--format", help="native: a directory; gguf: a file that others read too.")
 ]
+
+
+@dataclass(frozen=True)
+class QuantizeOptions(OptionGroup):
+    """What the command line says about the low-bit model. None: as the settings have it."""
+
+    bits: Bits = None
+    group_size: GroupSize = None
+    method: Method = MethodName.rtn
+    symmetric: Symmetric = None
+    tensor_type: TensorType = None
+    calibration: Calibration = None
+    evaluation: Evaluation = None
+    average_bits: AverageBits = None
+    embedding_bits: EmbeddingBits = None
+    head_bits: HeadBits = None
+    sequences: Sequences = None
+    output: Output = OutputFormat.native
+
+    def settings(self) -> QuantizationSettings:
+        """What the model is to become. Raises InvalidRequestError for values and options that do not go together."""
+        import lutmac  # noqa: PLC0415 - the engine costs more to import than a help text may take
+
+        self._check_together()
+        names = ("bits", "group_size", "symmetric", "average_bits", "embedding_bits", "head_bits", "sequences")
+        given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.tensor_type is not None:
+            given["tensor_type"] = self.tensor_type.value
+        if given.get("group_size") == 0:
+            given["group_size"] = None  # one scale for a row
+        return lutmac.QuantizationSettings(method=self.method.value, **given)
+
+    def _check_together(self) -> None:
+        """What would have no effect is a mistake."""
+        layers = {"--bits": self.bits, "--group-size": self.group_size, "--symmetric": self.symmetric}
+        for flag, value in layers.items():
+            if value is not None and self.tensor_type is not None:
+                raise InvalidRequestError(f"{flag} and --type {self.tensor_type} say the same thing: give one of them")
+        if self.bits is not None and self.average_bits is not None:
+            raise InvalidRequestError("--bits and --average-bits say the same thing: give one of them")
+        if self.method == MethodName.ternary and (self.bits is not None or self.symmetric is not None):
+            raise InvalidRequestError("--method ternary has levels of its own: leave --bits and --symmetric out")
+        if self.sequences is not None and self.calibration is None:
+            raise InvalidRequestError("--sequences are of the text that --calibration names")
 
 
 def quantize(
     source: options.Model,
     destination: Destination,
     *,
-    bits: Bits = 4,
-    group_size: GroupSize = 128,
-    method: Method = MethodName.rtn,
-    symmetric: Symmetric = False,
-    tensor_type: TensorType = None,
-    calibration: Calibration = None,
-    evaluation: Evaluation = None,
-    average_bits: AverageBits = None,
-    embedding_bits: EmbeddingBits = 8,
-    head_bits: HeadBits = 8,
-    sequences: Sequences = 32,
-    output: Output = OutputFormat.native,
+    given: QuantizeOptions,
     threads: options.Threads = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -99,30 +143,20 @@ def quantize(
 
     Example: lutmac quantize hf:org/model model-2bit --bits 2 --group-size 64 --method gptq --calibration text.txt
     """
-    calibration_text = None if calibration is None else read_text(calibration)
-    evaluation_text = None if evaluation is None else read_text(evaluation)
+    calibration = None if given.calibration is None else read_text(given.calibration)
+    evaluation = None if given.evaluation is None else read_text(given.evaluation)
+    settings = given.settings()
 
-    import lutmac  # noqa: PLC0415 - the engine costs more to import than a help text may take
+    import lutmac  # noqa: PLC0415 - as above
 
-    settings = lutmac.QuantizationSettings(
-        bits=bits,
-        group_size=group_size or None,
-        method=method.value,
-        symmetric=symmetric,
-        average_bits=average_bits,
-        embedding_bits=embedding_bits,
-        head_bits=head_bits,
-        tensor_type=None if tensor_type is None else tensor_type.value,
-        sequences=sequences,
-    )
     with ProgressBar(shown=not as_json) as bar:
         made = lutmac.quantize_model(
             source,
             destination,
             settings,
-            calibration=calibration_text,
-            evaluation=evaluation_text,
-            output=output.value,
+            calibration=calibration,
+            evaluation=evaluation,
+            output=given.output.value,
             threads=threads,
             progress=bar,
         )

@@ -45,10 +45,11 @@ Raw = Annotated[bool, typer.Option("--raw", help="Continue the prompt as it is, 
 
 @dataclass(frozen=True)
 class PromptOptions(OptionGroup):
-    """What the command line says about the prompt, beside its words."""
+    """What the command line says about the prompt, beside its words, and about the output."""
 
     file: Files = None
     raw: Raw = False
+    as_json: options.AsJson = False
 
 
 class RunCommand(TyperCommand):
@@ -67,7 +68,6 @@ def run(
     constraints: Constraints,
     sampling: options.Sampling,
     loading: options.Loading,
-    as_json: options.AsJson = False,
 ) -> None:
     """Answer one prompt. The reply streams; figures follow on the error stream.
 
@@ -81,19 +81,19 @@ def run(
     request = read_request(words or [], given.file or [], exact=given.raw)
     name = request.model or options.DEFAULT_MODEL
     if request.prompt is None:
-        of_prompts = [*(["--raw"] if given.raw else []), *(["--json"] if as_json else []), *constraints.given]
+        of_prompts = [*(["--raw"] if given.raw else []), *(["--json"] if given.as_json else []), *constraints.given]
         if of_prompts:
             raise InvalidRequestError(f"{of_prompts[0]} needs a PROMPT: a word, --file or a pipe")
         open_chat(name, talking, sampling, loading)
         return
     grammar = constraints.make()
-    model = load_model(name, loading, wishes, chats=not given.raw, shown=not as_json)
+    model = load_model(name, loading, wishes, chats=not given.raw, shown=not given.as_json)
     try:
         pieces = _pieces(model, request.prompt, None if given.raw else talking, wishes, grammar)
     except ContextOverflowError as error:
         raise asking.too_long(error, model) from None
-    printed = print_reply(pieces, ReplyPrinter(thoughts=talking.thoughts, shown=not as_json), shown=not as_json)
-    if as_json:
+    printed = print_reply(pieces, talking, shown=not given.as_json)
+    if given.as_json:
         print_json(printed.as_dict(model))
         return
     print()
@@ -158,14 +158,14 @@ class PrintedReply:
         }
 
 
-def print_reply(pieces: Generator[asking.Piece], printer: ReplyPrinter, *, shown: bool) -> PrintedReply:
+def print_reply(pieces: Generator[asking.Piece], talking: options.Talking, *, shown: bool) -> PrintedReply:
     """Prints a reply as it comes."""
     reply = asking.Reply()
     with closing(pieces):
         with ProgressBar(shown=shown, what=asking.READING) as bar:
             piece = asking.until_text(pieces, bar)
         first_token_age = process_age()
-        with printer:
+        with ReplyPrinter(thoughts=talking.thoughts, shown=shown) as printer:
             asking.print_piece(piece, reply, printer)
             for piece in pieces:
                 asking.print_piece(piece, reply, printer)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from lutmac.cli import options
+from lutmac.cli.option_groups import OptionGroup
 from lutmac.cli.output import ProgressBar, print_json
+from lutmac.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from lutmac.cli.tune_search import Found
 
 
 class Goal(StrEnum):
@@ -19,57 +24,66 @@ class Goal(StrEnum):
     energy = "energy"
 
 
-For = Annotated[Goal, typer.Option("--for", help="What to tune for; energy is CPU time where no counter is readable.")]
-Shape = Annotated[str, typer.Option("--shape", metavar="SHAPE", help="Shape of the model of random weights.")]
-Bits = Annotated[int, typer.Option("--bits", min=1, max=8, help="Bits per weight of that model.")]
+SHAPE: Final = "smollm2-135m"
+BITS: Final = 4
+REPEAT: Final = 5
+
+For = Annotated[
+    Goal | None,
+    typer.Option("--for", help="What to tune for; default: speed. Energy is CPU time where no counter is readable."),
+]
+Shape = Annotated[
+    str | None,
+    typer.Option("--shape", metavar="SHAPE", help=f"Shape of the model of random weights; default: {SHAPE}."),
+]
+Bits = Annotated[
+    int | None, typer.Option("--bits", min=1, max=8, help=f"Bits per weight of that model; default: {BITS}.")
+]
 Layers = Annotated[int | None, typer.Option("--layers", min=1, help="Fewer layers than the shape has.")]
-Repeat = Annotated[int, typer.Option("--repeat", "-r", min=1, help="Rounds in which candidates take turns.")]
+Repeat = Annotated[
+    int | None,
+    typer.Option("--repeat", "-r", min=1, help=f"Rounds in which candidates take turns; default: {REPEAT}."),
+]
 Reset = Annotated[bool, typer.Option("--reset", help="Forget what was found, and go back to the defaults.")]
 
 
-def tune(
-    *,
-    goal: For = Goal.speed,
-    shape: Shape = "smollm2-135m",
-    bits: Bits = 4,
-    layers: Layers = None,
-    repeat: Repeat = 5,
-    reset: Reset = False,
-    as_json: options.AsJson = False,
-) -> None:
+@dataclass(frozen=True)
+class TuneOptions(OptionGroup):
+    """What the command line says about the search. None: as it is where nobody says anything."""
+
+    goal: For = None
+    shape: Shape = None
+    bits: Bits = None
+    layers: Layers = None
+    repeat: Repeat = None
+    reset: Reset = False
+
+    def check(self) -> None:
+        """Raises InvalidRequestError for options of a search where there is to be none."""
+        names = {"goal": "--for"}
+        given = [names.get(name, f"--{name}") for name, value in vars(self).items() if value not in (None, False)]
+        if self.reset and len(given) > 1:
+            raise InvalidRequestError(f"{given[0]} does not go with --reset, which measures nothing")
+
+
+def tune(*, given: TuneOptions, as_json: options.AsJson = False) -> None:
     """Find this machine's best settings. Every later command uses them; results stay the same bit for bit.
 
     Example: lutmac tune
 
     Example: lutmac tune --for energy
     """
-    from lutmac.engine.loading.tuning import remove_tuning, save_tuning, tuning_path  # noqa: PLC0415 - imports the engine
-
-    path = tuning_path()
-    if reset:
-        removed = remove_tuning(path)
-        if as_json:
-            print_json({"path": str(path), "removed": removed})
-        else:
-            print(f"removed {path}: the defaults hold" if removed else f"there is no {path}: the defaults hold")
+    given.check()
+    if given.reset:
+        _reset(as_json=as_json)
         return
-
     from lutmac.cli.energy import NO_COUNTERS  # noqa: PLC0415 - as above
     from lutmac.cli.stopwatch import machine_counters  # noqa: PLC0415
-    from lutmac.cli.tune_search import PROMPT_TOKENS, Workload, search, thread_candidates  # noqa: PLC0415
-    from lutmac.engine.loading.tuning import Tuning  # noqa: PLC0415
-    from lutmac.engine.measuring.synthetic import SyntheticSpec, make_synthetic  # noqa: PLC0415
-    from lutmac.lowbit.target import resolve_target  # noqa: PLC0415
+    from lutmac.engine.loading.tuning import save_tuning, tuning_path  # noqa: PLC0415
 
-    counters = machine_counters()
-    threads = Tuning().thread_count
+    counters, goal, path = machine_counters(), given.goal or Goal.speed, tuning_path()
     with ProgressBar(shown=not as_json) as bar:
-        spec = SyntheticSpec(shape, bits, 32, layers=layers)
-        model = make_synthetic(
-            spec, target=resolve_target(None), threads=threads, context=2 * PROMPT_TOKENS, progress=bar
-        )
-        workload = Workload(model, goal.value)
-        found = search(workload.cost, thread_candidates(threads), repeat, bar)
+        found = _search(given, goal, bar)
     save_tuning(path, found.tuning)
     measured = "seconds" if goal is Goal.speed else "joules" if counters else "core-seconds"
     if as_json:
@@ -84,3 +98,28 @@ def tune(
     chosen = ", ".join(f"{name} {value}" for name, value in asdict(found.tuning).items() if value is not None)
     print(f"{chosen}: {(1 - 1 / found.gain) * 100:.1f}% less {measured} than the defaults")
     print(f"kept in {path}")
+
+
+def _search(given: TuneOptions, goal: Goal, bar: ProgressBar) -> Found:
+    """Measures a model of random weights under one tuning after the other."""
+    from lutmac.cli.tune_search import PROMPT_TOKENS, Workload, search, thread_candidates  # noqa: PLC0415
+    from lutmac.engine.loading.tuning import Tuning  # noqa: PLC0415
+    from lutmac.engine.measuring.synthetic import SyntheticSpec, make_synthetic  # noqa: PLC0415
+    from lutmac.lowbit.target import resolve_target  # noqa: PLC0415
+
+    threads = Tuning().thread_count
+    spec = SyntheticSpec(given.shape or SHAPE, given.bits or BITS, 32, layers=given.layers)
+    model = make_synthetic(spec, target=resolve_target(None), threads=threads, context=2 * PROMPT_TOKENS, progress=bar)
+    workload = Workload(model, goal.value)
+    return search(workload.cost, thread_candidates(threads), given.repeat or REPEAT, bar)
+
+
+def _reset(*, as_json: bool) -> None:
+    from lutmac.engine.loading.tuning import remove_tuning, tuning_path  # noqa: PLC0415 - imports the engine
+
+    path = tuning_path()
+    removed = remove_tuning(path)
+    if as_json:
+        print_json({"path": str(path), "removed": removed})
+    else:
+        print(f"removed {path}: the defaults hold" if removed else f"there is no {path}: the defaults hold")

@@ -80,6 +80,11 @@ class ModelInfo:
     tensors: tuple[TensorInfo, ...]
 
     @property
+    def full_sequences(self) -> int:
+        """How many sequences of full length the cache has room for, at the same time."""
+        return self.cache_bytes // max(1, self.sequence_cache_bytes)
+
+    @property
     def tensor_types(self) -> dict[str, int]:
         """How many tensors there are of each type, the most frequent first."""
         counts: dict[str, int] = {}
