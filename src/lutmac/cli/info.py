@@ -116,6 +116,13 @@ def _as_dict(summary: FileSummary, model: Model | None, *, program: bool) -> dic
     return report
 
 
+def _context(figures: ModelInfo) -> str:
+    """Positions of a sequence, and why they are fewer than the model was trained for."""
+    if figures.context == figures.trained_context:
+        return f"{figures.context} tokens"
+    return f"{figures.context} tokens; --context {figures.trained_context} is the most"
+
+
 def _cache(figures: ModelInfo) -> str:
     """What the cache takes for one sequence, and for how many there is room."""
     one, whole = format_bytes(figures.sequence_cache_bytes), format_bytes(figures.cache_bytes)
@@ -160,7 +167,7 @@ def _print(summary: FileSummary, model: Model | None, *, tensors: bool) -> None:
             ("vocabulary", str(figures.vocab_size)),
             ("memory", f"{format_bytes(figures.weight_bytes)} of packed weights"),
             ("read per token", format_bytes(figures.bytes_per_token)),
-            ("context", f"{figures.context} tokens"),
+            ("context", _context(figures)),
             ("rope scaling", figures.rope_scaling),
             ("embeddings", str(figures.embedding)),
             ("key-value cache", _cache(figures)),

@@ -53,7 +53,13 @@ OptionalModel = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option("--threads", "-t", min=1, help="Threads; default: the usable cores.")]
 Context = Annotated[
-    int | None, typer.Option("--context", "-c", min=1, help="Longest sequence in tokens; default: the model's own.")
+    int | None,
+    typer.Option(
+        "--context",
+        "-c",
+        min=1,
+        help="Longest sequence in tokens; default: as the model was trained for, if half of the free memory holds it.",
+    ),
 ]
 PrecisionOption = Annotated[
     Precision, typer.Option("--precision", help="exact keeps activations in float32: slow, the reference.")

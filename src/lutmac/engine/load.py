@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from threading import Thread
 from typing import Generic, Literal, Self, TypeVar, get_args
 
+from lutmac.engine.default_context import SHORT_CONTEXT, default_context
 from lutmac.engine.loading.binding import Bound, bind
 from lutmac.engine.loading.info import LeftOut, ModelInfo, bytes_per_token
 from lutmac.engine.loading.leftovers import left_out
@@ -27,7 +28,6 @@ from lutmac.models.gguf_names import ROPE_TENSORS
 from lutmac.text.tokenizer import Tokenizer
 
 Precision = Literal["default", "exact"]
-DEFAULT_CONTEXT = 8192  # at most, where the caller does not say
 T = TypeVar("T")
 MAX_SEQUENCES = 16  # in one step; more wait
 
@@ -87,7 +87,8 @@ def load(  # noqa: PLR0913 (a public call; all but the model by keyword)
     ``lutmac pull`` has obtained.
 
     threads: default, one per physical core that the process may use, or what `lutmac tune` found. context: positions of
-    one sequence; default, what the model was trained for, at most 8192. precision: "exact" computes products in float
+    one sequence; default, what the model was trained for, or as many from 8192 on as half of the free memory holds.
+    precision: "exact" computes products in float
     on the dequantised weights. isa: an ISA target to force, such as "avx2"; docs/design.md lists all. max_batch_tokens:
     tokens that run together in one step. kv_cache: what keys and values are kept as; "int8" takes 0.52 times the memory
     and the reading of "f16", "f32" twice as much (with precision "exact" it is the reference). kv_cache_memory: bytes
@@ -127,8 +128,8 @@ class _Loaded:
 def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | None) -> _Loaded:
     """Builds the graph, packs its weights and compiles it."""
     config = opened.config
-    context = checked_context(options.context, config)
-    graph = opened.architecture.graph(config.at_context(context))
+    limits = _limits(opened, options)
+    graph = opened.architecture.graph(config.at_context(limits.max_context))
     check_all(opened.source, graph)
     with _InBackground(opened.read_tokenizer) as tokenizer:  # packing leaves Python idle
         packing = CheckpointPacking(
@@ -137,24 +138,35 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
         bound = bind(graph, packing)
         with _InBackground(packing.finish):
             unread = left_out(opened, (*graph.weights(), *graph.vectors(), *ROPE_TENSORS))
-            compiled = _compiled(bound, options, context)
+            compiled = _compiled(bound, options, limits)
             engine = Engine(
                 compiled,
                 vocab_size=config.vocab_size,
                 threads=options.thread_count,
                 kv_cache_memory=options.kv_cache_memory,
             )
+        if progress is not None:  # large vocabularies take longer than their models' packing
+            progress(opened.source.nbytes, opened.source.nbytes, "reading the tokenizer")
         return _Loaded(config, compiled, engine, bound.parameters, unread, tokenizer.result())
 
 
-def _compiled(bound: Bound, options: LoadOptions, context: int) -> Compiled:
+def _limits(opened: OpenedModel, options: LoadOptions) -> Limits:
+    """What the program is built for. Raises InvalidRequestError for a context beyond what the model was trained for."""
+    context = checked_context(options.context, opened.config)
+    limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, context)
+    if options.context is not None:
+        return limits
+    return replace(limits, max_context=default_context(opened, options.kv_cache, limits, options.kv_cache_memory))
+
+
+def _compiled(bound: Bound, options: LoadOptions, limits: Limits) -> Compiled:
     """The program of a graph whose matrices have their forms; their contents may still be on the way."""
     return compile_schedule(
         optimize(bound.graph, exact=options.exact),
         bound.parameters,
         target=options.target,
         exact=options.exact,
-        limits=Limits(options.max_batch_tokens, MAX_SEQUENCES, context),
+        limits=limits,
         cache_type=options.kv_cache,
     )
 
@@ -194,10 +206,13 @@ class _InBackground(Generic[T]):
 
 
 def checked_context(asked: int | None, config: ModelConfig) -> int:
-    """Positions that the model is loaded for. Raises InvalidRequestError for more than it was trained for."""
+    """Positions of one sequence; None asks for those that any machine has memory for.
+
+    Raises InvalidRequestError for more than the model was trained for.
+    """
     trained = config.max_position_embeddings
     if asked is None:
-        return min(trained, DEFAULT_CONTEXT)
+        return min(trained, SHORT_CONTEXT)
     if asked > trained:
         raise InvalidRequestError(f"context is {asked}, the model was trained for {trained} positions")
     return asked
