@@ -17,7 +17,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find src native -type f -not -p
 demo: $(VENV)/.lutmac
 	@$(BIN)/lutmac pull $(MODEL) >/dev/null
 	@echo '$$ lutmac run $(MODEL) "$(QUESTION)"'
-	@$(BIN)/lutmac run $(MODEL) "$(QUESTION)"
+	@$(BIN)/lutmac run $(MODEL) "$(QUESTION)" < /dev/null
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)

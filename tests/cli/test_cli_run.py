@@ -64,6 +64,17 @@ def test_what_is_piped_in_and_files_stand_behind_the_prompt(lutmac, tiny, tmp_pa
     assert lutmac("run", tiny.path, "--raw", *GREEDY, stdin="Hello").stdout.strip()
 
 
+def test_a_pipe_that_nobody_writes_to_is_named(tiny):
+    command = [*COMMAND, "run", str(tiny.path), "Hello", *GREEDY]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"lutmac: waiting for the end of standard input; </dev/null leaves it out\n"
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lutmac.cli import options
-from lutmac.cli.chat_session import ChatSession
-from lutmac.cli.chat_settings import ChatSettings
 from lutmac.cli.loading import load_model, model_label
 
 if TYPE_CHECKING:
@@ -29,6 +27,9 @@ def chat(
 
 def open_chat(name: str, talking: options.Talking, sampling: options.Sampling, loading: options.Loading) -> None:
     """Loads the model and talks until the person leaves."""
+    from lutmac.cli.chat_session import ChatSession  # noqa: PLC0415 - `run` imports this module, and mostly without need
+    from lutmac.cli.chat_settings import ChatSettings  # noqa: PLC0415 - as above
+
     wishes: dict[str, Any] = sampling.arguments()
     model: Model = load_model(name, loading, wishes)
     settings = ChatSettings(wishes, think=talking.think, thoughts=talking.thoughts)

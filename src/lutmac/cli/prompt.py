@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +15,7 @@ from lutmac.cli.model_words import names_model
 from lutmac.errors import InvalidRequestError
 
 STANDARD_INPUT: Final = "-"
+_PATIENCE_SECONDS: Final = 3.0  # with a pipe that nobody writes to, such as one that a program has inherited
 _BETWEEN: Final = "\n\n"  # the prompt, files and standard input
 _BYTE_ORDER_MARK: Final = "\ufeff"  # that editors of Windows begin files with
 
@@ -38,9 +42,9 @@ def read_request(words: Sequence[str], files: Sequence[Path], *, exact: bool) ->
     typed = word == STANDARD_INPUT or any(str(file) == STANDARD_INPUT for file in files)
     texts = [] if word in (None, STANDARD_INPUT) else [word]
     texts += [read_text(file) for file in files if str(file) != STANDARD_INPUT]
-    if typed or not _is_terminal():
+    if typed or _is_piped():
         texts.append(read_standard_input())
-    elif not texts and word is None:
+    elif not texts and word is None and sys.stdin is not None and sys.stdin.isatty():
         return RunRequest(model, None)
     kept = [text if exact else text.rstrip("\r\n") for text in texts if text is not None and text.strip()]
     if not kept:
@@ -78,19 +82,33 @@ def _is_gguf(path: Path) -> bool:
         return False
 
 
-def _is_terminal() -> bool:
-    """Whether nothing is piped in: a terminal, or no standard input at all."""
-    return sys.stdin is None or sys.stdin.isatty()
+def _is_piped() -> bool:
+    """Whether standard input is a pipe, a socket or a file: no terminal, and not /dev/null, which says nothing."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):  # no standard input, a closed one, or an object of a test
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISREG(mode)
 
 
 def read_standard_input() -> str:
     """All of standard input. Raises InvalidRequestError where it is not UTF-8 or cannot be read."""
     if sys.stdin is None:
         return ""
+    note = threading.Timer(_PATIENCE_SECONDS, _say_waiting)
+    note.daemon = True
+    if not sys.stdin.isatty():
+        note.start()
     try:
         return _decoded(sys.stdin.buffer.read(), "standard input")
     except OSError as error:
         raise InvalidRequestError(f"standard input cannot be read: {error.strerror}") from None
+    finally:
+        note.cancel()
+
+
+def _say_waiting() -> None:
+    print("lutmac: waiting for the end of standard input; </dev/null leaves it out", file=sys.stderr, flush=True)
 
 
 def read_text(path: Path) -> str:
