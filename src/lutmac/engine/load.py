@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Thread
 from typing import Generic, Literal, Self, TypeVar, get_args
 
@@ -36,13 +36,13 @@ MAX_SEQUENCES = 16  # in one step; more wait
 class LoadOptions:
     """Arguments of ``load``, checked."""
 
-    threads: int | None
-    context: int | None
-    precision: Precision
-    target: str
-    max_batch_tokens: int
-    kv_cache: CacheType
-    kv_cache_memory: int | None
+    threads: int | None = None
+    context: int | None = None
+    precision: Precision = "default"
+    target: str = field(default_factory=resolve_target)
+    max_batch_tokens: int = 512
+    kv_cache: CacheType = "f16"
+    kv_cache_memory: int | None = None
 
     def __post_init__(self) -> None:
         """Raises InvalidRequestError."""

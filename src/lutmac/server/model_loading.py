@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lutmac.engine.forecast import BESIDE_WEIGHTS, OF_A_TOKEN, Forecast, forecast
-from lutmac.engine.load import load
+from lutmac.engine.load import LoadOptions, load
 from lutmac.engine.loading.info import ModelInfo
 from lutmac.engine.loading.resolve import resolve
 from lutmac.engine.loading.weights import Progress
@@ -32,8 +32,9 @@ class ModelLoader:
     def __init__(self, memory: int | None, arguments: Mapping[str, Any]) -> None:
         """memory: default, most of what is free now. arguments: of ``lutmac.load``, for every model.
 
-        A context beyond what a model was trained for is cut down to that.
+        A context beyond what a model was trained for is cut down to that. Raises InvalidRequestError.
         """
+        LoadOptions(**arguments)  # what is wrong with them shows before a model is asked for
         self.memory = int(available_memory() * SHARE) if memory is None else memory
         self._arguments = dict(arguments)
         self._cache_memory: int | None = self._arguments.pop("kv_cache_memory", None)
