@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
+from lutmac.cli import completion
 from lutmac.cli.batch import batch
 from lutmac.cli.bench import bench
 from lutmac.cli.chat import chat
@@ -32,7 +33,6 @@ from lutmac.cli.serve import serve
 from lutmac.cli.tune import tune
 from lutmac.errors import LutmacError
 
-COMPLETION = "_LUTMAC_COMPLETE"
 EXIT_UNEXPECTED, EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
 
 app = typer.Typer(
@@ -88,8 +88,8 @@ def run_command(arguments: list[str]) -> int:
     """Runs one command line and returns the exit code; says on stderr what went wrong, if anything did."""
     try:
         command = get_command(app)
-        if COMPLETION in os.environ:  # a shell asks what may follow
-            command.main(arguments, prog_name="lutmac", standalone_mode=False)
+        if completion.VARIABLE in os.environ:
+            completion.complete(command)
         with command.make_context("lutmac", arguments) as context:
             command.invoke(context)
         sys.stdout.flush()
