@@ -33,9 +33,9 @@ void combine_head(const AttentionArgs& args, const SequencePlan& plan, int token
 
 template <class Pages>
 void run_tile(const AttentionArgs& args, const SequencePlan& plan, int task, int span) {
-  const int head_block = task % plan.head_blocks;
-  task /= plan.head_blocks;
-  AttentionTile<Pages> tile(args, plan, task / args.num_kv_heads, task % args.num_kv_heads, head_block);
+  const int head_part = task % plan.head_parts;
+  task /= plan.head_parts;
+  AttentionTile<Pages> tile(args, plan, task / args.num_kv_heads, task % args.num_kv_heads, head_part);
   if (plan.split) {
     tile.run_partial(span);
   } else {

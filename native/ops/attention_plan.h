@@ -31,18 +31,18 @@ inline int first_visible(const AttentionArgs& args, int position) {
   return args.window > 0 ? larger(0, position - args.window + 1) : 0;
 }
 
-// The tasks of one sequence: [tile of tokens][kv head][block of its query heads][span, where split].
+// The tasks of one sequence: [tile of tokens][kv head][part of its query heads][span, if split].
 struct SequencePlan {
   int sequence = 0;
   int first_token = 0, num_tokens = 0, first_position = 0;
-  int block_heads = 0, head_blocks = 0;
+  int heads_per_part = 0, head_parts = 0;
   int tile_tokens = 0, tiles = 0;
   int first_span = 0, spans = 0;  // that any of its tokens sees
   bool split = false;
   float* partials = nullptr;  // [num_tokens, num_heads, spans, partial_floats], where split
 
   int tasks(const AttentionArgs& args) const {
-    return tiles * args.num_kv_heads * head_blocks * (split ? spans : 1);
+    return tiles * args.num_kv_heads * head_parts * (split ? spans : 1);
   }
   int64_t num_partial_floats(const AttentionArgs& args) const {
     return int64_t{num_tokens} * args.num_heads * spans * partial_floats(args.value_dim);
@@ -69,9 +69,9 @@ class Planner {
     if (plan.num_tokens == 0) return true;
     const int rows = smaller(kTaskRows, kTileFloats / padded_head_dim(larger(args_.head_dim, args_.value_dim)));
     const int group = args_.num_heads / args_.num_kv_heads;
-    plan.block_heads = smaller(group, rows);
-    plan.head_blocks = ceil_divide(group, plan.block_heads);
-    plan.tile_tokens = rows / plan.block_heads;
+    plan.heads_per_part = smaller(group, rows);
+    plan.head_parts = ceil_divide(group, plan.heads_per_part);
+    plan.tile_tokens = rows / plan.heads_per_part;
     plan.tiles = ceil_divide(plan.num_tokens, plan.tile_tokens);
     plan.first_span = first_visible(args_, plan.first_position) / kSpanTokens;
     plan.spans = (plan.first_position + plan.num_tokens - 1) / kSpanTokens + 1 - plan.first_span;

@@ -43,8 +43,8 @@ inline void merge_span(SoftmaxState& total, float* total_row, SoftmaxState span,
 template <class Pages>
 class AttentionTile {
  public:
-  AttentionTile(const AttentionArgs& args, const SequencePlan& plan, int tile, int kv_head, int head_block)
-      : args_(args), plan_(plan), rows_(args, plan, tile, kv_head, head_block), pages_(rows_) {}
+  AttentionTile(const AttentionArgs& args, const SequencePlan& plan, int tile, int kv_head, int head_part)
+      : args_(args), plan_(plan), rows_(args, plan, tile, kv_head, head_part), pages_(rows_) {}
 
   // All spans in one go, normalised into args.out.
   void run_all() {

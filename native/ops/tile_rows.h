@@ -20,12 +20,12 @@ inline void write_scaled(const float* x, int count, float factor, float* out) {
 }
 
 struct TileRows {
-  TileRows(const AttentionArgs& tile_args, const SequencePlan& plan, int tile, int kv, int head_block)
+  TileRows(const AttentionArgs& tile_args, const SequencePlan& plan, int tile, int kv, int head_part)
       : args(tile_args), sequence(plan.sequence), kv_head(kv), head_dim(args.head_dim), value_dim(args.value_dim),
         width(padded_head_dim(head_dim)), value_width(padded_head_dim(value_dim)) {
     const int group = args.num_heads / args.num_kv_heads;
-    first_head = kv_head * group + head_block * plan.block_heads;
-    heads = smaller(plan.block_heads, group - head_block * plan.block_heads);
+    first_head = kv_head * group + head_part * plan.heads_per_part;
+    heads = smaller(plan.heads_per_part, group - head_part * plan.heads_per_part);
     first_token = tile * plan.tile_tokens;
     tokens = smaller(plan.tile_tokens, plan.num_tokens - first_token);
     first_row = plan.first_token + first_token;

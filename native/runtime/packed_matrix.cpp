@@ -186,7 +186,7 @@ void PackedMatrix::matmul(const MatmulArgs& args, bool exact, int64_t tile_begin
 }
 
 int64_t tokens_per_task(int64_t x_stride) {
-  // Multiples of 32 keep the kernels' blocks of tokens full.
+  // Multiples of 32 keep the kernels' token blocks full.
   const int64_t cache_bytes = int64_t{tuning().block_kilobytes} << 10;
   return std::max<int64_t>(32, cache_bytes / x_stride / 32 * 32);
 }

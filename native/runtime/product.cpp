@@ -40,7 +40,7 @@ void ProductOperation::begin(const Step& step) const {
 }
 
 void ProductOperation::run(const Step& step, int, int64_t task) const {
-  // All tiles for one block of tokens, then the next: the block's forms stay in cache.
+  // All tiles for one token block, then the next: the forms of the block stay in cache.
   const int64_t block = task / tasks_per_block_, in_block = task % tasks_per_block_;
   size_t index = products_.size() - 1;
   while (shares_[index].first_task > in_block) --index;

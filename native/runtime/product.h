@@ -34,7 +34,7 @@ class ProductOperation : public Operation {
   std::vector<Product> products_;
 
  private:
-  // A product's part of the tasks of one block of tokens.
+  // A product's part of the tasks of one token block.
   struct Share {
     int64_t first_task, task_tiles;
   };

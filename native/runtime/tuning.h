@@ -9,7 +9,7 @@ struct Tuning {
   // A claim costs about a tenth of a small tile, and no thread should wait long for another's last task: each product is
   // cut into about this many tasks.
   int tasks_per_product = 24;
-  // Forms of a block of tokens that stay in cache while the tiles of a matrix pass by: half of a 1 MB L2 cache, the
+  // Forms of a token block that stay in cache while the tiles of a matrix pass by: half of a 1 MB L2 cache, the
   // other half being for the weights.
   int block_kilobytes = 512;
 };

@@ -48,10 +48,10 @@ class Embedded:
 async def embeddings(asked: schema.EmbeddingRequest, request: Request) -> Response:
     """A vector for each text, as the model's file says."""
     backend = await model_for(request, asked)
-    return Response(await embedding_reply(asked, backend, record_of(request)), media_type="application/json")
+    return Response(await embedding_response(asked, backend, record_of(request)), media_type="application/json")
 
 
-async def embedding_reply(asked: schema.EmbeddingRequest, backend: Backend, record: RequestRecord) -> bytes:
+async def embedding_response(asked: schema.EmbeddingRequest, backend: Backend, record: RequestRecord) -> bytes:
     """The reply's JSON. Raises as ``embed_inputs`` does."""
     options = _options(asked, backend.model.info().embedding)
     found = await embed_inputs(backend, asked.input, options, record)

@@ -19,7 +19,7 @@ from lutmac.server.backend import Backend
 from lutmac.server.chat import chat_turn
 from lutmac.server.completions import completion_chunks
 from lutmac.server.documents import error_responses, line_responses, model_for, models_of, record_of
-from lutmac.server.embeddings import embedding_reply
+from lutmac.server.embeddings import embedding_response
 from lutmac.server.endpoints import new_router
 from lutmac.server.errors import ApiError, of_validation
 from lutmac.server.keep_alive import parse_keep_alive
@@ -95,7 +95,7 @@ async def older_embed(asked: schema.OlderEmbedRequest, request: Request) -> sche
 
 
 async def _embedded(asked: EmbeddingRequest, backend: Backend, request: Request) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(await embedding_reply(asked, backend, record_of(request)))
+    found: dict[str, Any] = json.loads(await embedding_response(asked, backend, record_of(request)))
     return found
 
 
