@@ -48,6 +48,7 @@ OptionalModel = Annotated[
     typer.Argument(
         metavar="[MODEL]",
         help=f"A GGUF file, a Hugging Face directory, or a name that `lutmac pull` takes; default: {DEFAULT_MODEL}.",
+        show_default=False,
         autocompletion=complete_model,
     ),
 ]
@@ -137,7 +138,9 @@ class Sampling(OptionGroup):
         """One for each row of the table, and those that are no numbers."""
         hints: dict[str, Any] = {"max_tokens": MaxTokens}
         for name, row in SAMPLING_OPTIONS.items():
-            hints[name] = Annotated[(int if row.integer else float) | None, typer.Option(row.flag, help=row.help)]
+            default = "drawn" if row.default is None else f"{row.default:g}"
+            help_text = f"{row.help} Default: {default}."
+            hints[name] = Annotated[(int if row.integer else float) | None, typer.Option(row.flag, help=help_text)]
         hints |= {"logit_bias": LogitBias, "stop": Stop}
         kind = inspect.Parameter.KEYWORD_ONLY
         return [inspect.Parameter(name, kind, default=None, annotation=hint) for name, hint in hints.items()]
