@@ -16,7 +16,7 @@ template <typename Value>
   return sum;
 }
 
-// Consecutive blocks whose table quarters are multiples of one unit.
+// Consecutive blocks whose table scales are multiples of one unit.
 struct LookupArgs {
   const uint8_t* codes;      // of the first quarter
   const uint8_t* tables;     // of the first quarter and the first token

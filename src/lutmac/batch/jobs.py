@@ -147,7 +147,7 @@ def new_batch(endpoint: str, source: StoredFile, window: str, metadata: dict[str
 
 
 async def _take(running: set[asyncio.Task[Entry]], outputs: _Outputs, batch: Batch) -> set[asyncio.Task[Entry]]:
-    """Writes the replies that are there when the first is; returns what still runs."""
+    """Waits for the first reply, and writes all that there are then. Returns the tasks that still run."""
     done, left = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         outputs.write(task.result(), batch)

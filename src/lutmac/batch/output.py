@@ -1,4 +1,4 @@
-"""The file that a batch writes: what is in it is done, whatever happens to the process."""
+"""The output file of a batch. A request counts as answered when its line is on the disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batch from its input to its output, whoever answers the requests."""
+"""Answers a batch: from its input file to its output file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run_batch(source: Path, destination: Path, answer: Answer, progress: Progres
     with closing(BatchOutput(destination)) as output:
         report = _Report(output, tally, progress)
         pending = _pending(source, output, report)
-        first = next(pending, None)  # who answers loads a model: not for nothing
+        first = next(pending, None)  # answering loads a model, which takes seconds
         if first is not None:
             for entries in answer(chain([first], pending)):
                 report.write(entries)

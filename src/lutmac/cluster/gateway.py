@@ -119,7 +119,7 @@ class Gateway:
                     await self._forward(call, exchange)
                 finally:
                     self._front.end(patience)
-        except TimeoutError:  # only the end of the server makes it run out
+        except TimeoutError:  # ends only when the server stops
             await exchange.fail(as_api_error(EngineClosedError("the server is about to end")))
 
     async def _forward(self, call: Call, exchange: _Exchange) -> None:

@@ -27,7 +27,7 @@ from lutmac.text.length import byte_length, check_bytes, check_segments
 P = ParamSpec("P")
 T = TypeVar("T")
 REPLY_ROOM = 1024  # positions for the reply, in the context that is proposed where one is too small
-GRAMMAR_COST = 16  # a byte of a grammar costs as much as so many of text
+GRAMMAR_COST = 16  # a byte of a grammar costs as much as 16 bytes of text
 _KEPT = frozenset({"system", "user"})  # roles of which templates leave nothing out
 _RESERVED = frozenset({
     "messages", "tools", "tokenizer", "template", "add_generation_prompt", "bos_token", "eos_token", "self",

@@ -42,7 +42,7 @@ _OPEN_PATHS: Final = re.compile(r"/|/static/.*|/health(/.*)?|/openapi\.json|/fav
 SMALL_BODY: Final = 16 << 10  # bytes: read in less time than a thread takes to be woken
 CLIENT_CLOSED_REQUEST: Final = 499  # what nginx logs where the client did not wait for the answer
 FORM_PATHS: Final = frozenset({"/v1/files"})  # what is sent there is a form with a file in it
-SCHEMA_HEADER: Final = b"x-schema-left-out"  # parts of the request's JSON schemas that do not bind
+SCHEMA_HEADER: Final = b"x-schema-left-out"  # parts of the request's JSON schemas that are not checked
 _RESPONSE_SECURITY: Final = [(b"x-content-type-options", b"nosniff")]
 
 

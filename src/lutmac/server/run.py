@@ -23,7 +23,7 @@ LONGEST_DRAIN: Final = 1e9
 TICK_SECONDS: Final = 0.1
 BACKLOG: Final = 1024
 LAST_WORDS_SECONDS: Final = 5  # after draining, for ended streams to say so
-LAST_RESORT_SECONDS: Final = 5  # after that, for what is stuck: then the process ends whatever it does
+LAST_RESORT_SECONDS: Final = 5  # after that the process ends, even if something is stuck
 
 
 class Server(uvicorn.Server):

@@ -65,7 +65,7 @@ class EventStream(Response):
         try:
             await asyncio.wait({first}, timeout=self._silence)
             if first.done():
-                first.result()  # raises what made it fail: there is still time for a status
+                first.result()  # raises an early failure: the status has not been sent yet
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             heart = asyncio.ensure_future(self._beat(send, self._silence)) if self._silence is not None else None
             try:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["ChunkStream", "EngineStats", "Worker"]
 
 DEFAULT_MAX_WAITING = 256
-OTHERS_SHARE = 8  # one in so many of the places to wait is for those who are not the client with the most
+OTHERS_SHARE = 8  # one in 8 places is kept for clients other than the one with the most
 SWITCH_SECONDS = 0.0005  # after which another thread may have the interpreter; Python's default is 0.005
 
 
@@ -190,7 +190,7 @@ class Worker:
                     return
             try:
                 self._engine.step_or_wait()
-            except Exception as error:  # the callers are told; the thread has to live on
+            except Exception as error:  # the callers get the error; the thread goes on
                 for listener in self._snapshot():
                     self._engine.fail(listener.sequence, error)
             self._tell()
@@ -208,7 +208,7 @@ class Worker:
         for loop, listeners in moved.items():
             try:
                 loop.call_soon_threadsafe(_wake, listeners)
-            except RuntimeError:  # the loop is closed: nobody will read these
+            except RuntimeError:  # the loop is closed: these have no reader
                 for listener in listeners:
                     self._engine.stop(listener.sequence)
         with self._changed:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from lutmac.engine.running.step_planner import Room
 
-SHORT_PROMPT = 16  # tokens: the prompt whose time to first token is looked after
-# A newcomer waits for the step that is running, then for its own. With so many times its own idle time for the first,
-# and a quarter of that more for the oldest prompt in the second, it has its first token within 1.25 + 1.0 + 0.3 = 2.6
-# times that time, which leaves something for noise below 3.
+SHORT_PROMPT = 16  # tokens of the prompt whose time to the first token is bounded
+# A new sequence waits for the step that is running and then for its own. The first takes at most this many times the
+# time of a short prompt alone; its own takes 1, plus a quarter of this for the oldest prompt. So the first token comes
+# within 1.25 + 1.0 + 0.3 = 2.6 times the time alone, which leaves something for noise below 3.
 STEP_OF_SHORT_PROMPTS = 1.25
 KERNEL_TOKENS = 4  # that every target's products take together; a part of it costs nearly as much
-SMALL_STEP = 8  # tokens; a step below is what decoding alone takes
+SMALL_STEP = 8  # tokens; smaller steps are those of decoding alone
 FRESHNESS = 0.1  # share of the newest measurement in an average
 SHALLOW = 256  # positions; attention costs next to nothing before
 

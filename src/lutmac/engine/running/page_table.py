@@ -14,7 +14,7 @@ from lutmac.engine.running.prefix_tree import NO_PAGE, CachedPage, Snapshot
 # A copied page costs about as much as computing a token or two, at any model's size.
 COPY_FROM = 4
 
-CopyPage = Callable[[int, int, int], None]  # of a group, the contents of one page to another
+CopyPage = Callable[[int, int, int], None]  # copies a page: group, source, target
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class PageTable:
         self._count = 0
         self._first = [0] * len(windows)  # of each group the first page that it still has
         self._cached: list[CachedPage] = []
-        self._lent: list[Snapshot] = []  # those whose open pages are this table's
+        self._lent: list[Snapshot] = []  # snapshots that lend pages of this table
 
     def pages(self, group: int = 0) -> NDArray[np.int32]:
         """The numbers of the pages of a group: a view. Pages that were given back are 0, and are never read."""
@@ -208,7 +208,7 @@ class PageTable:
         if self._count > kept and len(tokens) > self.cached_tokens and not self.private:
             node = manager.tree.add(self._parent(manager), tokens[self.cached_tokens :].tobytes())
             node.users += 1
-            self._cached.append(node)  # unfinished, and let go of with the others
+            self._cached.append(node)  # unfinished; released with the others
             for pool in manager.pools:
                 self._hand_over(manager, node, pool.group, kept)
                 pool.hold(node)

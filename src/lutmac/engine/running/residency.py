@@ -83,7 +83,7 @@ class Residency:
         )
 
     def _found(self, sequence: Sequence, computed: int) -> None:
-        if not sequence.preempted:  # it would find what it has computed itself
+        if not sequence.preempted:  # else it would find its own pages
             sequence.reused += computed - sequence.computed
             self._counters.prefix_hit_tokens += computed - sequence.computed
         sequence.computed = computed

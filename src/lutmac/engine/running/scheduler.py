@@ -10,7 +10,7 @@ from lutmac.engine.running.batch import Slice
 from lutmac.engine.running.sequence import Sequence
 from lutmac.engine.running.step_planner import Room, StepPlanner
 
-OLDEST_TURN = 4  # of so many sequences that begin, one is the one that has waited for longest
+OLDEST_TURN = 4  # every 4th sequence that begins is the one that has waited longest
 
 
 _GROUPS: Final[tuple[Callable[[Sequence], object], ...]] = (

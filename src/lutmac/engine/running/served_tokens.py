@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-LEAD: Final = 1024  # tokens that a client which comes has ahead of those that are there: prompts of most chats
+LEAD: Final = 1024  # tokens by which a new client is ahead of the others: more than most prompts have
 MOST_REMEMBERED: Final = 1024  # clients
 
 
@@ -20,7 +20,7 @@ class ServedTokens:
     def __init__(self) -> None:
         """Nobody has come yet."""
         self._served: dict[str, int] = {}
-        self._level = 0  # of the least served client that was there
+        self._level = 0  # tokens of the least served client
 
     def enter(self, clients: Iterable[str]) -> None:
         """Sets who is there: the clients of all running sequences."""

@@ -7,9 +7,9 @@ from lutmac.engine.running.page_table import CopyPage, Resumption
 from lutmac.engine.running.sequence import Sequence
 from lutmac.engine.running.snapshots import Places, SlotPool
 
-WORTH_A_STEP = 4  # tokens: a step is cut for a snapshot that spares so many
-WORTH_A_BRANCH = 16  # where prompts have parted once, they may not again
-SAME_PLACE = 32  # tokens before a prompt's end: whoever comes back with all of it can begin there as well
+WORTH_A_STEP = 4  # tokens that a snapshot must save to end a step for it
+WORTH_A_BRANCH = 16  # tokens; more, since prompts may not depart there again
+SAME_PLACE = 32  # tokens before a prompt's end: the same prompt can as well begin there
 
 
 class SlotResidency:
@@ -66,7 +66,7 @@ class SlotResidency:
         slot, sequence.slot, sequence.places = sequence.slot, None, None
         if slot is None:
             return
-        # Of a step that failed nobody knows what it has put into the slot. One that draws nothing has no next turn.
+        # A step that failed may have left anything in the slot. A sequence that draws nothing has no next turn.
         if sequence.page_table.private or sequence.underway or sequence.sampler is None or not sequence.computed:
             self._slots.give(slot)
             return

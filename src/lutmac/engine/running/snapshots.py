@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lutmac.engine.running.kv_cache import PAGE_TOKENS
 from lutmac.engine.running.prefix_tree import CachedPage, PrefixTree, Snapshot
 
-BORDER_TOKENS = 16 * PAGE_TOKENS  # a sequence that has come so far is worth a snapshot, wherever it goes
+BORDER_TOKENS = 16 * PAGE_TOKENS  # tokens: a snapshot is taken every so often
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from lutmac.engine.sampling.results import TokenLogprob
 
 
 class PromptScores:
-    """Log probabilities of a prompt's tokens, taken down while the prompt runs: no logits are kept.
+    """Log probabilities of a prompt's tokens, computed while the prompt runs: no logits are kept.
 
     Exponentials are in float32 and their sum in float64, within 1e-6 of `token_logprob` at a ninth of its time: a
     prompt has thousands of rows, and the step waits for them.
