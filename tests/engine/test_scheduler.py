@@ -59,6 +59,13 @@ def test_a_newcomer_has_a_step_of_its_own_and_the_next_one_is_everybodys() -> No
     assert [counts(scheduler.next_batch(ROOM)) for _ in range(3)] == [{new: 16}, {old: 16, new: 16}, {new: 16}]
 
 
+def test_a_short_prompt_is_one_step_however_small_steps_are() -> None:
+    alone = generating(9)
+    assert counts(running(Scheduler(512, 8, 512), alone).next_batch(Room(8, 8))) == {alone: 9}
+    old, new = generating(1000, computed=500), generating(9)
+    assert counts(running(Scheduler(512, 8, 512), old, new).next_batch(Room(8, 8))) == {new: 9}
+
+
 def test_few_of_the_replies_that_are_written_go_on_beside_a_newcomer() -> None:
     writing = [of_client("a", written=True) for _ in range(12)]
     other, new = of_client("b", written=True), of_client("c")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from lutmac.engine.running.step_planner import Room
+from lutmac.engine.running.step_planner import SHORT_PROMPT, Room
 
-SHORT_PROMPT = 16  # tokens of the prompt whose time to the first token is bounded
 # A new sequence waits for the step that is running and then for its own. The first takes at most this many times the
 # time of a short prompt alone; its own takes 1, plus a quarter of this for the oldest prompt. So the first token comes
 # within 1.25 + 1.0 + 0.3 = 2.6 times the time alone, which leaves something for noise below 3.

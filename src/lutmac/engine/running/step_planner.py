@@ -11,6 +11,7 @@ from lutmac.engine.running.batch import Batch, Slice
 from lutmac.engine.running.sequence import Sequence
 from lutmac.engine.running.served_tokens import ServedTokens
 
+SHORT_PROMPT: Final = 16  # tokens: always few enough for a newcomer's step
 OLDEST_SHARE: Final = 4  # the oldest prompt gets at least one in so many of the tokens that a step has for prompts
 MOST_ALONE: Final = 2  # steps in a row for newcomers only
 COMPANY_STEPS: Final = 256  # after a reply, or a step for two clients: whoever was there may soon ask again
@@ -83,11 +84,14 @@ class StepPlanner:
     def _of_newcomers(self, writing: List[Sequence], prompts: List[Sequence], room: Room) -> list[Slice]:
         """A step for newcomers; empty if there are none, or if a step for all delays them as little."""
         others = [sequence for sequence in writing if not sequence.begins]
-        short = [sequence for sequence in prompts if sequence.begins and sequence.pending <= room.prompts]
+        short = [
+            sequence for sequence in prompts if sequence.begins and sequence.pending <= max(room.prompts, SHORT_PROMPT)
+        ]
         beginning = [*(one for one in writing if one.begins), *short]
         had = set().union(*self._alone)
         newcomers = sorted((one for one in beginning if one.share.client not in had), key=self._priority)
-        if not newcomers or (len(short) == len(prompts) and len(beginning) + len(others) <= room.little):
+        fits = sum(sequence.pending for sequence in short) <= room.prompts
+        if not newcomers or (fits and len(short) == len(prompts) and len(beginning) + len(others) <= room.little):
             return []
         batch = self._batch()
         left = max(newcomers[0].pending, room.little)
