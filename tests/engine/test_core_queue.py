@@ -89,6 +89,15 @@ def test_an_error_gives_the_cores_back() -> None:
     assert not user.shares
 
 
+def test_cores_that_an_interrupt_kept_from_being_given_back_are_the_users_again() -> None:
+    user = CoreUser()
+    user.all_cores().__enter__()
+    with user.all_cores():
+        assert not user.shares
+    with CoreUser().all_cores():
+        assert user.shares
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_has_a_queue_of_its_own() -> None:
     with CoreUser().all_cores():

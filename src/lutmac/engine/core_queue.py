@@ -62,7 +62,7 @@ class CoreQueue:
             return bool({*self._there(), self._holder} - {user, None})
 
     def _is_next(self, user: CoreUser) -> bool:
-        if self._holder is not None:
+        if self._holder not in (None, user):  # Ctrl-C may have kept the user from giving them back
             return False
         return min(self._there(), key=lambda one: one.had) is user  # of equals the one that came first
 

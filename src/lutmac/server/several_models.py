@@ -193,6 +193,9 @@ class SeveralModels(ServedModels):
         try:
             report = _Report(served, lambda: self._ended)
             model = await asyncio.to_thread(self._loader.load, place, found, cache, report)
+            if self._ended:
+                model.close()
+                raise LoadingAbandonedError
             served.bytes = self._loader.taken(model.info())
         except BaseException:
             served.bytes = 0
@@ -318,7 +321,7 @@ class SeveralModels(ServedModels):
     def close(self, drain_seconds: float) -> None:
         """Waits so long for what runs, or waits for a model; then ends the rest. Blocks."""
         deadline = monotonic() + drain_seconds
-        while any(one.waiting for one in self._served.values()) and monotonic() < deadline:
+        while any(one.waiting for one in list(self._served.values())) and monotonic() < deadline:
             sleep(POLL_SECONDS)
         self._ended = True
         loaded = [one.backend.model for one in list(self._served.values()) if one.backend is not None]
