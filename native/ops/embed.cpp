@@ -21,7 +21,7 @@ namespace {
 class Embed final : public Operation {
  public:
   explicit Embed(Fields& fields)
-      : matrix_(fields.matrix("weight")), out_(fields.writes("out")), scale_(fields.number("scale")) {
+      : matrix_(fields.table("weight")), out_(fields.writes("out")), scale_(fields.number("scale")) {
     fields.require(matrix_->columns() == out_.width && out_.rows == Rows{}, "it writes a row of its matrix per token");
     Program& program = fields.program();
     program.set_vocab_size(std::max(program.vocab_size(), matrix_->rows()));

@@ -26,21 +26,19 @@ class ArrayPacker {
   // A LowBitMatrix of lutmac.lowbit.matrix.
   std::shared_ptr<PackedMatrix> add_lowbit(nb::handle matrix) { return packer_.add(read_matrix(matrix, arrays_)); }
 
-  std::shared_ptr<PackedMatrix> add_dense(nb::handle array) {
-    using Code = nb::dlpack::dtype_code;
-    const AnyArray data = read_array(array, "a dense matrix", arrays_);
-    DenseSource in;
-    in.rows = static_cast<int64_t>(data.shape(0));
-    in.columns = static_cast<int64_t>(data.shape(1));
-    in.data = data.data();
-    if (is_type(data, Code::Float, 16)) {
-      in.type = DenseType::f16;
-    } else if (is_type(data, Code::UInt, 16)) {
-      in.type = DenseType::bf16;
-    } else {
-      require(is_type(data, Code::Float, 32), "data must be float32, float16, or uint16 holding bfloat16 bits");
-    }
-    return packer_.add(in);
+  std::shared_ptr<PackedMatrix> add_dense(nb::handle array) { return packer_.add(dense_source(array, arrays_)); }
+
+  // The same, streamed: the arrays live as long as the matrix.
+  std::shared_ptr<PackedMatrix> stream_lowbit(nb::handle matrix) {
+    auto kept = std::make_shared<std::vector<AnyArray>>();
+    const LowBitSource source = read_matrix(matrix, *kept);
+    return std::make_shared<PackedMatrix>(packer_.target(), source, kept);
+  }
+
+  std::shared_ptr<PackedMatrix> stream_dense(nb::handle array) {
+    auto kept = std::make_shared<std::vector<AnyArray>>();
+    const DenseSource source = dense_source(array, *kept);
+    return std::make_shared<PackedMatrix>(packer_.target(), source, kept);
   }
 
   std::shared_ptr<PackedMatrix> add_random(int64_t rows, int64_t columns, int bits, int64_t group_size,
@@ -58,6 +56,23 @@ class ArrayPacker {
   }
 
  private:
+  static DenseSource dense_source(nb::handle array, std::vector<AnyArray>& keep) {
+    using Code = nb::dlpack::dtype_code;
+    const AnyArray data = read_array(array, "a dense matrix", keep);
+    DenseSource in;
+    in.rows = static_cast<int64_t>(data.shape(0));
+    in.columns = static_cast<int64_t>(data.shape(1));
+    in.data = data.data();
+    if (is_type(data, Code::Float, 16)) {
+      in.type = DenseType::f16;
+    } else if (is_type(data, Code::UInt, 16)) {
+      in.type = DenseType::bf16;
+    } else {
+      require(is_type(data, Code::Float, 32), "data must be float32, float16, or uint16 holding bfloat16 bits");
+    }
+    return in;
+  }
+
   Packer packer_;
   std::vector<AnyArray> arrays_;
 };
@@ -74,6 +89,7 @@ auto unpack_rows(const PackedMatrix& matrix, const IntArray& ids) {
 }
 
 auto matmul(const PackedMatrix& matrix, const FloatMatrix& x, bool exact, int threads) {
+  require(!matrix.streamed(), "the matrix is not in memory");
   require(static_cast<int64_t>(x.shape(1)) == matrix.columns(), "x must have as many columns as the matrix");
   const int64_t tokens = static_cast<int64_t>(x.shape(0)), columns = matrix.columns();
   float* y;
@@ -129,6 +145,8 @@ void bind_matrix(nb::module_& module) {
       .def(nb::init<const std::string&, int>(), nb::kw_only(), nb::arg("target"), nb::arg("threads"))
       .def("add_lowbit", &ArrayPacker::add_lowbit, nb::arg("matrix"))
       .def("add_dense", &ArrayPacker::add_dense, nb::arg("data"))
+      .def("stream_lowbit", &ArrayPacker::stream_lowbit, nb::arg("matrix"))
+      .def("stream_dense", &ArrayPacker::stream_dense, nb::arg("data"))
       .def("add_random", &ArrayPacker::add_random, nb::kw_only(), nb::arg("rows"), nb::arg("columns"), nb::arg("bits"),
            nb::arg("group_size"), nb::arg("scale_exponent"), nb::arg("seed"), nb::arg("ternary") = false)
       .def("finish", &ArrayPacker::finish);

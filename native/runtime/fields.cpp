@@ -115,16 +115,25 @@ void Fields::check_matrix(const MatrixPtr& matrix, const char* name) const {
   if (&matrix->target() != &program_.target()) fail(std::string(name) + " is packed for another ISA target");
 }
 
-MatrixPtr Fields::matrix(const char* name) {
+MatrixPtr Fields::table(const char* name) {
   MatrixPtr found = get<MatrixPtr>(name, "a matrix");
   check_matrix(found, name);
+  return found;
+}
+
+MatrixPtr Fields::matrix(const char* name) {
+  MatrixPtr found = table(name);
+  require(!found->streamed(), "its matrix is not in memory");
   return found;
 }
 
 std::vector<MatrixPtr> Fields::matrices(const char* name) {
   std::vector<MatrixPtr> found = get<std::vector<MatrixPtr>>(name, "a list of matrices");
   require(!found.empty(), "it has no matrices");
-  for (const MatrixPtr& matrix : found) check_matrix(matrix, name);
+  for (const MatrixPtr& matrix : found) {
+    check_matrix(matrix, name);
+    require(!matrix->streamed(), "one of its matrices is not in memory");
+  }
   return found;
 }
 

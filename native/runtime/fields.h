@@ -70,6 +70,7 @@ class Fields {
     fail(std::string(name) + " is '" + found + "', which is none of its kinds");
   }
   MatrixPtr matrix(const char* name);
+  MatrixPtr table(const char* name);  // a matrix whose rows are looked up and which is not multiplied: it may be streamed
   std::vector<MatrixPtr> matrices(const char* name);
   std::vector<float> vector(const char* name);
   std::vector<float> vector(const char* name, int64_t width);

@@ -53,6 +53,23 @@ void LowBitSource::prefetch_codes(int64_t row, int64_t first_column, int64_t cou
   for (int64_t i = 0; i < count / block_weights * block_bytes; i += 64) __builtin_prefetch(at + i);
 }
 
+LowBitSource LowBitSource::row(int64_t index) const {
+  LowBitSource one = *this;
+  one.rows = 1;
+  one.bytes += index * row_bytes;
+  const auto advance = [&](const ParamShape& param, ParamArray& array) {
+    const ParamFormat& format = format_of(param.kind);
+    if (array.values) array.values = static_cast<const uint8_t*>(array.values) + index * count_groups() * format.bytes;
+    if (array.super) {
+      const int64_t size = count_super_groups(param) * format_of(format.super).bytes;
+      array.super = static_cast<const uint8_t*>(array.super) + index * size;
+    }
+  };
+  advance(scale, one.scale_array);
+  advance(offset, one.offset_array);
+  return one;
+}
+
 void LowBitSource::read_params(const InBlocks& in, int64_t row, int tile_rows, uint16_t* room,
                                const PackedParam& out) const {
   const int64_t blocks = columns / block_weights;

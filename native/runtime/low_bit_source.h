@@ -28,6 +28,8 @@ struct LowBitSource : LowBitShape {
 
   // Throws std::invalid_argument where the description contradicts itself.
   void check() const;
+  // The matrix of one row alone.
+  LowBitSource row(int64_t index) const;
   // Codes of whole blocks of a row, a byte each; those of the next block out_stride further.
   void read_codes(int64_t row, int64_t first_column, int64_t count, int64_t out_stride, uint8_t* out) const;
   // Asks the memory for codes that are read soon: rows are short and far apart, which the processor does not foresee.

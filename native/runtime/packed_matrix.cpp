@@ -122,6 +122,57 @@ void PackedMatrix::fill_tile(const DenseSource& source, int64_t tile) const {
   fill_table_tile(dense_table(source, tile_rows()), tile, source.data, dense_.data);
 }
 
+namespace {
+
+// Memory of the calling thread for one row in a target's packing.
+struct RowRoom {
+  std::vector<std::vector<uint64_t>> parts;
+  PackedBytes packed;
+
+  // Sizes of the parts that a layout takes.
+  template <typename Shape>
+  void fit(const Shape& shape, const Packing& packing) {
+    packed.parts.clear();
+    size_t used = 0;
+    lay_out(shape, packing, [&](const char*, int64_t bytes) {
+      if (used == parts.size()) parts.emplace_back();
+      std::vector<uint64_t>& room = parts[used++];
+      const size_t words = static_cast<size_t>(bytes + 2 * kAlignment) / sizeof(uint64_t);
+      if (room.size() < words) room.resize(words);
+      const uintptr_t at = (reinterpret_cast<uintptr_t>(room.data()) + kAlignment - 1) / kAlignment * kAlignment;
+      packed.parts.push_back({reinterpret_cast<const uint8_t*>(at), bytes});
+      return const_cast<uint8_t*>(packed.parts.back().data);
+    });
+    packed.owner = std::shared_ptr<const void>(&parts, [](const void*) {});
+  }
+};
+
+// Packs the only row of a source, and takes it out again: so a row is read by what reads matrices, whatever its layout.
+template <typename Source, typename Shape>
+void unpack_only_row(const TargetEntry& target, const Source& source, float* out) {
+  thread_local RowRoom room;
+  const Shape& shape = source;
+  room.fit(shape, target.kernels->packing);
+  const PackedMatrix one(target, shape, room.packed);
+  one.fill_tile(source, 0);
+  one.unpack_row(0, out);
+}
+
+}  // namespace
+
+PackedMatrix::PackedMatrix(const TargetEntry& target, const LowBitSource& source, std::shared_ptr<const void> owner)
+    : target_(&target), owner_(std::move(owner)), low_bit_rows_(std::make_unique<LowBitSource>(checked(source))) {
+  static_cast<LowBitShape&>(lowbit_) = source;
+  lowbit_.groups = source.count_groups();
+}
+
+PackedMatrix::PackedMatrix(const TargetEntry& target, const DenseSource& source, std::shared_ptr<const void> owner)
+    : target_(&target), owner_(std::move(owner)), dense_rows_(std::make_unique<DenseSource>(source)) {
+  check_shape(source);
+  static_cast<DenseShape&>(dense_) = source;
+  dense_.data = static_cast<uint8_t*>(const_cast<void*>(source.data));  // nothing writes there: it says that the matrix is dense
+}
+
 RandomSource::RandomSource(int64_t rows, int64_t columns, CodeKind kind, int bits, int64_t group_size, int exponent,
                            uint64_t seed)
     : scale_exponent(exponent), seed(seed) {
@@ -166,6 +217,13 @@ Form PackedMatrix::form() const {
 }
 
 void PackedMatrix::unpack_row(int64_t row, float* out) const {
+  if (low_bit_rows_) return unpack_only_row<LowBitSource, LowBitShape>(*target_, low_bit_rows_->row(row), out);
+  if (dense_rows_) {
+    DenseSource one = *dense_rows_;
+    one.rows = 1;
+    one.data = static_cast<const uint8_t*>(one.data) + row * one.columns * format_of(param_of(one.type)).bytes;
+    return unpack_only_row<DenseSource, DenseShape>(*target_, one, out);
+  }
   if (is_dense()) {
     target_->kernels->unpack_row_dense(dense_, row, out);
   } else {

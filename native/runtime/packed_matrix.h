@@ -44,6 +44,10 @@ class PackedMatrix {
   // Over packed bytes it is complete. Throw std::invalid_argument also where the bytes do not fit the shape.
   PackedMatrix(const TargetEntry& target, const LowBitShape& shape, PackedBytes packed);
   PackedMatrix(const TargetEntry& target, const DenseShape& shape, PackedBytes packed);
+  // Streamed: rows stay where the source has them, and unpack_row reads them from there. For what is looked up and never
+  // multiplied: there are no bytes for a product. owner: keeps what the source points to.
+  PackedMatrix(const TargetEntry& target, const LowBitSource& source, std::shared_ptr<const void> owner);
+  PackedMatrix(const TargetEntry& target, const DenseSource& source, std::shared_ptr<const void> owner);
   void fill_tile(const LowBitSource& source, int64_t tile) const;
   void fill_tile(const DenseSource& source, int64_t tile) const;
   void fill_tile(const RandomSource& source, int64_t tile) const;
@@ -56,6 +60,8 @@ class PackedMatrix {
   int64_t columns() const { return is_dense() ? dense_.columns : lowbit_.columns; }
   int tile_rows() const { return target_->kernels->packing.tile_rows; }
   int64_t tiles() const { return (rows() + tile_rows() - 1) / tile_rows(); }
+  bool streamed() const { return owner_ != nullptr; }
+  // In memory: of a streamed matrix 0.
   int64_t bytes() const { return bytes_; }
   // What PackedBytes takes to make the same matrix; each a multiple of 64 bytes.
   const std::vector<Span>& parts() const { return parts_; }
@@ -73,6 +79,9 @@ class PackedMatrix {
   std::vector<Allocation> allocations_;
   std::vector<Span> parts_;
   PackedBytes given_;
+  std::shared_ptr<const void> owner_;  // of a streamed matrix, which has one of these
+  std::unique_ptr<const LowBitSource> low_bit_rows_;
+  std::unique_ptr<const DenseSource> dense_rows_;
   int64_t bytes_ = 0;
 
   uint8_t* take(int64_t bytes);

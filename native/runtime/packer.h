@@ -13,6 +13,7 @@ namespace lutmac {
 class Packer {
  public:
   Packer(const TargetEntry& target, int threads) : target_(target), threads_(threads) {}
+  const TargetEntry& target() const { return target_; }
   // The matrix has its shape and size at once, its contents after finish. What the source points to must live until then.
   // Throw std::invalid_argument where the description contradicts itself.
   std::shared_ptr<PackedMatrix> add(const LowBitSource& source);

@@ -48,6 +48,12 @@ class Packer:
     def add_dense(self, data: NDArray[Any]) -> Matrix:
         """data: [rows, columns] float32, float16, or uint16 holding bfloat16 bits."""
 
+    def stream_lowbit(self, matrix: Any) -> Matrix:
+        """As add_lowbit, but rows are read from the matrix's arrays when they are looked up: no products."""
+
+    def stream_dense(self, data: NDArray[Any]) -> Matrix:
+        """As add_dense, streamed as above."""
+
     def add_random(
         self,
         *,

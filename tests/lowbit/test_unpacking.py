@@ -8,7 +8,7 @@ import pytest
 from lutmac import _native
 from lutmac.lowbit.matrix import ByteFloats, DenseMatrix, LowBitMatrix, TwoLevel, plain_codes
 from lutmac.lowbit.packed import is_known_packing, packing_name, parts, unpack
-from lutmac.lowbit.packing import pack
+from lutmac.lowbit.packing import Packer, pack
 from lutmac.lowbit.reference import dequantize
 
 TARGETS = _native.available_targets()
@@ -63,6 +63,17 @@ def test_what_was_packed_comes_out(name: str, target: str) -> None:
     assert all(len(part) % 64 == 0 and part.ctypes.data % 64 == 0 for part in found.values())
     unpacked = unpack(packed.shape, list(found.values()), packing=packing_name(target))
     assert np.array_equal(dequantize(unpacked), dequantize(matrix))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", CASES)
+def test_rows_read_from_where_they_are_have_the_same_bits(name: str, target: str) -> None:
+    matrix, ids = CASES[name], np.array([69, 0, 33, 64, 1], np.int32)
+    streamed, packed = Packer(target=target, threads=1).stream(matrix), pack(matrix, target=target, threads=1)
+    assert (streamed.nbytes, streamed.rows, streamed.columns, streamed.bits) == (0, ROWS, COLUMNS, packed.bits)
+    np.testing.assert_array_equal(streamed.unpack_rows(ids), packed.unpack_rows(ids))
+    with pytest.raises(ValueError, match="not in memory"):
+        streamed.matmul(np.zeros((1, COLUMNS), np.float32), exact=True, threads=1)
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -100,6 +100,15 @@ def test_threads_and_chunks_do_not_change_a_bit(name: str) -> None:
     np.testing.assert_array_equal(in_chunks, expected)
 
 
+def test_embeddings_of_layers_stay_in_the_file() -> None:
+    """A token reads one row of their table, which is as large as the rest of Gemma 4's E2B."""
+    info = lutmac.load(HERE / "gemma4.gguf", threads=1).info()
+    table = 333 * 5 * 32 * 2
+    assert (
+        info.weight_bytes < sum(tensor.n_bytes for tensor in gguf.GGUFReader(HERE / "gemma4.gguf").tensors) - table / 2
+    )
+
+
 def test_mxfp4_experts_of_gpt_oss() -> None:
     """The file is that of ../checkpoints/huggingface/gpt_oss_mxfp4, whose reference has rope's frequencies in bfloat16.
 

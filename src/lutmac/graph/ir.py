@@ -61,6 +61,7 @@ class Weight:
     """A matrix [rows, columns], by the name under which the compiler finds it.
 
     part: where it lies in a checkpoint that stores it together with others; None: it is stored alone, under its name.
+    streamed: its rows are looked up and nothing multiplies it, so that they may be read from the file when needed.
     The other fields are known after packing (``Graph.bound``). form: what its product wants its input turned into.
     order: the name of the permutation that its input must have; equal names are equal permutations. bits, group_size
     and nbytes are for people to read.
@@ -75,6 +76,7 @@ class Weight:
     nbytes: int = 0
     order: str | None = None
     part: Part | None = None
+    streamed: bool = False
 
     @classmethod
     def part_of(cls, stored: str, rows: int, columns: int, *, first_row: int, of_rows: int) -> Weight:

@@ -23,6 +23,15 @@ class Packer:
             return self._native.add_dense(matrix.data)
         return self._native.add_lowbit(matrix)
 
+    def stream(self, matrix: AnyMatrix) -> _native.Matrix:
+        """A matrix whose rows are read from its arrays when they are looked up. It takes no memory and has no products.
+
+        Its bytes must stay where they are, as those of a mapped file do.
+        """
+        if isinstance(matrix, DenseMatrix):
+            return self._native.stream_dense(matrix.data)
+        return self._native.stream_lowbit(matrix)
+
     def finish(self) -> None:
         """Packs what was added. Other Python threads run meanwhile."""
         self._native.finish()

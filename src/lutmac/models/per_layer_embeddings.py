@@ -36,7 +36,7 @@ class PerLayerEmbeddings(Decoder):
         looked_up, normed, both = (Value(f"per_layer.{name}", total) for name in ("looked_up", "normed", "inputs"))
         # The sum of the two is over sqrt(2). The product is over sqrt(hidden_size), to which a norm is blind but for
         # its epsilon.
-        table = Weight("model.embed_tokens_per_layer.weight", vocab_size, total)
+        table = Weight("model.embed_tokens_per_layer.weight", vocab_size, total, streamed=True)
         self.ops.append(Embed(table, looked_up, width**0.5 * 2**-0.5))
         projected = self.linear("model.per_layer_model_projection", embedded, total, "per_layer.projected")
         weight = Vector("model.per_layer_projection_norm.weight", width)

@@ -12,7 +12,7 @@ from lutmac import _native
 from lutmac.engine.core_queue import CoreUser
 from lutmac.engine.loading.tensor_source import TensorEntry, TensorSource, checked_entry, checked_vector
 from lutmac.graph.ir import Graph, Vector, Weight
-from lutmac.lowbit.matrix import LowBitMatrix
+from lutmac.lowbit.matrix import AnyMatrix, LowBitMatrix
 from lutmac.lowbit.packing import Packer
 from lutmac.lowbit.rows import rows_of
 
@@ -46,6 +46,9 @@ class CheckpointPacking:
         matrix = self._source.matrix(stored)
         if part is not None:
             matrix = rows_of(matrix, part.first_row, weight.rows)
+        if weight.streamed and part is None and not self._is_permuted(matrix):
+            self._report(entry.nbytes)
+            return self._packer.stream(matrix), None
         packed = self._packer.add(matrix)
         nbytes = entry.nbytes if part is None else entry.nbytes * weight.rows // part.of_rows
         self._pending[stored] = self._pending.get(stored, 0) + nbytes
@@ -53,6 +56,10 @@ class CheckpointPacking:
         if self._pending_bytes >= (PACK_BESIDE_OTHERS if self._cores.shares else PACK_TOGETHER):
             self.finish()
         return packed, matrix.input_permutation if isinstance(matrix, LowBitMatrix) else None
+
+    @staticmethod
+    def _is_permuted(matrix: AnyMatrix) -> bool:
+        return isinstance(matrix, LowBitMatrix) and matrix.input_permutation is not None
 
     def finish(self) -> None:
         """Packs the matrices that were asked for, and gives the file's pages back."""
