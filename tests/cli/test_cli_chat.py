@@ -4,6 +4,8 @@ import time
 import pytest
 from terminal import COMMAND, CTRL_C, CTRL_D, Terminal
 
+from lutmac.cli.message_reader import state_directory
+
 LONG = "Write a very long story about a ship.\r"
 GREETING = "/help shows what you can type."
 PASTE_BEGIN, PASTE_END = "\x1b[200~", "\x1b[201~"
@@ -136,6 +138,21 @@ def test_the_history_lasts(smollm2_path):
         second.wait_for("seed 4", after=place, timeout=30)  # redrawn where it differs
         second.type(CTRL_C)
         second.type(CTRL_D)
+
+
+def test_a_long_history_is_cut_down_and_what_is_no_history_passed_over(tiny):
+    file = state_directory() / "chat_history.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text("no JSON\n" + "".join(f'"message {place}"\n' for place in range(2500)))
+    with Terminal([*COMMAND, "chat", str(tiny.path)]) as terminal:
+        place = terminal.wait_for("> ")
+        terminal.type("\x1b[A")
+        terminal.wait_for("message 2499", after=place, timeout=30)
+        terminal.type("\x15/exit\r")  # Ctrl-U empties the line
+        assert terminal.exit_code() == 0
+    lines = file.read_text().splitlines()
+    assert (len(lines), lines[0], lines[-1]) == (1001, '"message 1500"', '"/exit"')
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_ctrl_c_while_a_long_message_is_read(smollm2_path):

@@ -14,6 +14,7 @@ COMMANDS = [
     ["convert"],
     ["quantize"],
     ["bench"],
+    ["rm"],
     ["eval"],
     ["eval", "ppl"],
 ]
@@ -43,7 +44,8 @@ def test_version(lutmac):
 def test_help_imports_neither_the_engine_nor_rich():
     code = (
         "import sys; from lutmac.cli.main import run_command; run_command(['run', '--help']);"
-        "print([m for m in ('numpy', 'rich', 'tokenizers', 'jinja2') if m in sys.modules], file=sys.stderr)"
+        "print([m for m in ('numpy', 'rich', 'tokenizers', 'jinja2', 'lutmac.cli.serve', 'lutmac.cli.bench')"
+        " if m in sys.modules], file=sys.stderr)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stderr.strip() == "[]"

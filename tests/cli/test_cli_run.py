@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from terminal import COMMAND, Terminal, hear_ctrl_c
@@ -216,6 +217,17 @@ def test_a_closed_pipe_ends_it_without_a_word(smollm2_path):
         process.stdout.close()
         assert process.wait(timeout=60) == 141
         assert process.stderr.read() == b""
+
+
+def test_a_full_disk_is_one_line(tiny):
+    with Path("/dev/full").open("w") as full:
+        command = [*COMMAND, "run", str(tiny.path), "Hello", *GREEDY]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": full, "stderr": subprocess.PIPE}
+        result = subprocess.run(command, **pipes, text=True, check=False)
+    assert (result.returncode, result.stderr) == (
+        2,
+        "lutmac: error: cannot write the output: No space left on device\n",
+    )
 
 
 def test_on_a_terminal_the_reply_is_on_the_screen(smollm2_path):

@@ -6,50 +6,37 @@ Exit codes: 0 done, 2 a mistake in the request or the file, 130 interrupted by C
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from typer.main import get_command
 
 from lutmac.cli import completion
-from lutmac.cli.batch import batch
-from lutmac.cli.bench import bench
-from lutmac.cli.chat import chat
-from lutmac.cli.convert import convert
-from lutmac.cli.eval import eval_app
-from lutmac.cli.info import info
-from lutmac.cli.list import list_models
-from lutmac.cli.option_groups import expanded
-from lutmac.cli.pull import pull
-from lutmac.cli.quantize import quantize
-from lutmac.cli.rm import rm
-from lutmac.cli.run import RunCommand, run
-from lutmac.cli.serve import serve
-from lutmac.cli.tune import tune
+from lutmac.cli.commands import add_commands, needed_commands
+from lutmac.cli.version import version
 from lutmac.errors import LutmacError
 
 EXIT_UNEXPECTED, EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
+NOT_WRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
-app = typer.Typer(
-    name="lutmac",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
-)
-app.command(cls=RunCommand)(expanded(run))
-for command in (chat, serve, batch, info, pull):
-    app.command()(expanded(command))
-app.command("list")(list_models)
-app.command()(rm)
-app.command("show", hidden=True)(expanded(info))  # what others call it
-for maker in (convert, quantize, bench, tune):
-    app.command()(expanded(maker))
-app.add_typer(eval_app, name="eval")
+
+def make_app(arguments: list[str]) -> typer.Typer:
+    """The application, as far as a command line needs it."""
+    app = typer.Typer(
+        name="lutmac",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    add_commands(app, needed_commands(arguments))
+    app.callback(invoke_without_command=True)(start)
+    return app
 
 
 def _show_version(wanted: bool) -> None:
@@ -58,18 +45,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.command(hidden=True)
-def version() -> None:
-    """Print the version.
-
-    Example: lutmac version
-    """
-    from importlib.metadata import version as installed  # noqa: PLC0415 - slow to import, needed here only
-
-    print(f"lutmac {installed('lutmac')}")
-
-
-@app.callback(invoke_without_command=True)
 def start(
     context: typer.Context,
     show_version: Annotated[
@@ -87,7 +62,7 @@ def start(
 def run_command(arguments: list[str]) -> int:
     """Runs one command line and returns the exit code; says on stderr what went wrong, if anything did."""
     try:
-        command = get_command(app)
+        command = get_command(make_app(arguments))
         if completion.VARIABLE in os.environ:
             completion.complete(command)
         with command.make_context("lutmac", arguments) as context:
@@ -112,6 +87,8 @@ def _report(error: Exception) -> int:
         code, message = EXIT_MISTAKE, str(error)
     elif hasattr(error, "format_message"):  # what typer raises for a malformed command line
         code, message = EXIT_MISTAKE, _usage_message(error)
+    elif isinstance(error, OSError) and error.errno in NOT_WRITABLE:
+        code, message = EXIT_MISTAKE, f"cannot write {error.filename or 'the output'}: {error.strerror}"
     else:
         code, message = EXIT_UNEXPECTED, f"unexpected {type(error).__name__}: {error} (LUTMAC_DEBUG=1 shows where)"
         if os.environ.get("LUTMAC_DEBUG"):

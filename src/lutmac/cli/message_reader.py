@@ -112,4 +112,4 @@ def _parsed(line: str) -> object:
 
 def state_directory() -> Path:
     """Where what lasts between sessions lies: lutmac in the user's state directory (XDG)."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "lutmac"
+    return Path(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")) / "lutmac"
