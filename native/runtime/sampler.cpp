@@ -60,11 +60,11 @@ int64_t argmax(const float* logits, int64_t vocab) {
 double total_weight(const float* logits, int64_t vocab, float highest) {
   double sum[4] = {};
   for (int64_t begin = 0; begin < vocab; begin += kBlock) {
-    float weight[kBlock] = {};
+    float mass[kBlock] = {};
     const int64_t count = std::min(kBlock, vocab - begin);
-    for (int64_t i = 0; i < count; ++i) weight[i] = exp_nonpositive(logits[begin + i] - highest);
+    for (int64_t i = 0; i < count; ++i) mass[i] = exp_nonpositive(logits[begin + i] - highest);
     for (int64_t i = 0; i < kBlock; i += 4)
-      for (int lane = 0; lane < 4; ++lane) sum[lane] += static_cast<double>(weight[i + lane]);
+      for (int lane = 0; lane < 4; ++lane) sum[lane] += static_cast<double>(mass[i + lane]);
   }
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
@@ -158,7 +158,7 @@ float Sampler::choose_candidates(const float* logits, int64_t vocab, float highe
     keep_highest(logits, vocab, highest, cuts ? top_k_ : vocab);
     highest = filter_candidates(highest);
     double total = 0.0;
-    for (const Candidate& candidate : candidates_) total += static_cast<double>(candidate.weight);
+    for (const Candidate& candidate : candidates_) total += static_cast<double>(candidate.mass);
     cut_top_p(total);
   } else if (top_p_ < 1.0f) {
     // Few tokens make up most of the probability, as a rule: take more only where they do not.
@@ -172,17 +172,17 @@ float Sampler::choose_candidates(const float* logits, int64_t vocab, float highe
     keep_all(logits, vocab, highest);
   }
   const float least = std::min(min_p_, 1.0f);
-  std::erase_if(candidates_, [least](const Candidate& candidate) { return candidate.weight < least; });
+  std::erase_if(candidates_, [least](const Candidate& candidate) { return candidate.mass < least; });
   return highest;
 }
 
-// The highest logit that the filters leave, to which weights are then relative.
+// The highest logit that the filters leave, to which masses are then relative.
 float Sampler::filter_candidates(float highest) {
   for (const auto& [filter, value] : filters_) {
     filter.apply(value, candidates_);
     if (candidates_.front().logit == highest) continue;
     highest = candidates_.front().logit;
-    for (Candidate& candidate : candidates_) candidate.weight = exp_nonpositive(candidate.logit - highest);
+    for (Candidate& candidate : candidates_) candidate.mass = exp_nonpositive(candidate.logit - highest);
   }
   return highest;
 }
@@ -213,7 +213,7 @@ void Sampler::keep_highest(const float* logits, int64_t vocab, float highest, in
   }
   if (static_cast<int64_t>(candidates_.size()) > count) prune();
   std::sort(candidates_.begin(), candidates_.end(), before);
-  for (Candidate& candidate : candidates_) candidate.weight = exp_nonpositive(candidate.logit - highest);
+  for (Candidate& candidate : candidates_) candidate.mass = exp_nonpositive(candidate.logit - highest);
 }
 
 // Every token that can be drawn, in order of id; of those that min-p will drop, only the nearest.
@@ -224,18 +224,18 @@ void Sampler::keep_all(const float* logits, int64_t vocab, float highest) {
   for (int64_t begin = 0; begin < vocab; begin += kBlock) {
     const int64_t end = std::min(begin + kBlock, vocab);
     if (!any_above(logits + begin, end - begin, least)) continue;
-    float weight[kBlock];
-    for (int64_t i = begin; i < end; ++i) weight[i - begin] = exp_nonpositive(logits[i] - highest);
+    float mass[kBlock];
+    for (int64_t i = begin; i < end; ++i) mass[i - begin] = exp_nonpositive(logits[i] - highest);
     for (int64_t i = begin; i < end; ++i)
-      if (logits[i] > least) candidates_.push_back({logits[i], static_cast<int32_t>(i), weight[i - begin]});
+      if (logits[i] > least) candidates_.push_back({logits[i], static_cast<int32_t>(i), mass[i - begin]});
   }
 }
 
-// Cuts after the first candidate with which the weights reach top_p of the total; whether they do.
+// Cuts after the first candidate with which the masses reach top_p of the total; whether they do.
 bool Sampler::cut_top_p(double total) {
   double sum = 0.0;
   for (size_t i = 0; i < candidates_.size() && top_p_ < 1.0f; ++i) {
-    sum += static_cast<double>(candidates_[i].weight);
+    sum += static_cast<double>(candidates_[i].mass);
     if (sum < static_cast<double>(top_p_) * total) continue;
     candidates_.resize(i + 1);
     return true;
@@ -246,17 +246,17 @@ bool Sampler::cut_top_p(double total) {
 int32_t Sampler::draw(float highest) {
   if (temperature_ != 1.0f) {
     for (Candidate& candidate : candidates_)
-      candidate.weight = exp_nonpositive((candidate.logit - highest) / temperature_);
+      candidate.mass = exp_nonpositive((candidate.logit - highest) / temperature_);
   }
   double total = 0.0;
-  for (const Candidate& candidate : candidates_) total += static_cast<double>(candidate.weight);
+  for (const Candidate& candidate : candidates_) total += static_cast<double>(candidate.mass);
   double left = random_.uniform() * total;
   for (const Candidate& candidate : candidates_) {
-    left -= static_cast<double>(candidate.weight);
+    left -= static_cast<double>(candidate.mass);
     if (left < 0.0) return candidate.id;
   }
-  // Rounding has left a little more than nothing: the last candidate with a weight.
-  return std::find_if(candidates_.rbegin(), candidates_.rend(), [](const Candidate& c) { return c.weight > 0.0f; })->id;
+  // Rounding has left a little more than nothing: the last candidate with a mass.
+  return std::find_if(candidates_.rbegin(), candidates_.rend(), [](const Candidate& c) { return c.mass > 0.0f; })->id;
 }
 
 }  // namespace lutmac

@@ -14,8 +14,8 @@ void keep_typical(double p, std::vector<Candidate>& candidates) {
   const auto surprise = [&](const Candidate& c) { return static_cast<double>(candidates.front().logit) - c.logit; };
   double total = 0.0, expected = 0.0;
   for (const Candidate& candidate : candidates) {
-    total += static_cast<double>(candidate.weight);
-    expected += static_cast<double>(candidate.weight) * surprise(candidate);
+    total += static_cast<double>(candidate.mass);
+    expected += static_cast<double>(candidate.mass) * surprise(candidate);
   }
   expected /= total;
   std::vector<size_t> order(candidates.size());
@@ -25,7 +25,7 @@ void keep_typical(double p, std::vector<Candidate>& candidates) {
   });
   double sum = 0.0;
   size_t kept = 0;
-  while (kept < order.size() && sum <= p * total) sum += static_cast<double>(candidates[order[kept++]].weight);
+  while (kept < order.size() && sum <= p * total) sum += static_cast<double>(candidates[order[kept++]].mass);
   order.resize(kept);
   std::sort(order.begin(), order.end());
   for (size_t i = 0; i < kept; ++i) candidates[i] = candidates[order[i]];
