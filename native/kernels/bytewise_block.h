@@ -1,8 +1,8 @@
 // What one block adds to the integer sums: the components of its planes, for any number of tokens.
 //
-// A component looks its quarters up, sums them in registers, and hands over what it found: for each token n and vector of
-// rows add(n, rows, words, multiple) is to add the products of words and multiple to the sums of that vector, of which a tile has
-// four. Where those sums are, in registers or in memory, is the caller's choice: see bytewise_token.h and bytewise_lookup.h.
+// A component looks its quarters up, sums them in registers, and hands over what it found: for each token n and vector of rows
+// add(n, rows, words, multiple) is to add the products of words and multiple to the sums of that vector, of which a tile has
+// four. Where those sums are, in registers (one token) or in memory (several), is the caller's choice: see bytewise_lookup.h.
 //
 // Instructions for 64 bytes (avx512), one token: load, and, shift, and, 2 shuffles, then 2 vpdpbusd for a quad or a triple
 // (7 after the load), 2 vpmaddubsw + 2 vpaddw for a pair (9), 2 vpaddw + 2 shifts + 2 vpaddw for a single (11). For many
@@ -11,22 +11,52 @@
 #pragma once
 
 #include "kernels/bytewise_layout.h"
-#include "kernels/lut.h"
+#include "kernels/integer_product.h"
+#include "simd.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
-// Of each block quarters kFirst to kFirst + kQuarters - 1 of 8 k: all 4, or 2 where groups are of 16. Loops over them are
-// unrolled, which keeps GCC from copying every sum in every round.
-template <typename Simd, int kFirst, int kQuarters>
+// Of each block quarters kFirst to kFirst + kQuarters - 1 of 8 k: all 4, or 2 where groups are of 16. Loops over them are unrolled,
+// which keeps GCC from copying every sum in every round.
+template <int kFirst, int kQuarters>
 struct BytewiseBlock {
-  using Int = typename Simd::Int;
-  static constexpr int kBytes = Simd::kLanes * 4;
-  // How far ahead of the loads weights are fetched: a page, so that the prefetch crosses into the next one in time.
-  static constexpr int kPrefetch = 4096;
+  static constexpr int kBytes = kLanes * 4;
 
+  // add: see above. codes: of the component; tables: of the block's first token, stride bytes to the next one's; multiple(n):
+  // that of a token, with the weight of the component's first plane. kTogether: vectors of a quarter at a time.
+  template <Component component, int kTokens, int kTogether, typename Multiple, typename Add>
+  [[gnu::always_inline]] static inline void add(const uint8_t* codes, const uint8_t* tables, int64_t stride, Multiple multiple,
+                                                Add add) {
+    tables += kFirst * 32;
+    if constexpr (component == Component::single) {
+      single<kTokens>(codes, tables, stride, multiple, add);
+    } else if constexpr (component == Component::pair) {
+      pair<kTokens, kTogether>(codes, tables, stride, multiple, add);
+    } else {
+      quad<kTokens, kTogether, component == Component::triple>(codes, tables, stride, multiple, add);
+    }
+  }
+
+  // Of a quad or triple that is the only component of a lone block, whose multiple is 1: set(n, rows, sum) gets the sums, less
+  // the bias.
+  template <int kTokens, int kTogether, bool kTriple, typename Set>
+  [[gnu::always_inline]] static inline void lone_quad(const uint8_t* codes, const uint8_t* tables, int64_t stride, int bias,
+                                                      Set set) {
+    Ints acc[kTokens][kTogether];
+    look_quad_up<kTokens, kTogether, kTriple>(codes, tables + kFirst * 32, stride, -bias, acc);
+#pragma GCC unroll 8
+    for (int n = 0; n < kTokens; ++n) {
+#pragma GCC unroll 8
+      for (int t = 0; t < kTogether; ++t) {
+        set(n, t, kHasDotBytes ? acc[n][t] : dot_pairs((Words)acc[n][t], quad_multiple(1), broadcast(-bias)));
+      }
+    }
+  }
+
+ private:
   template <int kVectors>
   struct Indices {
-    Int low[kVectors], high[kVectors];
+    Bytes low[kVectors], high[kVectors];
   };
 
   // Vector v of a quarter: 4 bytes of each of kLanes rows. Quarter 3 of a triple lies in the spare bytes of its quarters 0-2.
@@ -35,18 +65,17 @@ struct BytewiseBlock {
     Indices<kVectors> result;
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
-      Int bytes;
+      Bytes bytes;
       if (kTriple && quarter == 3) {
         const uint8_t* at = codes + v * kBytes;
-        bytes = Simd::gather_spare(Simd::load(at), Simd::load(at + quarter_vectors * kBytes),
-                                   Simd::load(at + 2 * quarter_vectors * kBytes));
+        bytes = gather_spare((Bits)load(at), (Bits)load(at + quarter_vectors * kBytes), (Bits)load(at + 2 * quarter_vectors * kBytes));
       } else {
         const uint8_t* at = codes + (quarter * quarter_vectors + v) * kBytes;
-        bytes = Simd::load(at);
-        Simd::prefetch(at + kPrefetch);
+        bytes = load(at);
+        prefetch(at + kWeightPrefetch);
       }
-      result.low[v] = Simd::low_nibbles(bytes);
-      result.high[v] = Simd::high_nibbles(bytes);
+      result.low[v] = low_nibbles(bytes);
+      result.high[v] = high_nibbles(bytes);
     }
     return result;
   }
@@ -55,47 +84,34 @@ struct BytewiseBlock {
   template <int kTokens, int kTogether, bool kTriple, typename Multiple, typename Add>
   [[gnu::always_inline]] static inline void quad(const uint8_t* codes, const uint8_t* tables, int64_t stride,
                                                  Multiple multiple, Add add) {
-    Int acc[kTokens][kTogether];
+    Ints acc[kTokens][kTogether];
     look_quad_up<kTokens, kTogether, kTriple>(codes, tables, stride, 0, acc);
 #pragma GCC unroll 8
     for (int n = 0; n < kTokens; ++n) {
-      const Int times = Simd::quad_multiple(multiple(n));
+      const Words times = quad_multiple(multiple(n));
 #pragma GCC unroll 8
-      for (int t = 0; t < kTogether; ++t) add(n, t, acc[n][t], times);
-    }
-  }
-
-  // The only component of a lone block, whose multiple is 1: set(n, rows, sum) gets the sums, less the bias.
-  template <int kTokens, int kTogether, bool kTriple, typename Set>
-  [[gnu::always_inline]] static inline void lone_quad(const uint8_t* codes, const uint8_t* tables, int64_t stride, int bias,
-                                                      Set set) {
-    Int acc[kTokens][kTogether];
-    look_quad_up<kTokens, kTogether, kTriple>(codes, tables, stride, -bias, acc);
-#pragma GCC unroll 8
-    for (int n = 0; n < kTokens; ++n) {
-#pragma GCC unroll 8
-      for (int t = 0; t < kTogether; ++t) set(n, t, Simd::quad_total(acc[n][t], -bias));
+      for (int t = 0; t < kTogether; ++t) add(n, t, (Words)acc[n][t], times);
     }
   }
 
   template <int kTokens, int kTogether, bool kTriple>
   [[gnu::always_inline]] static inline void look_quad_up(const uint8_t* codes, const uint8_t* tables, int64_t stride,
-                                                         int start, Int (&acc)[kTokens][kTogether]) {
+                                                         int start, Ints (&acc)[kTokens][kTogether]) {
 #pragma GCC unroll 8
     for (int n = 0; n < kTokens; ++n) {
 #pragma GCC unroll 8
-      for (int t = 0; t < kTogether; ++t) acc[n][t] = Simd::quad_start(start);
+      for (int t = 0; t < kTogether; ++t) acc[n][t] = broadcast(kHasDotBytes ? start : 0);
     }
 #pragma GCC unroll 4
     for (int quarter = kFirst; quarter < kFirst + kQuarters; ++quarter, tables += 32) {
       const auto index = indices<kTriple, kTogether>(codes, quarter, 4);
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
-        const Int first = Simd::table(tables + n * stride), second = Simd::table(tables + n * stride + 16);
+        const Bytes first = load_table(tables + n * stride), second = load_table(tables + n * stride + 16);
 #pragma GCC unroll 8
         for (int t = 0; t < kTogether; ++t) {
-          acc[n][t] = Simd::template quad_add<kTriple>(acc[n][t], Simd::lookup(first, index.low[t]));
-          acc[n][t] = Simd::template quad_add<kTriple>(acc[n][t], Simd::lookup(second, index.high[t]));
+          acc[n][t] = add_quad<kTriple>(look_up(first, index.low[t]), acc[n][t]);
+          acc[n][t] = add_quad<kTriple>(look_up(second, index.high[t]), acc[n][t]);
         }
       }
     }
@@ -106,22 +122,23 @@ struct BytewiseBlock {
   template <int kTokens, int kTogether, typename Multiple, typename Add>
   [[gnu::always_inline]] static inline void pair(const uint8_t* codes, const uint8_t* tables, int64_t stride,
                                                  Multiple multiple, Add add) {
-    Int acc[kTokens][kTogether];
+    const Bytes weights = (Bytes)(Words{} + 0x0201);
+    Words acc[kTokens][kTogether];
 #pragma GCC unroll 8
     for (int n = 0; n < kTokens; ++n) {
 #pragma GCC unroll 8
-      for (int v = 0; v < kTogether; ++v) acc[n][v] = Simd::zero();
+      for (int v = 0; v < kTogether; ++v) acc[n][v] = Words{};
     }
 #pragma GCC unroll 4
     for (int quarter = kFirst; quarter < kFirst + kQuarters; ++quarter, tables += 32) {
       const auto index = indices<false, kTogether>(codes, quarter, 2);
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
-        const Int first = Simd::table(tables + n * stride), second = Simd::table(tables + n * stride + 16);
+        const Bytes first = load_table(tables + n * stride), second = load_table(tables + n * stride + 16);
 #pragma GCC unroll 8
         for (int v = 0; v < kTogether; ++v) {
-          acc[n][v] = Simd::add16(acc[n][v], Simd::pair_sum(Simd::lookup(first, index.low[v])));
-          acc[n][v] = Simd::add16(acc[n][v], Simd::pair_sum(Simd::lookup(second, index.high[v])));
+          acc[n][v] = add_words(acc[n][v], dot_byte_pairs(look_up(first, index.low[v]), weights));
+          acc[n][v] = add_words(acc[n][v], dot_byte_pairs(look_up(second, index.high[v]), weights));
         }
       }
     }
@@ -129,7 +146,7 @@ struct BytewiseBlock {
 #pragma GCC unroll 8
     for (int n = 0; n < kTokens; ++n) {
       const int times = multiple(n);
-      const Int even = Simd::set32(times), odd = Simd::set32(times << 16);
+      const Words even = (Words)broadcast(times), odd = (Words)broadcast(times << 16);
 #pragma GCC unroll 8
       for (int v = 0; v < kTogether; ++v) {
         add(n, 2 * v, acc[n][v], even);
@@ -142,26 +159,26 @@ struct BytewiseBlock {
   template <int kTokens, typename Multiple, typename Add>
   [[gnu::always_inline]] static inline void single(const uint8_t* codes, const uint8_t* tables, int64_t stride,
                                                    Multiple multiple, Add add) {
-    Int all[kTokens], odd[kTokens];
+    Words all[kTokens], odd[kTokens];
 #pragma GCC unroll 8
-    for (int n = 0; n < kTokens; ++n) all[n] = odd[n] = Simd::zero();
+    for (int n = 0; n < kTokens; ++n) all[n] = odd[n] = Words{};
 #pragma GCC unroll 4
     for (int quarter = kFirst; quarter < kFirst + kQuarters; ++quarter, tables += 32) {
       const auto index = indices<false, 1>(codes, quarter, 1);
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
-        const Int first = Simd::lookup(Simd::table(tables + n * stride), index.low[0]);
-        const Int second = Simd::lookup(Simd::table(tables + n * stride + 16), index.high[0]);
-        all[n] = Simd::add16(Simd::add16(all[n], first), second);
-        odd[n] = Simd::add16(Simd::add16(odd[n], Simd::upper_bytes(first)), Simd::upper_bytes(second));
+        const Words first = (Words)look_up(load_table(tables + n * stride), index.low[0]);
+        const Words second = (Words)look_up(load_table(tables + n * stride + 16), index.high[0]);
+        all[n] = add_words(add_words(all[n], first), second);
+        odd[n] = add_words(add_words(odd[n], upper_bytes(first)), upper_bytes(second));
       }
     }
     keep_sums_apart<kTokens>();
 #pragma GCC unroll 8
     for (int n = 0; n < kTokens; ++n) {
-      const Int even = Simd::subtract16(all[n], Simd::to_upper_bytes(odd[n]));
+      const Words even = all[n] - to_upper_bytes(odd[n]);
       const int times = multiple(n);
-      const Int lower = Simd::set32(times), upper = Simd::set32(times << 16);
+      const Words lower = (Words)broadcast(times), upper = (Words)broadcast(times << 16);
       add(n, 0, even, lower);
       add(n, 1, odd[n], lower);
       add(n, 2, even, upper);
@@ -169,10 +186,23 @@ struct BytewiseBlock {
     }
   }
 
+  // Bytes 3 of a, b, c as bytes 0, 1, 2; byte 3 is anything.
+  static Bytes gather_spare(Bits a, Bits b, Bits c) { return (Bytes)(a >> 24 | (b >> 16 & 0xff00) | (c >> 8 & 0xff0000)); }
+
+  // Sums of a quad's planes, weighted. Without dot products of bytes they are words, of planes 0 + 2 * 1 and planes 2 + 2 * 3;
+  // 8 lookups of a block stay below 6,121.
+  template <bool kTriple>
+  static Ints add_quad(Bytes looked, Ints sum) {
+    if constexpr (kHasDotBytes) return dot_bytes(looked, (Bytes)broadcast(kTriple ? 0x00040201 : 0x08040201), sum);
+    return (Ints)add_words((Words)sum, dot_byte_pairs(looked, (Bytes)broadcast(kTriple ? 0x00010201 : 0x02010201)));
+  }
+  // Else a block's sum of a quad stays below 30,601: it is a word.
+  static Words quad_multiple(int multiple) { return (Words)broadcast(kHasDotBytes ? multiple : multiple * 0x00040001); }
+
   // The compiler would carry the sums of several tokens from block to block in registers that it does not have.
   template <int kTokens>
   [[gnu::always_inline]] static inline void keep_sums_apart() {
-    if constexpr (kTokens > 1) asm volatile("" ::: "memory");
+    if constexpr (kTokens > 1) keep_apart();
   }
 };
 

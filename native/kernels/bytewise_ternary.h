@@ -1,4 +1,4 @@
-// Ternary products for byte shuffles that have one 16-entry table per 128 bits (avx2, avx512).
+// Ternary products for byte shuffles that have one 16-entry table per 128 bits (avx2, avx512, neon).
 //
 // Bytes are rows: a vector is one LUT group of 5 k of a tile. Its bytes come apart into the indices of two tables, whose
 // entries add up in u8; the sums are widened as in a plane on its own (see bytewise_lookup.h), multiplied by their scale's
@@ -12,13 +12,11 @@
 #include "kernels/lut.h"
 #include "kernels/prepare_ternary.h"
 #include "kernels/ternary_code.h"
+#include "simd.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
-template <typename Simd>
 struct BytewiseTernary {
-  using Int = typename Simd::Int;
-  static constexpr int kLanes = Simd::kLanes;
   static constexpr int kTileRows = 4 * kLanes;
   static constexpr int kLutGroups = TernaryForm::kLutGroupsPerScale;
   using Trits = BytewiseTrits<kTileRows>;
@@ -26,57 +24,77 @@ struct BytewiseTernary {
 
   // The tables of one LUT group; see PlainTernaryTables. Ties go to even.
   static void store_tables(const float* x, float inverse, uint8_t* a) {
-    using Float = typename Simd::Float;
-    const Float factor = Simd::set_float(inverse);
-    Float triples[16 / kLanes], pairs[16 / kLanes];
+    Floats triples[16 / kLanes], pairs[16 / kLanes];
     for (int v = 0; v < 16 / kLanes; ++v) {
-      Float sum = Simd::multiply_float(Simd::broadcast(x), Simd::load_float(kTriples[0] + v * kLanes));
-      sum = Simd::multiply_add(Simd::broadcast(x + 1), Simd::load_float(kTriples[1] + v * kLanes), sum);
-      sum = Simd::multiply_add(Simd::broadcast(x + 2), Simd::load_float(kTriples[2] + v * kLanes), sum);
-      triples[v] = Simd::multiply_float(sum, factor);
-      sum = Simd::multiply_float(Simd::broadcast(x + 3), Simd::load_float(kPairs[0] + v * kLanes));
-      sum = Simd::multiply_add(Simd::broadcast(x + 4), Simd::load_float(kPairs[1] + v * kLanes), sum);
-      pairs[v] = Simd::multiply_float(sum, factor);
+      Floats sum = x[0] * load(kTriples[0] + v * kLanes);
+      sum = multiply_add(broadcast(x[1]), load(kTriples[1] + v * kLanes), sum);
+      sum = multiply_add(broadcast(x[2]), load(kTriples[2] + v * kLanes), sum);
+      triples[v] = sum * inverse;
+      sum = x[3] * load(kPairs[0] + v * kLanes);
+      sum = multiply_add(broadcast(x[4]), load(kPairs[1] + v * kLanes), sum);
+      pairs[v] = sum * inverse;
     }
-    Simd::store_signed(triples, 0, a);
-    Simd::store_signed(pairs, 0x80, a + 64);
+    store_rounded_signed(a, triples, 0);
+    store_rounded_signed(a + 64, pairs, 0x80);
   }
 
   // 32-bit sums of one tile: component j, lane e is row j L + e. They start at minus what the tables' bias adds.
   template <int kTokens>
   struct Sums {
-    Int rows[kTokens][4];
+    Ints rows[kTokens][4];
   };
+
+  // The three trits of every byte as a number from -13 to 13, in magnitude and sign, and the index of the other two.
+  struct Indices {
+    Bytes triple, pair;
+    Signs signs;
+  };
+
+  static Indices indices(Bytes bytes) {
+    const Words even = dot_byte_pairs(bytes, (Bytes)(Words{} + 9));  // 9 * byte: its upper byte is the pair
+    const Words odd = dot_byte_pairs(bytes, (Bytes)(Words{} + (9 << 8)));
+    const Bytes pair = masked_or((Bytes)odd, (Bytes)(Words{} - 256), (Bytes)upper_bytes(even));
+    const Bytes triple = bytes - look_up(load_table(Trits::kMiddle), pair);
+    return {magnitude(triple), pair, signs_of(triple)};
+  }
+
+  // sign * A[triple] + C[pair], u8.
+  static Bytes look_up_both(const uint8_t* tables, const Indices& index) {
+    const Bytes triples = look_up(load_table(tables), index.triple), pairs = look_up(load_table(tables + 64), index.pair);
+    return add_signed(pairs, triples, index.signs);
+  }
 
   // The LUT groups that share a scale, from `first` on: kCount, or at the end of a row `count`.
   template <int kTokens, int kCount>
   [[gnu::always_inline]] static inline void add_groups(const uint8_t* codes, const uint8_t* x, int64_t stride, int64_t first,
                                                      int count, const int32_t* multiple, Sums<kTokens>& sums) {
-    Int all[kTokens], odd[kTokens];
+    Words all[kTokens], odd[kTokens];
     codes += first * kTileRows;
 #pragma GCC unroll 8
-    for (int n = 0; n < kTokens; ++n) all[n] = odd[n] = Simd::zero();
+    for (int n = 0; n < kTokens; ++n) all[n] = odd[n] = Words{};
 #pragma GCC unroll 9
     for (int g = 0; g < (kCount ? kCount : count); ++g) {
-      const auto trits = Simd::trits(Simd::load(codes + g * kTileRows));
-      Simd::prefetch(codes + g * kTileRows + kPrefetch);
+      const Indices index = indices(load(codes + g * kTileRows));
+      prefetch(codes + g * kTileRows + kPrefetch);
       const uint8_t* tables = x + TernaryForm::table_offset(first + g);
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
-        const Int looked = Simd::look_up_trits(tables + n * stride, trits);
-        all[n] = Simd::add16(all[n], looked);
-        odd[n] = Simd::add16(odd[n], Simd::upper_bytes(looked));
+        const Words looked = (Words)look_up_both(tables + n * stride, index);
+        all[n] = add_words(all[n], looked);
+        odd[n] = add_words(odd[n], upper_bytes(looked));
       }
     }
 #pragma GCC unroll 8
     for (int n = 0; n < kTokens; ++n) {
-      const Int even = Simd::subtract16(all[n], Simd::to_upper_bytes(odd[n]));
+      const Words even = all[n] - to_upper_bytes(odd[n]);
       const int times = *reinterpret_cast<const int32_t*>(reinterpret_cast<const uint8_t*>(multiple) + n * stride);
-      Int* rows = sums.rows[n];
-      rows[0] = Simd::add_even_words(rows[0], even, times);
-      rows[1] = Simd::add_even_words(rows[1], odd[n], times);
-      rows[2] = Simd::add_odd_words(rows[2], even, times);
-      rows[3] = Simd::add_odd_words(rows[3], odd[n], times);
+      // Of two words of a lane one is multiplied by the multiple, the other by 0.
+      const Words lower = (Words)broadcast(times), upper = (Words)broadcast(times << 16);
+      Ints* rows = sums.rows[n];
+      rows[0] = dot_pairs(even, lower, rows[0]);
+      rows[1] = dot_pairs(odd[n], lower, rows[1]);
+      rows[2] = dot_pairs(even, upper, rows[2]);
+      rows[3] = dot_pairs(odd[n], upper, rows[3]);
     }
   }
 
@@ -92,7 +110,7 @@ struct BytewiseTernary {
     Sums<kTokens> sums;
     for (int n = 0; n < kTokens; ++n) {
       const int32_t start = -*reinterpret_cast<const int32_t*>(bias + n * stride);
-      for (int j = 0; j < 4; ++j) sums.rows[n][j] = Simd::set32(start);
+      for (int j = 0; j < 4; ++j) sums.rows[n][j] = broadcast(start);
     }
     const int groups = TernaryForm::block_lut_groups(w.columns, block);
     if (groups == TernaryForm::kBlockLutGroups) {
@@ -105,10 +123,9 @@ struct BytewiseTernary {
       }
     }
     for (int n = 0; n < kTokens; ++n) {
-      const auto factor = Simd::broadcast(reinterpret_cast<const float*>(unit + n * stride));
+      const Floats factor = broadcast(*reinterpret_cast<const float*>(unit + n * stride));
       for (int j = 0; j < 4; ++j, totals += kLanes) {
-        const auto value = Simd::multiply_float(Simd::to_float(sums.rows[n][j]), factor);
-        Simd::store_float(totals, Simd::multiply_add(value, Simd::load_float(scale + j * kLanes), Simd::load_float(totals)));
+        store(totals, multiply_add(to_floats(sums.rows[n][j]) * factor, load(scale + j * kLanes), load(totals)));
       }
     }
   }
@@ -133,7 +150,7 @@ struct BytewiseTernary {
                      int64_t token_end) {
     for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
       int64_t token = token_begin;
-      if constexpr (Simd::kSubTiles == 2) {
+      if constexpr (kRegisters == 32) {
         for (; token + 8 <= token_end; token += 8) product<8>(w, args, tile, token);
       }
       for (; token + 4 <= token_end; token += 4) product<4>(w, args, tile, token);

@@ -16,31 +16,51 @@ alignas(64) inline constexpr float kSigns[4][16] = {
     {-1, -1, -1, -1, -1, -1, -1, -1, 1, 1, 1, 1, 1, 1, 1, 1},
 };
 
-// The arithmetic of one block in plain C++; a target may bring its own (the same but for the order of the sums).
-struct PlainTables {
+// The arithmetic of one block, in vectors. Sums are in one order for every number of lanes: lane l with lane l ^ 8, then 4, 2, 1.
+struct VectorTables {
+  static constexpr int kVectors = 16 / kLanes;
+
   static float sum16(const float* x) {
-    float sum = 0.0f;
-    for (int i = 0; i < 16; ++i) sum += x[i];
-    return sum;
+    Floats parts[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) parts[v] = load(x + v * kLanes);
+#pragma GCC unroll 2
+    for (int left = kVectors / 2; left > 0; left /= 2) {
+#pragma GCC unroll 2
+      for (int v = 0; v < left; ++v) parts[v] += parts[v + left];
+    }
+    return reduce_add(parts[0]);
   }
 
   // The largest entry of any of the 8 LUT groups: an entry's bound is the sum of magnitudes.
   static float largest_entry(const float* x) {
-    float largest = 0.0f;
-    for (int g = 0; g < 32; g += 4) {
-      const float sum = (std::fabs(x[g]) + std::fabs(x[g + 1])) + (std::fabs(x[g + 2]) + std::fabs(x[g + 3]));
-      largest = sum > largest ? sum : largest;
+    Floats largest{};
+#pragma GCC unroll 8
+    for (int i = 0; i < 32; i += kLanes) {
+      const Floats pairs = magnitude(load(x + i)), twos = pairs + Lanes::swap<1>(pairs);
+      largest = maximum(twos + Lanes::swap<2>(twos), largest);
     }
-    return largest;
+    return reduce_max(largest);
   }
 
   static void store_table(const float* x, float inverse, uint8_t* table) {
-    const float x0 = x[0] * inverse, x1 = x[1] * inverse, x2 = x[2] * inverse, x3 = x[3] * inverse;
-    for (int e = 0; e < 16; ++e) {
-      const float sum = (kSigns[0][e] * x0 + kSigns[1][e] * x1) + (kSigns[2][e] * x2 + kSigns[3][e] * x3);
-      // Entries lie in 1 .. 255, so that truncation of the shifted value rounds to nearest.
-      table[e] = static_cast<uint8_t>(static_cast<int32_t>(sum + 128.5f));
+    Floats entries[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      Floats sum = add_signed<0>(broadcast(128.0f), x[0] * inverse, v * kLanes);
+      sum = add_signed<1>(sum, x[1] * inverse, v * kLanes);
+      sum = add_signed<2>(sum, x[2] * inverse, v * kLanes);
+      entries[v] = add_signed<3>(sum, x[3] * inverse, v * kLanes);
     }
+    store_rounded(table, entries, 0);
+  }
+
+ private:
+  // Activation i to the entries from `first` on: all of a vector have one sign where bit i is above its lanes' numbers.
+  template <int i>
+  [[gnu::always_inline]] static inline Floats add_signed(Floats sum, float x, int first) {
+    if constexpr ((1 << i) < kLanes) return multiply_add(broadcast(x), load(kSigns[i]), sum);
+    return first >> i & 1 ? sum + broadcast(x) : sum - broadcast(x);
   }
 };
 

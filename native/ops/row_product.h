@@ -57,8 +57,8 @@ struct ByteElements {
   using Sum = Ints;
   static constexpr int kDepth = 2;
 
-  static Column load_column(const Stored* from) { return load_bytes(from); }
-  static Column load_row(const Row* from) { return broadcast_pair(from); }
+  static Column load_column(const Stored* from) { return load_widened(from); }
+  static Column load_row(const Row* from) { return (Words)broadcast_dword(from); }
   static Sum multiply(Column row, Column column, Sum sum) { return dot_pairs(row, column, sum); }
   static Sum begin(const float*, bool) { return Ints{}; }
   static void finish(const RowProduct<ByteElements>& p, int row, int column, float* out, Sum sum, bool add) {

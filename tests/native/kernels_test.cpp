@@ -163,6 +163,31 @@ void test_twins(const std::vector<TargetEntry>& targets) {
   }
 }
 
+// Vectors of any width give the same bits, forms included: the order of sums does not depend on the width.
+void test_widths(const std::vector<TargetEntry>& targets) {
+  TestRandom random(13);
+  for (int number = 0; number < 40; ++number) {
+    KernelShape shape;
+    shape.bits = 1 + number % 8;
+    shape.columns = 32 * (1 + random.below(18));
+    shape.rows = 1 + random.below(140);
+    shape.tokens = 1 + random.below(9);
+    shape.group_size = kGroupSizes[random.below(5)];
+    shape.scale_kind = kKinds[random.below(7)];
+    shape.offset_kind = kKinds[random.below(8)];
+    const KernelCase test(random, shape, make_activations(random, shape));
+    std::vector<float> first;
+    for (const TargetEntry& target : targets) {
+      if (std::strcmp(target.name, "portable") == 0) continue;
+      const PackedMatrix matrix = pack(target, test.source());
+      FormRows forms(*target.kernels, matrix.form(), test.x, shape.columns);
+      const std::vector<float> y = multiply(matrix, forms, false);
+      if (first.empty()) first = y;
+      check(y == first, "%s: %s: differs from %s", target.name, shape.describe().c_str(), targets[0].name);
+    }
+  }
+}
+
 // Bias and the values before are added to the product, and only the tiles and tokens that were asked for are written.
 void test_parts(const TargetEntry& target) {
   TestRandom random(2);
@@ -317,6 +342,7 @@ int main() {
   test_lowbit(targets);
   test_codes(targets);
   test_twins(targets);
+  test_widths(targets);
   for (const TargetEntry& target : targets) {
     test_packing(target.kernels->packing, target.name);
     test_same_packing(target);

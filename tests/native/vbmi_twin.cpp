@@ -1,6 +1,7 @@
 #include "vbmi_twin.h"
 
 #define LUTMAC_TARGET vbmi_twin
+#define LUTMAC_TWIN_OF_AVX512
 #include "kernels/avx512vbmi/product.h"
 #include "kernels/avx512vbmi/ternary.h"
 #include "kernels/kernel_table.h"

@@ -1,4 +1,4 @@
-// The kernels of avx512vbmi over wide_twin.h, plain C++ that every processor runs.
+// The kernels of avx512vbmi over simd/scalar.h, plain C++ that every processor runs.
 #pragma once
 
 #include "runtime/targets.h"

@@ -10,10 +10,11 @@
 // so are the results, to the bit.
 #pragma once
 
+#include "kernels/avx512vbmi/indices.h"
 #include "kernels/avx512vbmi/packing.h"
-#include "kernels/avx512vbmi/wide.h"
+#include "kernels/chunks.h"
 #include "kernels/float_product.h"
-#include "kernels/params.h"
+#include "kernels/integer_product.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
@@ -34,33 +35,28 @@ class TernaryProduct {
   // count: at most kTokens.
   TernaryProduct(const LowBit& w, const MatmulArgs& args, int64_t tile, int64_t token, int count)
       : w_(w), x_(args.x + token * args.x_stride), stride_(args.x_stride), tile_(tile), count_(count) {
-    for (int i = 0; i < count * kTileRows; i += kLanes) Wide::store_float(totals_ + i, Wide::set_float(0.0f));
+    for (int i = 0; i < count * kTileRows; i += kLanes) store(totals_ + i, Floats{});
   }
 
   void run() {
     const uint8_t* codes = w_.codes + tile_ * Codes::Trits::tile_bytes(w_.columns);
     for (int64_t block = 0; block < TernaryForm::blocks(w_.columns); ++block) {
       const int64_t k = block * TernaryForm::kBlock;
-      if (k % w_.group_size == 0) load_scale(k / w_.group_size);
+      if (k % w_.group_size == 0) load_param<kTileRows>(w_, w_.scale, w_.packed_scale, tile_, k / w_.group_size, scale_);
       const int skipped = static_cast<int>(block % 2) * 2;  // LUT groups of the block before in the first dword
       const int dwords = (skipped + TernaryForm::block_lut_groups(w_.columns, block) + 3) / 4;
       add_tokens(codes, block, block / 2 * 13 + block % 2 * 6, dwords);
     }
   }
 
-  void store(const MatmulArgs& args, int64_t token) const {
+  void store_tile(const MatmulArgs& args, int64_t token) const {
     const int64_t left = w_.rows - tile_ * kTileRows;
     const int valid = static_cast<int>(left < kTileRows ? left : kTileRows);
     for (int n = 0; n < count_; ++n) store_rows(args, token + n, tile_ * kTileRows, valid, totals_ + n * kTileRows);
   }
 
  private:
-  using Int = Wide::Int;
-  using Float = Wide::Float;
-  static constexpr int kTileRows = Codes::kTileRows, kLanes = 16, kVectors = kTileRows / kLanes;
-  // How far ahead of the loads weights are fetched: a page, so that the prefetch crosses into the next one in time.
-  static constexpr int kPrefetch = 4096;
-  static constexpr int kScalePrefetch = 1024;
+  static constexpr int kTileRows = Codes::kTileRows, kVectors = kTileRows / kLanes;
 
   // first: the block's first dword of a row; dwords: how many it has.
   void add_tokens(const uint8_t* codes, int64_t block, int64_t first, int dwords) {
@@ -77,37 +73,34 @@ class TernaryProduct {
     const uint8_t* x = x_ + token * stride_;
     const uint8_t* weights = x + TernaryForm::weight_offset(w_.columns) + block * TernaryForm::kBlockWeights;
     const uint8_t* tables = x + first * 128;
-    const int64_t ahead = token == 0 ? kPrefetch : 0;
-    const Int low = Wide::load(kTritIndices.bytes), high = Wide::load(kTritIndices.bytes + 64);
-    Int sums[kNumber][kVectors];
+    const int64_t ahead = token == 0 ? kWeightPrefetch : 0;
+    const Bytes low = load_once(kTritIndices.bytes), high = load_once(kTritIndices.bytes + 64);
+    Ints sums[kNumber][kVectors];
 #pragma GCC unroll 4
     for (int n = 0; n < kNumber; ++n) {
-      for (Int& sum : sums[n]) sum = Wide::set32(0);
+      for (Ints& sum : sums[n]) sum = Ints{};
     }
     codes += first * kTileRows * 4;
     for (int dword = 0; dword < dwords; ++dword, codes += kTileRows * 4, tables += 128, weights += 4) {
-      Int triples[kVectors], pairs[kVectors];
-      Wide::Signs signs[kVectors];
+      Bytes triples[kVectors], pairs[kVectors];
+      Signs signs[kVectors];
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        const Int bytes = Wide::load(codes + v * 64);
-        Wide::prefetch(codes + v * 64 + ahead);
-        signs[v] = Wide::signs(bytes);
-        const Int both = Wide::look_up_128(low, high, bytes);
-        triples[v] = Wide::low_indices(both);
-        pairs[v] = Wide::high_indices(both);
+        const Bytes bytes = load_once(codes + v * 64);
+        prefetch(codes + v * 64 + ahead);
+        signs[v] = signs_of(bytes);
+        const Bytes both = look_up_eight(low, high, bytes);
+        triples[v] = low_indices(both);
+        pairs[v] = high_indices(both);
       }
 #pragma GCC unroll 4
       for (int n = 0; n < kNumber; ++n) {
-        int32_t weight;
-        std::memcpy(&weight, weights + n * stride_, 4);
-        const Int multiples = Wide::set32(weight);
-        const Int of_triples = Wide::load(tables + n * stride_);
-        const Int of_pairs = Wide::xor_bytes(Wide::load(tables + n * stride_ + 64), 0x80);
+        const Bytes multiples = (Bytes)broadcast_dword(weights + n * stride_);
+        const Bytes of_triples = load_once(tables + n * stride_), of_pairs = load_once(tables + n * stride_ + 64) ^ 0x80;
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) {
-          const Int entries = Wide::signed_sum(Wide::look_up(of_triples, triples[v]), Wide::look_up(of_pairs, pairs[v]), signs[v]);
-          Wide::add_weighted(sums[n][v], multiples, entries);
+          const Bytes sum = look_up_four(of_triples, triples[v]) + look_up_four(of_pairs, pairs[v]);
+          add_dot_bytes(sums[n][v], multiples, with_signs(sum, signs[v]));
         }
       }
     }
@@ -115,31 +108,19 @@ class TernaryProduct {
   }
 
   template <int kNumber>
-  [[gnu::always_inline]] void flush(const Int (&sums)[kNumber][kVectors], int64_t block, int token) {
+  [[gnu::always_inline]] void flush(const Ints (&sums)[kNumber][kVectors], int64_t block, int token) {
     const uint8_t* unit = x_ + token * stride_ + TernaryForm::unit_offset(w_.columns) + block * 4;
     float* totals = totals_ + token * kTileRows;
 #pragma GCC unroll 4
     for (int n = 0; n < kNumber; ++n, totals += kTileRows) {
       float number;
       std::memcpy(&number, unit + n * stride_, 4);
-      const Float factor = Wide::set_float(number);
+      const Floats factor = broadcast(number);
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         float* at = totals + v * kLanes;
-        const Float value = Wide::multiply(Wide::to_float(sums[n][v]), factor);
-        Wide::store_float(at, Wide::multiply_add(value, Wide::load_float(scale_ + v * kLanes), Wide::load_float(at)));
+        store(at, multiply_add(to_floats(sums[n][v]) * factor, load(scale_ + v * kLanes), load(at)));
       }
-    }
-  }
-
-  // The common kind in registers.
-  void load_scale(int64_t group) {
-    if (w_.scale.kind != ParamKind::f16) return lutmac::LUTMAC_TARGET::load_scale(w_, kTileRows, tile_, group, scale_);
-    const uint8_t* halves = w_.packed_scale.values + (tile_ * w_.groups + group) * kTileRows * 2;
-    const Float factor = Wide::set_float(w_.factor);
-    for (int i = 0; i < kTileRows * 2; i += 64) Wide::prefetch(halves + kScalePrefetch + i);
-    for (int i = 0; i < kTileRows; i += kLanes) {
-      Wide::store_float(scale_ + i, Wide::multiply(Wide::load_halves(halves + i * 2), factor));
     }
   }
 
@@ -159,7 +140,7 @@ inline void ternary_products(const LowBit& w, const MatmulArgs& args, int64_t ti
       const int count = static_cast<int>(left < TernaryProduct::kTokens ? left : TernaryProduct::kTokens);
       TernaryProduct product(w, args, tile, token, count);
       product.run();
-      product.store(args, token);
+      product.store_tile(args, token);
     }
   }
 }

@@ -1,4 +1,4 @@
-// The integer sums of the neon kernels: looked-up table entries of each row, weighted by plane and table scale.
+// Lookups on neon: table entries of each row, weighted by plane and summed by udot.
 //
 // Instructions for 16 bytes of weights, one token, after the load:
 //   4 bits   and, ushr (the two nibbles), 2 tbl, 2 udot                            6
@@ -19,29 +19,11 @@
 // token costs 2 tbl and 2 udot, 4.75 with its share of the rest.
 #pragma once
 
-#include <arm_neon.h>
-
-#include "kernels/lut.h"
+#include "kernels/chunks.h"
+#include "kernels/integer_product.h"
 #include "kernels/neon/packing.h"
 
-namespace lutmac::neon {
-
-inline constexpr int kTileRows = Codes::kTileRows;
-
-// The LUT groups of a block that are taken: all 8, or half of them where weight groups are of 16.
-enum class Part { both, low, high };
-
-// Consecutive blocks whose table scales are multiples of one unit.
-struct LookupArgs {
-  const uint8_t* codes;       // of the first block
-  const uint8_t* tables;      // of the first block and token
-  const uint8_t* multiples;   // s32, likewise
-  int64_t stride;             // bytes from one token to the next, of both
-  int blocks;
-};
-
-// A page, so that the prefetch crosses into the next one in time.
-inline constexpr int kPrefetch = 4096;
+namespace lutmac::LUTMAC_TARGET {
 
 template <int kBits>
 struct DwordWeights {
@@ -52,165 +34,162 @@ struct DwordWeights {
   }
 };
 
-// 2 to 7 bits. Of the 32 registers one token and 4 vectors of 4 rows take 4 for the running sums, 4 for the block's, 8 for
-// indices and 4 for tables; 4 tokens and 2 vectors 8, 8, 4 and 4. The rest are constants and what was just looked up.
-template <int kBits, int kTokens, Part kPart>
-struct DwordLookup {
+// A block of 2 to 7 bits, kTogether vectors of 4 rows. Of the 32 registers one token and 4 vectors take 4 for the running
+// sums, 4 for the block's, 8 for indices and 4 for tables; 4 tokens and 2 vectors 8, 8, 4 and 4. The rest are constants and
+// what was just looked up.
+template <int kBits, int kTokens, Part part>
+struct DwordBlock {
   static constexpr int kTogether = kTokens == 1 ? 4 : 2;
   static constexpr DwordWeights<kBits> kWeights{};
-  using Sums = uint32x4_t[kTokens][kTogether];
 
+  // totals += multiple(n) * (the block's sums).
+  template <typename Multiple>
+  [[gnu::always_inline]] static inline void add(const uint8_t* codes, const uint8_t* tables, int64_t stride, Multiple multiple,
+                                                Ints (*totals)[kTogether]) {
+    Ints sums[kTokens][kTogether] = {};
+    add_dwords<0>(codes, tables, stride, sums);
+#pragma GCC unroll 8
+    for (int n = 0; n < kTokens; ++n) {
+      const Ints times = broadcast(multiple(n));
+#pragma GCC unroll 8
+      for (int t = 0; t < kTogether; ++t) totals[n][t] += sums[n][t] * times;
+    }
+  }
+
+ private:
   template <int kDword>
-  [[gnu::always_inline]] static inline void add(const uint8_t* codes, const uint8_t* tables, int64_t stride, Sums& sums) {
+  [[gnu::always_inline]] static inline void add_dwords(const uint8_t* codes, const uint8_t* tables, int64_t stride,
+                                                       Ints (&sums)[kTokens][kTogether]) {
     constexpr int kFirst = 4 * kDword / kBits, kInFirst = kBits * (kFirst + 1) - 4 * kDword;
     constexpr bool kTwo = kInFirst < 4;
     // 0x10 leads a byte's index to the second table.
     constexpr uint32_t kSecond = kTwo ? 0x10101010u << (kTwo ? 8 * kInFirst : 0) : 0u;
-    const uint8x16_t second = vreinterpretq_u8_u32(vdupq_n_u32(kSecond)), nibble = vdupq_n_u8(15);
-    const uint8x16_t weights = vld1q_u8(kWeights.bytes + kDword / 4 * 16);
-    uint8x16_t low[kTogether], high[kTogether];
+    const Bytes second = (Bytes)(Bits{} + kSecond), nibble = Bytes{} + 15, weights = load(kWeights.bytes + kDword / 4 * 16);
+    Bytes low[kTogether], high[kTogether];
 #pragma GCC unroll 8
     for (int t = 0; t < kTogether; ++t) {
-      const uint8x16_t bytes = vld1q_u8(codes + kDword * kTileRows * 4 + t * 16);
-      low[t] = kTwo ? vbslq_u8(nibble, bytes, second) : vandq_u8(bytes, nibble);
-      high[t] = kTwo ? vorrq_u8(vshrq_n_u8(bytes, 4), second) : vshrq_n_u8(bytes, 4);
+      const Bytes bytes = load(codes + kDword * Codes::kTileRows * 4 + t * 16);
+      low[t] = kTwo ? masked_or(bytes, nibble, second) : low_nibbles(bytes);
+      high[t] = kTwo ? high_nibbles(bytes) | second : high_nibbles(bytes);
     }
-    if (kTokens == 1) __builtin_prefetch(codes + kDword * kTileRows * 4 + kPrefetch);
+    if (kTokens == 1) prefetch(codes + kDword * Codes::kTileRows * 4 + kWeightPrefetch);
 #pragma GCC unroll 8
     for (int n = 0; n < kTokens; ++n, tables += stride) {
-      if constexpr (kPart != Part::high) look_up<kDword, kTwo>(tables + kFirst * 16, low, weights, sums[n]);
-      if constexpr (kPart != Part::low) look_up<kDword, kTwo>(tables + kFirst * 16 + 64, high, weights, sums[n]);
+      if constexpr (part != Part::second) add_entries<kDword, kTwo>(tables + kFirst * 16, low, weights, sums[n]);
+      if constexpr (part != Part::first) add_entries<kDword, kTwo>(tables + kFirst * 16 + 64, high, weights, sums[n]);
     }
     // Loads stay with their dword: the compiler would bring them forward into registers that it does not have.
-    asm volatile("" ::: "memory");
-    if constexpr (kDword + 1 < kBits) add<kDword + 1>(codes, tables - kTokens * stride, stride, sums);
+    keep_apart();
+    if constexpr (kDword + 1 < kBits) add_dwords<kDword + 1>(codes, tables - kTokens * stride, stride, sums);
   }
 
   template <int kDword, bool kTwo>
-  [[gnu::always_inline]] static inline void look_up(const uint8_t* tables, const uint8x16_t* index, uint8x16_t weights,
-                                                    uint32x4_t* sums) {
-    if constexpr (kTwo) {
-      const uint8x16x2_t table = vld1q_u8_x2(tables);
+  [[gnu::always_inline]] static inline void add_entries(const uint8_t* tables, const Bytes* index, Bytes weights, Ints* sums) {
+    const auto table = [tables] {
+      if constexpr (kTwo) return load_two_tables(tables);
+      else return load_table(tables);
+    }();
 #pragma GCC unroll 8
-      for (int t = 0; t < kTogether; ++t) {
-        sums[t] = vdotq_laneq_u32(sums[t], vqtbl2q_u8(table, index[t]), weights, kDword % 4);
-      }
-    } else {
-      const uint8x16_t table = vld1q_u8(tables);
-#pragma GCC unroll 8
-      for (int t = 0; t < kTogether; ++t) {
-        sums[t] = vdotq_laneq_u32(sums[t], vqtbl1q_u8(table, index[t]), weights, kDword % 4);
-      }
-    }
-  }
-
-  // integers [kTokens][kTileRows] = sum of multiple * (sum of plane weight * entry, less the tables' bias).
-  [[gnu::noinline]] static void run(const LookupArgs& lookup, int32_t* integers) {
-    constexpr uint32_t kBias = 128u * (kPart == Part::both ? 8 : 4) * ((1 << kBits) - 1);
-    for (int t0 = 0; t0 < 4; t0 += kTogether) {
-      int32x4_t totals[kTokens][kTogether] = {};
-      const uint8_t *codes = lookup.codes + t0 * 16, *tables = lookup.tables, *multiples = lookup.multiples;
-      for (int block = 0; block < lookup.blocks; ++block, codes += Codes::block_bytes(kBits), tables += 128, multiples += 4) {
-        Sums sums;
-#pragma GCC unroll 8
-        for (int n = 0; n < kTokens; ++n) {
-#pragma GCC unroll 8
-          for (int t = 0; t < kTogether; ++t) sums[n][t] = vdupq_n_u32(-kBias);
-        }
-        add<0>(codes, tables, lookup.stride, sums);
-#pragma GCC unroll 8
-        for (int n = 0; n < kTokens; ++n) {
-          const int32x4_t multiple = vld1q_dup_s32(reinterpret_cast<const int32_t*>(multiples + n * lookup.stride));
-#pragma GCC unroll 8
-          for (int t = 0; t < kTogether; ++t) {
-            totals[n][t] = vmlaq_s32(totals[n][t], vreinterpretq_s32_u32(sums[n][t]), multiple);
-          }
-        }
-      }
-#pragma GCC unroll 8
-      for (int n = 0; n < kTokens; ++n) {
-#pragma GCC unroll 8
-        for (int t = 0; t < kTogether; ++t) vst1q_s32(integers + n * kTileRows + (t0 + t) * 4, totals[n][t]);
-      }
-    }
+    for (int t = 0; t < kTogether; ++t) sums[t] = dot_bytes_at<kDword % 4>(LUTMAC_TARGET::look_up(table, index[t]), weights, sums[t]);
   }
 };
 
-// 1 bit: vectors of 8 rows, summed in 16 bits.
-template <int kTokens, Part kPart>
-struct WordLookup {
-  static constexpr int kTogether = kTokens == 1 ? 2 : 1;
+// A block of 1 bit: vectors of 8 rows, summed in 16 bits, which a multiple fits, too. kTogether counts vectors of 4 rows.
+template <int kTokens, Part part>
+struct WordBlock {
+  static constexpr int kTogether = kTokens == 1 ? 4 : 2, kVectors = kTogether / 2;
 
-  [[gnu::always_inline]] static inline void add(const uint8_t* codes, const uint8_t* tables, int64_t stride,
-                                                uint16x8_t (&sums)[kTokens][kTogether]) {
-    const uint8x16_t second = vreinterpretq_u8_u16(vdupq_n_u16(0x1000)), nibble = vdupq_n_u8(15);
-    uint8x16_t low[kTogether], high[kTogether];
+  template <typename Multiple>
+  [[gnu::always_inline]] static inline void add(const uint8_t* codes, const uint8_t* tables, int64_t stride, Multiple multiple,
+                                                Ints (*totals)[kTogether]) {
+    Words sums[kTokens][kVectors] = {};
+    add_half(codes, tables, stride, sums);
+    add_half(codes + 2 * Codes::kTileRows, tables + 32, stride, sums);
+    if (kTokens == 1) prefetch(codes + kWeightPrefetch);
 #pragma GCC unroll 8
-    for (int v = 0; v < kTogether; ++v) {
-      const uint8x16_t bytes = vld1q_u8(codes + v * 16);
-      low[v] = vbslq_u8(nibble, bytes, second);
-      high[v] = vorrq_u8(vshrq_n_u8(bytes, 4), second);
+    for (int n = 0; n < kTokens; ++n) {
+      const int16_t times = static_cast<int16_t>(multiple(n));
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) add_products(totals[n][2 * v], totals[n][2 * v + 1], sums[n][v], times);
+    }
+  }
+
+ private:
+  [[gnu::always_inline]] static inline void add_half(const uint8_t* codes, const uint8_t* tables, int64_t stride,
+                                                     Words (&sums)[kTokens][kVectors]) {
+    const Bytes second = (Bytes)(Words{} + 0x1000), nibble = Bytes{} + 15;
+    Bytes low[kVectors], high[kVectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      const Bytes bytes = load(codes + v * 16);
+      low[v] = masked_or(bytes, nibble, second);
+      high[v] = high_nibbles(bytes) | second;
     }
 #pragma GCC unroll 8
     for (int n = 0; n < kTokens; ++n, tables += stride) {
-      if constexpr (kPart != Part::high) look_up(tables, low, sums[n]);
-      if constexpr (kPart != Part::low) look_up(tables + 64, high, sums[n]);
+      if constexpr (part != Part::second) add_entries(tables, low, sums[n]);
+      if constexpr (part != Part::first) add_entries(tables + 64, high, sums[n]);
     }
   }
 
-  [[gnu::always_inline]] static inline void look_up(const uint8_t* tables, const uint8x16_t* index, uint16x8_t* sums) {
-    const uint8x16x2_t table = vld1q_u8_x2(tables);
+  [[gnu::always_inline]] static inline void add_entries(const uint8_t* tables, const Bytes* index, Words* sums) {
+    const TwoTables table = load_two_tables(tables);
 #pragma GCC unroll 8
-    for (int v = 0; v < kTogether; ++v) sums[v] = vpadalq_u8(sums[v], vqtbl2q_u8(table, index[v]));
+    for (int v = 0; v < kVectors; ++v) sums[v] = add_byte_pairs(sums[v], LUTMAC_TARGET::look_up(table, index[v]));
+  }
+};
+
+struct NeonLookup {
+  static constexpr int kMostTokens = 4;
+  // Tiles that several tokens go through together, so that their tables come from the L2 cache once for 64 rows: 1 KB for a
+  // block and 8 tokens, against 2 KB of sums and as much of parameters that have to stay in the L1 cache.
+  static constexpr int kTiles = 4;
+
+  // One token: adds a block, times its multiple.
+  template <int kBits, Part part>
+  [[gnu::always_inline]] static inline void add_block(const uint8_t* codes, const uint8_t* tables, int multiple, Ints (&sums)[4]) {
+    Block<kBits, 1, part>::add(codes, tables, 0, [=](int) { return multiple; }, &sums);
   }
 
-  [[gnu::noinline]] static void run(const LookupArgs& lookup, int32_t* integers) {
-    // A block's sum less the bias fits s16, and a multiple does.
-    constexpr uint16_t kBias = 128 * (kPart == Part::both ? 8 : 4);
-    for (int v0 = 0; v0 < 2; v0 += kTogether) {
-      int32x4_t totals[kTokens][kTogether][2] = {};
-      const uint8_t *codes = lookup.codes + v0 * 16, *tables = lookup.tables, *multiples = lookup.multiples;
-      for (int block = 0; block < lookup.blocks; ++block, codes += Codes::block_bytes(1), tables += 128, multiples += 4) {
-        uint16x8_t sums[kTokens][kTogether];
+  // Several: integers[n, row] of a chunk.
+  template <int kBits, int kTokens, Part part>
+  [[gnu::noinline]] static void look_up(const LookupArgs& lookup, int32_t* integers) {
+    using Some = Block<kBits, kTokens, part>;
+    constexpr int kTogether = Some::kTogether;
+    for (int t0 = 0; t0 < 4; t0 += kTogether) {
+      Ints totals[kTokens][kTogether];
 #pragma GCC unroll 8
-        for (int n = 0; n < kTokens; ++n) {
+      for (int n = 0; n < kTokens; ++n) {
 #pragma GCC unroll 8
-          for (int v = 0; v < kTogether; ++v) sums[n][v] = vdupq_n_u16(static_cast<uint16_t>(-kBias));
-        }
-        add(codes, tables, lookup.stride, sums);
-        add(codes + 2 * kTileRows, tables + 32, lookup.stride, sums);
-        if (kTokens == 1) __builtin_prefetch(codes + kPrefetch);
-#pragma GCC unroll 8
-        for (int n = 0; n < kTokens; ++n) {
-          const int16x8_t multiple = vld1q_dup_s16(reinterpret_cast<const int16_t*>(multiples + n * lookup.stride));
-#pragma GCC unroll 8
-          for (int v = 0; v < kTogether; ++v) {
-            const int16x8_t sum = vreinterpretq_s16_u16(sums[n][v]);
-            totals[n][v][0] = vmlal_s16(totals[n][v][0], vget_low_s16(sum), vget_low_s16(multiple));
-            totals[n][v][1] = vmlal_high_s16(totals[n][v][1], sum, multiple);
-          }
-        }
+        for (int t = 0; t < kTogether; ++t) totals[n][t] = broadcast(lookup.start(n));
+      }
+      const uint8_t *codes = lookup.codes + t0 * kVectorBytes<kBits>, *tables = lookup.tables;
+      for (int block = 0; block < lookup.blocks; ++block, codes += Codes::block_bytes(kBits), tables += 128) {
+        Some::add(codes, tables, lookup.stride, [&](int n) { return lookup.multiples.at(n)[block]; }, totals);
       }
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
 #pragma GCC unroll 8
-        for (int v = 0; v < kTogether; ++v) {
-          int32_t* out = integers + n * kTileRows + (v0 + v) * 8;
-          vst1q_s32(out, totals[n][v][0]);
-          vst1q_s32(out + 4, totals[n][v][1]);
-        }
+        for (int t = 0; t < kTogether; ++t) store(integers + n * Codes::kTileRows + (t0 + t) * kLanes, totals[n][t]);
       }
     }
   }
+
+ private:
+  // Of 4 rows: a vector, or at 1 bit half of one.
+  template <int kBits>
+  static constexpr int kVectorBytes = kBits == 1 ? 8 : 16;
+
+  template <int kBits, int kTokens, Part part>
+  struct BlockOf {
+    using Type = DwordBlock<kBits, kTokens, part>;
+  };
+  template <int kTokens, Part part>
+  struct BlockOf<1, kTokens, part> {
+    using Type = WordBlock<kTokens, part>;
+  };
+  template <int kBits, int kTokens, Part part>
+  using Block = typename BlockOf<kBits, kTokens, part>::Type;
 };
 
-template <int kBits, int kTokens, Part kPart>
-inline void look_up(const LookupArgs& lookup, int32_t* integers) {
-  if constexpr (kBits == 1) {
-    WordLookup<kTokens, kPart>::run(lookup, integers);
-  } else {
-    DwordLookup<kBits, kTokens, kPart>::run(lookup, integers);
-  }
-}
-
-}  // namespace lutmac::neon
+}  // namespace lutmac::LUTMAC_TARGET

@@ -1,4 +1,6 @@
 // The definition of correct: every kernel in plain C++, for any processor.
+#include <cmath>
+
 #include "kernels/kernel_table.h"
 #include "kernels/plain_products.h"
 #include "kernels/portable/packing.h"
@@ -7,6 +9,34 @@ namespace lutmac::portable {
 namespace {
 
 constexpr int kTileRows = Codes::kTileRows;
+
+// The arithmetic of one block; vector targets differ in the order of the sums.
+struct PlainTables {
+  static float sum16(const float* x) {
+    float sum = 0.0f;
+    for (int i = 0; i < 16; ++i) sum += x[i];
+    return sum;
+  }
+
+  // The largest entry of any of the 8 LUT groups: an entry's bound is the sum of magnitudes.
+  static float largest_entry(const float* x) {
+    float largest = 0.0f;
+    for (int g = 0; g < 32; g += 4) {
+      const float sum = (std::fabs(x[g]) + std::fabs(x[g + 1])) + (std::fabs(x[g + 2]) + std::fabs(x[g + 3]));
+      largest = sum > largest ? sum : largest;
+    }
+    return largest;
+  }
+
+  static void store_table(const float* x, float inverse, uint8_t* table) {
+    const float x0 = x[0] * inverse, x1 = x[1] * inverse, x2 = x[2] * inverse, x3 = x[3] * inverse;
+    for (int e = 0; e < 16; ++e) {
+      const float sum = (kSigns[0][e] * x0 + kSigns[1][e] * x1) + (kSigns[2][e] * x2 + kSigns[3][e] * x3);
+      // Entries lie in 1 .. 255, so that truncation of the shifted value rounds to nearest.
+      table[e] = static_cast<uint8_t>(static_cast<int32_t>(sum + 128.5f));
+    }
+  }
+};
 
 // Sum over planes p and LUT groups of 2^p * (table entry - 128), LUT groups [first, last) of a block.
 int32_t look_up(const uint8_t* planes, int bits, const uint8_t* tables, int first, int last) {
