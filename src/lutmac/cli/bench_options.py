@@ -63,7 +63,8 @@ Synthetic = Annotated[
         "--synthetic",
         metavar="SHAPE",
         help="Random weights instead of a file: llama-2-7b, llama-3-8b, bitnet-3b, qwen2.5-3b, smollm2-135m, "
-        "bonsai2-27b, qwen3.5-9b, qwen3.6-35b-a3b, gpt-oss-20b or maple-20b-a1b; fewer layers where memory is short.",
+        "bonsai2-27b, qwen3.5-9b, qwen3.6-35b-a3b, gemma4-e4b, gpt-oss-20b or maple-20b-a1b; fewer layers where memory "
+        "is short.",
     ),
 ]
 Bits = Annotated[

@@ -46,7 +46,7 @@ class CheckpointPacking:
         matrix = self._source.matrix(stored)
         if part is not None:
             matrix = rows_of(matrix, part.first_row, weight.rows)
-        if weight.streamed and part is None and not self._is_permuted(matrix):
+        if weight.streamed and part is None and _is_in_a_file(matrix):
             self._report(entry.nbytes)
             return self._packer.stream(matrix), None
         packed = self._packer.add(matrix)
@@ -56,10 +56,6 @@ class CheckpointPacking:
         if self._pending_bytes >= (PACK_BESIDE_OTHERS if self._cores.shares else PACK_TOGETHER):
             self.finish()
         return packed, matrix.input_permutation if isinstance(matrix, LowBitMatrix) else None
-
-    @staticmethod
-    def _is_permuted(matrix: AnyMatrix) -> bool:
-        return isinstance(matrix, LowBitMatrix) and matrix.input_permutation is not None
 
     def finish(self) -> None:
         """Packs the matrices that were asked for, and gives the file's pages back."""
@@ -81,6 +77,16 @@ class CheckpointPacking:
         self._done += nbytes
         if self._progress is not None:
             self._progress(self._done, self._source.nbytes, "loading")
+
+
+def _is_in_a_file(matrix: AnyMatrix) -> bool:
+    """Whether a matrix is a view of a mapped file, in its order: formats whose codes are spread at load have copies."""
+    if isinstance(matrix, LowBitMatrix) and matrix.input_permutation is not None:
+        return False
+    array: Any = matrix.source if isinstance(matrix, LowBitMatrix) else matrix.data
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    return not isinstance(array, np.ndarray)
 
 
 def check_all(source: TensorSource, graph: Graph) -> None:

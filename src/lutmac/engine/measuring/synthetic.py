@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac import _native
+from lutmac.checkpoints.gguf_types import as_matrix
 from lutmac.engine.loading.binding import bind
 from lutmac.engine.loading.info import bytes_per_token
 from lutmac.engine.loading.tuning import current_tuning
@@ -20,7 +21,8 @@ from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_schedule
 from lutmac.graph.ir import Graph, Vector, Weight
 from lutmac.graph.passes import optimize
-from lutmac.models import Architecture, gpt_oss, llama, maple, qwen3_5, qwen3_next
+from lutmac.lowbit.packing import Packer
+from lutmac.models import Architecture, gemma4, gemma4_config, gpt_oss, llama, maple, qwen3_5, qwen3_next
 from lutmac.models.config import DecoderConfig
 from lutmac.models.delta_net import HybridConfig
 from lutmac.models.rope import RopeConfig
@@ -28,6 +30,7 @@ from lutmac.models.rotation import Rotation
 
 Progress = Callable[[int, int, str], None]
 PACK_TOGETHER = 1 << 28  # weights
+Q4_0_BLOCK: Final = 18  # bytes of 32 weights
 TERNARY_BITS: Final = 8 * 26 / 128  # five weights to a byte, without scales
 MEMORY_SHARE: Final = 0.75  # of what is available, for weights
 
@@ -131,6 +134,10 @@ _MAPLE = {
 }  # fmt: skip
 
 
+_GEMMA4 = {
+    "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 42, "num_key_value_heads": 2,
+    "num_kv_shared_layers": 18, "final_logit_softcapping": 30.0,
+}  # fmt: skip
 # From the config.json of meta-llama/Llama-2-7b-hf, meta-llama/Meta-Llama-3-8B, 1bitLLM/bitnet_b1_58-3B,
 # Qwen/Qwen2.5-3B and HuggingFaceTB/SmolLM2-135M; of Qwen3.5-9B, Qwen3.6-35B-A3B and Bonsai 2 27B from headers of their
 # GGUF files, and what they leave out from transformers.
@@ -143,6 +150,7 @@ SHAPES: dict[str, Shape] = {
     "bonsai2-27b": _bonsai2(),
     "qwen3.5-9b": _qwen35(),
     "qwen3.6-35b-a3b": _qwen35_moe(),
+    "gemma4-e4b": Shape(gemma4_config.read_config(_GEMMA4), gemma4.ARCHITECTURE, codes="4", period=6),
     "gpt-oss-20b": Shape(
         gpt_oss.read_config({"num_hidden_layers": 24, "num_local_experts": 32}),
         gpt_oss.ARCHITECTURE,
@@ -152,7 +160,7 @@ SHAPES: dict[str, Shape] = {
     ),
     "maple-20b-a1b": Shape(maple.read_gguf_config(_MAPLE), maple.ARCHITECTURE, codes="ternary", period=4),
 }
-TIED = {"qwen2.5-3b", "smollm2-135m"}  # the head is the embedding
+TIED = {"gemma4-e4b", "qwen2.5-3b", "smollm2-135m"}  # the head is the embedding
 
 
 @dataclass(frozen=True)
@@ -220,6 +228,8 @@ class SyntheticSpec:
         """Of all matrices."""
         total = 0.0
         for weight in SHAPES[self.shape].graph(self.config).weights().values():
+            if weight.streamed:
+                continue
             in_layer = weight.name.startswith("model.layers.")
             bits, group = (self.stored_bits, self.group_size) if in_layer else (self.head_bits, 32)
             if self.ternary and self.group_size:
@@ -265,11 +275,15 @@ class _RandomPacking:
         self._spec = spec
         self._progress = progress
         self._packer = _native.Packer(target=target, threads=threads)
+        self._tables = Packer(target=target, threads=threads)
         self._made = self._pending = self._done = 0
         self._total = sum(weight.rows * weight.columns for weight in graph.weights().values())
 
     def matrix(self, weight: Weight) -> tuple[_native.Matrix, None]:
-        """A random matrix; its values have a variance of about 1 / columns."""
+        """A random matrix with a variance of about 1 / columns; a table that would stay in a file is of zeros."""
+        if weight.streamed:  # in memory that is never written, and so takes none
+            blocks = np.zeros(weight.rows * weight.columns // 32 * Q4_0_BLOCK, np.uint8)
+            return self._tables.stream(as_matrix("Q4_0", weight.rows, weight.columns, blocks)), None
         in_layer, columns = weight.name.startswith("model.layers."), weight.columns
         ternary = self._spec.ternary and (in_layer or self._spec.group_size > 0)
         bits = self._spec.bits if in_layer or ternary else self._spec.head_bits
