@@ -6,7 +6,7 @@
 //   5, 6, 7  6 where a dword lies in one LUT group, else 7                         6.6, 6.3, 6.4
 //   1        bif, ushr, orr, 2 tbl, 2 uadalp                                       7
 //   8        2 sdot                                                                2
-// Fewer cannot be had: a byte is two indices, and each takes a tbl and something to add what it finds. udot adds 16 entries
+// This is the least: a byte is two indices, and each takes a tbl and an instruction that adds its entry. udot adds 16 entries
 // in one instruction, weights the planes and needs no widening, provided that the 4 bytes that it sums belong to one row.
 // With fewer than 4 planes they are then of two LUT groups, so of two tables: the third instruction of the nibbles chooses.
 // The alternatives take more: one table per register and rows for bytes (as on x86) need a 16-bit sum for each half of the
