@@ -40,6 +40,7 @@ REFUSED = {
     "gemma2-tight": "GGUF's gemma2 cannot say that attention_scale is",
     "gemma2-no-caps": "GGUF's gemma2 cannot say that attention_softcap is 0.0",
     "gemma3-270m": "GGUF's gemma3 cannot say that windows is",
+    "gemma4-26b-a4b": "GGUF's gemma4 with experts cannot be written",
     "qwen3.5": "GGUF's qwen35 has keys and values of one size, and this model of 12 and 16",
     "qwen3.5-tied": "GGUF's qwen35 has no biases",
     "ernie4-5-biases": "GGUF's ernie4_5 has no biases",

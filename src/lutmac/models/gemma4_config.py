@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import numpy as np
+
 from lutmac.errors import CheckpointError
 from lutmac.graph.ir import Graph
 from lutmac.models import Tensors
@@ -78,7 +80,7 @@ def read_config(config: Mapping[str, Any]) -> Gemma4Config:
         layer_head_dims=sizes,
         layer_kv_heads=kv_heads,
         keys_of=keys_of,
-        layer_widths=tuple(width * 2 if wide and source != i else width for i, source in enumerate(keys_of)),
+        layer_widths=tuple(width * 2 if wide and keys_of and keys_of[i] != i else width for i in range(layers)),
         activation=read_activation(config, "hidden_activation"),
     )
     experts = config.get("enable_moe_block") is True
@@ -164,3 +166,27 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> Gemma4Config:
         per_layer_width=read.integer("embedding_length_per_layer_input", 0, low=0),
         per_layer_vocab=decoder.vocab_size,
     )
+
+
+def gguf_metadata(config: Gemma4Config) -> dict[str, Any]:
+    """GGUF's keys that other families lack or have otherwise, without their prefix."""
+    windows = config.windows or (0,) * config.num_hidden_layers
+    full = next(
+        (size for size, window in zip(config.layer_head_dims, windows, strict=True) if not window), config.head_dim
+    )
+    local = config.rope if config.local_rope is None else config.local_rope
+    shared = sum(source != layer for layer, source in enumerate(config.keys_of))
+    found = {
+        f"attention.{part}_length{which}": size
+        for part in ("key", "value")
+        for which, size in (("", full), ("_swa", config.head_dim))
+    }
+    return {
+        **found,
+        "attention.head_count_kv": np.array(config.layer_kv_heads, np.int32),
+        "feed_forward_length": np.array(config.layer_widths, np.int32),
+        "attention.sliding_window_pattern": np.array(windows) > 0,
+        "attention.shared_kv_layers": shared,
+        "embedding_length_per_layer_input": config.per_layer_width,
+        "rope.dimension_count_swa": local.rotary_dim,
+    }

@@ -16,6 +16,8 @@ from lutmac.errors import UnsupportedModelError
 from lutmac.models import Architecture, ModelConfig, find_architecture
 from lutmac.models.config import DecoderConfig
 from lutmac.models.delta_net import HybridConfig
+from lutmac.models.gemma4_config import Gemma4Config
+from lutmac.models.gemma4_config import gguf_metadata as gemma4_metadata
 from lutmac.models.gguf_delta_net import TiledHeads, delta_net_metadata
 from lutmac.models.rope import RopeConfig, RopeScaling
 
@@ -27,6 +29,7 @@ ARCHITECTURES: Final = {
     "qwen3": "qwen3",
     "gemma2": "gemma2",
     "gemma3": "gemma3",
+    "gemma4": "gemma4",
     "qwen3_5": "qwen35",
     "cohere2": "cohere2",
     "ernie4_5": "ernie4_5",
@@ -67,7 +70,7 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
 
     Raises UnsupportedModelError, naming what GGUF has no word for.
     """
-    if own not in ARCHITECTURES or type(config) not in (DecoderConfig, HybridConfig):
+    if own not in ARCHITECTURES or type(config) not in (DecoderConfig, HybridConfig, Gemma4Config):
         known = ", ".join(ARCHITECTURES)
         raise UnsupportedModelError(f"GGUF cannot be written from a directory of {own!r}; it can from {known}")
     name = ARCHITECTURES[own]
@@ -79,7 +82,7 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
     read = architecture.read_gguf_config({**metadata, "general.architecture": name})
     assert isinstance(read, DecoderConfig)
     scaling = config.rope.scaling
-    factors = _factors(config.rope) if scaling.kind == "llama3" else None
+    factors = _factors(config.rope) if scaling.kind == "llama3" else config.rope.factors or None
     expected = replace(
         config,
         norm_weight_bias=0.0,
@@ -87,6 +90,11 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
         windows=_shown(config),
         optional=read.optional,
     )
+    if isinstance(expected, Gemma4Config) and isinstance(read, Gemma4Config):
+        if expected.num_experts:
+            raise UnsupportedModelError(f"GGUF's {name} with experts cannot be written")
+        table = expected.per_layer_vocab if expected.per_layer_width else read.per_layer_vocab
+        expected = replace(expected, keys_are_values=None, per_layer_vocab=table)
     if isinstance(expected, HybridConfig):
         expected = replace(expected, delta_net=replace(expected.delta_net, tiled=True, rate_is_log=False))
     for field in fields(expected):
@@ -120,6 +128,7 @@ def _metadata(config: DecoderConfig) -> dict[str, Any]:
         "vocab_size": config.vocab_size,
         **_scaling(config.rope.scaling),
         **(delta_net_metadata(config) if isinstance(config, HybridConfig) else {}),
+        **(gemma4_metadata(config) if isinstance(config, Gemma4Config) else {}),
     }
     if any(config.windows):
         found["attention.sliding_window"] = max(config.windows)
@@ -171,7 +180,7 @@ def _as_read(rope: RopeConfig, read: RopeConfig) -> RopeConfig:
         scaling = RopeScaling()
     elif scaling.kind == "yarn":
         scaling = replace(scaling, attention_factor=scaling.attention_scale())
-    return replace(rope, style=read.style, scaling=scaling)
+    return replace(rope, style=read.style, scaling=scaling, factors=())
 
 
 def _factors(rope: RopeConfig) -> tuple[float, ...]:

@@ -65,6 +65,8 @@ def _candidates(files: TextFiles, tokenizer: Tokenizer) -> Iterator[dict[str, An
     from lutmac.text.tokenizer_json import TokenizerJson  # noqa: PLC0415 (only what is needed)
 
     file = TokenizerJson(read_json_object(files.directory / TOKENIZER_JSON))
+    if not file.byte_level and file.merges is not None:  # of characters, with spaces written otherwise
+        yield {f"{PREFIX}model": "gemma4", f"{PREFIX}merges": file.merges}
     if not file.byte_level or file.merges is None:
         raise UnsupportedModelError(
             f"{files.directory}: GGUF needs {SENTENCEPIECE_MODEL} where {TOKENIZER_JSON} is not of bytes"
