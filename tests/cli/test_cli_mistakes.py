@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
+
+from lutmac.cli.main import run_command
 
 COMMANDS_WITH_A_MODEL = [
     ["run", "MODEL", "Hello"],
@@ -72,8 +75,10 @@ def assert_one_line(result, *words: str) -> None:
     ],
     ids=lambda value: " ".join(value) if value and isinstance(value, list) else "",
 )
-def test_malformed_command_lines(lutmac, arguments, words):
-    assert_one_line(lutmac(*arguments), *words)
+def test_malformed_command_lines(arguments, words, capsys):
+    code = run_command(arguments)
+    found = capsys.readouterr()
+    assert_one_line(subprocess.CompletedProcess(arguments, code, found.out, found.err), *words)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from lutmac.cli.model_words import names_model
 from lutmac.errors import InvalidRequestError
 
 STANDARD_INPUT: Final = "-"
-_PATIENCE_SECONDS: Final = 3.0  # with a pipe that nobody writes to, such as one that a program has inherited
+_PATIENCE_SECONDS: Final = 2.0  # with a pipe that nobody writes to, such as one that a program has inherited
 _BETWEEN: Final = "\n\n"  # the prompt, files and standard input
 _BYTE_ORDER_MARK: Final = "\ufeff"  # that editors of Windows begin files with
 
