@@ -32,6 +32,10 @@ DEFAULTS: Mapping[str, Any] = {
         "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": GLOBAL_THETA},
     },
 }  # fmt: skip
+# Where these differ: it has no embeddings of layers.
+UNIFIED: Mapping[str, Any] = {
+    "max_position_embeddings": 262144, "sliding_window": 1024, "hidden_size_per_layer_input": 0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class Gemma4Config(MixtureConfig):
 
 def read_config(config: Mapping[str, Any]) -> Gemma4Config:
     """The keys of a config.json, of transformers or of the hub's repositories."""
-    config = {**DEFAULTS, **config}
+    unified = str(config.get("model_type", "")).startswith("gemma4_unified")
+    config = {**DEFAULTS, **(UNIFIED if unified else {}), **config}
     config["rope_parameters"] = config["rope_parameters"] or DEFAULTS["rope_parameters"]
     if config.get("use_bidirectional_attention") == "vision":  # of images alone
         config["use_bidirectional_attention"] = None

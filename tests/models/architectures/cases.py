@@ -199,6 +199,10 @@ CASES: dict[str, Case] = {
         enable_moe_block=True, num_experts=6, top_k_experts=3, moe_intermediate_size=64,
         use_bidirectional_attention="vision",
     ),
+    "gemma4-unified": case(
+        "gemma4_unified_text", **GEMMA4, num_hidden_layers=4, global_head_dim=64, attention_k_eq_v=True,
+        layer_types=["sliding_attention", "full_attention"] * 2, use_bidirectional_attention="vision",
+    ),
     "phi3": case("phi3", rope_scaling=None, original_max_position_embeddings=256, sliding_window=24),
     "phi3-128k": case("phi3", **phi_rope("longrope"), sliding_window=262144, num_key_value_heads=4),
     "phi3-128k-short": replace(
