@@ -105,11 +105,11 @@ struct IntegerForm {
 // share three scales: the first 9, the next 9, the rest. A scale is unit * multiple, the multiple from 1 to kMaxMultiple and the
 // unit the block's: a block's sum is one integer. Activations past column k count as zeros.
 // [A of 4 LUT groups, C of them: 128 bytes for each 4][multiple s32: 3 for each block][unit f32: of each block]
-// [bias s32: of each block, the sum of multiple * 128 over its LUT groups][weight u8: 28 for each block]
-// weight: each LUT group's multiple, once more. A block that begins at an odd multiple of 128 has two zeros in front of its 26,
-// the others behind them; so the weights of 4 LUT groups whose tables lie side by side are a dword.
+// [bias s32: of each block, the sum of multiple * 128 over its LUT groups][byte multiple u8: 28 for each block]
+// byte multiple: each LUT group's multiple once more. A block that begins at an odd multiple of 128 has two zeros in front of
+// its 26, the others behind them; so the byte multiples of 4 LUT groups whose tables lie side by side are a dword.
 struct TernaryForm {
-  static constexpr int kBlock = 128, kBlockLutGroups = 26, kBlockScales = 3, kLutGroupsPerScale = 9, kBlockWeights = 28;
+  static constexpr int kBlock = 128, kBlockLutGroups = 26, kBlockScales = 3, kLutGroupsPerScale = 9, kBlockMultiples = 28;
   static constexpr int kMaxMultiple = 255;
   static int64_t blocks(int64_t k) { return (k + kBlock - 1) / kBlock; }
   static int64_t lut_groups(int64_t k) { return k / kBlock * kBlockLutGroups + (k % kBlock + 4) / 5; }
@@ -122,8 +122,8 @@ struct TernaryForm {
   static int64_t multiple_offset(int64_t k) { return (lut_groups(k) + 3) / 4 * 128; }
   static int64_t unit_offset(int64_t k) { return multiple_offset(k) + blocks(k) * kBlockScales * 4; }
   static int64_t bias_offset(int64_t k) { return unit_offset(k) + blocks(k) * 4; }
-  static int64_t weight_offset(int64_t k) { return bias_offset(k) + blocks(k) * 4; }
-  static int64_t bytes(int64_t k) { return weight_offset(k) + blocks(k) * kBlockWeights; }
+  static int64_t byte_multiple_offset(int64_t k) { return bias_offset(k) + blocks(k) * 4; }
+  static int64_t bytes(int64_t k) { return byte_multiple_offset(k) + blocks(k) * kBlockMultiples; }
 };
 
 // Bytes from one token's form to the next: an odd number of cache lines, so that the same place of 8 tokens does not

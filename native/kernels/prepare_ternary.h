@@ -68,8 +68,8 @@ struct TernaryScales {
   float unit = 0.0f;
 
   void store(const TernaryBlock& block, int64_t index, int64_t k, uint8_t* out) const {
-    uint8_t* weights = out + TernaryForm::weight_offset(k) + index * TernaryForm::kBlockWeights;
-    std::memset(weights, 0, TernaryForm::kBlockWeights);
+    uint8_t* weights = out + TernaryForm::byte_multiple_offset(k) + index * TernaryForm::kBlockMultiples;
+    std::memset(weights, 0, TernaryForm::kBlockMultiples);
     int32_t bias = 0;
     for (int s = 0; s < TernaryForm::kBlockScales; ++s) {
       for (int g = block.first(s); g < block.end(s); ++g, bias += multiples[s] * 128) {

@@ -71,7 +71,7 @@ class TernaryProduct {
   template <int kNumber>
   [[gnu::noinline]] void add(const uint8_t* codes, int64_t block, int64_t first, int dwords, int token) {
     const uint8_t* x = x_ + token * stride_;
-    const uint8_t* weights = x + TernaryForm::weight_offset(w_.columns) + block * TernaryForm::kBlockWeights;
+    const uint8_t* weights = x + TernaryForm::byte_multiple_offset(w_.columns) + block * TernaryForm::kBlockMultiples;
     const uint8_t* tables = x + first * 128;
     const int64_t ahead = token == 0 ? kWeightPrefetch : 0;
     const Bytes low = load_once(kTritIndices.bytes), high = load_once(kTritIndices.bytes + 64);
