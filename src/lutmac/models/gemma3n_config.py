@@ -21,6 +21,7 @@ from lutmac.models.shared_keys import layers_of_keys
 PERIOD = 5  # the last layer of each period sees all positions
 LOCAL_THETA, GLOBAL_THETA = 10000.0, 1e6
 SPARSE_LAYERS, SPARSITY = 10, 0.95  # of checkpoints that do not say
+SHARING_LAYERS = 15  # of directories that do not say, the last of more than 20
 KEEPING_LAYERS = 20  # of GGUF files that do not say: the others read keys and values of these
 MOST_STREAMS = 16
 DEFAULTS: Mapping[str, Any] = {
@@ -28,7 +29,7 @@ DEFAULTS: Mapping[str, Any] = {
     "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 256, "max_position_embeddings": 32768,
     "hidden_activation": "gelu_pytorch_tanh", "sliding_window": 512, "final_logit_softcapping": 30.0,
     "rope_theta": GLOBAL_THETA, "vocab_size_per_layer_input": 262144, "hidden_size_per_layer_input": 256,
-    "altup_active_idx": 0, "altup_num_inputs": 4, "num_kv_shared_layers": 15, "laurel_rank": 64,
+    "altup_active_idx": 0, "altup_num_inputs": 4, "laurel_rank": 64,
 }  # fmt: skip
 
 
@@ -71,6 +72,7 @@ def read_config(config: Mapping[str, Any]) -> Gemma3nConfig:
     plain = {**config, "intermediate_size": widths[0], "rope_parameters": None, "rope_scaling": None}
     decoder = read_decoder_config(plain)
     windows = read_windows(config, layers, lambda layer: (layer + 1) % PERIOD != 0)
+    sharing = read.integer("num_kv_shared_layers", SHARING_LAYERS if layers > KEEPING_LAYERS else 0, low=0)
     rope, local_rope = read_ropes_by_type(config, decoder.head_dim, LOCAL_THETA)
     decoder = replace(
         with_gemma_scales(decoder, 1.0, read),
@@ -78,7 +80,7 @@ def read_config(config: Mapping[str, Any]) -> Gemma3nConfig:
         local_rope=local_rope,
         windows=windows,
         layer_widths=widths,
-        keys_of=layers_of_keys(windows, layers, read.integer("num_kv_shared_layers", 0, low=0)),
+        keys_of=layers_of_keys(windows, layers, sharing),
         activation=read_activation(config, "hidden_activation"),
     )
     return Gemma3nConfig(
