@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from lutmac.engine.default_context import default_context
 from lutmac.engine.load import MAX_SEQUENCES, checked_context
 from lutmac.engine.loading.opened import open_model
 from lutmac.engine.loading.resolve import resolve
@@ -61,6 +62,7 @@ def forecast(
     *,
     context: int | None = None,
     kv_cache: CacheType = "f16",
+    kv_cache_memory: int | None = None,
     max_batch_tokens: int = 512,
 ) -> Forecast:
     """Reads the headers of a model; the options are those of ``load``. A context beyond the trained one is that one.
@@ -70,9 +72,13 @@ def forecast(
     with open_model(resolve(path_or_name)) as opened:
         config = opened.config
         trained = config.max_position_embeddings
-        positions = checked_context(None if context is None else min(context, trained), config)
+        limits = Limits(max_batch_tokens, MAX_SEQUENCES, checked_context(None, config))
+        if context is None:
+            positions = default_context(opened, kv_cache, limits, kv_cache_memory)
+        else:
+            positions = checked_context(min(context, trained), config)
+        limits = replace(limits, max_context=positions)
         schedule = Schedule.of(opened.architecture.graph(config.at_context(positions)))
-        limits = Limits(max_batch_tokens, MAX_SEQUENCES, positions)
         needs = cache_needs(cache_layout(schedule, kv_cache), limits)
         types: Counter[str] = Counter()
         for tensor in opened.tensors:

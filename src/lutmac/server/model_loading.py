@@ -38,6 +38,7 @@ class ModelLoader:
         self.memory = int(available_memory() * SHARE) if memory is None else memory
         self._arguments = dict(arguments)
         self._cache_memory: int | None = self._arguments.pop("kv_cache_memory", None)
+        self._most_cache = int(self.memory * CACHE_SHARE) if self._cache_memory is None else self._cache_memory
         self._known: dict[tuple[str, int, int], Forecast | LutmacError] = {}
 
     def forecast(self, path_or_name: str) -> Forecast:
@@ -54,7 +55,7 @@ class ModelLoader:
         if found is None:
             options = {name: self._arguments[name] for name in ("context", "kv_cache") if name in self._arguments}
             try:
-                found = forecast(path, **options)
+                found = forecast(path, kv_cache_memory=self._most_cache, **options)
             except (CheckpointError, UnsupportedModelError) as error:
                 found = error
             while len(self._known) >= MOST_REMEMBERED:
@@ -69,7 +70,7 @@ class ModelLoader:
         room = self.memory - found.model_bytes
         cache = self._cache_memory
         if cache is None:
-            cache = max(found.cache_least, min(found.cache_wanted, int(self.memory * CACHE_SHARE), room))
+            cache = max(found.cache_least, min(found.cache_wanted, self._most_cache, room))
         if cache > room:
             raise ApiError(
                 507,
