@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <new>
 #include <optional>
 #include <vector>
@@ -47,12 +48,16 @@ class ArrayPacker {
     return packer_.add(RandomSource{rows, columns, kind, bits, group_size, scale_exponent, seed});
   }
 
-  void finish() {
+  void finish() { pack(std::numeric_limits<int64_t>::max()); }
+
+  bool pack(int64_t most_bytes) {
+    bool done;
     {
       const nb::gil_scoped_release release;
-      packer_.finish();
+      done = packer_.pack(most_bytes);
     }
-    arrays_.clear();
+    if (done) arrays_.clear();
+    return done;
   }
 
  private:
@@ -149,7 +154,8 @@ void bind_matrix(nb::module_& module) {
       .def("stream_dense", &ArrayPacker::stream_dense, nb::arg("data"))
       .def("add_random", &ArrayPacker::add_random, nb::kw_only(), nb::arg("rows"), nb::arg("columns"), nb::arg("bits"),
            nb::arg("group_size"), nb::arg("scale_exponent"), nb::arg("seed"), nb::arg("ternary") = false)
-      .def("finish", &ArrayPacker::finish);
+      .def("finish", &ArrayPacker::finish)
+      .def("pack", &ArrayPacker::pack, nb::arg("most_bytes"));
   nb::class_<PackedMatrix>(module, "Matrix")
       .def_prop_ro("shape", &shape_of)
       .def_prop_ro("rows", &PackedMatrix::rows)

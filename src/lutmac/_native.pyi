@@ -73,6 +73,9 @@ class Packer:
     def finish(self) -> None:
         """Packs what was added, and lets go of the arrays that it came from."""
 
+    def pack(self, most_bytes: int) -> bool:
+        """Packs about so many bytes of it, in the order in which it was added; whether that was all."""
+
 class Matrix:
     """A matrix in the packing of one ISA target. Immutable. A Packer makes it."""
 

@@ -36,6 +36,10 @@ class Packer:
         """Packs what was added. Other Python threads run meanwhile."""
         self._native.finish()
 
+    def pack(self, most_bytes: int) -> bool:
+        """Packs about so many bytes (at least 1) of what was added, as ``finish`` does; whether that was all."""
+        return self._native.pack(most_bytes)
+
 
 def pack(matrix: AnyMatrix, *, target: str, threads: int) -> _native.Matrix:
     """One matrix in the order that the target's kernels read. Its source is not needed afterwards."""

@@ -53,14 +53,22 @@ class CheckpointPacking:
         nbytes = entry.nbytes if part is None else entry.nbytes * weight.rows // part.of_rows
         self._pending[stored] = self._pending.get(stored, 0) + nbytes
         self._pending_bytes += nbytes
-        if self._pending_bytes >= (PACK_BESIDE_OTHERS if self._cores.shares else PACK_TOGETHER):
+        if self._pending_bytes >= self._together:
             self.finish()
         return packed, matrix.input_permutation if isinstance(matrix, LowBitMatrix) else None
 
+    @property
+    def _together(self) -> int:
+        """Bytes that are packed before others may have the cores."""
+        return PACK_BESIDE_OTHERS if self._cores.shares else PACK_TOGETHER
+
     def finish(self) -> None:
         """Packs the matrices that were asked for, and gives the file's pages back."""
-        with self._cores.all_cores():
-            self._packer.finish()
+        done = False
+        while not done:
+            with self._cores.all_cores() as time:
+                done = self._packer.pack(self._together)
+                time.is_back = not done
         for name, nbytes in self._pending.items():
             self._source.drop_pages(name)
             self._report(nbytes)
