@@ -108,72 +108,66 @@ class TernaryProduct {
     flush<kNumber>(sums, block, token);
   }
 
-  [[gnu::always_inline]] void flush_alone(int64_t block, const Int (&sums)[kVectors], Float (&totals)[kVectors]) {
+  [[gnu::always_inline]] void flush_alone(int64_t block, const Ints (&sums)[kVectors], Floats (&totals)[kVectors]) {
     const int64_t k = block * TernaryForm::kBlock;
-    if (k % w_.group_size == 0) load_scale(k / w_.group_size);
+    if (k % w_.group_size == 0) load_param<kTileRows>(w_, w_.scale, w_.packed_scale, tile_, k / w_.group_size, scale_);
     float unit;
     std::memcpy(&unit, x_ + TernaryForm::unit_offset(w_.columns) + block * 4, 4);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      const Float value = Wide::multiply(Wide::to_float(sums[v]), Wide::set_float(unit));
-      totals[v] = Wide::multiply_add(value, Wide::load_float(scale_ + v * kLanes), totals[v]);
+      totals[v] = multiply_add(to_floats(sums[v]) * broadcast(unit), load(scale_ + v * kLanes), totals[v]);
     }
+  }
+
+  // The signed entries of one dword of every row.
+  [[gnu::always_inline]] static void look_up_dword(const uint8_t* codes, const uint8_t* tables, Bytes (&entries)[kVectors]) {
+    const Bytes low = load_once(kTritIndices.bytes), high = load_once(kTritIndices.bytes + 64);
+    const Bytes of_triples = load_once(tables), of_pairs = load_once(tables + 64) ^ 0x80;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const Bytes bytes = load_once(codes + v * 64);
+      prefetch(codes + v * 64 + kWeightPrefetch);
+      const Bytes both = look_up_eight(low, high, bytes);
+      const Bytes sum = look_up_four(of_triples, low_indices(both)) + look_up_four(of_pairs, high_indices(both));
+      entries[v] = with_signs(sum, signs_of(bytes));
+    }
+  }
+  [[gnu::always_inline]] static void add_dword(const uint8_t* weights, const Bytes (&entries)[kVectors], Ints (&sums)[kVectors]) {
+    const Bytes multiples = (Bytes)broadcast_dword(weights);
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) add_dot_bytes(sums[v], multiples, entries[v]);
   }
 
   // One token: its totals stay in registers, and the dword that two blocks share is looked up once.
   [[gnu::noinline]] void run_alone(const uint8_t* codes) {
+    constexpr int kDwordBytes = kTileRows * 4, kWhole = TernaryForm::kBlockLutGroups / 4;
     const int64_t blocks = TernaryForm::blocks(w_.columns);
     const uint8_t* tables = x_;
     const uint8_t* weights = x_ + TernaryForm::weight_offset(w_.columns);
-    const Int low = Wide::load(kTritIndices.bytes), high = Wide::load(kTritIndices.bytes + 64);
-    Float totals[kVectors];
-    for (Float& total : totals) total = Wide::set_float(0.0f);
-    const auto entries_of = [&](Int (&entries)[kVectors]) {
-      const Int of_triples = Wide::load(tables), of_pairs = Wide::xor_bytes(Wide::load(tables + 64), 0x80);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        const Int bytes = Wide::load(codes + v * 64);
-        Wide::prefetch(codes + v * 64 + kPrefetch);
-        const Int both = Wide::look_up_128(low, high, bytes);
-        entries[v] = Wide::signed_sum(Wide::look_up(of_triples, Wide::low_indices(both)),
-                                      Wide::look_up(of_pairs, Wide::high_indices(both)), Wide::signs(bytes));
+    Floats totals[kVectors] = {};
+    Ints sums[kVectors];
+    Bytes entries[kVectors];
+    // Dwords first to last - 1 of two blocks, by the weights of one of them.
+    const auto add_dwords = [&](int first, int last, const uint8_t* of_block) {
+      for (int dword = first; dword < last; ++dword, codes += kDwordBytes, tables += 128) {
+        look_up_dword(codes, tables, entries);
+        add_dword(of_block + dword * 4, entries, sums);
       }
-      codes += kTileRows * 4;
-      tables += 128;
     };
-    const auto add_entries = [&](Int (&sums)[kVectors], const uint8_t* weight, const Int (&entries)[kVectors]) {
-      int32_t multiples;
-      std::memcpy(&multiples, weight, 4);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) Wide::add_weighted(sums[v], Wide::set32(multiples), entries[v]);
-    };
-    Int sums[kVectors], entries[kVectors];
     for (int64_t block = 0; block < blocks; block += 2, weights += 2 * TernaryForm::kBlockWeights) {
-      for (Int& sum : sums) sum = Wide::set32(0);
       const int first = TernaryForm::block_lut_groups(w_.columns, block);
       const int second = block + 1 < blocks ? TernaryForm::block_lut_groups(w_.columns, block + 1) : 0;
-      const int dwords = (first + second + 3) / 4, whole = first < TernaryForm::kBlockLutGroups ? dwords : 6;
-      for (int dword = 0; dword < whole; ++dword) {
-        entries_of(entries);
-        add_entries(sums, weights + dword * 4, entries);
-      }
-      if (dwords == whole) {
-        flush_alone(block, sums, totals);
-        continue;
-      }
-      entries_of(entries);
-      add_entries(sums, weights + 6 * 4, entries);
+      for (Ints& sum : sums) sum = Ints{};
+      add_dwords(0, (first + 3) / 4, weights);  // the last of them in both blocks, if the first is whole
       flush_alone(block, sums, totals);
       if (second == 0) continue;
-      for (Int& sum : sums) sum = Wide::set32(0);
-      add_entries(sums, weights + TernaryForm::kBlockWeights, entries);
-      for (int dword = 7; dword < dwords; ++dword) {
-        entries_of(entries);
-        add_entries(sums, weights + TernaryForm::kBlockWeights + (dword - 6) * 4, entries);
-      }
+      const uint8_t* of_second = weights + TernaryForm::kBlockWeights - kWhole * 4;
+      for (Ints& sum : sums) sum = Ints{};
+      add_dword(of_second + kWhole * 4, entries, sums);
+      add_dwords(kWhole + 1, (first + second + 3) / 4, of_second);
       flush_alone(block + 1, sums, totals);
     }
-    for (int v = 0; v < kVectors; ++v) Wide::store_float(totals_ + v * kLanes, totals[v]);
+    for (int v = 0; v < kVectors; ++v) store(totals_ + v * kLanes, totals[v]);
   }
 
   template <int kNumber>
