@@ -105,7 +105,7 @@ class Contestant {
 
 void report(const Kind& kind, const std::vector<const TargetEntry*>& entries, int64_t group_size, int tokens) {
   const int64_t rows = std::max<int64_t>(64, kBytes * 8 / (kColumns * kind.bits) / 64 * 64);
-  const int64_t group = kind.kind == CodeKind::ternary ? kColumns : group_size;
+  const int64_t group = kind.kind == CodeKind::ternary && group_size % 128 != 0 ? kColumns : group_size;
   std::vector<Contestant> contestants;
   contestants.reserve(entries.size());
   for (const TargetEntry* entry : entries) contestants.emplace_back(*entry, kind, rows, group, tokens);
