@@ -132,8 +132,8 @@ class TernaryProduct {
       entries[v] = with_signs(sum, signs_of(bytes));
     }
   }
-  [[gnu::always_inline]] static void add_dword(const uint8_t* weights, const Bytes (&entries)[kVectors], Ints (&sums)[kVectors]) {
-    const Bytes multiples = (Bytes)broadcast_dword(weights);
+  [[gnu::always_inline]] static void add_dword(const uint8_t* from, const Bytes (&entries)[kVectors], Ints (&sums)[kVectors]) {
+    const Bytes multiples = (Bytes)broadcast_dword(from);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) add_dot_bytes(sums[v], multiples, entries[v]);
   }
@@ -143,25 +143,25 @@ class TernaryProduct {
     constexpr int kDwordBytes = kTileRows * 4, kWhole = TernaryForm::kBlockLutGroups / 4;
     const int64_t blocks = TernaryForm::blocks(w_.columns);
     const uint8_t* tables = x_;
-    const uint8_t* weights = x_ + TernaryForm::weight_offset(w_.columns);
+    const uint8_t* multiples = x_ + TernaryForm::byte_multiple_offset(w_.columns);
     Floats totals[kVectors] = {};
     Ints sums[kVectors];
     Bytes entries[kVectors];
-    // Dwords first to last - 1 of two blocks, by the weights of one of them.
+    // Dwords first to last - 1 of two blocks, by the multiples of one of them.
     const auto add_dwords = [&](int first, int last, const uint8_t* of_block) {
       for (int dword = first; dword < last; ++dword, codes += kDwordBytes, tables += 128) {
         look_up_dword(codes, tables, entries);
         add_dword(of_block + dword * 4, entries, sums);
       }
     };
-    for (int64_t block = 0; block < blocks; block += 2, weights += 2 * TernaryForm::kBlockWeights) {
+    for (int64_t block = 0; block < blocks; block += 2, multiples += 2 * TernaryForm::kBlockMultiples) {
       const int first = TernaryForm::block_lut_groups(w_.columns, block);
       const int second = block + 1 < blocks ? TernaryForm::block_lut_groups(w_.columns, block + 1) : 0;
       for (Ints& sum : sums) sum = Ints{};
-      add_dwords(0, (first + 3) / 4, weights);  // the last of them in both blocks, if the first is whole
+      add_dwords(0, (first + 3) / 4, multiples);  // the last of them in both blocks, if the first is whole
       flush_alone(block, sums, totals);
       if (second == 0) continue;
-      const uint8_t* of_second = weights + TernaryForm::kBlockWeights - kWhole * 4;
+      const uint8_t* of_second = multiples + TernaryForm::kBlockMultiples - kWhole * 4;
       for (Ints& sum : sums) sum = Ints{};
       add_dword(of_second + kWhole * 4, entries, sums);
       add_dwords(kWhole + 1, (first + second + 3) / 4, of_second);
