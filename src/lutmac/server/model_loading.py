@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 from lutmac.engine.forecast import BESIDE_WEIGHTS, OF_A_TOKEN, Forecast, forecast
@@ -16,9 +17,12 @@ from lutmac.engine.model import Model
 from lutmac.engine.running.memory import available_memory
 from lutmac.errors import CheckpointError, LutmacError, UnsupportedModelError
 from lutmac.server.errors import ApiError
+from lutmac.server.logs import logger
+from lutmac.server.served_model import ServedModel
 
 SHARE: Final = 0.8  # of the memory that is free when the server starts; the rest is for others, and for files' pages
 CACHE_SHARE: Final = 0.25  # of the memory for all models that the keys and values of one may take, where nobody says
+TOLD_EVERY: Final = 2.0  # seconds between two lines of the log about the same model
 MOST_REMEMBERED: Final = 256  # forecasts
 
 
@@ -90,6 +94,26 @@ class ModelLoader:
     def taken(self, info: ModelInfo) -> int:
         """What a loaded model is counted with: all that it can come to take."""
         return info.weight_bytes + info.cache_bytes + BESIDE_WEIGHTS + OF_A_TOKEN * info.vocab_size
+
+
+class LoadReport:
+    """How far a model has been read, told to its served and to the log; ends the loading where the server ends."""
+
+    def __init__(self, served: ServedModel, has_ended: Callable[[], bool]) -> None:
+        """has_ended: whether the server has been told to."""
+        self._served = served
+        self._has_ended = has_ended
+        self._told_at = monotonic()
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Takes note of progress, see `lutmac.load`. Raises LoadingAbandonedError."""
+        if self._has_ended():
+            raise LoadingAbandonedError
+        self._served.progress = (done, total)
+        if monotonic() - self._told_at >= TOLD_EVERY:
+            self._told_at = monotonic()
+            percent = round(100 * done / max(1, total))
+            logger.info("loading", extra={"fields": {"model": self._served.name, "percent": percent}})
 
 
 def file_stamp(path: Path) -> tuple[int, int] | None:

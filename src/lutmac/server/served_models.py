@@ -135,15 +135,15 @@ class OneModel(ServedModels):
         """settings: with at least one name for the model."""
         super().__init__(settings)
         self._model = model
-        self._resident = ServedModel(settings.names, self._backend(model, settings.names))
+        self._only = ServedModel(settings.names, self._backend(model, settings.names))
 
     def listed(self) -> list[ServedModel]:
         """The model."""
-        return [self._resident]
+        return [self._only]
 
     def find(self, name: str | None) -> ServedModel:
         """The model. Raises ApiError (404) for another name where the server is strict."""
-        return self._resident if name is None or not self.settings.strict else self.named(name)
+        return self._only if name is None or not self.settings.strict else self.named(name)
 
     async def take(self, name: str | None, keep_alive: float | str | None = None) -> Lease:
         """The model. Raises ApiError (404) as ``find`` does."""

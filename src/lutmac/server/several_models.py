@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 from math import inf
 from pathlib import Path
 from time import monotonic, sleep
@@ -23,14 +22,13 @@ from lutmac.server.errors import RETRY_SECONDS, ApiError
 from lutmac.server.keep_alive import parse_keep_alive
 from lutmac.server.logs import logger
 from lutmac.server.memory import give_back
-from lutmac.server.model_loading import LoadingAbandonedError, ModelLoader, file_stamp
+from lutmac.server.model_loading import LoadingAbandonedError, LoadReport, ModelLoader, file_stamp
 from lutmac.server.model_names import ModelSource, Roster
 from lutmac.server.served_model import Lease, ServedModel
 from lutmac.server.served_models import ServedModels
 from lutmac.server.settings import Settings
 
 POLL_SECONDS: Final = 0.05  # between two looks at whether the server may end
-TOLD_EVERY: Final = 2.0  # seconds between two lines of the log about the same model
 LATEST: Final = ":latest"  # what Ollama's clients append to a name
 
 
@@ -191,7 +189,7 @@ class SeveralModels(ServedModels):
         await self._make_room(needed)
         served.is_loading, served.bytes, served.error = True, needed, None
         try:
-            report = _Report(served, lambda: self._ended)
+            report = LoadReport(served, lambda: self._ended)
             model = await asyncio.to_thread(self._loader.load, place, found, cache, report)
             if self._ended:
                 model.close()
@@ -327,24 +325,6 @@ class SeveralModels(ServedModels):
         loaded = [one.backend.model for one in list(self._served.values()) if one.backend is not None]
         for model in loaded:
             model.worker.close(max(0.0, deadline - monotonic()))
-
-
-class _Report:
-    """How far a model has been read, told to its served and to the log; ends the loading where the server ends."""
-
-    def __init__(self, served: ServedModel, has_ended: Callable[[], bool]) -> None:
-        self._resident = served
-        self._has_ended = has_ended
-        self._told_at = monotonic()
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        if self._has_ended():
-            raise LoadingAbandonedError
-        self._resident.progress = (done, total)
-        if monotonic() - self._told_at >= TOLD_EVERY:
-            self._told_at = monotonic()
-            percent = round(100 * done / max(1, total))
-            logger.info("loading", extra={"fields": {"model": self._resident.name, "percent": percent}})
 
 
 def _other_forms(name: str) -> tuple[str, ...]:
