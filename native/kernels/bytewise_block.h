@@ -176,7 +176,7 @@ struct BytewiseBlock {
     keep_sums_apart<kTokens>();
 #pragma GCC unroll 8
     for (int n = 0; n < kTokens; ++n) {
-      const Words even = all[n] - to_upper_bytes(odd[n]);
+      const Words even = subtract_words(all[n], to_upper_bytes(odd[n]));
       const int times = multiple(n);
       const Words lower = (Words)broadcast(times), upper = (Words)broadcast(times << 16);
       add(n, 0, even, lower);

@@ -86,7 +86,7 @@ struct BytewiseTernary {
     }
 #pragma GCC unroll 8
     for (int n = 0; n < kTokens; ++n) {
-      const Words even = all[n] - to_upper_bytes(odd[n]);
+      const Words even = subtract_words(all[n], to_upper_bytes(odd[n]));
       const int times = *reinterpret_cast<const int32_t*>(reinterpret_cast<const uint8_t*>(multiple) + n * stride);
       // Of two words of a lane one is multiplied by the multiple, the other by 0.
       const Words lower = (Words)broadcast(times), upper = (Words)broadcast(times << 16);

@@ -52,7 +52,7 @@ inline Words dot_byte_pairs(Bytes a, Bytes b) {
   const Words low = (Words)vmovl_u8(vget_low_u8(a)) * vmovl_s8(vget_low_s8(s));
   return vpaddq_s16(low, (Words)vmovl_high_u8(a) * vmovl_high_s8(s));
 }
-inline Words add_words(Words a, Words b) { return a + b; }
+inline Words add_words(Words a, Words b) { return (Words)((UnsignedWords)a + (UnsignedWords)b); }
 // To each lane the products of its four u8 of a, or s8, with the four at place `dword` of b.
 template <int dword>
 inline Ints dot_bytes_at(Bytes a, Bytes b, Ints sum) {

@@ -91,7 +91,10 @@ inline Bytes look_up_four(Bytes tables, Bytes indices) {
   return indices;
 }
 inline Bytes look_up_eight(Bytes low, Bytes high, Bytes indices) {
-  for (int i = 0; i < 4 * kLanes; ++i) indices[i] = (indices[i] & 64 ? high : low)[indices[i] & 63];
+  for (int i = 0; i < 4 * kLanes; ++i) {
+    const uint8_t index = indices[i];
+    indices[i] = index & 64 ? high[index & 63] : low[index & 63];
+  }
   return indices;
 }
 

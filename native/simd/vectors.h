@@ -40,6 +40,7 @@ typedef float Floats __attribute__((vector_size(4 * kLanes)));
 typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));  // also what a comparison gives
 typedef uint32_t Bits __attribute__((vector_size(4 * kLanes)));
 typedef int16_t Words __attribute__((vector_size(4 * kLanes)));
+typedef uint16_t UnsignedWords __attribute__((vector_size(4 * kLanes)));
 typedef uint8_t Bytes __attribute__((vector_size(4 * kLanes)));
 
 // Largest finite f16. Keys and values beyond it are stored as it, so that no infinity enters the cache.
@@ -88,11 +89,10 @@ inline void store_words(int16_t* to, Ints x) {
 // Of each byte its low or its high nibble; of each word its upper byte, or what is one when the lower byte moves up.
 inline Bytes low_nibbles(Bytes x) { return x & 15; }
 inline Bytes high_nibbles(Bytes x) { return x >> 4; }
-inline Words upper_bytes(Words x) {
-  typedef uint16_t Unsigned __attribute__((vector_size(4 * kLanes)));
-  return (Words)((Unsigned)x >> 8);
-}
+inline Words upper_bytes(Words x) { return (Words)((UnsignedWords)x >> 8); }
 inline Words to_upper_bytes(Words x) { return x << 8; }
+// Modulo 2^16.
+inline Words subtract_words(Words a, Words b) { return (Words)((UnsignedWords)a - (UnsignedWords)b); }
 
 inline void prefetch(const void* at) { __builtin_prefetch(at); }
 // The same pointer, of which the compiler knows nothing: what is loaded through it is not kept in registers for later rounds.
