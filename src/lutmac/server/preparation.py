@@ -1,20 +1,23 @@
 """Work before a request has its place in the queue: its body, its template, its tokens, its grammar.
 
 The work runs on threads of its own, and clients take turns. Long jobs run one at a time, and the thread rests after
-each for as long as the job took. So long jobs, of any number of clients, take half a core at most, and short jobs do
+each for as long as the job took. On Linux that thread has a low priority, so that steps of the engine, which want all
+cores, go first. So long jobs, of any number of clients, take half a core at most, and short jobs do
 not wait for them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Condition, Thread
+from threading import Condition, Thread, get_native_id
 from time import monotonic, sleep
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -26,6 +29,7 @@ T = TypeVar("T")
 
 SHORT_BYTES: Final = 64 << 10  # of text: some milliseconds
 SHORT_THREADS: Final = 2
+LONG_NICENESS: Final = 10  # of the thread with the long jobs, where Linux has niceness by thread
 MOST_SHORT_WAITING: Final = 256  # jobs of one client
 MOST_LONG_WAITING: Final = 16
 LONGEST_REST: Final = 2.0  # seconds
@@ -111,7 +115,9 @@ class _Lane:
     """Threads that run the jobs of clients, one job of each client in turn."""
 
     def __init__(self, name: str, threads: int, most_waiting: int, *, rests: bool) -> None:
-        """most_waiting: jobs of one client. rests: whether a thread pauses after each job for as long as it took."""
+        """most_waiting: jobs of one client. rests: whether a thread gives way: its priority is low, and it pauses after
+        each job for as long as the job took.
+        """
         self._name = name
         self._most_threads = threads
         self._most_waiting = most_waiting
@@ -136,6 +142,9 @@ class _Lane:
             self._changed.notify()
 
     def _work(self) -> None:
+        if self._rests and sys.platform == "linux":
+            with suppress(OSError):  # a sandbox may forbid it
+                os.setpriority(os.PRIO_PROCESS, get_native_id(), LONG_NICENESS)
         while (job := self._next()) is not None:
             began = monotonic()
             job.run()
