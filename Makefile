@@ -8,9 +8,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 MODEL ?= smollm2
-# Processes that run tests; the tests of a file run in one.
-WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
 QUESTION ?= Why is the sky blue? Answer in three sentences.
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src native -type f -not -path '*/__pycache__/*' 2>/dev/null)
@@ -23,11 +20,11 @@ demo: $(VENV)/.lutmac
 	@$(BIN)/lutmac run $(MODEL) "$(QUESTION)" < /dev/null
 
 test: $(VENV)/.test
-	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
 # What is too slow for `make test`.
 check: $(VENV)/.test
-	$(PYTEST) -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 # Builds the aarch64 wheel and runs it in an emulator; the compiler is a large download.
 check-wheels: $(VENV)/.wheel
