@@ -4,6 +4,7 @@
 #define LUTMAC_TWIN_OF_AVX512
 #include "kernels/avx512vbmi/product.h"
 #include "kernels/avx512vbmi/ternary.h"
+#include "kernels/avx512vbmi/tile_products.h"
 #include "kernels/kernel_table.h"
 
 namespace lutmac::vbmi_twin {
@@ -13,7 +14,8 @@ void prepare(Form form, const float* x, int64_t k, uint8_t* out) { portable::kKe
 
 void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
                    int64_t token_end) {
-  (w.kind == CodeKind::ternary ? ternary_products : lookup_products)(w, args, tile_begin, tile_end, token_begin, token_end);
+  const auto product = w.kind == CodeKind::ternary ? tile_products<TernaryProduct> : tile_products<LookupProduct>;
+  product(w, args, tile_begin, tile_end, token_begin, token_end);
 }
 
 const Kernels kKernels = kernel_table<Codes>(prepare, matmul_lowbit);

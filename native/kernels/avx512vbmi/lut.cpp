@@ -2,6 +2,7 @@
 // codebooks are avx512's, whose order those codes have.
 #include "kernels/avx512vbmi/product.h"
 #include "kernels/avx512vbmi/ternary.h"
+#include "kernels/avx512vbmi/tile_products.h"
 #include "kernels/kernel_table.h"
 
 namespace lutmac::LUTMAC_TARGET {
@@ -12,8 +13,8 @@ void prepare(Form form, const float* x, int64_t k, uint8_t* out) { avx512::kKern
 void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
                    int64_t token_end) {
   const bool has_planes = w.kind == CodeKind::affine && w.bits < 8;
-  const auto product = has_planes                      ? lookup_products
-                       : w.kind == CodeKind::ternary ? ternary_products
+  const auto product = has_planes                      ? tile_products<LookupProduct>
+                       : w.kind == CodeKind::ternary ? tile_products<TernaryProduct>
                                                        : avx512::kKernels.matmul_lowbit;
   product(w, args, tile_begin, tile_end, token_begin, token_end);
 }

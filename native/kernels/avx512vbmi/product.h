@@ -11,7 +11,6 @@
 #include "kernels/avx512vbmi/indices.h"
 #include "kernels/avx512vbmi/packing.h"
 #include "kernels/chunks.h"
-#include "kernels/float_product.h"
 #include "kernels/integer_product.h"
 
 namespace lutmac::LUTMAC_TARGET {
@@ -40,11 +39,8 @@ class LookupProduct {
                [&](const Chunk& chunk) { add_chunk(codes + chunk.block * Codes::block_bytes(w_.bits), chunk); });
   }
 
-  void store_tile(const MatmulArgs& args, int64_t token) const {
-    const int64_t left = w_.rows - tile_ * kTileRows;
-    const int valid = static_cast<int>(left < kTileRows ? left : kTileRows);
-    for (int n = 0; n < count_; ++n) store_rows(args, token + n, tile_ * kTileRows, valid, totals_ + n * kTileRows);
-  }
+  // Of a token, for the rows of the tile.
+  const float* totals(int n) const { return totals_ + n * kTileRows; }
 
  private:
   static constexpr int kTileRows = Codes::kTileRows, kVectors = kTileRows / kLanes;
@@ -175,18 +171,5 @@ class LookupProduct {
   Token tokens_[kTokens];
   alignas(64) float totals_[kTokens * kTileRows];
 };
-
-inline void lookup_products(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
-                            int64_t token_begin, int64_t token_end) {
-  for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
-    for (int64_t token = token_begin; token < token_end; token += LookupProduct::kTokens) {
-      const int64_t left = token_end - token;
-      const int count = static_cast<int>(left < LookupProduct::kTokens ? left : LookupProduct::kTokens);
-      LookupProduct product(w, args, tile, token, count);
-      product.run();
-      product.store_tile(args, token);
-    }
-  }
-}
 
 }  // namespace lutmac::LUTMAC_TARGET

@@ -13,7 +13,6 @@
 #include "kernels/avx512vbmi/indices.h"
 #include "kernels/avx512vbmi/packing.h"
 #include "kernels/chunks.h"
-#include "kernels/float_product.h"
 #include "kernels/integer_product.h"
 
 namespace lutmac::LUTMAC_TARGET {
@@ -50,11 +49,8 @@ class TernaryProduct {
     }
   }
 
-  void store_tile(const MatmulArgs& args, int64_t token) const {
-    const int64_t left = w_.rows - tile_ * kTileRows;
-    const int valid = static_cast<int>(left < kTileRows ? left : kTileRows);
-    for (int n = 0; n < count_; ++n) store_rows(args, token + n, tile_ * kTileRows, valid, totals_ + n * kTileRows);
-  }
+  // Of a token, for the rows of the tile.
+  const float* totals(int n) const { return totals_ + n * kTileRows; }
 
  private:
   static constexpr int kTileRows = Codes::kTileRows, kVectors = kTileRows / kLanes;
@@ -194,18 +190,5 @@ class TernaryProduct {
   alignas(64) float scale_[kTileRows];
   alignas(64) float totals_[kTokens * kTileRows];
 };
-
-inline void ternary_products(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
-                             int64_t token_begin, int64_t token_end) {
-  for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
-    for (int64_t token = token_begin; token < token_end; token += TernaryProduct::kTokens) {
-      const int64_t left = token_end - token;
-      const int count = static_cast<int>(left < TernaryProduct::kTokens ? left : TernaryProduct::kTokens);
-      TernaryProduct product(w, args, tile, token, count);
-      product.run();
-      product.store_tile(args, token);
-    }
-  }
-}
 
 }  // namespace lutmac::LUTMAC_TARGET
