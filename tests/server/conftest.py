@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,18 @@ def served(smollm2_path: Path) -> Iterator[Served]:
     yield server
     assert server.process.poll() is None, "the server died:\n" + "".join(server.lines[-30:])
     server.process.kill()
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_they_were() -> Iterator[None]:
+    """Takes back what `set_up_logging` does in the process of the tests: its handler writes to a captured stream."""
+    loggers = [logging.getLogger(name) for name in ("lutmac.server", "uvicorn.error")]
+    known = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, handlers, level, propagate in known:
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 @pytest.fixture
