@@ -232,6 +232,9 @@ struct Kernels {
   // One row as f32.
   void (*unpack_row_lowbit)(const LowBit& w, int64_t row, float* out);
   void (*unpack_row_dense)(const Dense& w, int64_t row, float* out);
+
+  // Whether products of prompts' rows have another arithmetic than those of generated tokens (see Batch::generated_rows).
+  bool by_role = false;
 };
 
 #define LUTMAC_ISA(name, architecture, ...) LUTMAC_BUILT_##architecture(namespace name { extern const Kernels kKernels; })

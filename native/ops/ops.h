@@ -25,6 +25,9 @@ struct Batch {
   const int32_t* token_position = nullptr;  // [num_tokens] position of a row
   int num_output_rows = 0;
   const int32_t* output_rows = nullptr;     // [num_output_rows] rows that want logits or final hidden states
+  int generated_rows = 0;                   // the first rows are of generated tokens, the others of prompts: their products
+                                            // have another arithmetic on targets that have two
+  int generated_outputs = 0;                // of the output rows the first so many are generated rows
 };
 
 // The type of cached keys and values. f32 is the reference. int8: codes -127..127, with an f16 scale for each position, kv head

@@ -49,6 +49,15 @@ void check_ids(const IntArray& ids, int64_t limit, const char* message) {
   for (size_t i = 0; i < ids.shape(0); ++i) require(ids.data()[i] >= 0 && ids.data()[i] < limit, message);
 }
 
+void check_generated(int generated, int num_tokens, const IntArray& output_rows) {
+  require(generated >= 0 && generated <= num_tokens, "generated rows must be rows of the batch");
+  bool prompt = false;
+  for (size_t i = 0; i < output_rows.shape(0); ++i) {
+    require(!prompt || output_rows.data()[i] >= generated, "output rows of generated tokens must come first");
+    prompt = output_rows.data()[i] >= generated;
+  }
+}
+
 // Runs the handlers of signals that came, in Python. Whether one of them raised: the error waits for the step's end.
 bool signal_raised() {
   const nb::gil_scoped_acquire acquire;
@@ -58,7 +67,7 @@ bool signal_raised() {
 void step(Program& program, const Cache& cache, const IntArray& tokens, const IntArray& sequence_start,
           const IntArray& first_position, const std::vector<IntMatrix>& page_tables, const IntArray& output_rows,
           const std::optional<MutableFloatMatrix>& logits_out, const std::optional<MutableFloatMatrix>& hidden_out,
-          int threads, bool interruptible) {
+          int threads, bool interruptible, std::optional<int> generated_rows) {
   const int num_tokens = static_cast<int>(tokens.shape(0)), outputs = static_cast<int>(output_rows.shape(0));
   require(num_tokens >= 1 && num_tokens <= program.max_tokens(), "too few or too many tokens for one step");
   require(outputs <= program.max_tokens(), "too many output rows");
@@ -66,6 +75,8 @@ void step(Program& program, const Cache& cache, const IntArray& tokens, const In
   check_sequences(program, sequence_start, first_position, num_tokens);
   check_ids(tokens, program.vocab_size(), "a token id is outside the vocabulary");
   check_ids(output_rows, num_tokens, "an output row is outside the batch");
+  const int generated = generated_rows.value_or(num_tokens);
+  check_generated(generated, num_tokens, output_rows);
   program.check_cache(cache);
   require(static_cast<int>(page_tables.size()) == cache.num_groups(), "one page table per cache group is needed");
   Program::Input input{num_tokens, static_cast<int>(first_position.shape(0)), outputs, tokens.data(),
@@ -75,6 +86,7 @@ void step(Program& program, const Cache& cache, const IntArray& tokens, const In
                       sequence_start, first_position);
     input.page_tables.emplace_back(page_tables[group].data(), static_cast<int>(page_tables[group].shape(1)));
   }
+  input.prompt_rows = num_tokens - generated;
   require(outputs == 0 || logits_out || hidden_out, "output rows need an array for logits or for hidden states");
   if (outputs > 0 && logits_out) {
     require(static_cast<int>(logits_out->shape(0)) <= outputs &&
@@ -175,7 +187,8 @@ void bind_program(nb::module_& module) {
           nb::arg("name"), nb::arg("fields"), nb::kw_only(), nb::arg("together"))
       .def("step", &step, nb::arg("cache"), nb::kw_only(), nb::arg("tokens"), nb::arg("sequence_start"),
            nb::arg("first_position"), nb::arg("page_tables"), nb::arg("output_rows"), nb::arg("logits").none(),
-           nb::arg("hidden") = nb::none(), nb::arg("threads"), nb::arg("interruptible") = false);
+           nb::arg("hidden") = nb::none(), nb::arg("threads"), nb::arg("interruptible") = false,
+           nb::arg("generated_rows") = nb::none());
 }
 
 }  // namespace lutmac

@@ -39,6 +39,11 @@ inline int64_t row_count(const Step& step, Rows rows) {
   return int64_t{rows.outputs_only ? step.batch.num_output_rows : step.batch.num_tokens} * rows.per_token;
 }
 
+// How many of these rows, the first, are of generated tokens. Rows of experts are counted before they are sorted by expert.
+inline int64_t generated_row_count(const Step& step, Rows rows) {
+  return int64_t{rows.outputs_only ? step.batch.generated_outputs : step.batch.generated_rows} * rows.per_token;
+}
+
 // Rows of the arena in some form. order: a permutation that is applied to a row before it is turned into the form (element i is
 // element order[i] of the row); empty for none. Fields has checked that the rows lie in the arena.
 struct Buffer {

@@ -149,7 +149,11 @@ bool Program::step(const Cache& cache, const Input& input, int threads) {
   Batch& batch = step_.batch;
   batch = {input.num_tokens,     input.num_sequences,    input.tokens,          input.sequence_start,
            input.first_position, token_sequence_.data(), token_position_.data(), input.num_output_rows,
-           input.output_rows};
+           input.output_rows,    input.num_tokens - input.prompt_rows};
+  while (batch.generated_outputs < batch.num_output_rows &&
+         batch.output_rows[batch.generated_outputs] < batch.generated_rows) {
+    ++batch.generated_outputs;
+  }
   for (int s = 0; s < input.num_sequences; ++s) {
     for (int row = input.sequence_start[s]; row < input.sequence_start[s + 1]; ++row) {
       token_sequence_[row] = s;

@@ -82,6 +82,7 @@ class Program {
     float *logits, *hidden;
     int num_logits_rows;
     bool (*is_interrupted)() = nullptr;  // called now and then between operations, by the caller's thread
+    int prompt_rows = 0;                 // the last rows, which are of prompts; of output rows theirs come last too
   };
   // Runs a step. Calls from several threads wait for each other. False: the step was interrupted between two operations; its
   // results are then incomplete.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lutmac.engine.embedding.embedder import EmbeddingKeywords
     from lutmac.engine.generating.conversation import Conversation
     from lutmac.engine.generating.generate import GenerationOptions
-    from lutmac.engine.load import Precision, load
+    from lutmac.engine.load import load
     from lutmac.engine.loading.convert import Converted, convert
     from lutmac.engine.loading.info import ModelInfo
     from lutmac.engine.loading.pull import pull
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from lutmac.engine.quantization.settings import QuantizationSettings
     from lutmac.engine.sampling.grammar import Grammar
     from lutmac.engine.sampling.results import Chunk, Completion, Timings, TokenLogprob
+    from lutmac.graph.compile import Precision
     from lutmac.lowbit.quantize import QuantizedMatrix, matmul, quantize
 
 __version__ = "0.1.0"
@@ -85,7 +86,7 @@ _HOMES = {
     "Model": "lutmac.engine.model",
     "ModelInfo": "lutmac.engine.loading.info",
     "Perplexity": "lutmac.engine.measuring.perplexity",
-    "Precision": "lutmac.engine.load",
+    "Precision": "lutmac.graph.compile",
     "QuantizationSettings": "lutmac.engine.quantization.settings",
     "QuantizedMatrix": "lutmac.lowbit.quantize",
     "QuantizedModel": "lutmac.engine.quantization.model",

@@ -18,6 +18,9 @@ def built_targets() -> list[str]:
 def target_table() -> list[tuple[str, str, str]]:
     """(name, packing, features) of every ISA target that lutmac has, best first, also of other architectures."""
 
+def computes_by_role(target: str) -> bool:
+    """Whether a target's products of prompts have another arithmetic than those of generated tokens."""
+
 def default_threads() -> int:
     """One per physical core that the process may use: affinity and cgroup quota considered."""
 
@@ -211,12 +214,16 @@ class Program:
         hidden: NDArray[Any] | None = None,
         threads: int,
         interruptible: bool = False,
+        generated_rows: int | None = None,
     ) -> None:
         """Runs one step. tokens [n], sequence_start [s + 1], first_position [s], output_rows [r]: int32.
 
         page_tables: one [s, pages] int32 array per cache group. logits: [at most r, vocab] float32, written: of the
         first of the output rows; hidden: [r, hidden size] float32, likewise the final hidden states of all of them.
         Where there are output rows, one of them must be given.
+
+        generated_rows: so many of the tokens, the first, are generated; the others are of prompts, which a target may
+        compute with another arithmetic. None: all. Output rows of generated tokens come first, too.
 
         interruptible: whether signals are looked at between operations, for a call of the main thread. What a handler
         raises, such as KeyboardInterrupt, ends the step; what it was to write is then written in part.

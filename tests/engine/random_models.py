@@ -145,7 +145,7 @@ class RandomModel:
             optimize(bound.graph, exact=True),
             bound.parameters,
             target=target,
-            exact=True,
+            precision="exact",
             limits=Limits(max_tokens, 16, CONTEXT),
             cache_type="f32",
         )

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from lutmac.engine.running.kv_cache import PAGE_TOKENS, PageManager
 from lutmac.engine.running.memory import FEWEST_SLOTS, FULL_SEQUENCES, GroupNeed, divide_memory, slot_need
 from lutmac.engine.running.residency import Residency
-from lutmac.engine.running.sequence import Roles, Sequence
+from lutmac.engine.running.sequence import GENERATED, PROMPT, Sequence
 from lutmac.engine.running.snapshots import BORDER_TOKENS, Places, SlotPool
 from lutmac.engine.running.stats import Counters
 
@@ -124,7 +124,7 @@ class Sharing(RuleBasedStateMachine):
         tokens = self.texts[max(text, -len(self.texts))][:length].tolist()
         tokens += [int(changed)] * min(5, MAX_TOKENS - 9 - len(tokens))
         roles = options.pop("roles")
-        given = None if roles is None else Roles(bytes(int(place >= roles) for place in range(len(tokens))), 1)
+        given = None if roles is None else (bytes([GENERATED]) * roles + bytes([PROMPT]) * len(tokens))[: len(tokens)]
         sequence = self.cache.sequence(tokens, options["room"], private=options["private"], roles=given)
         sequence.shared_prefix = options["shared"]
         if self.cache.residency.begin(sequence, len(self.running)):
@@ -191,7 +191,7 @@ class Sharing(RuleBasedStateMachine):
 TestSharing = Sharing.TestCase
 TestSharing.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
-PROMPT = np.random.default_rng(3).integers(0, 90, 300).tolist()
+TOKENS = np.random.default_rng(3).integers(0, 90, 300).tolist()
 
 
 @pytest.fixture(params=[3, 0], ids=["pages", "no pages"])
@@ -201,10 +201,10 @@ def cache(request: pytest.FixtureRequest) -> Cache:
 
 def test_the_end_of_a_prompt_and_of_a_turn(cache: Cache) -> None:
     """The same prompt runs its last token; one that goes on with the reply runs what is new."""
-    first = cache.run(PROMPT, room=10)
+    first = cache.run(TOKENS, room=10)
     assert cache.pool.snapshots == 2
-    again = cache.begun(PROMPT, room=10)
-    assert again.reused == len(PROMPT) - 1
+    again = cache.begun(TOKENS, room=10)
+    assert again.reused == len(TOKENS) - 1
     cache.residency.leave(again)
     longer = cache.begun([*first.tokens.tolist(), 1, 2])
     assert longer.reused == first.length - 1  # the last token never ran
@@ -212,13 +212,13 @@ def test_the_end_of_a_prompt_and_of_a_turn(cache: Cache) -> None:
 
 def test_before_the_generation_prompt(cache: Cache) -> None:
     """A later prompt that has the reply otherwise begins where the caller said."""
-    cache.run(PROMPT, room=10, shared_prefix=len(PROMPT) - 5)
-    assert cache.begun([*PROMPT[:-5], 7, 7, 7, 7, 7, 7]).reused == len(PROMPT) - 5
+    cache.run(TOKENS, room=10, shared_prefix=len(TOKENS) - 5)
+    assert cache.begun([*TOKENS[:-5], 7, 7, 7, 7, 7, 7]).reused == len(TOKENS) - 5
 
 
 def test_where_prompts_part(cache: Cache) -> None:
     """The second that begins so leaves a snapshot, the third uses it."""
-    others = [[*PROMPT[:150], *[n] * 60] for n in (91, 92, 93)]
+    others = [[*TOKENS[:150], *[n] * 60] for n in (91, 92, 93)]
     assert [cache.run(prompt).reused for prompt in others] == [0, 0, 150]
 
 
@@ -237,12 +237,12 @@ def test_every_sixteenth_page() -> None:
 
 def test_other_sequences_copy_the_page_on_which_one_goes_on(cache: Cache) -> None:
     """Of several with one prompt that begin together one computes it, also what is on a page that is not full."""
-    first, second = cache.begun(PROMPT, room=5), cache.begun(PROMPT, room=5)
+    first, second = cache.begun(TOKENS, room=5), cache.begun(TOKENS, room=5)
     assert first.heading == second.heading is not None
     while cache.pool.snapshots == 0:
         cache.step(first, 100)
     cache.residency.follow(second)
-    assert second.computed == second.reused == len(PROMPT) - 1
+    assert second.computed == second.reused == len(TOKENS) - 1
     cache.check(second)
     while not first.finished:
         cache.step(first, 100)
@@ -251,8 +251,8 @@ def test_other_sequences_copy_the_page_on_which_one_goes_on(cache: Cache) -> Non
 
 def test_one_that_has_begun_a_page_follows_too(cache: Cache) -> None:
     """Of two that begin with the same system prompt, which ends within a page."""
-    cache.run(PROMPT[:150], shared_prefix=145)
-    prompt = [*PROMPT[:145], *PROMPT[200:280]]
+    cache.run(TOKENS[:150], shared_prefix=145)
+    prompt = [*TOKENS[:145], *TOKENS[200:280]]
     first, second = cache.begun(prompt, room=5), cache.begun(prompt, room=5)
     assert first.reused == second.reused == 145
     assert first.heading == second.heading is not None
@@ -265,10 +265,10 @@ def test_one_that_has_begun_a_page_follows_too(cache: Cache) -> None:
 
 def test_a_sequence_goes_before_snapshots_and_the_oldest_of_them_goes_first() -> None:
     cache = Cache(2, 1)
-    cache.run(PROMPT[:100])  # leaves two
-    one = cache.begun(PROMPT[150:250])
+    cache.run(TOKENS[:100])  # leaves two
+    one = cache.begun(TOKENS[150:250])
     assert cache.pool.snapshots == 1  # that of the end, which came last
-    two = cache.begun([*PROMPT[:100], 1])
+    two = cache.begun([*TOKENS[:100], 1])
     assert two.reused == 100
     assert cache.pool.snapshots == 0
     assert not cache.residency.begin(cache.sequence([1, 2]), 0)
@@ -280,33 +280,47 @@ def test_a_sequence_goes_before_snapshots_and_the_oldest_of_them_goes_first() ->
 
 def test_borders_of_a_long_prompt_take_no_other_snapshots_place() -> None:
     cache = Cache(4, 0)
-    cache.run(PROMPT)  # leaves two
+    cache.run(TOKENS)  # leaves two
     long = np.random.default_rng(4).integers(90, 99, 6 * BORDER_TOKENS).tolist()
     sequence = cache.begun(long)
     while sequence.computed < 5 * BORDER_TOKENS:
         cache.step(sequence, 1000)
     assert cache.pool.snapshots == 3
-    assert cache.begun(PROMPT).reused == len(PROMPT) - 1
+    assert cache.begun(TOKENS).reused == len(TOKENS) - 1
 
 
 def test_one_slot_is_taken_over_from_turn_to_turn() -> None:
     """Where not even one snapshot fits beside a sequence, the slot itself is what the next turn goes on with."""
-    cache, tokens, known = Cache(1, 1), PROMPT[:50], 0
+    cache, tokens, known = Cache(1, 1), TOKENS[:50], 0
     for _ in range(3):
         sequence = cache.run(tokens, room=3)
         assert sequence.reused == known
-        tokens, known = [*sequence.tokens.tolist(), *PROMPT[len(tokens) : len(tokens) + 7]], sequence.length - 1
+        tokens, known = [*sequence.tokens.tolist(), *TOKENS[len(tokens) : len(tokens) + 7]], sequence.length - 1
     assert cache.copied == 0
 
 
 def test_roles_are_not_mixed(cache: Cache) -> None:
     """What tokens have computed in one role is nothing to the same tokens in another; a reply's are in its own."""
-    reply = cache.run(PROMPT[:100], room=60, roles=Roles(bytes(100), 1)).tokens.tolist()
-    as_prompt, as_reply = Roles(bytes(161), 0), Roles(bytes(100) + bytes([1]) * 60 + bytes(1), 0)
+    prompt = bytes([PROMPT])
+    reply = cache.run(TOKENS[:100], room=60, roles=prompt * 100).tokens.tolist()
+    as_prompt, as_reply = prompt * 161, prompt * 100 + bytes([GENERATED]) * 60 + prompt
     assert cache.run([*reply, 5], roles=as_prompt).reused == 99
     assert cache.run([*reply, 5], roles=as_reply).reused == 159
-    assert cache.run([*reply, 5]).reused == 160  # role 0, which the last but one has computed by now
-    assert cache.run(PROMPT[:100], roles=Roles(bytes([2]) * 100, 2)).reused == 0
+    assert cache.run([*reply, 5], roles=as_prompt).reused == 160  # which the last but one has computed by now
+    assert cache.run(TOKENS[:100], roles=bytes([GENERATED]) * 100).reused == 0
+
+
+def test_a_slice_has_one_role() -> None:
+    """Also where what is given ends in another role than what is drawn has."""
+    sequence = Sequence(range(12), 20, roles=bytes([PROMPT] * 3 + [GENERATED] * 4 + [PROMPT] * 5))
+    for token in (7, 8):  # as it has them after it lost its pages
+        sequence._append(token, np.empty(0, np.float32))
+    slices = []
+    while sequence.pending:
+        slices.append((sequence.role, sequence.runnable))
+        sequence.computed += sequence.runnable
+    assert slices == [(PROMPT, 3), (GENERATED, 4), (PROMPT, 5), (GENERATED, 2)]
+    assert Sequence(range(12), 20).runnable == 12
 
 
 def test_roles_in_models_without_slots() -> None:
@@ -315,7 +329,7 @@ def test_roles_in_models_without_slots() -> None:
     residency = Residency(manager, None, Counters(), lambda *_: None)
 
     def run(roles: bytes) -> int:
-        sequence = Sequence(PROMPT[:150], 150, roles=Roles(roles, 0))
+        sequence = Sequence(TOKENS[:150], 150, roles=roles)
         assert residency.begin(sequence, 0)
         found = sequence.computed
         assert residency.grow(sequence, 150 - found)
@@ -354,9 +368,9 @@ def test_memory_of_small_slots() -> None:
 def test_the_page_whose_beginning_is_copied_is_not_evicted_for_the_copy() -> None:
     """Though it is the one that was used least recently."""
     cache = Cache(6, 1, (4,))
-    cache.run(PROMPT[:100])  # a full page and a begun one
-    cache.run(PROMPT[200:210])
-    cache.run(PROMPT[210:220])
-    sequence = cache.begun([*PROMPT[:100], 1, 2])
+    cache.run(TOKENS[:100])  # a full page and a begun one
+    cache.run(TOKENS[200:210])
+    cache.run(TOKENS[210:220])
+    sequence = cache.begun([*TOKENS[:100], 1, 2])
     assert sequence.reused == 100
     cache.check(sequence)

@@ -25,6 +25,7 @@ class Precision(StrEnum):
 
     default = "default"
     exact = "exact"
+    uniform = "uniform"
 
 
 class KVCache(StrEnum):
@@ -63,7 +64,12 @@ Context = Annotated[
     ),
 ]
 PrecisionOption = Annotated[
-    Precision, typer.Option("--precision", help="exact keeps activations in float32: slow, the reference.")
+    Precision,
+    typer.Option(
+        "--precision",
+        help="exact keeps activations in float32: slow, the reference. uniform computes prompts as replies are, where "
+        "the processor has a faster way for prompts.",
+    ),
 ]
 KVCacheOption = Annotated[
     KVCache,

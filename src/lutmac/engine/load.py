@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from threading import Thread
-from typing import Generic, Literal, Self, TypeVar, get_args
+from typing import Generic, Self, TypeVar, get_args
 
 from lutmac.engine.default_context import SHORT_CONTEXT, default_context
 from lutmac.engine.loading.binding import Bound, bind
@@ -20,14 +20,13 @@ from lutmac.engine.loading.weights import CheckpointPacking, Progress, check_all
 from lutmac.engine.model import Model
 from lutmac.engine.running.engine import Engine
 from lutmac.errors import InvalidRequestError
-from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, compile_schedule
+from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, Precision, compile_schedule
 from lutmac.graph.passes import optimize
 from lutmac.lowbit.target import resolve_target
 from lutmac.models import ModelConfig
 from lutmac.models.gguf_names import ROPE_TENSORS
 from lutmac.text.tokenizer import Tokenizer
 
-Precision = Literal["default", "exact"]
 T = TypeVar("T")
 MAX_SEQUENCES = 16  # in one step; more wait
 
@@ -47,7 +46,7 @@ class LoadOptions:
     def __post_init__(self) -> None:
         """Raises InvalidRequestError."""
         if self.precision not in get_args(Precision):
-            raise InvalidRequestError(f"precision is {self.precision!r}, expected 'default' or 'exact'")
+            raise InvalidRequestError(f"precision is {self.precision!r}, expected 'default', 'exact' or 'uniform'")
         if self.kv_cache not in get_args(CacheType):
             raise InvalidRequestError(f"kv_cache is {self.kv_cache!r}, expected 'f16', 'f32' or 'int8'")
         for name, low, high in (
@@ -59,11 +58,6 @@ class LoadOptions:
             value = getattr(self, name)
             if value is not None and not (type(value) is int and low <= value <= high):
                 raise InvalidRequestError(f"{name} is {value!r}, expected an integer from {low} to {high}")
-
-    @property
-    def exact(self) -> bool:
-        """Whether products are computed in float on the dequantised weights."""
-        return self.precision == "exact"
 
     @property
     def thread_count(self) -> int:
@@ -88,12 +82,13 @@ def load(  # noqa: PLR0913 (a public call; all but the model by keyword)
 
     threads: default, one per physical core that the process may use, or what `lutmac tune` found. context: positions of
     one sequence; default, what the model was trained for, or as many from 8192 on as half of the free memory holds.
-    precision: "exact" computes products in float
-    on the dequantised weights. isa: an ISA target to force, such as "avx2"; docs/design.md lists all. max_batch_tokens:
-    tokens that run together in one step. kv_cache: what keys and values are kept as; "int8" takes 0.52 times the memory
-    and the reading of "f16", "f32" twice as much (with precision "exact" it is the reference). kv_cache_memory: bytes
-    for keys and values of all sequences together, states of fixed size and their snapshots; default, room for eight of
-    full length, but at most half of the memory that is free.
+    precision: "exact" computes products in float on the dequantised weights; "uniform" gives prompts the arithmetic of
+    replies, also on targets that have a faster one for prompts (docs/design.md, "Roles"). isa: an ISA target to force,
+    such as "avx2"; docs/design.md lists all. max_batch_tokens: tokens that run together in one step. kv_cache: what
+    keys and values are kept as; "int8" takes 0.52 times the memory and the reading of "f16", "f32" twice as much (with
+    precision "exact" it is the reference). kv_cache_memory: bytes for keys and values of all sequences together, states
+    of fixed size and their snapshots; default, room for eight of full length, but at most half of the memory that is
+    free.
     progress: called with (bytes done, bytes in all, what).
 
     Raises CheckpointError, UnsupportedModelError, UnsupportedISAError or InvalidRequestError.
@@ -162,10 +157,10 @@ def _limits(opened: OpenedModel, options: LoadOptions) -> Limits:
 def _compiled(bound: Bound, options: LoadOptions, limits: Limits) -> Compiled:
     """The program of a graph whose matrices have their forms; their contents may still be on the way."""
     return compile_schedule(
-        optimize(bound.graph, exact=options.exact),
+        optimize(bound.graph, exact=options.precision == "exact"),
         bound.parameters,
         target=options.target,
-        exact=options.exact,
+        precision=options.precision,
         limits=limits,
         cache_type=options.kv_cache,
     )
@@ -245,7 +240,7 @@ def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
         num_slots=engine.num_slots,
         isa=compiled.target,
         threads=engine.threads,
-        precision="exact" if compiled.exact else "default",
+        precision=compiled.precision,
         kv_cache=compiled.cache.type,
         left_out=loaded.left_out,
         embedding=opened.embedding,

@@ -11,9 +11,13 @@ from lutmac.graph.placement import Placement, place
 from lutmac.graph.schedule import Schedule
 from lutmac.graph.states import Pages, Slot, State
 
-__all__ = ["CacheLayout", "CacheType", "Compiled", "Limits", "Parameters", "cache_layout", "compile_schedule"]
+__all__ = [
+    "CacheLayout", "CacheType", "Compiled", "Limits", "Parameters", "Precision", "cache_layout", "compile_schedule",
+]  # fmt: skip
 
 CacheType = Literal["f16", "f32", "int8"]  # what keys and values are kept as
+# exact: float arithmetic. uniform: default arithmetic, and prompts have that of generated tokens on every target.
+Precision = Literal["default", "exact", "uniform"]
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,13 @@ class Compiled:
     placement: Placement
     cache: CacheLayout
     target: str
-    exact: bool
+    precision: Precision
     limits: Limits
+
+    @property
+    def by_role(self) -> bool:
+        """Whether tokens of prompts have another arithmetic than those that are generated."""
+        return self.precision == "default" and _native.computes_by_role(self.target)
 
     @property
     def layers(self) -> int:
@@ -92,11 +101,14 @@ def compile_schedule(
     parameters: Parameters,
     *,
     target: str,
-    exact: bool,
+    precision: Precision,
     limits: Limits,
     cache_type: CacheType = "f16",
 ) -> Compiled:
-    """Places the schedule's values and lowers its calls, one to one, to a native program."""
+    """Places the schedule's values and lowers its calls, one to one, to a native program.
+
+    precision: that for which the passes have made the schedule.
+    """
     rows = limits.max_tokens
     placement = place(schedule, lambda value: rows * value.per_token * _native.form_stride(value.form, value.width))
     cache = cache_layout(schedule, cache_type)
@@ -123,4 +135,4 @@ def compile_schedule(
     lowering = Lowering(program, parameters, placement.offsets, {name: index for index, name in enumerate(states)})
     for call in schedule.calls:
         lowering.lower(call)
-    return Compiled(program, schedule, placement, cache, target, exact, limits)
+    return Compiled(program, schedule, placement, cache, target, precision, limits)

@@ -14,11 +14,10 @@ from lutmac.graph.schedule import Call, Schedule
 def print_program(compiled: Compiled) -> str:
     """The program with its buffers, a line per operation; layers that print alike are shown once."""
     limits = compiled.limits
-    precision = "exact" if compiled.exact else "default"
     head = (
-        f"program for {compiled.target}, {precision} precision: {compiled.layers} layers, up to {limits.max_tokens} "
-        f"tokens of {limits.max_sequences} sequences in a step, {limits.max_context} positions, "
-        f"arena {compiled.placement.arena_bytes / 1e6:.1f} MB"
+        f"program for {compiled.target}, {compiled.precision} precision: {compiled.layers} layers, "
+        f"up to {limits.max_tokens} tokens of {limits.max_sequences} sequences in a step, "
+        f"{limits.max_context} positions, arena {compiled.placement.arena_bytes / 1e6:.1f} MB"
     )
     legend = (
         "@ is a buffer's offset in the arena in KiB; a line without a name runs side by side with the one above; "

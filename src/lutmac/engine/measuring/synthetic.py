@@ -261,7 +261,7 @@ class SyntheticModel:
         """The same weights in a program made under the tuning that holds now."""
         old = self.compiled
         compiled = compile_schedule(
-            old.schedule, self.parameters, target=old.target, exact=old.exact, limits=old.limits
+            old.schedule, self.parameters, target=old.target, precision=old.precision, limits=old.limits
         )
         engine = Engine(compiled, vocab_size=self.engine.vocab_size, threads=self.engine.threads)
         return replace(self, engine=engine, compiled=compiled)
@@ -338,7 +338,7 @@ def make_synthetic(  # noqa: PLR0913 (by keyword)
     schedule = optimize(bound.graph, exact=False)
     limits = Limits(max_batch_tokens, max_sequences, context)
     compiled: Compiled = compile_schedule(
-        schedule, bound.parameters, target=target, exact=False, limits=limits, cache_type=kv_cache
+        schedule, bound.parameters, target=target, precision="default", limits=limits, cache_type=kv_cache
     )
     engine = Engine(compiled, vocab_size=config.vocab_size, threads=threads)
     position_bytes = compiled.cache.bytes_per_position

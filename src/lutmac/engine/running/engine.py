@@ -20,7 +20,7 @@ from lutmac.engine.running.pace import Pace
 from lutmac.engine.running.residency import Residency
 from lutmac.engine.running.runner import Runner
 from lutmac.engine.running.scheduler import Scheduler
-from lutmac.engine.running.sequence import Roles, Sequence
+from lutmac.engine.running.sequence import PROMPT, Sequence
 from lutmac.engine.running.snapshots import SlotPool
 from lutmac.engine.running.stats import Counters, EngineStats
 from lutmac.errors import ContextOverflowError
@@ -51,6 +51,7 @@ class Engine:
         self.vocab_size = vocab_size
         self.max_context = limits.max_context
         self.expects_company = False
+        self._by_role = compiled.by_role
         needs = cache_needs(layout, limits)
         counts = divide_memory(needs, kv_cache_memory)
         cache = _native.Cache(
@@ -107,13 +108,18 @@ class Engine:
         return self._scheduler.max_sequences
 
     def new_sequence(
-        self, tokens: Iterable[int], max_length: int, *, private: bool = False, roles: Roles | None = None
+        self, tokens: Iterable[int], max_length: int, *, private: bool = False, roles: bytes | None = None
     ) -> Sequence:
         """A sequence that has yet to be submitted. Raises ContextOverflowError where max_length exceeds the context.
 
-        private: it takes nothing from the prefix cache and leaves nothing there. roles: what the cache has of other
-        roles is not taken either.
+        private: it takes nothing from the prefix cache and leaves nothing there. roles: of the tokens, PROMPT or
+        GENERATED; default, all PROMPT. They count only where both have their own arithmetic.
         """
+        tokens = np.fromiter(tokens, dtype=np.int32)
+        if not self._by_role:
+            roles = None
+        elif roles is None:
+            roles = bytes([PROMPT]) * len(tokens)
         if max_length > self.max_context:
             raise ContextOverflowError(f"{max_length} tokens do not fit into the context of {self.max_context}")
         return Sequence(tokens, max_length, windows=self._windows, private=private, roles=roles)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lutmac import _native
 from lutmac.engine.running.batch import Slice
 from lutmac.engine.running.kv_cache import pages_for
+from lutmac.engine.running.sequence import GENERATED
 from lutmac.graph.compile import Compiled
 from lutmac.graph.operations.hidden_states import HiddenStates
 
@@ -37,7 +38,10 @@ class Runner:
         self._hidden = np.empty((0, self.hidden_size), dtype=np.float32)
 
     def run(self, batch: list[Slice]) -> Iterator[Rows]:
-        """One step. Yields, for each slice, the rows that its sequence asked for; valid until the next step."""
+        """One step. Yields, for each slice, the rows that its sequence asked for; valid until the next step.
+
+        batch: slices of generated tokens come first.
+        """
         sequences = [slice.sequence for slice in batch]
         starts = np.cumsum([0, *(slice.count for slice in batch)], dtype=np.int32)
         outputs = _Outputs(batch, starts.tolist())
@@ -60,6 +64,7 @@ class Runner:
                 hidden=self._hidden[:hidden] if hidden else None,
                 threads=self.threads,
                 interruptible=current_thread() is main_thread(),
+                generated_rows=sum(slice.count for slice in batch if slice.sequence.role == GENERATED),
             )
         finally:
             self.computing = False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -19,18 +19,11 @@ from lutmac.engine.sampling.sampler import Sampler
 
 Sink = Callable[[int, NDArray[np.float32]], None]
 
+GENERATED: Final = 0
+PROMPT: Final = 1
+"""The roles of tokens: on some targets they are computed by different arithmetic. What is drawn is generated."""
+
 ROLE_SHIFT: Final = 28  # of a token in the prefix tree; vocabularies are far smaller than what is left below
-
-
-@dataclass(frozen=True)
-class Roles:
-    """The arithmetic by which tokens are computed, as small integers. Pages are shared only between equal roles.
-
-    given: one byte below 8 for each token of the prompt. drawn: the role of all tokens after the prompt.
-    """
-
-    given: bytes
-    drawn: int
 
 
 class Sequence:
@@ -58,18 +51,24 @@ class Sequence:
         *,
         windows: tuple[int, ...] = (0,),
         private: bool = False,
-        roles: Roles | None = None,
+        roles: bytes | None = None,
     ) -> None:
-        """windows: of the cache groups. private: shares nothing with other sequences. roles: default, all 0."""
+        """windows: of the cache groups. private: shares nothing with other sequences.
+
+        roles: GENERATED or PROMPT for each of the tokens; what the cache has of other roles is not taken from it. None:
+        both have one arithmetic, and all tokens count as generated.
+        """
         given = np.fromiter(tokens, dtype=np.int32)
         self.max_length = max(max_length, len(given))
         self._buffer = np.empty(self.max_length, dtype=np.int32)
         self._buffer[: len(given)] = given
         self._keys = self._buffer
-        self._roles = roles
+        self._role_ends: list[int] = []
         if roles is not None:
+            of_given = np.frombuffer(roles, dtype=np.uint8)
             self._keys = self._buffer.copy()
-            self._keys[: len(given)] |= np.frombuffer(roles.given, dtype=np.uint8).astype(np.int32) << ROLE_SHIFT
+            self._keys[: len(given)] |= of_given.astype(np.int32) << ROLE_SHIFT
+            self._role_ends = (np.flatnonzero(np.diff(of_given, append=GENERATED)) + 1).tolist()
         self.length = len(given)
         self.prompt_length = len(given)
         self.computed = 0
@@ -136,12 +135,19 @@ class Sequence:
 
     @property
     def runnable(self) -> int:
-        """Tokens that one step may compute: up to the next position at which a snapshot is taken."""
-        return (
-            self.pending
-            if self.places is None
-            else min(self.pending, self.places.behind(self.computed) - self.computed)
-        )
+        """Tokens that one step may compute: of one role, up to the next position at which a snapshot is taken."""
+        end = self.length
+        if self.places is not None:
+            end = min(end, self.places.behind(self.computed))
+        if self._role_ends:
+            later = bisect_right(self._role_ends, self.computed)
+            end = min([end, *self._role_ends[later : later + 1]])
+        return end - self.computed
+
+    @property
+    def role(self) -> int:
+        """Of the next token to be computed."""
+        return int(self._keys[self.computed]) >> ROLE_SHIFT
 
     @property
     def heading(self) -> object | None:
@@ -196,8 +202,7 @@ class Sequence:
             self.finish_reason, self.end_token = "stop", token
             return
         self._buffer[self.length] = token
-        if self._roles is not None:
-            self._keys[self.length] = token | self._roles.drawn << ROLE_SHIFT
+        self._keys[self.length] = token  # as GENERATED
         self.length += 1
         if self.length >= self.max_length:
             self.finish_reason = "length"

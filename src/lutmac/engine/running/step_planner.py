@@ -79,7 +79,7 @@ class StepPlanner:
             slices = self._of_all(writing, prompts, room)
         for slice in slices:
             self._served.serve(slice.sequence.share.client, slice.count)
-        return slices
+        return sorted(slices, key=lambda slice: slice.sequence.role)  # as a step wants them: generated tokens first
 
     def _of_newcomers(self, writing: List[Sequence], prompts: List[Sequence], room: Room) -> list[Slice]:
         """A step for newcomers; empty if there are none, or if a step for all delays them as little."""
