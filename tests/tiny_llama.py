@@ -48,8 +48,8 @@ def make_tiny_llama(  # noqa: PLR0913 (by keyword)
 ) -> TinyLlama:
     """Writes the file. kind: tensor type of all matrices but those in ``kinds``. overrides: metadata, see below.
 
-    ``rope__freq_base=500.0`` is ``llama.rope.freq_base``; None leaves a key out. split_max_tensors: so many to a file,
-    the first of which the path returned is; 0: one file.
+    ``rope__freq_base=500.0`` is ``llama.rope.freq_base``, ``general__name`` is ``general.name``; None leaves a key out.
+    split_max_tensors: so many to a file, the first of which the path returned is; 0: one file.
     """
     rng = np.random.default_rng(7)
     writer = gguf.GGUFWriter(str(path), "llama", split_max_tensors=split_max_tensors)
@@ -65,7 +65,7 @@ def make_tiny_llama(  # noqa: PLR0913 (by keyword)
         "rope.dimension_count": HEAD_DIM,
     }
     for key, value in {**metadata, **{key.replace("__", "."): value for key, value in overrides.items()}}.items():
-        add_value(writer, f"llama.{key}", value)
+        add_value(writer, key if key.startswith("general.") else f"llama.{key}", value)
     add_tokenizer(writer)
     weights: dict[str, Array] = {}
     for name, shape in tensor_shapes(biases, tied).items():

@@ -141,7 +141,7 @@ def chunks_of(model: Model, ids: list[int], options: Mapping[str, Any]) -> Gener
     """The engine's chunks, those that say how far the prompt has been read before the others."""
     from lutmac.engine.generating.generate import new_sequence, parse_options, stream_sequence  # noqa: PLC0415
 
-    params = parse_options(options)
+    params = parse_options(options, model.sampling_defaults)
     sequence = new_sequence(model.engine, model.tokenizer, ids, params)
     chunks = stream_sequence(model.engine, model.tokenizer, sequence, params, tells_progress=True)
     return cast("Generator[Chunk]", chunks)

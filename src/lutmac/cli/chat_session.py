@@ -92,7 +92,7 @@ class ChatSession:
     def _set(self, argument: str) -> None:
         name, value = _first_word(argument)
         if not name:
-            print("\n".join(self._settings.describe()))
+            print("\n".join(self._settings.describe(self._model.sampling_defaults)))
             return
         if not value:
             raise InvalidRequestError("/set wants a name and a value, as in /set temperature 0.2")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+from lutmac.engine.sampling.defaults import default_of
 from lutmac.engine.sampling.options import SAMPLING_OPTIONS, check_number
 from lutmac.errors import InvalidRequestError
 
@@ -34,11 +36,12 @@ class ChatSettings:
         other_seed = {} if seed is None else {"seed": (seed + attempt) % 2**64}
         return {_MAX_TOKENS: None, **self.sampling, **other_seed}
 
-    def describe(self) -> list[str]:
-        """A line for each setting."""
+    def describe(self, defaults: Mapping[str, float]) -> list[str]:
+        """A line for each setting. defaults: the model's options of sampling."""
         lines = [
-            f"{name} {self.sampling.get(name, 'drawn' if row.default is None else row.default)}"
-            for name, row in SAMPLING_OPTIONS.items()
+            f"{name} {self.sampling.get(name, 'drawn' if default is None else default)}"
+            for name in SAMPLING_OPTIONS
+            for default in [default_of(name, defaults)]
         ]
         most = "until the context is full" if self.max_tokens is None else self.max_tokens
         lines.append(f"{_MAX_TOKENS} {most}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,6 +102,7 @@ def _as_dict(summary: FileSummary, model: Model | None, *, program: bool) -> dic
             "rope_scaling": figures.rope_scaling,
             "left_out": [asdict(left) for left in figures.left_out],
             "embedding": _embedding_as_dict(figures.embedding),
+            "sampling": dict(figures.sampling),
             "layers": figures.layers,
             "vocab_size": figures.vocab_size,
             "weight_bytes": figures.weight_bytes,
@@ -138,6 +140,12 @@ def _snapshots(figures: ModelInfo) -> list[tuple[str, str]]:
     return [("snapshots", f"{size} each, {figures.num_slots} ({total}) less those of sequences that run")]
 
 
+def _sampling(defaults: Mapping[str, float]) -> str:
+    """The options that the file recommends."""
+    found = ", ".join(f"{name} {value:g}" for name, value in defaults.items())
+    return found or "the file recommends nothing"
+
+
 def _embedding_as_dict(config: EmbeddingConfig) -> dict[str, object]:
     return {
         "stated": config.stated,
@@ -170,6 +178,7 @@ def _print(summary: FileSummary, model: Model | None, *, tensors: bool) -> None:
             ("context", _context(figures)),
             ("rope scaling", figures.rope_scaling),
             ("embeddings", str(figures.embedding)),
+            ("sampling", _sampling(figures.sampling)),
             ("key-value cache", _cache(figures)),
             *_snapshots(figures),
             ("ISA target", figures.isa),

@@ -133,7 +133,7 @@ class Talking(OptionGroup):
 
 
 class Sampling(OptionGroup):
-    """What the command line says about sampling. What it leaves out is the engine's default."""
+    """What the command line says about sampling. What it leaves out is the model's default, or else the engine's."""
 
     def __init__(self, **given: Any) -> None:
         """given: by the names of `flags`; None is absence."""
@@ -144,7 +144,7 @@ class Sampling(OptionGroup):
         """One for each row of the table, and those that are no numbers."""
         hints: dict[str, Any] = {"max_tokens": MaxTokens}
         for name, row in SAMPLING_OPTIONS.items():
-            default = "drawn" if row.default is None else f"{row.default:g}"
+            default = "drawn" if row.default is None else f"the model's, else {row.default:g}"
             help_text = f"{row.help} Default: {default}."
             hints[name] = Annotated[(int if row.integer else float) | None, typer.Option(row.flag, help=help_text)]
         hints |= {"logit_bias": LogitBias, "stop": Stop}

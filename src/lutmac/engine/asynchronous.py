@@ -35,6 +35,11 @@ class AsyncCalls(ABC):
     def worker(self) -> Worker:
         """The thread that steps the engine."""
 
+    @property
+    @abstractmethod
+    def sampling_defaults(self) -> Mapping[str, float]:
+        """Options of sampling that hold where a call says nothing."""
+
     @abstractmethod
     def embedder(self, options: EmbeddingOptions) -> Embedder:
         """What makes vectors."""
@@ -85,7 +90,7 @@ class AsyncCalls(ABC):
         return embedder.vectors(await self.worker.embed(texts))
 
     def _astream(self, prompt: list[int], options: Mapping[str, Any]) -> ChunkStream:
-        return self.worker.stream(prompt, parse_options(options))
+        return self.worker.stream(prompt, parse_options(options, self.sampling_defaults))
 
 
 async def _collected(chunks: ChunkStream) -> Completion:

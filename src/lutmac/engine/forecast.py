@@ -14,6 +14,7 @@ from lutmac.engine.load import MAX_SEQUENCES, checked_context
 from lutmac.engine.loading.opened import open_model
 from lutmac.engine.loading.resolve import resolve
 from lutmac.engine.running.memory import cache_needs, least_bytes, wanted_bytes
+from lutmac.engine.sampling.defaults import usable_defaults
 from lutmac.graph.compile import CacheType, Limits, cache_layout
 from lutmac.graph.schedule import Schedule
 
@@ -28,7 +29,7 @@ class Forecast:
 
     types: elements of each type of tensor. context: positions that it would be loaded for, of trained_context.
     weight_bytes: of all tensors. cache_least: bytes of keys, values and states of one sequence of full length;
-    cache_wanted: of as many as the default has room for. chat_templates: by name.
+    cache_wanted: of as many as the default has room for. chat_templates: by name. sampling: options that it recommends.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Forecast:
     cache_least: int
     cache_wanted: int
     chat_templates: Mapping[str, object]
+    sampling: Mapping[str, float]
 
     @property
     def bits_per_weight(self) -> float:
@@ -98,4 +100,5 @@ def forecast(
             cache_least=least_bytes(needs),
             cache_wanted=wanted_bytes(needs),
             chat_templates=opened.read_templates(),
+            sampling=usable_defaults(opened.sampling, os.fspath(opened.path)),
         )

@@ -19,6 +19,7 @@ from lutmac.engine.loading.tuning import current_tuning
 from lutmac.engine.loading.weights import CheckpointPacking, Progress, check_all
 from lutmac.engine.model import Model
 from lutmac.engine.running.engine import Engine
+from lutmac.engine.sampling.defaults import usable_defaults
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.compile import CacheType, Compiled, Limits, Parameters, Precision, compile_schedule
 from lutmac.graph.passes import optimize
@@ -244,5 +245,6 @@ def _info(loaded: _Loaded, opened: OpenedModel) -> ModelInfo:
         kv_cache=compiled.cache.type,
         left_out=loaded.left_out,
         embedding=opened.embedding,
+        sampling=usable_defaults(opened.sampling, os.fspath(opened.path)),
         tensors=tuple(replace(tensor, packed_bytes=packed[tensor.name]) for tensor in opened.tensors),
     )

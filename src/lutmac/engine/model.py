@@ -113,7 +113,7 @@ class Model(AsyncCalls, Closable):
 
     def conversation(self, system: str | None = None) -> Conversation:
         """A conversation that keeps its keys and values from turn to turn."""
-        return Conversation(self._engine, self.tokenizer, self.chat_template, system)
+        return Conversation(self._engine, self.tokenizer, self.chat_template, system, self.sampling_defaults)
 
     def logits(self, token_ids: TokenSequence[int]) -> NDArray[np.float32]:
         """Logits after each of the tokens: [n, vocab] float32."""
@@ -209,6 +209,11 @@ class Model(AsyncCalls, Closable):
         """Positions that one sequence may have."""
         return self._engine.max_context
 
+    @property
+    def sampling_defaults(self) -> Mapping[str, float]:
+        """Options of sampling that the checkpoint recommends; they hold where a call says nothing."""
+        return self._info.sampling
+
     @cached_property
     def chat_template(self) -> ChatTemplate:
         """What turns messages into a prompt. Raises what `ChatTemplate` raises where the checkpoint has none."""
@@ -217,7 +222,7 @@ class Model(AsyncCalls, Closable):
         return ChatTemplate.of_checkpoint(self._chat_templates, self.tokenizer)
 
     def _stream(self, prompt: list[int], options: Mapping[str, Any]) -> Iterator[Chunk]:
-        params = parse_options(options)
+        params = parse_options(options, self.sampling_defaults)
         sequence = new_sequence(self._engine, self.tokenizer, prompt, params)
         return stream_sequence(self._engine, self.tokenizer, sequence, params)
 

@@ -151,7 +151,7 @@ class Backend:
     async def stream(self, jobs: Sequence[Job], record: RequestRecord) -> AsyncGenerator[tuple[int, Chunk], None]:
         """Runs the jobs at once. Yields each chunk with the index of its job. Closing the iterator stops all jobs."""
         self.check_replies(len(jobs), "n")
-        parsed = [(job.prompt, parse_options(job.options)) for job in jobs]
+        parsed = [(job.prompt, parse_options(job.options, self.model.sampling_defaults)) for job in jobs]
         record.model = self.name
         record.prompt_tokens = sum({id(job.prompt): len(job.prompt) for job in jobs}.values())
         observer = ChunkObserver(self.metrics, record, len(jobs))

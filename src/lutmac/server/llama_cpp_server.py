@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from fastapi import Request
 
 import lutmac
+from lutmac.engine.sampling.defaults import default_of
 from lutmac.engine.sampling.options import SAMPLING_OPTIONS
 from lutmac.server.documents import error_responses, model_for
 from lutmac.server.endpoints import new_router
@@ -28,7 +30,7 @@ async def props(request: Request) -> schema.Props:
     backend = await model_for(request)
     tokenizer, info = backend.model.tokenizer, backend.model.info()
     return schema.Props(
-        default_generation_settings=schema.GenerationSettings(n_ctx=info.context, params=_defaults()),
+        default_generation_settings=schema.GenerationSettings(n_ctx=info.context, params=_defaults(info.sampling)),
         total_slots=backend.model.engine.max_sequences,
         model_alias=backend.name,
         model_path=Path(info.path).name,
@@ -69,6 +71,7 @@ async def apply_template(asked: schema.TemplateRequest, request: Request) -> sch
     return schema.TemplateResponse(prompt=text)
 
 
-def _defaults() -> dict[str, object]:
-    defaults = {row.llama_cpp_name: row.default for row in SAMPLING_OPTIONS.values() if row.default is not None}
+def _defaults(stated: Mapping[str, float]) -> dict[str, object]:
+    values = {row.llama_cpp_name: default_of(name, stated) for name, row in SAMPLING_OPTIONS.items()}
+    defaults = {name: value for name, value in values.items() if value is not None}
     return {**settings(schema.CompletionOptions()), **defaults}

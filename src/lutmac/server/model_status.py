@@ -41,7 +41,10 @@ def status_of(served: ServedModel) -> ModelStatus:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Figures of a model, from memory where it is loaded, else from its files. types: elements of each."""
+    """Figures of a model, from memory where it is loaded, else from its files. types: elements of each.
+
+    sampling: options that it recommends.
+    """
 
     path: Path
     name: str
@@ -53,6 +56,7 @@ class ModelFacts:
     weight_bytes: int
     bits_per_weight: float
     types: Mapping[str, int]
+    sampling: Mapping[str, float]
 
     @classmethod
     def of_loaded(cls, info: ModelInfo) -> ModelFacts:
@@ -62,7 +66,7 @@ class ModelFacts:
             types[tensor.type] = types.get(tensor.type, 0) + tensor.elements
         return cls(
             Path(info.path), info.name, info.architecture, info.layers, info.parameters, info.context, info.file_bytes,
-            info.weight_bytes, info.bits_per_weight, types,
+            info.weight_bytes, info.bits_per_weight, types, info.sampling,
         )  # fmt: skip
 
     @classmethod
@@ -70,7 +74,7 @@ class ModelFacts:
         """Of one that is not."""
         return cls(
             found.path, found.name, found.architecture, found.layers, found.parameters, found.context,
-            found.file_bytes, found.weight_bytes, found.bits_per_weight, found.types,
+            found.file_bytes, found.weight_bytes, found.bits_per_weight, found.types, found.sampling,
         )  # fmt: skip
 
     @property

@@ -65,7 +65,7 @@ async def show(asked: schema.ModelRequest, request: Request) -> schema.Shown:
     kind, template = facts.architecture, _template(one, found)
     return schema.Shown(
         modelfile=f"FROM {one.name}",
-        parameters="",
+        parameters=_parameters(facts.sampling),
         template=template,
         details=_details(facts),
         model_info={
@@ -84,6 +84,12 @@ async def show(asked: schema.ModelRequest, request: Request) -> schema.Shown:
 async def version() -> schema.Version:
     """The version of Ollama whose interface this is."""
     return schema.Version(version=VERSION)
+
+
+def _parameters(sampling: Mapping[str, float]) -> str:
+    """A line for each option that the model recommends, by Ollama's names, as in a Modelfile."""
+    named = {"repetition_penalty": "repeat_penalty"}
+    return "\n".join(f"{named.get(name, name):<30} {value:g}" for name, value in sampling.items())
 
 
 def _models(

@@ -32,6 +32,7 @@ class TextFiles:
     def __init__(self, directory: Path, config: Mapping[str, Any], generation_config: Mapping[str, Any]) -> None:
         """config, generation_config: the directory's, for the ids that they name."""
         self.directory = directory
+        self.generation_config = generation_config
         self._configs = (generation_config, config)
         self._settings = read_optional_json(directory / "tokenizer_config.json")
         self._special = read_optional_json(directory / "special_tokens_map.json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from lutmac.engine.generating.generate import (
@@ -29,14 +29,22 @@ class Conversation:
     interrupted, the part that was read stays in the conversation. messages: a list of {"role", "content"}.
     """
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, template: ChatTemplate, system: str | None) -> None:
-        """system: the first message, if any."""
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        template: ChatTemplate,
+        system: str | None,
+        sampling: Mapping[str, float],
+    ) -> None:
+        """system: the first message, if any. sampling: options that hold where a call says nothing."""
         self.messages: list[dict[str, str]] = []
         if system is not None:
             self.messages.append({"role": "system", "content": system})
         self._engine = engine
         self._tokenizer = tokenizer
         self._template = template
+        self._sampling = sampling
         self._busy = False
 
     def send(self, text: str, **options: Unpack[GenerationOptions]) -> Iterator[Chunk]:
@@ -53,7 +61,7 @@ class Conversation:
             raise InvalidRequestError(f"a message is text, not {type(text).__name__}")
         message = {"role": "user", "content": text}
         prompt = chat_prompt(self._tokenizer, self._template, [*self.messages, message])
-        params = parse_options({"shared_prefix": prompt.shared_prefix, **options})
+        params = parse_options({"shared_prefix": prompt.shared_prefix, **options}, self._sampling)
         sequence = new_sequence(self._engine, self._tokenizer, prompt.ids, params)
         return self._reply(message, sequence, params)
 

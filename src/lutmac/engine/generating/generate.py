@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as TokenSequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lutmac.engine.generating.sequence_text import SequenceText
 from lutmac.engine.running.engine import Engine
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DEFAULT_MAX_TOKENS = 256
 MAX_TOP_LOGPROBS = 20
 MAX_STOP_CHARACTERS = 100_000  # of all stop strings of a request together
+_NONE: Final[Mapping[str, float]] = {}
 
 
 class GenerationOptions(SamplingKeywords, total=False):
@@ -69,8 +70,10 @@ class GenerationParams:
     shared_prefix: int | None = None
 
 
-def parse_options(options: Mapping[str, Any]) -> GenerationParams:
-    """Checks keyword arguments. Raises InvalidRequestError for an unknown name or a value out of range."""
+def parse_options(options: Mapping[str, Any], defaults: Mapping[str, float] = _NONE) -> GenerationParams:
+    """Checks keyword arguments. defaults: the checkpoint's options of sampling, which hold where these say nothing.
+
+    Raises InvalidRequestError for an unknown name or a value out of range."""
     known = GenerationOptions.__optional_keys__
     for name in options:
         if name not in known:
@@ -85,6 +88,7 @@ def parse_options(options: Mapping[str, Any]) -> GenerationParams:
     if grammar is not None and not isinstance(grammar, Grammar):
         raise InvalidRequestError(f"grammar is a {type(grammar).__name__}, expected a lutmac.Grammar")
     sampling: Any = {name: options[name] for name in SamplingKeywords.__optional_keys__ if name in options}
+    sampling = {**defaults, **sampling}
     stop, ignore_eos = _stop_strings(options.get("stop")), bool(options.get("ignore_eos"))
     stop_ids, least = _stop_token_ids(options.get("stop_token_ids")), options.get("min_tokens") or 0
     if type(least) is not int or least < 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -50,7 +50,8 @@ class ModelInfo:
     snapshots. kv_cache: "f16", "f32" or "int8".
     context: positions that this model was loaded for, of trained_context; rope_scaling: how it reaches them, which for
     "longrope" depends on context. left_out: what stands in the files and is not read. embedding: how the file wants
-    vectors of texts to be made.
+    vectors of texts to be made. sampling: options of sampling that the file recommends, which hold where a caller says
+    nothing.
     """
 
     path: str
@@ -77,6 +78,7 @@ class ModelInfo:
     kv_cache: str
     left_out: tuple[LeftOut, ...]
     embedding: EmbeddingConfig
+    sampling: Mapping[str, float]
     tensors: tuple[TensorInfo, ...]
 
     @property

@@ -15,6 +15,7 @@ from lutmac.checkpoints.gguf import GGUFFile, open_gguf
 from lutmac.checkpoints.gguf_types import PRISM_TYPES
 from lutmac.checkpoints.huggingface import CONFIG_FILE, GENERATION_CONFIG_FILE, HuggingFaceCheckpoint, open_huggingface
 from lutmac.checkpoints.native import GGUF_METADATA_FILE, NativeCheckpoint, is_native, open_native
+from lutmac.checkpoints.sampling_config import generation_config_sampling, gguf_sampling
 from lutmac.checkpoints.sentence_transformers import read_embedding_config
 from lutmac.engine.loading.info import TensorInfo
 from lutmac.engine.loading.sources import GGUFSource, HuggingFaceSource, NativeSource
@@ -42,7 +43,8 @@ class OpenedModel:
 
     architecture_name: as the files have it. tensors: all of the files', whether the model reads them or not.
     guessing_layers: how many behind its own guess further tokens. layers_key: the key that says how many its own are.
-    read_tokenizer, read_templates: slow, and not always wanted. embedding: what they say about embeddings.
+    read_tokenizer, read_templates: slow, and not always wanted. embedding: what they say about embeddings. sampling:
+    options that they recommend, by the names of `SamplingKeywords`.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class OpenedModel:
     read_tokenizer: Callable[[], Tokenizer]
     read_templates: Callable[[], Mapping[str, object]]
     embedding: EmbeddingConfig
+    sampling: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
             read_tokenizer=_named(path, lambda: text.tokenizer(config.vocab_size)),
             read_templates=text.chat_templates,
             embedding=gguf_embedding_config(file.metadata, file.architecture),
+            sampling=gguf_sampling(file.metadata),
         )
 
 
@@ -204,4 +208,7 @@ def _opened_directory(
         embedding=gguf_embedding_config(text.metadata, checkpoint.model_type)
         if isinstance(text, _GGUFText)
         else read_embedding_config(path),
+        sampling=gguf_sampling(text.metadata)
+        if isinstance(text, _GGUFText)
+        else generation_config_sampling(text.generation_config),
     )

@@ -15,6 +15,7 @@ from lutmac.checkpoints.embedding_config import gguf_pooling
 from lutmac.checkpoints.gguf import open_gguf
 from lutmac.checkpoints.huggingface import CONFIG_FILE, GENERATION_CONFIG_FILE
 from lutmac.checkpoints.native import is_native
+from lutmac.checkpoints.sampling_config import gguf_sampling_metadata
 from lutmac.engine.loading.convert import gguf_metadata
 from lutmac.engine.loading.listing import list_weights
 from lutmac.engine.loading.opened import OpenedModel
@@ -69,6 +70,7 @@ def gguf_contents(opened: OpenedModel) -> Contents:
         **model.metadata,
         **gguf_tokenizer(files, opened.read_tokenizer()),
         **gguf_pooling(opened.embedding, model.name),
+        **gguf_sampling_metadata(opened.sampling),
     }
     added = {} if model.rope_factors is None else {ROPE_FACTORS: np.array(model.rope_factors, np.float32)}
     name = model.architecture.gguf_tensor_name

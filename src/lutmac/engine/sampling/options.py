@@ -73,7 +73,7 @@ def _other(name: str, whose: str) -> OtherServersName:
 
 
 class SamplingKeywords(TypedDict, total=False):
-    """Keyword arguments that say how tokens are drawn; the defaults are llama.cpp's.
+    """Keyword arguments that say how tokens are drawn; the defaults are the model's, or else llama.cpp's.
 
     temperature: 0 is greedy. top_k: keep that many of the likeliest tokens; 0 is off. top_p: keep the likeliest that
     together reach this probability; 1 is off. typical_p: the same of those whose surprise is nearest to the expected
