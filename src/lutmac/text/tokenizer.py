@@ -7,6 +7,7 @@ from typing import Any
 
 from lutmac.errors import InvalidRequestError
 from lutmac.text.encoder import SPECIAL, Encoder, Part, SpacePrefix
+from lutmac.text.framing import EncodedPair, PairFrame
 from lutmac.text.gguf import gguf_encoding
 from lutmac.text.stream import StreamDecoder
 from lutmac.text.vocabulary import TokenType, Vocabulary
@@ -19,9 +20,9 @@ class Tokenizer:
     text never turns into one. Tokens that the vocabulary calls user-defined are recognised everywhere.
 
     Attributes: `vocabulary`; `vocab_size`; `bos_id` and `eos_id`, None where the vocabulary has none;
-    `end_of_generation`, the ids that end a reply; `before` and `after`, the ids that go around a text; `prefix`, the
-    space that goes before one, and `strips_once`, whether decoding takes it away at the very beginning alone;
-    `chats_get_bos`, whether a chat gets BOS where its template writes none.
+    `end_of_generation`, the ids that end a reply; `before` and `after`, the ids that go around a text; `pair`, what
+    goes around two; `prefix`, the space that goes before one, and `strips_once`, whether decoding takes it away at the
+    very beginning alone; `chats_get_bos`, whether a chat gets BOS where its template writes none.
     """
 
     def __init__(  # noqa: PLR0913 (by keyword)
@@ -31,6 +32,7 @@ class Tokenizer:
         *,
         before: Sequence[int] = (),
         after: Sequence[int] = (),
+        pair: PairFrame | None = None,
         prefix: SpacePrefix = SpacePrefix(),  # noqa: B008 (frozen)
         strips_once: bool = False,
         chats_get_bos: bool = False,
@@ -44,6 +46,7 @@ class Tokenizer:
         self.end_of_generation = vocabulary.end_of_generation
         self.before = list(before)
         self.after = list(after)
+        self.pair = PairFrame(tuple(before), tuple(after), tuple(after)) if pair is None else pair
         self.prefix = prefix
         self.strips_once = strips_once
         self.chats_get_bos = chats_get_bos
@@ -62,9 +65,15 @@ class Tokenizer:
         """
         found = gguf_encoding(metadata)
         vocabulary = found.vocabulary
-        before = [vocabulary.bos_id] if found.add_bos and vocabulary.bos_id is not None else []
-        after = [vocabulary.eos_id] if found.add_eos and vocabulary.eos_id is not None else []
-        return cls(vocabulary, found.encoder, before=before, after=after, prefix=found.prefix, chats_get_bos=True)
+        return cls(
+            vocabulary,
+            found.encoder,
+            before=found.before,
+            after=found.after,
+            pair=found.pair,
+            prefix=found.prefix,
+            chats_get_bos=True,
+        )
 
     def encode(self, text: str, *, parse_special: bool = False, add_special: bool = True) -> list[int]:
         """Token ids of a text.
@@ -93,6 +102,14 @@ class Tokenizer:
         before = [] if ids[: len(self.before)] == self.before else self.before
         after = [] if ids[len(ids) - len(self.after) :] == self.after else self.after
         return before + ids + after
+
+    def encode_pair(self, first: str, second: str, *, most_tokens: int | None = None) -> EncodedPair:
+        """Two texts as a model reads them together; control tokens in them are plain text.
+
+        most_tokens: of both, with what goes around them; the longer text is cut at its end first.
+        """
+        before, behind = (self.encode(text, add_special=False) for text in (first, second))
+        return self.pair.join(before, behind, most_tokens)
 
     def encode_fill(self, prefix: str, suffix: str) -> list[int]:
         """Token ids of a prompt that asks for what stands between two texts; control tokens in them are plain text.

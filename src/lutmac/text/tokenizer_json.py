@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
@@ -21,19 +21,20 @@ from lutmac.text.added_tokens import AddedToken, ControlTokens
 from lutmac.text.bpe import bytes_of_characters, failures_of_tokenizers
 from lutmac.text.charsmap import check_charsmap
 from lutmac.text.encoder import Part, SpacePrefix, join_texts
+from lutmac.text.framing import Json, pair_frame, single_frame, stages
 from lutmac.text.spm import BYTE_PIECES, SPACE
 from lutmac.text.vocabulary import TokenType, Vocabulary
 
-MODELS: Final = ("BPE", "Unigram")
-Json = dict[str, Any]
+MODELS: Final = ("BPE", "Unigram", "WordPiece")
+CONTINUING: Final = "##"  # what marks a piece that goes on from another one
 
 
 class TokenizerJson:
     """What stands in a tokenizer.json, checked as far as it is used. Raises CheckpointError where it is malformed.
 
-    ids: the model's tokens. added: those that are found as a whole. before, after: ids that go around a text. prefix:
-    the space that encoding puts before a text; strips_prefix: whether decoding takes it away. byte_level: a character
-    of a token stands for a byte.
+    ids: the model's tokens. added: those that are found as a whole. before, after: ids that go around a text. pair:
+    what goes around two, None where the file does not say. prefix: the space that encoding puts before a text;
+    strips_prefix: whether decoding takes it away. byte_level: a character of a token stands for a byte.
     """
 
     def __init__(self, document: Json) -> None:
@@ -45,20 +46,23 @@ class TokenizerJson:
             kind = self._model["type"] = "BPE"  # files older than the key
         if kind not in MODELS:
             raise UnsupportedModelError(
-                f"tokenizer.json: model {shown(kind)} is not supported; supported: BPE, Unigram"
+                f"tokenizer.json: model {shown(kind)} is not supported; supported: {', '.join(MODELS)}"
             )
         self.ids = self._model_ids(kind)
         self.added = [AddedToken.read(entry, "tokenizer.json") for entry in document.get("added_tokens") or ()]
-        self.before, self.after = _framing(document.get("post_processor"))
-        decoders = _stages(document.get("decoder"))
+        self.before, self.after = single_frame(document.get("post_processor"))
+        self.pair = pair_frame(document.get("post_processor"))
+        decoders = stages(document.get("decoder"))
         self.byte_level = any(
-            stage.get("type") == "ByteLevel" for stage in (*_stages(document.get("pre_tokenizer")), *decoders)
+            stage.get("type") == "ByteLevel" for stage in (*stages(document.get("pre_tokenizer")), *decoders)
         )
         self.prefix = _space_prefix(document)
-        for stage in _stages(document.get("normalizer")):
+        for stage in stages(document.get("normalizer")):
             if stage.get("type") == "Precompiled":
                 check_charsmap(stage.get("precompiled_charsmap"))
+        self._is_word_piece = kind == "WordPiece"
         self.strips_prefix = any(map(_strips_prefix, decoders)) if decoders else self.prefix.added
+        self.strips_prefix |= self._is_word_piece  # a word begins with a space in all that lutmac decodes
 
     def types(self, tokens: Iterable[str]) -> Iterator[TokenType]:
         """What each of the vocabulary's tokens is."""
@@ -87,7 +91,7 @@ class TokenizerJson:
         document = {"version": "1.0", **kept, "model": self._model, "added_tokens": entries}
         with failures_of_tokenizers("tokenizer.json cannot be used"):
             library = HuggingFaceTokenizer.from_str(json.dumps(document))
-        decoding = None if self.byte_level else self._replacements()
+        decoding = None if self.byte_level else self._decoding()
         return JsonEncoder(library, vocabulary, added, self.prefix, decoding)
 
     @property
@@ -127,16 +131,32 @@ class TokenizerJson:
             makes_none = made not in vocabulary and left in vocabulary and right in vocabulary
             if not makes_none and right.startswith(affix) and names.keys().isdisjoint((left, right, made)):
                 merges.append((left, right))
-        model["merges"] = merges
+        if model["type"] == "BPE":
+            model["merges"] = merges
         model["vocab"] = {names.get(text, text): id for text, id in vocabulary.items()}
         if model.get("unk_token") is not None:
             model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
 
+    def _decoding(self) -> Callable[[str], str]:
+        """From a token to its text."""
+        if self._is_word_piece:
+            mark = self._model.get("continuing_subword_prefix")
+            mark = mark if isinstance(mark, str) else CONTINUING
+            return lambda text: text[len(mark) :] if text.startswith(mark) else " " + text
+        replacements = self._replacements()
+
+        def replaced(text: str) -> str:
+            for old, new in replacements:
+                text = text.replace(old, new)
+            return text
+
+        return replaced
+
     def _replacements(self) -> list[tuple[str, str]]:
         """What decoding replaces in every token by what; a file that does not say means SentencePiece's spaces."""
-        stages = _stages(self._document.get("decoder"))
-        found = [] if stages else [(SPACE, " ")]
-        for stage in stages:
+        decoders = stages(self._document.get("decoder"))
+        found = [] if decoders else [(SPACE, " ")]
+        for stage in decoders:
             pattern = stage.get("pattern")
             if stage.get("type") == "Replace" and isinstance(pattern, dict) and "String" in pattern:
                 found.append((str(pattern["String"]), str(stage.get("content", ""))))
@@ -156,9 +176,9 @@ class JsonEncoder:
         vocabulary: Vocabulary,
         added: Sequence[AddedToken],
         prefix: SpacePrefix,
-        decoding: Sequence[tuple[str, str]] | None,
+        decoding: Callable[[str], str] | None,
     ) -> None:
-        """decoding: what is replaced in tokens by what; None where their characters stand for bytes."""
+        """decoding: from a token to its text; None where its characters stand for bytes."""
         self._library = library
         self._vocabulary = vocabulary
         self._prefix = prefix
@@ -191,9 +211,7 @@ class JsonEncoder:
             return bytes([BYTE_PIECES[text]])
         if self._decoding is None:
             return text.encode(errors="replace") if kind == TokenType.USER_DEFINED else bytes_of_characters(text)
-        for old, new in self._decoding:
-            text = text.replace(old, new)
-        return text.encode(errors="replace")
+        return self._decoding(text).encode(errors="replace")
 
     @cached_property
     def _without_prefix(self) -> HuggingFaceTokenizer:
@@ -203,21 +221,11 @@ class JsonEncoder:
         return HuggingFaceTokenizer.from_str(json.dumps(document))
 
 
-def _stages(part: object) -> list[Json]:
-    """A normaliser, pre-tokenizer or decoder as the list of its stages; they are the document's own, not copies."""
-    if not isinstance(part, dict):
-        return []
-    if part.get("type") != "Sequence":
-        return [part]
-    inner = part.get("normalizers") or part.get("pretokenizers") or part.get("decoders") or part.get("processors") or []
-    return [stage for item in inner for stage in _stages(item)]
-
-
 def _space_prefix(document: Json) -> SpacePrefix:
     """Who puts a space before a text."""
-    if any(_prepends(stage) for stage in _stages(document.get("normalizer"))):
+    if any(_prepends(stage) for stage in stages(document.get("normalizer"))):
         return SpacePrefix(added=True)
-    for stage in _stages(document.get("pre_tokenizer")):
+    for stage in stages(document.get("pre_tokenizer")):
         if stage.get("type") == "Metaspace":
             scheme = stage.get("prepend_scheme", "always" if stage.get("add_prefix_space", True) else "never")
             return SpacePrefix(added=scheme != "never", once=scheme == "first")
@@ -228,11 +236,11 @@ def _space_prefix(document: Json) -> SpacePrefix:
 
 def _drop_prefix(document: Json) -> None:
     """Keeps whoever does from putting a space before a text."""
-    normalizers = _stages(document.get("normalizer"))
+    normalizers = stages(document.get("normalizer"))
     if any(map(_prepends, normalizers)):
         rest = [stage for stage in normalizers if not _prepends(stage)]
         document["normalizer"] = {"type": "Sequence", "normalizers": rest}
-    for stage in _stages(document.get("pre_tokenizer")):
+    for stage in stages(document.get("pre_tokenizer")):
         if stage.get("type") == "Metaspace":
             stage.update(prepend_scheme="never", add_prefix_space=False)
         elif stage.get("type") == "ByteLevel":
@@ -249,33 +257,3 @@ def _strips_prefix(decoder: Json) -> bool:
         return decoder.get("content") == " " and bool(decoder.get("start"))
     scheme = decoder.get("prepend_scheme", "always" if decoder.get("add_prefix_space", True) else "never")
     return decoder.get("type") == "Metaspace" and scheme != "never"
-
-
-def _framing(post_processor: object) -> tuple[list[int], list[int]]:
-    """The ids that a post-processor puts before and after a single text."""
-    before: list[int] = []
-    after: list[int] = []
-    for stage in _stages(post_processor):
-        if stage.get("type") in ("BertProcessing", "RobertaProcessing"):
-            before, after = [_framed(stage, "cls")], [_framed(stage, "sep")]
-        if stage.get("type") != "TemplateProcessing":
-            continue
-        target = before
-        for item in stage.get("single") or ():
-            if "Sequence" in item:
-                target = after
-                continue
-            name = item.get("SpecialToken", {}).get("id")
-            known: Mapping[str, Any] = stage.get("special_tokens", {}).get(name) or {}
-            ids = known.get("ids")
-            if not isinstance(ids, list) or not all(type(id) is int and id >= 0 for id in ids):
-                raise CheckpointError(f"tokenizer.json: the post-processor names {shown(name)}, which has no ids")
-            target += ids
-    return before, after
-
-
-def _framed(stage: Json, role: str) -> int:
-    pair = stage.get(role)
-    if not isinstance(pair, list) or len(pair) != 2 or type(pair[1]) is not int or pair[1] < 0:
-        raise CheckpointError(f"tokenizer.json: the post-processor's {role} is {shown(pair)}, not a token and its id")
-    return pair[1]

@@ -74,7 +74,7 @@ class Vocabulary:
         if not tokens:
             raise CheckpointError(f"the file has no tokenizer: {PREFIX}tokens is empty")
         bos, eos, eot, eom, unknown = (
-            _role(metadata, key, len(tokens), default)
+            role(metadata, key, len(tokens), default)
             for key, default in (
                 ("bos", bos_id),
                 ("eos", eos_id),
@@ -84,7 +84,7 @@ class Vocabulary:
             )
         )
         ends = {id for id in (eos, eot, eom) if id is not None}
-        fills = {role: _fill_role(metadata, role, len(tokens)) for role in fill.TEXTS}
+        fills = {kind: _fill_role(metadata, kind, len(tokens)) for kind in fill.TEXTS}
         if PREFIX + "token_type" in metadata:
             types = _token_types(metadata, len(tokens))
         else:
@@ -174,7 +174,7 @@ def numbers(metadata: Mapping[str, Any], name: str, size: int) -> NDArray[Any]:
     return value[:size]
 
 
-def _role(metadata: Mapping[str, Any], name: str, size: int, default: int | None = None) -> int | None:
+def role(metadata: Mapping[str, Any], name: str, size: int, default: int | None = None) -> int | None:
     """The token id that `tokenizer.ggml.<name>_token_id` gives; outside a vocabulary of `size`, it is no id."""
     key = f"{PREFIX}{name}_token_id"
     value = metadata.get(key, default)
@@ -206,9 +206,9 @@ def _find(ids: Mapping[str, int], texts: Iterable[str]) -> set[int]:
     return {ids[text] for text in texts if text in ids}
 
 
-def _fill_role(metadata: Mapping[str, Any], role: str, size: int) -> int | None:
-    found = _role(metadata, role, size)
-    return _role(metadata, fill.OLDER_KEYS[role], size) if found is None and role in fill.OLDER_KEYS else found
+def _fill_role(metadata: Mapping[str, Any], kind: str, size: int) -> int | None:
+    found = role(metadata, kind, size)
+    return role(metadata, fill.OLDER_KEYS[kind], size) if found is None and kind in fill.OLDER_KEYS else found
 
 
 def _not_an_end_here(ids: Mapping[str, int], ends: Set[int]) -> set[int]:

@@ -27,7 +27,7 @@ from lutmac.lowbit.target import resolve_target
 Progress = Callable[[int, int, str], None]
 TEXT_FILES: Final = (
     "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "chat_template.json", "chat_template.jinja", "additional_chat_templates/*.jinja",
+    "vocab.txt", "added_tokens.json", "chat_template.json", "chat_template.jinja", "additional_chat_templates/*.jinja",
     *sentence_transformers.FILES,
 )  # fmt: skip
 _OF_THE_FILE: Final = ("split.", "general.alignment")

@@ -22,7 +22,7 @@ PIECE = 1 << 20
 _TEXT_FILES = re.compile(
     r"(config|generation_config|quantize_config|quant_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|"
     r"chat_template|model\.safetensors\.index|modules|config_sentence_transformers|sentence_bert_config)\.json|"
-    r"tokenizer\.model|(additional_chat_templates/)?[^/]+\.jinja|\d+_\w+/(config\.json|model\.safetensors)"
+    r"tokenizer\.model|vocab\.txt|(additional_chat_templates/)?[^/]+\.jinja|\d+_\w+/(config\.json|model\.safetensors)"
 )
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 
