@@ -2,6 +2,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <cstring>
 #include <optional>
 
 #include "python/bindings.h"
@@ -110,6 +111,16 @@ void step(Program& program, const Cache& cache, const IntArray& tokens, const In
   if (!whole) throw nb::python_error();
 }
 
+// [events, 7] int64: thread, operation, phase, tasks, begin, end, released.
+nb::ndarray<nb::numpy, int64_t, nb::ndim<2>> take_trace(Program& program) {
+  static_assert(sizeof(TraceEvent) == 7 * sizeof(int64_t), "an event is a row");
+  const std::vector<TraceEvent> events = program.take_trace();
+  auto* data = new int64_t[events.size() * 7];
+  const nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<int64_t*>(p); });
+  if (!events.empty()) std::memcpy(data, events.data(), events.size() * sizeof(TraceEvent));
+  return nb::ndarray<nb::numpy, int64_t, nb::ndim<2>>(data, {events.size(), 7}, owner);
+}
+
 }  // namespace
 
 void bind_program(nb::module_& module) {
@@ -188,7 +199,9 @@ void bind_program(nb::module_& module) {
       .def("step", &step, nb::arg("cache"), nb::kw_only(), nb::arg("tokens"), nb::arg("sequence_start"),
            nb::arg("first_position"), nb::arg("page_tables"), nb::arg("output_rows"), nb::arg("logits").none(),
            nb::arg("hidden") = nb::none(), nb::arg("threads"), nb::arg("interruptible") = false,
-           nb::arg("generated_rows") = nb::none());
+           nb::arg("generated_rows") = nb::none())
+      .def("start_trace", &Program::start_trace)
+      .def("take_trace", &take_trace);
 }
 
 }  // namespace lutmac

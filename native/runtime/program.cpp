@@ -104,6 +104,7 @@ void Program::prepare_walk(int threads) {
     own_arenas_.push_back(std::make_unique<Mapping>(static_cast<size_t>(arena_bytes_), false));
   }
   threads_ = threads;
+  if (trace_) trace_->make_room(threads);
   if (static_cast<int>(steps_.size()) < threads) steps_.resize(threads);
   for (int thread = 0; thread < threads; ++thread) {
     steps_[thread] = step_;
@@ -120,28 +121,62 @@ bool Program::ask_to_leave() {
 }
 
 void Program::walk(int thread) {
+  if (!trace_) return walk_operations(thread);
+  const int64_t begin = trace_clock();
+  walk_operations(thread);
+  const int64_t end = trace_clock();
+  trace_->add({thread, -1, 0, step_.batch.num_tokens, begin, end, end});
+}
+
+void Program::walk_operations(int thread) {
   const Step& step = steps_[thread];
   Progress* progress = progress_.data();
-  for (const auto& operation : operations_) {
+  for (size_t index = 0; index < operations_.size(); ++index) {
+    const Operation& operation = *operations_[index];
     // Threads may leave between two operations: those that are in an operation do all of its remaining tasks.
     if (thread == 0 && is_interrupted_ && ask_to_leave()) left_.store(true, std::memory_order_relaxed);
     if (left_.load(std::memory_order_relaxed)) return;
-    const int phases = operation->phases();
+    const int phases = operation.phases();
     for (int phase = 0; phase < phases; ++phase, ++progress) {
-      const uint32_t tasks = static_cast<uint32_t>(operation->tasks(step, phase));
+      const uint32_t tasks = static_cast<uint32_t>(operation.tasks(step, phase));
       if (tasks == 0) continue;
-      uint32_t own = 0;
-      for (Progress::TaskRange range; (range = progress->claim(tasks, threads_)).begin < tasks; own += range.end - range.begin) {
-        if (own == 0) operation->begin(step);
-        for (uint32_t task = range.begin; task < range.end; ++task) operation->run(step, phase, task);
+      if (!trace_) {
+        run_phase(operation, phase, tasks, step, *progress, nullptr);
+        continue;
       }
-      if (own > 0 && progress->done.fetch_add(own, std::memory_order_acq_rel) + own == tasks) {
-        progress->done.notify_all();
-      } else {
-        wait_until(progress->done, tasks);
-      }
+      TraceEvent event{thread, static_cast<int64_t>(index), phase, 0, trace_clock(), 0, 0};
+      event.tasks = run_phase(operation, phase, tasks, step, *progress, &event.end);
+      event.released = trace_clock();
+      trace_->add(event);
     }
   }
+}
+
+uint32_t Program::run_phase(const Operation& operation, int phase, uint32_t tasks, const Step& step, Progress& progress,
+                            int64_t* end) {
+  uint32_t own = 0;
+  for (Progress::TaskRange range; (range = progress.claim(tasks, threads_)).begin < tasks; own += range.end - range.begin) {
+    if (own == 0) operation.begin(step);
+    for (uint32_t task = range.begin; task < range.end; ++task) operation.run(step, phase, task);
+  }
+  if (end) *end = trace_clock();
+  if (own > 0 && progress.done.fetch_add(own, std::memory_order_acq_rel) + own == tasks) {
+    progress.done.notify_all();
+  } else {
+    wait_until(progress.done, tasks);
+  }
+  return own;
+}
+
+void Program::start_trace() {
+  const std::lock_guard lock(mutex_);
+  trace_ = std::make_unique<Trace>();
+}
+
+std::vector<TraceEvent> Program::take_trace() {
+  const std::lock_guard lock(mutex_);
+  if (!trace_) return {};
+  return std::unique_ptr<Trace>(std::move(trace_))->all();
 }
 
 bool Program::step(const Cache& cache, const Input& input, int threads) {

@@ -22,6 +22,7 @@
 #include "runtime/memory.h"
 #include "runtime/operation.h"
 #include "runtime/thread_pool.h"
+#include "runtime/trace.h"
 
 namespace lutmac {
 
@@ -88,20 +89,12 @@ class Program {
   // results are then incomplete.
   bool step(const Cache& cache, const Input& input, int threads);
 
- private:
-  void prepare_walk(int threads);
-  void walk(int thread);
-  bool ask_to_leave();
+  // Steps are traced from now on, until the events are taken. Operations are numbered in the order of add, those that run
+  // side by side as one.
+  void start_trace();
+  std::vector<TraceEvent> take_trace();
 
-  const TargetEntry& target_;
-  int max_tokens_, max_sequences_, max_context_, num_cache_groups_ = 0;
-  std::vector<ProgramState> states_;
-  int64_t arena_bytes_, vocab_size_ = 0, logits_size_ = 0, hidden_size_ = 0;
-  std::vector<std::unique_ptr<Operation>> operations_;
-  const RowOperation* maker_ = nullptr;  // whose forms the threads of the last operation make for themselves
-  std::set<int64_t> left_forms_;         // forms that exist only in the arenas of the threads that made them
-  std::unique_ptr<Mapping> arena_, scratch_;
-  std::vector<int32_t> token_sequence_, token_position_;
+ private:
   // Of each phase of each operation, on a cache line of its own.
   struct alignas(64) Progress {
     std::atomic<uint32_t> claimed{0};
@@ -121,10 +114,28 @@ class Program {
       return {begin, begin + count};
     }
   };
+
+  void prepare_walk(int threads);
+  void walk(int thread);
+  void walk_operations(int thread);
+  // A thread's tasks of one phase, and its wait for those of the others. Returns how many tasks it ran.
+  uint32_t run_phase(const Operation& operation, int phase, uint32_t tasks, const Step& step, Progress& progress, int64_t* end);
+  bool ask_to_leave();
+
+  const TargetEntry& target_;
+  int max_tokens_, max_sequences_, max_context_, num_cache_groups_ = 0;
+  std::vector<ProgramState> states_;
+  int64_t arena_bytes_, vocab_size_ = 0, logits_size_ = 0, hidden_size_ = 0;
+  std::vector<std::unique_ptr<Operation>> operations_;
+  const RowOperation* maker_ = nullptr;  // whose forms the threads of the last operation make for themselves
+  std::set<int64_t> left_forms_;         // forms that exist only in the arenas of the threads that made them
+  std::unique_ptr<Mapping> arena_, scratch_;
+  std::vector<int32_t> token_sequence_, token_position_;
   int threads_ = 1;  // of the step
   bool (*is_interrupted_)() = nullptr;
   std::chrono::steady_clock::time_point asked_;
   std::atomic<bool> left_{false};
+  std::unique_ptr<Trace> trace_;  // null: steps are not traced
   std::vector<Progress> progress_;
   std::vector<std::unique_ptr<Mapping>> own_arenas_;  // of threads 1 and up
   Step step_;

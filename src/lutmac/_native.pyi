@@ -229,6 +229,16 @@ class Program:
         raises, such as KeyboardInterrupt, ends the step; what it was to write is then written in part.
         """
 
+    def start_trace(self) -> None:
+        """Steps are traced from now on, until take_trace."""
+
+    def take_trace(self) -> NDArray[Any]:
+        """[events, 7] int64: thread, operation, phase, tasks that it ran, begin, end of these, end of all tasks.
+
+        Times are nanoseconds of a monotonic clock. Operations are numbered as they were added, those that run side by
+        side as one; operation -1 is a thread's whole step, whose tasks are the step's tokens.
+        """
+
 class Cache:
     """Pages of keys and values, in memory that the system hands out as it is first written."""
 

@@ -93,3 +93,48 @@ def test_every_shape_is_a_graph_that_holds_together(shape):
     assert optimize(graph, exact=True).calls
     assert "lm_head.weight" in graph.weights() or shape in TIED
     assert any(name.endswith(".bias") for name in graph.vectors()) == (shape == "gpt-oss-20b")
+
+
+def test_trace_of_what_each_thread_did(lutmac, tmp_path):
+    """Chrome's trace format: operations and waits lie within their thread's step, one after another."""
+    path = tmp_path / "trace.json"
+    options = ["--synthetic", "smollm2-135m", "--layers", 2, "--bits", 2, "--context", 3]
+    result = lutmac("bench", *options, *QUICK, "--trace", path, "--json")
+    assert result.returncode == 0, result.stderr
+    events = json.loads(path.read_text())["traceEvents"]
+    titles = [event["args"]["name"] for event in events if event["name"] == "process_name"]
+    assert [title.partition(": ")[2] for title in titles] == [
+        f"{phase}, {threads}" for threads in ("1 thread", "2 threads") for phase in ("prefill", "decode")
+    ]
+    complete = [event for event in events if event["ph"] == "X"]
+    assert {"step", "wait", "embed", "matmul", "attention", "logits"} <= {event["name"] for event in complete}
+    tokens = [[e["args"]["tokens"] for e in complete if e["cat"] == "step" and e["pid"] == pid] for pid in range(4)]
+    assert set(tokens[0]) == {4}
+    assert set(tokens[1]) == {1}  # the prompt of three tokens is left out
+    for pid, threads in enumerate((1, 1, 2, 2)):
+        for thread in range(threads):
+            own = sorted((e for e in complete if (e["pid"], e["tid"]) == (pid, thread)), key=lambda e: e["ts"])
+            ends = [0.0, 0.0]  # of the last step, of the last operation or wait
+            for event in own:
+                end = event["ts"] + event["dur"]
+                if event["cat"] == "step":
+                    assert event["ts"] >= ends[0]
+                    ends = [end, event["ts"]]
+                else:
+                    assert ends[1] <= event["ts"] + 0.01
+                    assert end <= ends[0] + 0.01
+                    ends[1] = end
+    shares = json.loads(result.stdout)["trace"]
+    assert [(run["phase"], run["threads"]) for run in shares] == [
+        ("prefill", 1), ("decode", 1), ("prefill", 2), ("decode", 2)
+    ]  # fmt: skip
+    for run in shares:
+        assert 0.3 < sum(part["share"] + part["waiting"] for part in run["operations"]) <= 1.001
+
+
+def test_a_trace_that_cannot_be_written_is_refused_at_once(lutmac, tmp_path):
+    for path in (tmp_path / "none" / "trace.json", tmp_path):
+        result = lutmac("bench", "--synthetic", "smollm2-135m", "--layers", 1, "--trace", path)
+        assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
+        assert "cannot write" in result.stderr
+    assert "--trace goes with a model" in lutmac("bench", "kernels", "--trace", tmp_path / "x").stderr

@@ -56,8 +56,12 @@ def bench(model: ModelOrKernels = None, *, given: BenchOptions, as_json: options
 def _model(name: str, given: BenchOptions, bar: ProgressBar) -> _Report:
     counts, streams = given.thread_counts, given.stream_counts
     from lutmac.cli.benchmark import run_benchmark  # noqa: PLC0415 - imports the engine
+    from lutmac.cli.trace import write_trace  # noqa: PLC0415 - as above
 
-    return run_benchmark(name, counts, given.plan(), streams, versus=given.vs is not None, progress=bar)
+    report = run_benchmark(name, counts, given.plan(), streams, versus=given.vs is not None, progress=bar)
+    if given.trace is not None:
+        write_trace(given.trace, report.traced)
+    return report
 
 
 def _synthetic(given: BenchOptions, bar: ProgressBar) -> _Report:
@@ -78,6 +82,10 @@ def _synthetic(given: BenchOptions, bar: ProgressBar) -> _Report:
         for part in widths
     ]
     reports = run_synthetic(specs, counts, given.plan(), streams, bar)
+    if given.trace is not None:
+        from lutmac.cli.trace import write_trace  # noqa: PLC0415 - as above
+
+        write_trace(given.trace, reports.traced)
     if given.plot is not None:
         from lutmac.cli.plots import plot_bits  # noqa: PLC0415 - an extra
 

@@ -94,6 +94,15 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", h
 Plot = Annotated[
     Path | None, typer.Option("--plot", metavar="DIR", help="Draw pictures (--synthetic with several bits; kernels).")
 ]
+TraceFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--trace",
+        metavar="FILE",
+        help="Run once more and write what each thread did when, for chrome://tracing or ui.perfetto.dev (MODEL and "
+        "--synthetic).",
+    ),
+]
 
 # What each option goes with, where it is not everything.
 _GOES_WITH: Final[dict[str, tuple[Kind, ...]]] = {
@@ -107,6 +116,7 @@ _GOES_WITH: Final[dict[str, tuple[Kind, ...]]] = {
     "group_size": ("--synthetic", "kernels"),
     "layers": ("--synthetic",),
     "plot": ("--synthetic", "kernels"),
+    "trace": ("a model", "--synthetic"),
 }
 
 
@@ -128,6 +138,7 @@ class BenchOptions(OptionGroup):
     streams: Streams = None
     output: Output = None
     plot: Plot = None
+    trace: TraceFile = None
 
     def kind(self, model: str | None) -> Kind:
         """What is measured. Raises InvalidRequestError for nothing, two things, and options that do not go with it."""
@@ -141,8 +152,9 @@ class BenchOptions(OptionGroup):
 
     def check_output(self) -> None:
         """Raises InvalidRequestError where results could not be written: before anything is measured."""
-        if self.output is not None and not os.access(self.output.parent, os.W_OK | os.X_OK):
-            raise InvalidRequestError(f"cannot write {self.output}: no such directory, or none to write in")
+        for path in (self.output, self.trace):
+            if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK)):
+                raise InvalidRequestError(f"cannot write {path}: no such directory, or none to write in")
         if self.plot is not None:
             from lutmac.cli.plots import check_matplotlib  # noqa: PLC0415 - rarely asked for
 
@@ -178,4 +190,5 @@ class BenchOptions(OptionGroup):
             self.context or 0,
             self.repeat,
             cache.value,
+            traced=self.trace is not None,
         )

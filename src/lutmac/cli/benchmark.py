@@ -14,6 +14,7 @@ from lutmac.cli.last_level_cache import last_level_cache_bytes
 from lutmac.cli.llama_cpp_peer import LlamaCpp, check_installed
 from lutmac.cli.measure import Contestant, Plan, Rates, measure, runs_of
 from lutmac.cli.output import format_bytes, print_table
+from lutmac.cli.trace import TracedRun, trace_runs
 from lutmac.engine.loading.resolve import resolve
 
 LUTMAC = EngineContestant.name
@@ -52,6 +53,7 @@ class Report:
     kv_cache: str
     streams: list[StreamRate] = field(default_factory=list)
     state_bytes: int = 0
+    traced: list[TracedRun] = field(default_factory=list)
 
     def decode_rate(self, threads: int) -> float:
         """lutmac's decoded tokens per second."""
@@ -94,6 +96,7 @@ class Report:
                 {"phase": rates.phase, "threads": rates.threads, "ratio": ratio} for rates, ratio in self.ratios()
             ],
             "core_seconds_ratios": [{"threads": rates.threads, "ratio": ratio} for rates, ratio in self.cost_ratios()],
+            **({"trace": [run.as_dict() for run in self.traced]} if self.traced else {}),
         }
 
     def _entry(self, rates: Rates) -> dict[str, object]:
@@ -166,15 +169,20 @@ class Report:
             print(NO_COUNTERS)
         if (why := self.above_memory(last_level_cache_bytes())) is not None:
             print(why)
+        self._print_ratios()
+        if self.streams:
+            print()
+            print_table(["streams", "threads", "tok/s", "of one"], [self._stream_row(rate) for rate in self.streams], 0)
+        for run in self.traced:
+            run.print()
+
+    def _print_ratios(self) -> None:
         if self.peer_version:
             print()
         for rates, ratio in self.ratios():
             print(f"lutmac / llama.cpp, {rates.phase}, {_threads(rates.threads)}: {ratio:.2f}")
         for rates, ratio in self.cost_ratios():
             print(f"lutmac / llama.cpp, core-seconds per decoded token, {_threads(rates.threads)}: {ratio:.2f}")
-        if self.streams:
-            print()
-            print_table(["streams", "threads", "tok/s", "of one"], [self._stream_row(rate) for rate in self.streams], 0)
 
     @staticmethod
     def _stream_row(rate: StreamRate) -> list[str]:
@@ -218,6 +226,7 @@ def run_benchmark(
         together = measure_streams(own, counts, plan, streams)
         rates, memory_read = measure_all([own] if peer is None else [own, peer], counts, plan, progress)
         version = peer.version if peer is not None else None
+        runs = trace_runs(own, path.name, counts, plan)
     finally:
         if peer is not None:
             peer.close()
@@ -234,6 +243,7 @@ def run_benchmark(
         kv_cache=plan.kv_cache,
         streams=together,
         state_bytes=info.slot_bytes,
+        traced=runs,
     )
 
 

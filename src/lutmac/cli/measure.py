@@ -28,13 +28,17 @@ class Contestant(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured. depth: tokens in the KV cache before decoding begins. kv_cache: what lutmac keeps them as."""
+    """What is measured. depth: tokens in the KV cache before decoding begins. kv_cache: what lutmac keeps them as.
+
+    traced: whether each phase runs once more behind the measured ones, and what its threads do is written down.
+    """
 
     prompt_tokens: int
     decode_tokens: int
     depth: int
     repeat: int
     kv_cache: CacheType = "f16"
+    traced: bool = False
 
     @property
     def longest_sequence(self) -> int:

@@ -12,6 +12,7 @@ from lutmac import _native
 from lutmac.cli.benchmark import Report, measure_all, measure_streams
 from lutmac.cli.engine_contestant import EngineContestant
 from lutmac.cli.measure import Plan
+from lutmac.cli.trace import TracedRun, trace_runs
 from lutmac.engine.measuring.synthetic import SyntheticSpec, make_synthetic
 from lutmac.lowbit.target import resolve_target
 
@@ -63,6 +64,11 @@ class SyntheticReports:
             "time_per_token_by_bits": [vars(fit) for fit in self.fits()],
         }
 
+    @property
+    def traced(self) -> list[TracedRun]:
+        """The traced runs of all models."""
+        return [run for report in self.reports for run in report.traced]
+
     def print(self) -> None:
         """The reports as tables."""
         for index, report in enumerate(self.reports):
@@ -111,4 +117,5 @@ def _measure(spec: SyntheticSpec, counts: list[int], plan: Plan, streams: list[i
         kv_cache=plan.kv_cache,
         streams=measure_streams(contestant, counts, plan, streams),
         state_bytes=model.engine.slot_bytes,
+        traced=trace_runs(contestant, spec.name, counts, plan),
     )

@@ -23,6 +23,7 @@ from lutmac.engine.running.scheduler import Scheduler
 from lutmac.engine.running.sequence import PROMPT, Sequence
 from lutmac.engine.running.snapshots import SlotPool
 from lutmac.engine.running.stats import Counters, EngineStats
+from lutmac.engine.running.trace import Trace
 from lutmac.errors import ContextOverflowError
 from lutmac.graph.compile import Compiled
 
@@ -101,6 +102,14 @@ class Engine:
     def hidden_size(self) -> int:
         """Width of a final hidden state."""
         return self._runner.hidden_size
+
+    def start_trace(self) -> None:
+        """What the threads of each step do is written down from now on. To be called while no step runs."""
+        self._runner.start_trace()
+
+    def take_trace(self) -> Trace:
+        """What was written down since start_trace, which ends with it."""
+        return self._runner.take_trace()
 
     @property
     def max_sequences(self) -> int:

@@ -12,6 +12,7 @@ from lutmac import _native
 from lutmac.engine.running.batch import Slice
 from lutmac.engine.running.kv_cache import pages_for
 from lutmac.engine.running.sequence import GENERATED
+from lutmac.engine.running.trace import Trace, traced_operations
 from lutmac.graph.compile import Compiled
 from lutmac.graph.operations.hidden_states import HiddenStates
 
@@ -32,6 +33,7 @@ class Runner:
             call.op.x.width for call in compiled.schedule.calls if isinstance(call.op, HiddenStates)
         )
         self._program = compiled.program
+        self._schedule = compiled.schedule
         self._cache = cache
         self._groups = compiled.cache.groups
         self._logits = np.empty((0, vocab_size), dtype=np.float32)
@@ -69,6 +71,14 @@ class Runner:
         finally:
             self.computing = False
         return self._rows(batch, outputs)
+
+    def start_trace(self) -> None:
+        """Steps are traced from now on."""
+        self._program.start_trace()
+
+    def take_trace(self) -> Trace:
+        """The steps since start_trace; they are no longer traced."""
+        return Trace(traced_operations(self._schedule), self._program.take_trace())
 
     def _page_tables(self, batch: list[Slice]) -> list[NDArray[np.int32]]:
         """Of each cache group: of pages, or one column of slots."""
