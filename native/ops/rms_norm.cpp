@@ -55,32 +55,36 @@ LUTMAC_LOOPS(rms_norm, RMSNormLoops, {rms_norm});
 namespace lutmac {
 namespace {
 
-// Over segments of the weight's width, or of `segment` floats where there is no weight.
+// Over segments of the weight's width, or of `segment` floats. A weight that is wider than a segment has its own part for each.
 class RMSNorm final : public RowOperation {
  public:
   explicit RMSNorm(Fields& fields)
       : RowOperation(fields),
         loops_(fields.loops<RMSNormLoops>()),
         x_(input(fields, "x")),
-        weight_(fields.has("weight") ? fields.vector("weight")
-                                     : std::vector<float>(fields.integer("segment", 1, 1 << 24), 1.0f)),
+        segment_(fields.has("segment") ? fields.integer("segment", 1, 1 << 24) : 0),
+        weight_(fields.has("weight") ? fields.vector("weight") : std::vector<float>(segment_, 1.0f)),
         weight_bias_(fields.number("weight_bias")),
         eps_(fields.number("eps")) {
     fields.require(x_.width == width(), "its rows differ in width");
     fields.require(!weight_.empty() && width() % static_cast<int64_t>(weight_.size()) == 0,
                    "its weight does not divide the width of its rows");
+    if (segment_ == 0) segment_ = static_cast<int>(weight_.size());
+    fields.require(weight_.size() % segment_ == 0, "its segments do not divide its weight");
   }
 
  private:
   const float* make_row(const Step& step, int64_t row, float* out) const override {
     const float* x = x_.floats(step, row);
-    const int segment = static_cast<int>(weight_.size());
-    for (int64_t i = 0; i < width(); i += segment) loops_.rms_norm(x + i, weight_.data(), weight_bias_, eps_, segment, out + i);
+    const int64_t weights = static_cast<int64_t>(weight_.size());
+    for (int64_t i = 0; i < width(); i += segment_)
+      loops_.rms_norm(x + i, weight_.data() + i % weights, weight_bias_, eps_, segment_, out + i);
     return out;
   }
 
   const RMSNormLoops& loops_;
   Buffer x_;
+  int segment_;
   std::vector<float> weight_;
   float weight_bias_, eps_;
 };

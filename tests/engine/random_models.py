@@ -26,6 +26,7 @@ from lutmac.graph.operations.matmul import MatMul
 from lutmac.graph.operations.rms_norm import RMSNorm
 from lutmac.graph.operations.rope_angles import Rope, RopeAngles
 from lutmac.graph.operations.rope_store import RopeStore
+from lutmac.graph.operations.selective_scan import SelectiveScan
 from lutmac.graph.operations.short_conv import ShortConv
 from lutmac.graph.passes import optimize
 from lutmac.graph.states import Pages, Slot
@@ -101,6 +102,21 @@ class Builder:
             GatedDeltaRule(slot, convolved, alpha, beta, rate, bias, out, key_heads, value_heads, key_dim, True, tiled)
         )
         return self.matmul(out, HIDDEN)
+
+    def selective_scan(self, x: Value, name: str, heads: tuple[int, int], sizes: tuple[int, int]) -> Value:
+        """Mamba2's scan and its norm. heads: of inputs, and groups of them; sizes: of a head and of a state."""
+        (count, groups), (head_dim, state_size) = heads, sizes
+        width = count * head_dim
+        mixed, step = self.matmul(x, width + 2 * groups * state_size), self.matmul(x, count)
+        slot = Slot(name, SelectiveScan.slot_bytes(count, state_size, head_dim))
+        rate, bias, skip = (Vector(f"{name}.{which}", count) for which in ("rate", "bias", "skip"))
+        limits = {"time_step_min": 0.5, "time_step_max": 2.0} if groups > 1 else {}
+        out, normed = self.value(width), Value(f"{name}.normed", width)
+        self.ops.append(
+            SelectiveScan(slot, mixed, step, rate, bias, skip, out, count, groups, state_size, True, **limits)
+        )
+        self.ops.append(RMSNorm(out, Vector(f"{name}.norm", width), 1e-5, normed, segment=width // groups))
+        return self.matmul(normed, HIDDEN)
 
     def graph(self) -> Graph:
         outputs = Value("outputs", HIDDEN, rows="outputs")

@@ -69,6 +69,15 @@ def recurrent() -> RandomModel:
     return RandomModel(b.graph())
 
 
+def selective() -> RandomModel:
+    """Mamba2's scans with heads narrower and wider than a block, with groups and with limits of the time step."""
+    b = Builder()
+    for index, (heads, sizes) in enumerate([((6, 2), (16, 24)), ((2, 1), (48, 7)), ((3, 3), (64, 16))]):
+        b.residual(b.selective_scan(b.norm(b.hidden), f"layers.{index}.scan", heads, sizes))
+    b.residual(b.attention(b.norm(b.hidden), 4, Pages("layers.3.keys_values", 2, 32, 32)))
+    return RandomModel(b.graph())
+
+
 def convolutions() -> RandomModel:
     """Slots and nothing else."""
     b = Builder()
@@ -79,7 +88,7 @@ def convolutions() -> RandomModel:
 
 MODELS = {
     "latent": latent, "shared": shared, "unequal": unequal, "both": both, "recurrent": recurrent,
-    "convolutions": convolutions,
+    "selective": selective, "convolutions": convolutions,
 }  # fmt: skip
 TOKENS = np.random.default_rng(1).integers(0, VOCABULARY, CONTEXT - 30).tolist()
 
@@ -203,7 +212,7 @@ def test_a_step_that_is_cut_short_changes_no_bit(model: RandomModel, monkeypatch
     assert engine.stats().preemptions > 0
 
 
-@pytest.mark.parametrize("name", ["both", "recurrent", "convolutions"])
+@pytest.mark.parametrize("name", ["both", "recurrent", "selective", "convolutions"])
 def test_snapshots_are_kept_within_their_memory(name: str) -> None:
     """With room for one slot, for a few and for many: the same bits, and more is found."""
     model, hits = MODELS[name](), []
