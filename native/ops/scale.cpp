@@ -1,4 +1,4 @@
-// x times a number of the model, and numbers that were trained: one, or one for each column.
+// x times a number of the model, and numbers that were trained: one, or one for each column; or a number for each part of it.
 #include "ops/op.h"
 
 namespace lutmac {
@@ -46,11 +46,16 @@ class Scale final : public RowOperation {
         x_(input(fields, "x")),
         factor_(fields.number("factor")) {
     fields.require(x_.width == width(), "its rows differ in width");
-    if (!fields.has("trained")) return;
-    columns_ = fields.vector("trained");
+    if (fields.has("factors")) {
+      columns_ = parts(fields);
+    } else if (fields.has("trained")) {
+      columns_ = fields.vector("trained");
+    } else {
+      return;
+    }
     fields.require(columns_.size() == 1 || static_cast<int64_t>(columns_.size()) == width(), "it has too many numbers");
     for (float& column : columns_) column *= factor_;
-    if (columns_.size() > 1) return;
+    if (static_cast<int64_t>(columns_.size()) == width()) return;
     factor_ = columns_[0];
     columns_.clear();
   }
@@ -63,6 +68,18 @@ class Scale final : public RowOperation {
       loops_.scale_columns(x_.floats(step, row), columns_.data(), static_cast<int>(width()), out);
     }
     return out;
+  }
+
+  std::vector<float> parts(Fields& fields) const {
+    const std::vector<int64_t> widths = fields.integers("widths", 1, 1 << 30);
+    const std::vector<float> factors = fields.vector("factors", static_cast<int64_t>(widths.size()));
+    std::vector<float> columns;
+    for (size_t part = 0; part < widths.size(); ++part) {
+      fields.require(widths[part] <= width() - static_cast<int64_t>(columns.size()), "its parts are wider than its rows");
+      columns.insert(columns.end(), static_cast<size_t>(widths[part]), factors[part]);
+    }
+    fields.require(static_cast<int64_t>(columns.size()) == width(), "its parts are not its rows");
+    return columns;
   }
 
   const ScaleLoops& loops_;

@@ -134,6 +134,9 @@ def test_calibration_computes_what_the_model_does(checkpoint: Path, tmp_path: Pa
         "afmoe",
         "gpt-oss",
         "qwen3.5-27b",
+        "granite-4-h",
+        "nemotron-3",
+        "falcon-h1",
     ],
     indirect=True,
 )

@@ -38,6 +38,13 @@ HERE = Path(__file__).parent / "converted"
         ("phi2", 2e-3),
         ("qwen2moe", 2e-3),
         ("granitemoe", 2e-3),
+        ("granitehybrid", 2e-3),  # Mamba2, experts beside an MLP
+        ("granitehybrid_dense", 2e-3),
+        ("granite4_micro", 2e-3),  # a file of "granite"
+        ("nemotron_h", 2e-3),
+        ("nemotron_h_moe", 2e-3),  # experts without gates, on fewer numbers
+        ("falcon_h1", 2e-3),
+        ("falcon_h1_plain", 2e-3),  # without a norm behind the scan
         ("olmoe", 2e-3),
         ("glm4moe", 2e-3),
         ("ernie4_5_moe", 2e-3),
@@ -78,15 +85,18 @@ def test_logits_are_those_of_transformers(name: str, f16_tolerance: float) -> No
         "apertus",
         "bailingmoe2",
         "cohere2",
+        "falcon_h1",
         "gemma3n",
         "gemma4",
         "gemma4_moe",
         "gpt_oss",
         "granite_swa",
+        "granitehybrid",
         "hunyuan",
         "laguna",
         "maple",
         "ministral3",
+        "nemotron_h_moe",
         "qwen3_5",
         "qwen3_5_moe",
         "qwen3_next",

@@ -2,6 +2,7 @@
 
 ``model.layers.0.self_attn.q_proj.weight`` is ``layers.0.self_attn.q_proj.weight`` where the model was saved without its
 head, and ``language_model.model.layers…`` or ``model.language_model.layers…`` where it is the text model of another.
+Nemotron-H's embedding is ``backbone.embeddings``, which is ``model.embed_tokens`` elsewhere.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Final
 
 MODEL: Final = "model."
 HEAD: Final = "lm_head."
+EMBEDDING: Final = "embed_tokens."
+NEMOTRON_EMBEDDING: Final = "embeddings."
 # What has embeddings of its own and is not the text model.
 _OTHER_PARTS: Final = re.compile(r"(^|\.)(v|a|mm|mtp|\w*(vision|visual|image|audio|speech|talker|draft)\w*)\.")
 
@@ -26,6 +29,8 @@ class TensorNames:
         """names: of all tensors, as the files have them."""
         listed = list(names)
         self.prefix = _prefix(listed)
+        of_nemotron = f"{self.prefix}{NEMOTRON_EMBEDDING}weight" in listed
+        self.embedding = NEMOTRON_EMBEDDING if of_nemotron else EMBEDDING
         heads = {name[: match.start(2)] for name in listed if (match := re.match(r"(.*\.)?(lm_head\.)", name))}
         # The head belongs to the text model where it hangs above it: language_model.lm_head, language_model.model.
         above = [head for head in heads if self.prefix.startswith(head)]
@@ -35,11 +40,13 @@ class TensorNames:
         """What a model asks for; a tensor of another part keeps its name."""
         if name.startswith(self.head):
             return HEAD + name.removeprefix(self.head)
+        if name.startswith(self.prefix + self.embedding):
+            return MODEL + EMBEDDING + name.removeprefix(self.prefix + self.embedding)
         if self.prefix and name.startswith(self.prefix):
             return MODEL + name.removeprefix(self.prefix)
         return (
             MODEL + name
-            if not self.prefix and re.match(r"(embed_tokens\w*|layers|norm|(per_layer|altup)_\w+)\.", name)
+            if not self.prefix and re.match(r"(embed_tokens\w*|layers|norm\w*|(per_layer|altup)_\w+)\.", name)
             else name
         )
 
@@ -47,6 +54,8 @@ class TensorNames:
         """How the file would call what a model asks for."""
         if name.startswith(HEAD):
             return self.head + name.removeprefix(HEAD)
+        if name.startswith(MODEL + EMBEDDING):
+            return self.prefix + self.embedding + name.removeprefix(MODEL + EMBEDDING)
         return self.prefix + name.removeprefix(MODEL) if name.startswith(MODEL) else name
 
 
@@ -55,7 +64,8 @@ def _prefix(names: list[str]) -> str:
     found = {
         name[: match.start(2)]
         for name in names
-        if (match := re.match(r"(.*\.)?(embed_tokens\.)", name)) and not _OTHER_PARTS.search(name[: match.start(2)])
+        if (match := re.match(r"(.*\.)?(embed_tokens\.|embeddings\.weight$)", name))
+        and not _OTHER_PARTS.search(name[: match.start(2)])
     }
     if not found:
         bare = any(name.startswith("layers.") for name in names)

@@ -30,11 +30,12 @@ class Decoder:
 
     Methods take Hugging Face's names of weights (``hf``) and values, and return the value that they make, named by
     ``name``. What families call differently: FINAL_NORM; within a layer NORMS, before attention and before the MLP, and
-    the MLP's gate, up and down; within attention its output's product. SINKS: whether heads have a sink.
+    the MLP's gate, up and down; ATTENTION, and within it its output's product. SINKS: whether heads have a sink.
     """
 
     FINAL_NORM: ClassVar[str] = "model.norm"
     NORMS: ClassVar[tuple[str, ...]] = ("input_layernorm", "post_attention_layernorm")
+    ATTENTION: ClassVar[str] = "self_attn"
     ATTENTION_OUTPUT: ClassVar[str] = "o_proj"
     SINKS: ClassVar[bool] = False
     MLP: ClassVar[tuple[str, str, str]] = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
@@ -120,7 +121,7 @@ class Decoder:
         config, name, heads = self.config, f"layers.{layer}", self.config.heads(layer)
         attended = Value(f"{name}.attended", rotated.width)
         scale = config.head_size(layer) ** -0.5 if config.attention_scale is None else config.attention_scale
-        sinks = Vector(f"model.{name}.self_attn.sinks", heads) if self.SINKS else None
+        sinks = Vector(f"model.{name}.{self.ATTENTION}.sinks", heads) if self.SINKS else None
         cache = self.keys_values(layer)
         self.ops.append(Attention(cache, rotated, attended, heads, scale, config.attention_softcap, sinks))
         return self.attention_output(layer, self.gated_attention(layer, x, attended))
@@ -144,7 +145,7 @@ class Decoder:
 
     def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
         """What attention works on, before rotation."""
-        config, hf, name = self.config, f"model.layers.{layer}.self_attn", f"layers.{layer}"
+        config, hf, name = self.config, f"model.layers.{layer}.{self.ATTENTION}", f"layers.{layer}"
         width, kv_width = self.query_width(layer), config.kv_heads(layer) * config.head_size(layer)
         if self.has(f"{hf}.qkv_proj.weight"):
             widths = {f"{name}.q": width, f"{name}.k": kv_width, f"{name}.v": kv_width}
@@ -156,7 +157,7 @@ class Decoder:
 
     def values(self, layer: int, x: Value, keys: Value) -> Value:
         """What a layer keeps as values. keys: what its product makes for keys."""
-        return self.linear(f"model.layers.{layer}.self_attn.v_proj", x, keys.width, f"layers.{layer}.v")
+        return self.linear(f"model.layers.{layer}.{self.ATTENTION}.v_proj", x, keys.width, f"layers.{layer}.v")
 
     def query_width(self, layer: int) -> int:
         """Of what the queries' product makes."""
@@ -164,7 +165,7 @@ class Decoder:
 
     def attention_output(self, layer: int, attended: Value) -> Value:
         """What attention adds to the residual stream."""
-        hf = f"model.layers.{layer}.self_attn.{self.ATTENTION_OUTPUT}"
+        hf = f"model.layers.{layer}.{self.ATTENTION}.{self.ATTENTION_OUTPUT}"
         return self.linear(hf, attended, self.config.hidden_size, f"layers.{layer}.attention")
 
     def mlp(self, layer: int, x: Value) -> Value:

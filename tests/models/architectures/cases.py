@@ -97,6 +97,25 @@ def bitnet_older(**changes: Any) -> Case:
     )
 
 
+# Mamba2's heads are 128 wide, or as wide as Falcon-H1's d_ssm says.
+GRANITE4 = {
+    "vocab_size": 333, "shared_intermediate_size": 160, "embedding_multiplier": 12.0, "attention_multiplier": 0.0625,
+    "residual_multiplier": 0.22, "logits_scaling": 8.0, "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 20,
+    "mamba_d_conv": 4, "mamba_expand": 2,
+}  # fmt: skip
+NEMOTRON = {
+    "vocab_size": 333, "num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 32, "mamba_num_heads": 6,
+    "mamba_head_dim": 16, "ssm_state_size": 20, "conv_kernel": 3, "layer_norm_epsilon": 1e-5, "rms_norm_eps": ...,
+    "rope_theta": ..., "mlp_hidden_act": "relu2",
+}  # fmt: skip
+NEMOTRON_EXPERTS = {
+    "n_routed_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 64,
+    "moe_shared_expert_intermediate_size": 96, "n_group": 1, "topk_group": 1, "routed_scaling_factor": 2.5,
+    "norm_topk_prob": True,
+}  # fmt: skip
+FALCON_H1 = {
+    "mamba_d_ssm": 96, "mamba_n_heads": 6, "mamba_d_head": 16, "mamba_d_state": 20, "mamba_d_conv": 4,
+}  # fmt: skip
 CASES: dict[str, Case] = {
     "llama": case("llama"),
     "llama-1": case("llama", num_key_value_heads=..., rope_theta=..., max_position_embeddings=2048),
@@ -364,6 +383,46 @@ CASES: dict[str, Case] = {
         "granite_swa", **ODD, num_hidden_layers=5, sliding_window=24, embedding_multiplier=12.0,
         attention_multiplier=0.0625, residual_multiplier=0.22, logits_scaling=8.0,
         layer_rope_theta=[0, 10000.0, 10000.0, 10000.0, 500000.0],
+    ),
+    "granite-4-h": case(
+        "granitemoehybrid", **GRANITE4, num_hidden_layers=4, num_key_value_heads=1, num_local_experts=6,
+        num_experts_per_tok=3, layer_types=["mamba", "attention", "mamba", "mamba"], mamba_n_groups=2,
+        position_embedding_type="nope",
+    ),
+    "granite-4-h-dense": case(  # as transformers 5 writes it
+        "granitemoehybrid", **GRANITE4, num_local_experts=0, num_experts_per_tok=0, mamba_n_groups=1,
+        layer_types=["linear_attention", "full_attention", "linear_attention"], tie_word_embeddings=True,
+        mamba_conv_bias=False, mamba_proj_bias=True, time_step_limit=[0.5, 2.0],
+    ),
+    "granite-4-micro": case(
+        "granitemoehybrid", **GRANITE4, num_local_experts=0, num_experts_per_tok=0, layer_types=["attention"] * 3,
+        position_embedding_type="rope", mamba_n_groups=1,
+    ),
+    "nemotron-h": case(
+        "nemotron_h", **NEMOTRON, hybrid_override_pattern="M-*-M", num_hidden_layers=5, n_groups=2, mlp_bias=True,
+        use_bias=True, attention_bias=True,
+    ),
+    "nemotron-3": case(
+        "nemotron_h", **NEMOTRON, hybrid_override_pattern="ME*EM", num_hidden_layers=5, n_groups=3, **NEMOTRON_EXPERTS,
+    ),
+    "nemotron-3-latent": case(
+        "nemotron_h", **NEMOTRON, layers_block_type=["linear_attention", "moe", "full_attention", "moe", "mlp"],
+        num_hidden_layers=5, n_groups=1, moe_latent_size=32, **{**NEMOTRON_EXPERTS, "n_group": 2, "topk_group": 1},
+    ),
+    "falcon-h1": case(
+        "falcon_h1", **ODD, **FALCON_H1, mamba_n_groups=1, mamba_rms_norm=False,
+        attention_in_multiplier=0.75, attention_out_multiplier=0.9375, ssm_in_multiplier=1.25, ssm_out_multiplier=0.5,
+        embedding_multiplier=5.5, lm_head_multiplier=0.125, key_multiplier=0.5, mlp_multipliers=[0.75, 0.25],
+        ssm_multipliers=[0.75, 0.5, 0.25, 0.875, 0.625],
+    ),
+    "falcon-h1-norm": case(
+        "falcon_h1", **FALCON_H1, mamba_n_groups=3, mamba_rms_norm=True, mamba_norm_before_gate=False,
+        num_key_value_heads=1, tie_word_embeddings=True, key_multiplier=0.5,
+    ),
+    "falcon-h1-norm-first": case(
+        "falcon_h1", **FALCON_H1, mamba_n_groups=2, mamba_rms_norm=True, mamba_norm_before_gate=True,
+        projectors_bias=True, mamba_proj_bias=True, attention_bias=True, mlp_bias=True, ssm_in_multiplier=1.25,
+        attention_in_multiplier=0.75, mlp_multipliers=[0.75, 0.25], ssm_multipliers=[0.75, 0.5, 0.25, 0.875, 0.625],
     ),
     "granite-moe-swa": case(
         "granitemoe_swa", num_hidden_layers=5, sliding_window=24, embedding_multiplier=12.0, num_local_experts=6,

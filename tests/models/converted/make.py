@@ -33,7 +33,14 @@ GPT_OSS = HERE.parents[1] / "checkpoints" / "huggingface" / "gpt_oss_mxfp4"
 WRAPPED = ("mistral3", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 TOKENS = [(7 * i + 3) % 250 for i in range(80)]
 # What the converter reads, and transformers writes otherwise (layer_types, per_layer_config).
-KEYS_OF_HUB = ("full_attention_interval", "global_head_dim", "num_global_key_value_heads")
+KEYS_OF_HUB = (
+    "full_attention_interval", "global_head_dim", "hybrid_override_pattern", "layer_types",
+    "num_global_key_value_heads", "num_hidden_layers",
+)  # fmt: skip
+# What it writes of any Nemotron-H, and the hub's files of some have not.
+OF_TRANSFORMERS = {
+    "layers_block_type", "layer_types", "n_group", "n_routed_experts", "num_experts_per_tok", "topk_group",
+}  # fmt: skip
 UNSCALED = ("Gemma3n", "Gemma4")
 KEPT = slice(7, None, 8)  # positions whose logits are written
 
@@ -83,6 +90,8 @@ def save(directory: Path, config: dict[str, Any]) -> np.ndarray:
     model.eval().float().save_pretrained(directory)
     written = json.loads((directory / "config.json").read_text())
     of_hub = {key: config[key] for key in KEYS_OF_HUB if key in config}
+    if "hybrid_override_pattern" in config:
+        written = {key: value for key, value in written.items() if key not in OF_TRANSFORMERS - set(config)}
     (directory / "config.json").write_text(json.dumps({**written, **of_hub}))
     if without_rope:
         model.model.rotary_emb.inv_freq.zero_()
@@ -105,7 +114,11 @@ def loading(load: Any) -> Any:
 
     def load_hparams(directory: Path, is_mistral_format: bool) -> dict[str, Any]:
         written = json.loads((directory / "config.json").read_text())
-        return {**load(directory, is_mistral_format), **{key: written[key] for key in KEYS_OF_HUB if key in written}}
+        found = {**load(directory, is_mistral_format), **{key: written[key] for key in KEYS_OF_HUB if key in written}}
+        if "hybrid_override_pattern" in written:  # Nemotron-H: by one of these it tells whether there are experts
+            wrong = OF_TRANSFORMERS - set(written)
+            found = {key: value for key, value in found.items() if key not in wrong}
+        return found
 
     return load_hparams
 

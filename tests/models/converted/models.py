@@ -82,7 +82,7 @@ DELTA_NET_EXPERTS = {
 }  # fmt: skip
 OLMO3 = {"model_type": "olmo3", "num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"]}
 IN_FLOATS = (  # by their types
-    "granite", "lfm2", "olmo3", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_next", "stablelm", "starcoder2",
+    "falcon_h1", "granite", "lfm2", "olmo3", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_next", "stablelm", "starcoder2",
 )  # fmt: skip
 MODELS: dict[str, dict[str, Any]] = {
     "olmo3": {
@@ -299,6 +299,77 @@ MODELS["ministral3"] = {
         "llama_4_scaling_beta": 0.3,
     },
 }
+# Hybrids: vocabularies are multiples of 8, to which the converter pads them.
+MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_d_conv": 4, "mamba_expand": 2}
+MODELS["granitehybrid"] = {
+    "model_type": "granitemoehybrid",
+    **GRANITE_EXPERTS,
+    **MAMBA,
+    "vocab_size": 336,
+    "num_hidden_layers": 3,
+    "num_key_value_heads": 1,
+    "mamba_n_groups": 2,
+    "layer_types": ["mamba", "attention", "mamba"],
+}
+MODELS["granitehybrid_dense"] = {
+    **MODELS["granitehybrid"],
+    "num_local_experts": 0,
+    "num_experts_per_tok": 0,
+    "intermediate_size": 64,
+    "mamba_n_groups": 1,
+    "tie_word_embeddings": True,
+}
+MODELS["granite4_micro"] = {  # without Mamba2 it is a file of "granite"
+    **MODELS["granitehybrid_dense"],
+    "vocab_size": 333,
+    "layer_types": ["attention"] * 3,
+    "position_embedding_type": "rope",
+}
+NEMOTRON = {
+    "model_type": "nemotron_h",
+    **ODD,
+    "num_hidden_layers": 5,
+    "vocab_size": 336,
+    "mamba_num_heads": 12,
+    "mamba_head_dim": 16,
+    "ssm_state_size": 16,
+    "n_groups": 3,
+    "conv_kernel": 4,
+    "layer_norm_epsilon": 1e-5,
+}
+MODELS["nemotron_h"] = {**NEMOTRON, "hybrid_override_pattern": "M-*-M"}
+MODELS["nemotron_h_moe"] = {
+    **NEMOTRON,
+    "hybrid_override_pattern": "ME*EM",
+    "n_routed_experts": 6,
+    "num_experts_per_tok": 3,
+    "moe_intermediate_size": 32,
+    "moe_shared_expert_intermediate_size": 64,
+    "moe_latent_size": 32,
+    "routed_scaling_factor": 2.5,
+    "n_group": 1,
+    "topk_group": 1,
+}
+MODELS["falcon_h1"] = {
+    "model_type": "falcon_h1",
+    **ODD,
+    **MAMBA,
+    "mamba_n_heads": 6,
+    "mamba_d_ssm": 96,
+    "mamba_n_groups": 2,
+    "mamba_rms_norm": True,
+    "mamba_norm_before_gate": False,
+    "attention_in_multiplier": 0.75,
+    "attention_out_multiplier": 0.9375,
+    "ssm_in_multiplier": 1.25,
+    "ssm_out_multiplier": 0.5,
+    "embedding_multiplier": 5.5,
+    "lm_head_multiplier": 0.5,
+    "key_multiplier": 0.5,
+    "mlp_multipliers": [0.75, 0.25],
+    "ssm_multipliers": [0.75, 0.5, 0.25, 0.875, 0.625],
+}
+MODELS["falcon_h1_plain"] = {**MODELS["falcon_h1"], "mamba_rms_norm": False, "mamba_n_groups": 1}
 # by_hand.py writes these.
 BY_HAND: dict[str, dict[str, Any]] = {
     "laguna": {
