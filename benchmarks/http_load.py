@@ -6,12 +6,14 @@ import asyncio
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -103,6 +105,23 @@ def stop_server(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def finish_soak(process: subprocess.Popen[bytes], run: Callable[[], Sequence[str]], wrong: list[str]) -> NoReturn:
+    """Runs a soak of a server and ends the server; prints what was found and, counted, what went wrong.
+
+    run: the soak; its report's lines. wrong: descriptions of failures, which `run` adds to; exit code 1 if there are any.
+    """
+    try:
+        lines = run()
+        if process.poll() is not None:
+            wrong.append(f"the server ended with {process.returncode}")
+    finally:
+        stop_server(process)
+    print("\n".join(lines))
+    for line, count in Counter(wrong).most_common(20):
+        print(f"WRONG ({count}): {line}")
+    sys.exit(1 if wrong else 0)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

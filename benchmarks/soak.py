@@ -26,7 +26,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from http_load import complete, post_bytes, start_server, stop_server
+from http_load import complete, finish_soak, post_bytes, start_server
 
 RUNNING = 16  # replies that the engine runs at once
 WAITING = 16
@@ -216,16 +216,7 @@ def main() -> None:
     ]
     process = start_server(command, url)
     soak = Soak(url, options.tokens, 0.0)
-    try:
-        lines = asyncio.run(run(soak, process.pid, options.seconds))
-        if process.poll() is not None:
-            soak.wrong.append(f"the server ended with {process.returncode}")
-    finally:
-        stop_server(process)
-    print("\n".join(lines))
-    for line, count in Counter(soak.wrong).most_common(20):
-        print(f"WRONG ({count}): {line}")
-    sys.exit(1 if soak.wrong else 0)
+    finish_soak(process, lambda: asyncio.run(run(soak, process.pid, options.seconds)), soak.wrong)
 
 
 if __name__ == "__main__":

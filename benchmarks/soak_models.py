@@ -23,7 +23,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from http_load import complete, start_server, stop_server
+from http_load import complete, finish_soak, start_server
 from lutmac.engine.forecast import forecast
 
 PROMPTS = [f"Letter {number}. Dear friend, since you asked about the number {number}, I" for number in range(6)]
@@ -182,17 +182,12 @@ def main() -> None:
     ]
     process = start_server(command, url)
     soak = Soak(url, [], options.tokens)
-    try:
+
+    def run_it() -> list[str]:
         soak.models = [model["id"] for model in soak.call("GET", "/v1/models")[1]["data"]]
-        lines = asyncio.run(run(soak, process.pid, options.seconds, options.clients, options.loads))
-        if process.poll() is not None:
-            soak.wrong.append(f"the server ended with {process.returncode}")
-    finally:
-        stop_server(process)
-    print("\n".join(lines))
-    for line, count in Counter(soak.wrong).most_common(20):
-        print(f"WRONG ({count}): {line}")
-    sys.exit(1 if soak.wrong else 0)
+        return asyncio.run(run(soak, process.pid, options.seconds, options.clients, options.loads))
+
+    finish_soak(process, run_it, soak.wrong)
 
 
 if __name__ == "__main__":

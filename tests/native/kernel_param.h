@@ -56,20 +56,23 @@ class KernelParam {
  private:
   static constexpr int kGroupsPerSuper = 8;
 
-  // 2^-9 to 2^-1, so that all kinds meet the same activations at the same size.
+  // 2^-9 to 2^-1, so that all kinds meet the same activations at the same size. Each draw is a statement of its own: the order
+  // of two draws in one expression is the compiler's.
   static uint16_t add_half(TestRandom& random, std::vector<uint16_t>& to, bool with_sign) {
-    const int sign = with_sign ? random.below(2) << 15 : 0;
-    to.push_back(static_cast<uint16_t>(sign | (6 + random.below(8)) << 10 | random.below(1024)));
+    const int sign = with_sign ? random.below(2) << 15 : 0, exponent = 6 + random.below(8), mantissa = random.below(1024);
+    to.push_back(static_cast<uint16_t>(sign | exponent << 10 | mantissa));
     return to.back();
   }
   static float add_float(TestRandom& random, std::vector<float>& to, bool with_sign) {
-    const float value = std::ldexp(1.5f + 0.5f * random.signed_unit(), -random.below(8) - 2);
+    const int exponent = -random.below(8) - 2;
+    const float value = std::ldexp(1.5f + 0.5f * random.signed_unit(), exponent);
     to.push_back(with_sign && random.below(2) ? -value : value);
     return to.back();
   }
 
   static float add_bfloat(TestRandom& random, std::vector<uint16_t>& to, bool with_sign) {
-    to.push_back(static_cast<uint16_t>((with_sign ? random.below(2) << 15 : 0) | (118 + random.below(8)) << 7 | random.below(128)));
+    const int sign = with_sign ? random.below(2) << 15 : 0, exponent = 118 + random.below(8), mantissa = random.below(128);
+    to.push_back(static_cast<uint16_t>(sign | exponent << 7 | mantissa));
     const uint32_t bits = uint32_t{to.back()} << 16;
     float value;
     std::memcpy(&value, &bits, 4);

@@ -47,6 +47,12 @@ class Value:
         return self.rows, self.per_token
 
 
+def unequal_widths(out: Value, *read: Value) -> Iterator[str]:
+    """What is wrong where an operation reads rows of other widths than it makes; for ``Op.faults``."""
+    if any(value.width != out.width for value in read):
+        yield f"it makes {out.width} floats of {' and '.join(str(value.width) for value in read)}"
+
+
 @dataclass(frozen=True)
 class Part:
     """Some rows of a matrix that is stored as one: its name, the first of the rows, and how many it has."""

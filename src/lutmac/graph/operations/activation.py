@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from lutmac.graph.ir import Floats, Op, Reference, Value
+from lutmac.graph.ir import Floats, Op, Reference, Value, unequal_widths
 
 ActivationKind = Literal["silu", "gelu_tanh", "gelu", "relu_squared", "sigmoid", "softplus"]
 ROWS_AT_ONCE = 2048  # of the reference: temporaries stay small
@@ -27,8 +27,7 @@ class Activation(Op):
 
     def faults(self) -> Iterator[str]:
         """Rows of another width."""
-        if self.x.width != self.out.width:
-            yield f"it makes {self.out.width} floats of {self.x.width}"
+        yield from unequal_widths(self.out, self.x)
 
     def describe(self) -> str:
         """Which one."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lutmac.graph.ir import Floats, Op, Reference, Value
+from lutmac.graph.ir import Floats, Op, Reference, Value, unequal_widths
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,7 @@ class Add(Op):
 
     def faults(self) -> Iterator[str]:
         """Rows of other widths."""
-        if not self.a.width == self.b.width == self.out.width:
-            yield f"it makes {self.out.width} floats of {self.a.width} and {self.b.width}"
+        yield from unequal_widths(self.out, self.a, self.b)
 
     def describe(self) -> str:
         """The factor."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lutmac.graph.ir import Floats, Op, Reference, Value
+from lutmac.graph.ir import Floats, Op, Reference, Value, unequal_widths
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,7 @@ class ClampedSwiglu(Op):
 
     def faults(self) -> Iterator[str]:
         """Rows of other widths."""
-        if not self.gate.width == self.up.width == self.out.width:
-            yield f"it makes {self.out.width} floats of {self.gate.width} and {self.up.width}"
+        yield from unequal_widths(self.out, self.gate, self.up)
 
     def describe(self) -> str:
         """Its numbers."""

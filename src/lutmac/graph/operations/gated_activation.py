@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lutmac.graph.ir import Floats, Op, Reference, Value
+from lutmac.graph.ir import Floats, Op, Reference, Value, unequal_widths
 from lutmac.graph.operations.activation import ActivationKind, activate
 
 
@@ -23,8 +23,7 @@ class GatedActivation(Op):
 
     def faults(self) -> Iterator[str]:
         """Rows of other widths."""
-        if not self.gate.width == self.up.width == self.out.width:
-            yield f"it makes {self.out.width} floats of {self.gate.width} and {self.up.width}"
+        yield from unequal_widths(self.out, self.gate, self.up)
 
     def describe(self) -> str:
         """Which one."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lutmac.graph.ir import Floats, Op, Reference, Value
+from lutmac.graph.ir import Floats, Op, Reference, Value, unequal_widths
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,7 @@ class GaussianTopK(Op):
 
     def faults(self) -> Iterator[str]:
         """Rows of another width."""
-        if self.x.width != self.out.width:
-            yield f"it makes {self.out.width} floats of {self.x.width}"
+        yield from unequal_widths(self.out, self.x)
 
     def describe(self) -> str:
         """The cutoff."""

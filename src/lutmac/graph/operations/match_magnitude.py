@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lutmac.graph.ir import Floats, Op, Reference, Value
+from lutmac.graph.ir import Floats, Op, Reference, Value, unequal_widths
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,7 @@ class MatchMagnitude(Op):
 
     def faults(self) -> Iterator[str]:
         """Rows of other widths."""
-        if not self.x.width == self.like.width == self.out.width:
-            yield f"it makes {self.out.width} floats of {self.x.width} and {self.like.width}"
+        yield from unequal_widths(self.out, self.x, self.like)
 
     def reference(self, at: Reference, x: Floats, like: Floats) -> Floats:
         """[rows, width]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lutmac.graph.ir import Floats, Op, Reference, Value
+from lutmac.graph.ir import Floats, Op, Reference, Value, unequal_widths
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,7 @@ class Multiply(Op):
 
     def faults(self) -> Iterator[str]:
         """Rows of other widths."""
-        if not self.a.width == self.b.width == self.out.width:
-            yield f"it makes {self.out.width} floats of {self.a.width} and {self.b.width}"
+        yield from unequal_widths(self.out, self.a, self.b)
 
     def reference(self, at: Reference, a: Floats, b: Floats) -> Floats:
         """[rows, width]."""

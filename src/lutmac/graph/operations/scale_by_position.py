@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lutmac.graph.ir import Floats, Op, Reference, Value
+from lutmac.graph.ir import Floats, Op, Reference, Value, unequal_widths
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,7 @@ class ScaleByPosition(Op):
 
     def faults(self) -> Iterator[str]:
         """Rows of another width."""
-        if self.x.width != self.out.width:
-            yield f"it makes {self.out.width} floats of {self.x.width}"
+        yield from unequal_widths(self.out, self.x)
 
     def describe(self) -> str:
         """Its numbers."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lutmac.graph.ir import Floats, Op, Reference, Value, Vector
+from lutmac.graph.ir import Floats, Op, Reference, Value, Vector, unequal_widths
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class Xielu(Op):
 
     def faults(self) -> Iterator[str]:
         """Rows of another width."""
-        if self.x.width != self.out.width:
-            yield f"it makes {self.out.width} floats of {self.x.width}"
+        yield from unequal_widths(self.out, self.x)
 
     def reference(self, at: Reference, x: Floats) -> Floats:
         """[rows, width]."""
