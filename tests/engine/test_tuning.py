@@ -5,7 +5,9 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +28,31 @@ def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["tune.json"]
     assert remove_tuning(path)
     assert not remove_tuning(path)
+
+
+def test_a_file_from_before_prompts_had_threads_of_their_own_is_read(tmp_path: Path) -> None:
+    path, entry = tmp_path / "tune.json", asdict(OWN)
+    del entry["prompt_threads"]
+    path.write_text(json.dumps({"format": 1, "machines": {machine_key(): entry}}))
+    assert read_tuning(path) == OWN
+
+
+def test_prompts_and_replies_have_threads_of_their_own(tiny: TinyLlama, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, steps = lutmac.load(tiny.path, threads=3), list[tuple[int, int]]()
+    runner = model.engine._runner
+    program = runner._program
+
+    class Recorder:
+        def step(self, cache: object, **given: Any) -> None:
+            steps.append((len(given["tokens"]), given["threads"]))
+            program.step(cache, **given)
+
+    monkeypatch.setattr(runner, "_program", Recorder())
+    model.logits(list(range(40)))
+    model.engine.prompt_threads = 2
+    model.logits(list(range(40)))
+    model.logits([1])
+    assert steps == [(40, 3), (40, 2), (1, 3)]
 
 
 def test_other_machines_keep_theirs_and_lend_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import lutmac
 from lutmac import _native
-from lutmac.cli.energy import NO_COUNTERS
+from lutmac.cli.energy import NO_COUNTERS, EnergyMeter, machine_meter
 from lutmac.cli.engine_contestant import EngineContestant
 from lutmac.cli.last_level_cache import last_level_cache_bytes
 from lutmac.cli.llama_cpp_peer import LlamaCpp, check_installed
@@ -54,6 +54,7 @@ class Report:
     streams: list[StreamRate] = field(default_factory=list)
     state_bytes: int = 0
     traced: list[TracedRun] = field(default_factory=list)
+    energy: EnergyMeter | None = None
 
     def decode_rate(self, threads: int) -> float:
         """lutmac's decoded tokens per second."""
@@ -90,6 +91,7 @@ class Report:
             "memory_read_bytes_per_second": {str(count): rate for count, rate in self.memory_read.items()},
             "peer": self.peer_version,
             "energy_counters": any(rates.joules for rates in self.rates),
+            "energy": self.energy and {"source": self.energy.source.name, "idle_watts": self.energy.idle_watts},
             "streams": [vars(rate) for rate in self.streams],
             "entries": [self._entry(rates) for rates in self.rates],
             "ratios": [
@@ -165,8 +167,7 @@ class Report:
         if energy:
             header.append("J/tok")
         print_table(header, [self._row(rates) for rates in self.rates], left=2)
-        if not energy:
-            print(NO_COUNTERS)
+        print(NO_COUNTERS if self.energy is None else self.energy)
         if (why := self.above_memory(last_level_cache_bytes())) is not None:
             print(why)
         self._print_ratios()
@@ -213,6 +214,7 @@ def run_benchmark(
     path = resolve(name)
     if versus:
         check_installed()
+    meter = machine_meter()  # while nothing runs yet
     model = lutmac.load(
         path, threads=max(counts), context=plan.longest_sequence, kv_cache=plan.kv_cache, progress=progress
     )
@@ -244,6 +246,7 @@ def run_benchmark(
         streams=together,
         state_bytes=info.slot_bytes,
         traced=runs,
+        energy=meter,
     )
 
 

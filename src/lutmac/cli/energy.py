@@ -1,68 +1,54 @@
-"""Energy from the processor's counters."""
+"""Energy that work takes beyond what the idle machine takes."""
 
 from __future__ import annotations
 
-import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+from functools import cache
+from typing import Final, Self
 
-POWERCAP = Path("/sys/class/powercap")
-NO_COUNTERS = "energy: no counters are readable here (/sys/class/powercap); core-seconds per token stand in for joules"
+from lutmac.cli.energy_sources import EnergySource, find_source
+
+NO_COUNTERS: Final = (
+    "energy: nothing counts it here (powercap, perf's power/energy-pkg/, a battery in use); "
+    "core-seconds per token stand in for joules"
+)
+IDLE_SECONDS: Final = 2.0
+# Counters go on a thousand times a second at best, and a battery's power once: what is shorter is repeated.
+LEAST_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
-class EnergyZone:
-    """One counter of Linux's powercap interface. range_microjoules: the value at which it starts again from 0.
+class EnergyMeter:
+    """A source of joules, and the power that the machine takes while it does nothing."""
 
-    https://www.kernel.org/doc/html/latest/power/powercap/powercap.html
-    """
-
-    name: str
-    path: Path
-    range_microjoules: int
-
-    def read(self) -> int:
-        """Microjoules counted so far."""
-        return int((self.path / "energy_uj").read_text(encoding="ascii"))
-
-
-class EnergyCounters:
-    """The packages' counters and their memory's, which together are what computing takes. May be empty."""
-
-    def __init__(self, zones: tuple[EnergyZone, ...]) -> None:
-        """zones: that do not lie in one another."""
-        self.zones = zones
+    source: EnergySource
+    idle_watts: float
 
     @classmethod
-    def find(cls, root: Path = POWERCAP) -> Self:
-        """The readable ones; Intel's and AMD's processors alike are called intel-rapl, and often only root may read."""
-        zones = []
-        for path in sorted(root.glob("intel-rapl:*")):
-            package = re.fullmatch(r"intel-rapl:\d+", path.name) is not None
-            try:
-                name = (path / "name").read_text(encoding="ascii").strip()
-                # Within a package, core and uncore are parts of its count, and memory is not; psys holds everything.
-                if not (name.startswith("package") if package else name == "dram"):
-                    continue
-                zone = EnergyZone(name, path, int((path / "max_energy_range_uj").read_text(encoding="ascii")))
-                zone.read()
-            except (OSError, ValueError):
-                continue
-            zones.append(zone)
-        return cls(tuple(zones))
+    def calibrated(cls, source: EnergySource, sleep: Callable[[float], None] = time.sleep) -> Self:
+        """Measures the idle machine: to be called while nothing is computed."""
+        before, began = source.read(), time.perf_counter()
+        sleep(IDLE_SECONDS)
+        joules, seconds = source.read() - before, time.perf_counter() - began
+        return cls(source, joules / seconds)
 
-    def __bool__(self) -> bool:
-        """Whether there is a counter."""
-        return bool(self.zones)
+    def read(self) -> float:
+        """Joules so far, idle ones included."""
+        return self.source.read()
 
-    def read(self) -> tuple[int, ...]:
-        """All counters, in microjoules."""
-        return tuple(zone.read() for zone in self.zones)
+    def joules_of_work(self, before: float, after: float, seconds: float) -> float:
+        """What lies between two reads, less what the idle machine would have taken."""
+        return max(0.0, after - before - self.idle_watts * seconds)
 
-    def joules(self, before: tuple[int, ...], after: tuple[int, ...]) -> float:
-        """Energy between two reads. A counter that went down started again, once: it takes minutes to come round."""
-        total = 0
-        for zone, begin, end in zip(self.zones, before, after, strict=True):
-            total += end - begin if end >= begin else end - begin + zone.range_microjoules
-        return total / 1e6
+    def __str__(self) -> str:
+        """For people."""
+        return f"energy: {self.source.name}, less {self.idle_watts:.1f} W of the idle machine"
+
+
+@cache
+def machine_meter() -> EnergyMeter | None:
+    """This machine's, looked for and calibrated once; None where nothing counts energy."""
+    source = find_source()
+    return None if source is None else EnergyMeter.calibrated(source)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from lutmac.cli.energy import LEAST_SECONDS
 from lutmac.cli.stopwatch import Span
 from lutmac.graph.compile import CacheType
 
@@ -50,7 +51,7 @@ class Plan:
 class Rates:
     """Tokens per second of one engine in one phase, a figure per repeat.
 
-    core_seconds, joules: of a token, likewise; joules are missing where no energy counter is readable.
+    core_seconds, joules: of a token, likewise; joules, beyond the idle machine's, are missing where nothing counts.
     """
 
     engine: str
@@ -70,7 +71,7 @@ class Rates:
 
     @property
     def joules_per_token(self) -> float | None:
-        """The middle figure: energy of the machine's processors and memory; None without readable counters."""
+        """The middle figure: energy that the work took beyond the idle machine's; None where nothing counts it."""
         return statistics.median(self.joules) if self.joules else None
 
     @property
@@ -125,6 +126,18 @@ def runs_of(contestants: Sequence[Contestant], plan: Plan) -> int:
 
 
 def _run(contestant: Contestant, variant: str, phase: Phase, plan: Plan, threads: int) -> tuple[int, Span]:
-    if phase == "prefill":
-        return plan.prompt_tokens, contestant.prefill(variant, threads, plan.prompt_tokens)
-    return plan.decode_tokens, contestant.decode(variant, threads, plan.depth, plan.decode_tokens)
+    def once() -> Span:
+        if phase == "prefill":
+            return contestant.prefill(variant, threads, plan.prompt_tokens)
+        return contestant.decode(variant, threads, plan.depth, plan.decode_tokens)
+
+    times, span = long_enough(once)
+    return times * (plan.prompt_tokens if phase == "prefill" else plan.decode_tokens), span
+
+
+def long_enough(run: Callable[[], Span]) -> tuple[int, Span]:
+    """Runs it once, or for a second where energy is counted; how often, and what it took all together."""
+    times, span = 1, run()
+    while span.joules is not None and span.seconds < LEAST_SECONDS:
+        times, span = times + 1, span + run()
+    return times, span

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import cache
 
-from lutmac.cli.energy import EnergyCounters
+from lutmac.cli.energy import EnergyMeter, machine_meter
 
 
 @dataclass(frozen=True)
 class Span:
-    """Time that passed, processor time that all threads of the process spent in it, and energy of the processors.
+    """Time that passed, processor time that all threads of the process spent in it, and energy that the work took.
 
-    joules: of the whole machine's packages and memory; None where no counter is readable.
+    joules: of the whole machine as its source counts it, less those of the idle machine; None where nothing counts.
     """
 
     seconds: float
@@ -25,24 +24,25 @@ class Span:
         joules = None if self.joules is None else self.joules * share
         return Span(self.seconds * share, self.core_seconds * share, joules)
 
+    def __add__(self, other: Span) -> Span:
+        """One after the other."""
+        joules = None if self.joules is None or other.joules is None else self.joules + other.joules
+        return Span(self.seconds + other.seconds, self.core_seconds + other.core_seconds, joules)
+
 
 class Stopwatch:
     """Measures from when it is made."""
 
-    def __init__(self, counters: EnergyCounters | None = None) -> None:
-        """Starts. counters: default, those of this machine."""
-        self._counters = machine_counters() if counters is None else counters
-        self._energy = self._counters.read()
+    def __init__(self, meter: EnergyMeter | None = None) -> None:
+        """Starts. meter: default, this machine's."""
+        self._meter = machine_meter() if meter is None else meter
+        self._energy = 0.0 if self._meter is None else self._meter.read()
         self._wall, self._cores = time.perf_counter(), time.process_time()
 
     def read(self) -> Span:
         """What has passed since."""
         seconds, cores = time.perf_counter() - self._wall, time.process_time() - self._cores
-        joules = self._counters.joules(self._energy, self._counters.read()) if self._counters else None
+        joules = None
+        if self._meter is not None:
+            joules = self._meter.joules_of_work(self._energy, self._meter.read(), seconds)
         return Span(seconds, cores, joules)
-
-
-@cache
-def machine_counters() -> EnergyCounters:
-    """This machine's energy counters, looked for once."""
-    return EnergyCounters.find()

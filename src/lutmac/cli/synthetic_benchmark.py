@@ -10,6 +10,7 @@ import numpy as np
 
 from lutmac import _native
 from lutmac.cli.benchmark import Report, measure_all, measure_streams
+from lutmac.cli.energy import machine_meter
 from lutmac.cli.engine_contestant import EngineContestant
 from lutmac.cli.measure import Plan
 from lutmac.cli.trace import TracedRun, trace_runs
@@ -84,6 +85,7 @@ def run_synthetic(
 ) -> SyntheticReports:
     """Makes each model, measures it, and drops it before the next."""
     counts = threads or [_native.default_threads()]
+    machine_meter()  # while nothing runs yet
     reports = []
     for spec in specs:
         reports.append(_measure(spec, counts, plan, streams, progress))
@@ -118,4 +120,5 @@ def _measure(spec: SyntheticSpec, counts: list[int], plan: Plan, streams: list[i
         streams=measure_streams(contestant, counts, plan, streams),
         state_bytes=model.engine.slot_bytes,
         traced=trace_runs(contestant, spec.name, counts, plan),
+        energy=machine_meter(),
     )

@@ -30,7 +30,11 @@ REPEAT: Final = 5
 
 For = Annotated[
     Goal | None,
-    typer.Option("--for", help="What to tune for; default: speed. Energy is CPU time where no counter is readable."),
+    typer.Option(
+        "--for",
+        help="What to tune for; default: speed. Energy: the least within 5% of the best speed; CPU time where nothing "
+        "counts joules.",
+    ),
 ]
 Shape = Annotated[
     str | None,
@@ -77,22 +81,21 @@ def tune(*, given: TuneOptions, as_json: options.AsJson = False) -> None:
     if given.reset:
         _reset(as_json=as_json)
         return
-    from lutmac.cli.energy import NO_COUNTERS  # noqa: PLC0415 - as above
-    from lutmac.cli.stopwatch import machine_counters  # noqa: PLC0415
+    from lutmac.cli.energy import NO_COUNTERS, machine_meter  # noqa: PLC0415 - rarely asked for
     from lutmac.engine.loading.tuning import save_tuning, tuning_path  # noqa: PLC0415
 
-    counters, goal, path = machine_counters(), given.goal or Goal.speed, tuning_path()
+    meter, goal, path = machine_meter(), given.goal or Goal.speed, tuning_path()
     with ProgressBar(shown=not as_json) as bar:
         found = _search(given, goal, bar)
     save_tuning(path, found.tuning)
-    measured = "seconds" if goal is Goal.speed else "joules" if counters else "core-seconds"
+    measured = "seconds" if goal is Goal.speed else "core-seconds" if meter is None else "joules"
     if as_json:
         trials = [asdict(trial) for trial in found.trials]
         report = {"path": str(path), "for": goal.value, "measured": measured, "gain": found.gain}
         print_json({**report, "tuning": asdict(found.tuning), "trials": trials})
         return
-    if goal is Goal.energy and not counters:
-        print(NO_COUNTERS)
+    if goal is Goal.energy:
+        print(NO_COUNTERS if meter is None else meter)
     for trial in found.trials:
         print(f"{trial.parameter} {trial.value}: {trial.ratio:.3f} of the {measured}")
     chosen = ", ".join(f"{name} {value}" for name, value in asdict(found.tuning).items() if value is not None)
@@ -102,7 +105,8 @@ def tune(*, given: TuneOptions, as_json: options.AsJson = False) -> None:
 
 def _search(given: TuneOptions, goal: Goal, bar: ProgressBar) -> Found:
     """Measures a model of random weights under one tuning after the other."""
-    from lutmac.cli.tune_search import PROMPT_TOKENS, Workload, search, thread_candidates  # noqa: PLC0415
+    from lutmac.cli.tune_search import Search, thread_candidates  # noqa: PLC0415
+    from lutmac.cli.tune_workload import PROMPT_TOKENS, Workload  # noqa: PLC0415
     from lutmac.engine.loading.tuning import Tuning  # noqa: PLC0415
     from lutmac.engine.measuring.synthetic import SyntheticSpec, make_synthetic  # noqa: PLC0415
     from lutmac.lowbit.target import resolve_target  # noqa: PLC0415
@@ -110,8 +114,8 @@ def _search(given: TuneOptions, goal: Goal, bar: ProgressBar) -> Found:
     threads = Tuning().thread_count
     spec = SyntheticSpec(given.shape or SHAPE, given.bits or BITS, 32, layers=given.layers)
     model = make_synthetic(spec, target=resolve_target(None), threads=threads, context=2 * PROMPT_TOKENS, progress=bar)
-    workload = Workload(model, goal.value)
-    return search(workload.cost, thread_candidates(threads), given.repeat or REPEAT, bar)
+    search = Search(Workload(model).prices, goal.value, given.repeat or REPEAT, bar)
+    return search.run(thread_candidates(threads))
 
 
 def _reset(*, as_json: bool) -> None:

@@ -65,6 +65,11 @@ class LoadOptions:
         """Threads of a step: as asked for, or as this machine's tuning says."""
         return current_tuning().thread_count if self.threads is None else self.threads
 
+    @property
+    def prompt_thread_count(self) -> int:
+        """Threads of a step that reads a prompt."""
+        return current_tuning().prompt_thread_count if self.threads is None else self.threads
+
 
 def load(  # noqa: PLR0913 (a public call; all but the model by keyword)
     path_or_name: str | os.PathLike[str],
@@ -129,7 +134,7 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
     check_all(opened.source, graph)
     with _InBackground(opened.read_tokenizer) as tokenizer:  # packing leaves Python idle
         packing = CheckpointPacking(
-            opened.source, target=options.target, threads=options.thread_count, progress=progress
+            opened.source, target=options.target, threads=options.prompt_thread_count, progress=progress
         )
         bound = bind(graph, packing)
         with _InBackground(packing.finish):
@@ -141,6 +146,7 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
                 threads=options.thread_count,
                 kv_cache_memory=options.kv_cache_memory,
             )
+            engine.prompt_threads = options.prompt_thread_count
         if progress is not None:  # large vocabularies take longer than their models' packing
             progress(opened.source.nbytes, opened.source.nbytes, "reading the tokenizer")
         return _Loaded(config, compiled, engine, bound.parameters, unread, tokenizer.result())

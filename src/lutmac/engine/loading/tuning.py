@@ -22,6 +22,7 @@ BOUNDS = {
     "tasks_per_product": (1, 4096),
     "block_kilobytes": (1, 1 << 20),
     "threads": (1, 1024),
+    "prompt_threads": (1, 1024),
 }
 
 
@@ -29,19 +30,21 @@ BOUNDS = {
 class Tuning:
     """The free parameters; native/runtime/tuning.h says what they are and why these are the defaults.
 
-    threads: of models that are loaded without a number; None is one per usable physical core.
+    threads, prompt_threads: of models that are loaded without a number, of steps that generate and of those that read a
+    prompt; None is one per usable physical core.
     """
 
     spin_microseconds: int = 50
     tasks_per_product: int = 24
     block_kilobytes: int = 512
     threads: int | None = None
+    prompt_threads: int | None = None
 
     def __post_init__(self) -> None:
         """Raises InvalidRequestError where a value is out of range."""
         for name, (low, high) in BOUNDS.items():
             value = getattr(self, name)
-            if value is None and name == "threads":
+            if value is None and name in ("threads", "prompt_threads"):
                 continue
             if type(value) is not int or not low <= value <= high:
                 raise InvalidRequestError(f"{name} is {value!r}, expected an integer from {low} to {high}")
@@ -57,8 +60,17 @@ class Tuning:
     @property
     def thread_count(self) -> int:
         """Threads where nobody says how many: what was found best, but never more than the process may use now."""
-        usable = _native.default_threads()
-        return usable if self.threads is None else min(self.threads, usable)
+        return _usable(self.threads)
+
+    @property
+    def prompt_thread_count(self) -> int:
+        """The same of steps that read a prompt."""
+        return _usable(self.prompt_threads)
+
+
+def _usable(threads: int | None) -> int:
+    usable = _native.default_threads()
+    return usable if threads is None else min(threads, usable)
 
 
 def tuning_path() -> Path:
@@ -91,9 +103,10 @@ def read_tuning(path: Path) -> Tuning | None:
         entry = _entries(path).get(machine_key())
         if entry is None:
             return None
-        if not isinstance(entry, dict) or not entry.keys() >= {field.name for field in fields(Tuning)}:
+        names = [field.name for field in fields(Tuning)]
+        if not isinstance(entry, dict) or not entry.keys() >= {*names} - {"prompt_threads"}:
             raise ValueError("its entry for this machine lacks parameters")
-        return Tuning(**{field.name: entry[field.name] for field in fields(Tuning)})
+        return Tuning(**{name: entry[name] for name in names if name in entry})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, InvalidRequestError) as error:

@@ -83,12 +83,21 @@ class Engine:
 
     @property
     def threads(self) -> int:
-        """Threads of the steps to come; may be set."""
+        """Threads of the steps to come; may be set, for steps with prompts, too."""
         return self._runner.threads
 
     @threads.setter
     def threads(self, count: int) -> None:
-        self._runner.threads = count
+        self._runner.threads = self._runner.prompt_threads = count
+
+    @property
+    def prompt_threads(self) -> int:
+        """Threads of the steps to come that read a piece of a prompt; may be set."""
+        return self._runner.prompt_threads
+
+    @prompt_threads.setter
+    def prompt_threads(self, count: int) -> None:
+        self._runner.prompt_threads = count
 
     @property
     def may_be_interrupted(self) -> bool:

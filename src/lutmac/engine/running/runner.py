@@ -17,17 +17,19 @@ from lutmac.graph.compile import Compiled
 from lutmac.graph.operations.hidden_states import HiddenStates
 
 Rows = NDArray[np.float32]
+PROMPT_TOKENS = 16  # up to which a step waits for memory rather than for arithmetic
 
 
 class Runner:
     """Turns slices into the arrays of a step, and its results into rows for each slice.
 
     computing: whether the program runs. A KeyboardInterrupt then leaves everything else as it was.
+    threads, prompt_threads: of steps without and with a piece of a prompt.
     """
 
     def __init__(self, compiled: Compiled, cache: _native.Cache, vocab_size: int, threads: int) -> None:
-        """vocab_size: logits of a row. threads: of every step; may be set."""
-        self.threads = threads
+        """vocab_size: logits of a row. threads: of every step, till `threads` or `prompt_threads` is set."""
+        self.threads = self.prompt_threads = threads
         self.computing = False
         self.hidden_size = next(
             call.op.x.width for call in compiled.schedule.calls if isinstance(call.op, HiddenStates)
@@ -64,7 +66,7 @@ class Runner:
                 output_rows=np.array(outputs.rows, dtype=np.int32),
                 logits=self._logits[:logits] if logits else None,
                 hidden=self._hidden[:hidden] if hidden else None,
-                threads=self.threads,
+                threads=self.prompt_threads if _reads_a_prompt(batch) else self.threads,
                 interruptible=current_thread() is main_thread(),
                 generated_rows=sum(slice.count for slice in batch if slice.sequence.role == GENERATED),
             )
@@ -88,6 +90,11 @@ class Runner:
     def _rows(self, batch: list[Slice], outputs: _Outputs) -> Iterator[Rows]:
         for slice, place in zip(batch, outputs.places, strict=True):
             yield (self._hidden if slice.sequence.wants_hidden else self._logits)[place]
+
+
+def _reads_a_prompt(batch: list[Slice]) -> bool:
+    """Whether a step is bound by arithmetic: one sequence has more tokens in it than a batch that generates."""
+    return any(slice.count > PROMPT_TOKENS for slice in batch)
 
 
 class _Outputs:
