@@ -61,10 +61,13 @@ constexpr Feature kFeatures[] = {
 #elif defined(__aarch64__)
 struct Feature {
   std::string_view name;
-  unsigned long bit;  // of AT_HWCAP
-  bool present() const { return (getauxval(AT_HWCAP) & bit) != 0; }
+  unsigned long word;  // AT_HWCAP or AT_HWCAP2
+  unsigned long bit;
+  bool present() const { return (getauxval(word) & bit) != 0; }
 };
-constexpr Feature kFeatures[] = {{"dotprod", HWCAP_ASIMDDP}};
+// Linux's Documentation/arch/arm64/elf_hwcaps.rst. Older systems' headers lack names of AT_HWCAP2.
+constexpr unsigned long kI8mm = 1ul << 13;
+constexpr Feature kFeatures[] = {{"dotprod", AT_HWCAP, HWCAP_ASIMDDP}, {"i8mm", AT_HWCAP2, kI8mm}};
 #else
 struct Feature {
   std::string_view name;

@@ -1,4 +1,4 @@
-// Registers of 128 bits: NEON with dot products.
+// Registers of 128 bits: NEON with dot products, and with products of 8-bit matrices (i8mm) where the target has them.
 #pragma once
 
 #include <arm_neon.h>
@@ -62,6 +62,15 @@ template <int dword>
 inline Ints dot_signed_at(Bytes a, Bytes b, Ints sum) {
   return vdotq_laneq_s32(sum, (int8x16_t)a, (int8x16_t)b, dword);
 }
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+// a, b: two rows of 8 s8 each. To lane 2 i + j row i of a times row j of b.
+inline Ints multiply_pairs_of_rows(Bytes a, Bytes b, Ints sum) { return vmmlaq_s32(sum, (int8x16_t)a, (int8x16_t)b); }
+#endif
+// The first two dwords of a and b in turns, the last two; every other lane of a, then of b.
+inline Bytes low_dwords(Bytes a, Bytes b) { return (Bytes)vzip1q_u32((uint32x4_t)a, (uint32x4_t)b); }
+inline Bytes high_dwords(Bytes a, Bytes b) { return (Bytes)vzip2q_u32((uint32x4_t)a, (uint32x4_t)b); }
+inline Ints even_lanes(Ints a, Ints b) { return vuzp1q_s32(a, b); }
+inline Ints odd_lanes(Ints a, Ints b) { return vuzp2q_s32(a, b); }
 // To each word the sum of its two u8.
 inline Words add_byte_pairs(Words sum, Bytes x) { return (Words)vpadalq_u8((uint16x8_t)sum, x); }
 // To the lanes of two vectors the products of a's words with `factor`.

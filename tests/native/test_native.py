@@ -1,8 +1,8 @@
 """Builds and runs the native test programs: kernels, operations, programs, sampler, threads.
 
-As they are, under sanitizers, and for aarch64 under emulation, which tests the ISA target ``neon`` on any machine.
-Under the address sanitizer AVX-VNNI and VBMI are emulated, so that ``avxvnni`` and ``avx512vbmi`` are tested on every
-processor that has AVX-512.
+As they are, under sanitizers, and for aarch64 under emulation, which tests the ISA targets ``neon`` and ``neon_i8mm``
+on any machine. Under the address sanitizer AVX-VNNI and VBMI are emulated, so that ``avxvnni`` and ``avx512vbmi`` are
+tested on every processor that has AVX-512.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class NativeBuild:
 
     folder: Path
     emulator: tuple[str, ...] = ()
-    target: str = "portable"
+    targets: tuple[str, ...] = ("portable",)
 
 
 def configure_and_build(folder: Path, *options: str) -> None:
@@ -54,7 +54,7 @@ def native_build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp(request.param)
     if cross:
         configure_and_build(folder, "--toolchain", str(ROOT / "cmake" / "aarch64.cmake"))
-        return NativeBuild(folder, (EMULATOR, "-cpu", "max"), "neon")
+        return NativeBuild(folder, (EMULATOR, "-cpu", "max"), ("neon", "neon_i8mm"))
     options = [] if request.param == "release" else [f"-DLUTMAC_SANITIZE={request.param}"]
     options += ["-DLUTMAC_EMULATE=avxvnni;avx512vbmi"] if request.param == "address" else []
     configure_and_build(folder, *options)
@@ -70,4 +70,5 @@ def test_native_program_passes(native_build: NativeBuild, program: list[str]) ->
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     if program[0] in ("kernels_test", "ops_test", "recurrence_test", "rowwise_test"):
-        assert f"{native_build.target}: checked" in result.stdout
+        for target in native_build.targets:
+            assert f"{target}: checked" in result.stdout

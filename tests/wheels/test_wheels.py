@@ -51,7 +51,7 @@ def test_the_aarch64_wheel_runs(aarch64_wheel: Path, smollm2_path: Path, tmp_pat
     command += [str(root / "usr/bin/python3.11"), "-c", PROGRAM, str(smollm2_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.strip() == "neon  Paris"
+    assert done.stdout.strip() == "neon_i8mm  Paris"
 
 
 def test_a_module_that_needs_a_newer_system_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
-// NEON with dot products (aarch64): lookups of 32 entries, the planes of a row weighted and summed by udot.
+// NEON with dot products (aarch64): lookups of 32 entries, the planes of a row weighted and summed by udot. With i8mm, products
+// of integers go by smmla.
 #include "kernels/bytewise_ternary.h"
 #include "kernels/kernel_table.h"
 #include "kernels/lookup_products.h"
@@ -20,6 +21,6 @@ struct Target {
 }  // namespace
 
 const Kernels kKernels =
-    kernel_table<Codes>(prepare<VectorTables, BytewiseTernary, lay_as_halves>, LookupProducts<Target>::matmul_lowbit);
+    kernel_table<Codes>(prepare<VectorTables, BytewiseTernary, lay_as_long_halves>, LookupProducts<Target>::matmul_lowbit);
 
 }  // namespace lutmac::LUTMAC_TARGET
