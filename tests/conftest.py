@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# NumPy's products are small here. Two threads of OpenBLAS wait for each other in a loop, which takes several times as
+# long where the cores have other work. NumPy reads this when it is imported, below; tests' processes inherit it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import lutmac
 from fetching import CannotFetchError, qwen_coder
