@@ -110,7 +110,7 @@ def stop_server(process: subprocess.Popen[bytes]) -> None:
 def finish_soak(process: subprocess.Popen[bytes], run: Callable[[], Sequence[str]], wrong: list[str]) -> NoReturn:
     """Runs a soak of a server and ends the server; prints what was found and, counted, what went wrong.
 
-    run: the soak; its report's lines. wrong: descriptions of failures, which `run` adds to; exit code 1 if there are any.
+    run: the soak; its report's lines. wrong: descriptions of failures, which `run` adds to; exit code 1 for any.
     """
     try:
         lines = run()
