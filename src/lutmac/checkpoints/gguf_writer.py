@@ -51,7 +51,15 @@ class GGUFWriter(Closable):
 
     def add(self, data: NDArray[Any]) -> None:
         """The bytes of the next tensor."""
+        self.add_part(data)
+        self.end()
+
+    def add_part(self, data: NDArray[Any]) -> None:
+        """Some bytes of the next tensor, which `end` ends."""
         self._file.write(np.ascontiguousarray(data).data)
+
+    def end(self) -> None:
+        """The tensor is complete."""
         self._pad()
 
     def _pad(self) -> None:

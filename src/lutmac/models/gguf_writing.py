@@ -6,6 +6,7 @@ the difference.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
@@ -16,33 +17,14 @@ from lutmac.errors import UnsupportedModelError
 from lutmac.models import Architecture, ModelConfig, find_architecture
 from lutmac.models.config import DecoderConfig
 from lutmac.models.delta_net import HybridConfig
+from lutmac.models.gemma3n_config import Gemma3nConfig
 from lutmac.models.gemma4_config import Gemma4Config
-from lutmac.models.gemma4_config import gguf_metadata as gemma4_metadata
-from lutmac.models.gguf_delta_net import TiledHeads, delta_net_metadata
+from lutmac.models.gguf_delta_net import TiledHeads
+from lutmac.models.gguf_metadata import FAMILIES, attention_scale, gguf_metadata
+from lutmac.models.gguf_names import ROPE_FACTORS, ROPE_FACTORS_LONG, ROPE_FACTORS_SHORT
 from lutmac.models.rope import RopeConfig, RopeScaling
 
-# By the names of our architectures. Others have files of one tensor for several, or metadata of their own.
-ARCHITECTURES: Final = {
-    "llama": "llama",
-    "mistral": "llama",
-    "qwen2": "qwen2",
-    "qwen3": "qwen3",
-    "gemma2": "gemma2",
-    "gemma3": "gemma3",
-    "gemma4": "gemma4",
-    "qwen3_5": "qwen35",
-    "cohere2": "cohere2",
-    "ernie4_5": "ernie4_5",
-    "exaone4": "exaone4",
-    "granite": "granite",
-    "hunyuan_v1_dense": "hunyuan-dense",
-    "ministral3": "mistral3",
-    "seed_oss": "seed_oss",
-}
-BIASED: Final = ("llama", "qwen2", "seed_oss")  # other files of GGUF's have no biases
-# Readers of these look for the layers that have windows, of others they know.
-_PATTERNED: Final = ("cohere2", "exaone4")
-_LAYER_NORMED: Final = ("cohere2",)
+_TOLD_BY_TENSORS: Final = ("optional", "gates_heads", "laurel_rank", "keys_are_values")
 
 
 @dataclass(frozen=True)
@@ -51,8 +33,9 @@ class GGUFModel:
 
     name: of the architecture in GGUF. metadata: without tokenizer. architecture: what reads it. neighbours: rows of q
     and k come in the order of a rope that pairs neighbours. norm_weight_bias: what is added to norms' weights, but for
-    those behind a delta rule. rope_factors: a tensor or None. heads: the order of a DeltaNet's tensors, None where
-    there is none.
+    those behind a delta rule. rope_factors: tensors, by their names in `gguf_names`. heads: the order of a DeltaNet's
+    tensors, None where there is none. table_rows: of the table of layers' own embeddings, which may have fewer in a
+    directory; 0: as it is.
     """
 
     name: str
@@ -61,8 +44,19 @@ class GGUFModel:
     head_dim: int
     neighbours: bool
     norm_weight_bias: float
-    rope_factors: tuple[float, ...] | None
+    rope_factors: Mapping[str, tuple[float, ...]]
     heads: TiledHeads | None = None
+    table_rows: int = 0
+
+    def tensor_name(self, name: str) -> str:
+        """GGUF's name of a tensor, by Hugging Face's. Raises UnsupportedModelError where it has none."""
+        scale = re.fullmatch(r"model\.layers\.(\d+)\.router\.per_expert_scale", name)
+        if scale is not None:  # reading multiplies the experts by it
+            return f"blk.{scale[1]}.ffn_down_exps.scale"
+        found = self.architecture.gguf_tensor_name(_in_parts(name))
+        if found.startswith("model."):
+            raise UnsupportedModelError(f"GGUF's {self.name} has no tensor like {name}")
+        return found
 
 
 def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
@@ -70,121 +64,91 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
 
     Raises UnsupportedModelError, naming what GGUF has no word for.
     """
-    if own not in ARCHITECTURES or type(config) not in (DecoderConfig, HybridConfig, Gemma4Config):
-        known = ", ".join(ARCHITECTURES)
+    family = FAMILIES.get(own)
+    if family is None or not isinstance(config, DecoderConfig):
+        known = ", ".join(FAMILIES)
         raise UnsupportedModelError(f"GGUF cannot be written from a directory of {own!r}; it can from {known}")
-    name = ARCHITECTURES[own]
-    if biases and name not in BIASED:
+    name = family.name
+    if biases and not family.biases:
         raise UnsupportedModelError(f"GGUF's {name} has no biases, and this model has")
-    assert isinstance(config, DecoderConfig)
     architecture = find_architecture(name)
-    metadata = {f"{name}.{key}": value for key, value in (_metadata(config) | _of_family(name, config)).items()}
+    metadata = gguf_metadata(family, config)
     read = architecture.read_gguf_config({**metadata, "general.architecture": name})
     assert isinstance(read, DecoderConfig)
-    scaling = config.rope.scaling
-    factors = _factors(config.rope) if scaling.kind == "llama3" else config.rope.factors or None
     expected = replace(
         config,
         norm_weight_bias=0.0,
         rope=_as_read(config.rope, read.rope),
         windows=_shown(config),
-        optional=read.optional,
+        **{name: getattr(read, name) for name in _TOLD_BY_TENSORS if hasattr(config, name) and hasattr(read, name)},
     )
     if isinstance(expected, Gemma4Config) and isinstance(read, Gemma4Config):
-        if expected.num_experts:
-            raise UnsupportedModelError(f"GGUF's {name} with experts cannot be written")
         table = expected.per_layer_vocab if expected.per_layer_width else read.per_layer_vocab
-        expected = replace(expected, keys_are_values=None, per_layer_vocab=table)
+        expected = replace(expected, per_layer_vocab=table)
+    if isinstance(expected, Gemma3nConfig) and isinstance(read, Gemma3nConfig):
+        expected = replace(expected, per_layer_vocab=read.per_layer_vocab, sparsity=_as_floats(expected))
+        read = replace(read, sparsity=_as_floats(read))
     if isinstance(expected, HybridConfig):
         expected = replace(expected, delta_net=replace(expected.delta_net, tiled=True, rate_is_log=False))
     for field in fields(expected):
         wanted, found = getattr(expected, field.name), getattr(replace(read, windows=_shown(read)), field.name)
         if wanted != found and field.name != "attention_scale":
             raise UnsupportedModelError(f"GGUF's {name} cannot say that {field.name} is {wanted!s:.80}")
-    if _attention_scale(config) != _attention_scale(read):
+    if attention_scale(config) != attention_scale(read):
         raise UnsupportedModelError(f"GGUF's {name} cannot say that attention_scale is {config.attention_scale}")
     neighbours = read.rope.style == "interleaved" and config.rope.style == "half_split"
     if neighbours and config.rope.rotary_dim != config.head_dim:
         raise UnsupportedModelError(f"GGUF's {name} cannot rotate a part of a head alone")
     rounded = {key: float(np.float32(value)) if isinstance(value, float) else value for key, value in metadata.items()}
     heads = TiledHeads(config.delta_net) if isinstance(config, HybridConfig) else None
-    return GGUFModel(name, rounded, architecture, config.head_dim, neighbours, config.norm_weight_bias, factors, heads)
+    return GGUFModel(
+        name,
+        rounded,
+        architecture,
+        config.head_dim,
+        neighbours,
+        config.norm_weight_bias,
+        _factors(config.rope),
+        heads,
+        config.vocab_size if isinstance(config, Gemma3nConfig) else 0,
+    )
 
 
-def _metadata(config: DecoderConfig) -> dict[str, Any]:
-    """Keys without the architecture's prefix."""
-    found: dict[str, Any] = {
-        "context_length": config.max_position_embeddings,
-        "embedding_length": config.hidden_size,
-        "feed_forward_length": config.intermediate_size,
-        "block_count": config.num_hidden_layers,
-        "attention.head_count": config.num_attention_heads,
-        "attention.head_count_kv": config.num_key_value_heads,
-        "attention.key_length": config.head_dim,
-        "attention.value_length": config.head_dim,
-        "attention.layer_norm_rms_epsilon": config.rms_norm_eps,
-        "rope.dimension_count": config.rope.rotary_dim,
-        "rope.freq_base": config.rope.theta,
-        "vocab_size": config.vocab_size,
-        **_scaling(config.rope.scaling),
-        **(delta_net_metadata(config) if isinstance(config, HybridConfig) else {}),
-        **(gemma4_metadata(config) if isinstance(config, Gemma4Config) else {}),
-    }
-    if any(config.windows):
-        found["attention.sliding_window"] = max(config.windows)
-    if config.local_rope is not None:
-        found["rope.freq_base_swa"] = config.local_rope.theta
-    if config.attention_softcap:
-        found["attn_logit_softcapping"] = config.attention_softcap
-    if config.logits_softcap:
-        found["final_logit_softcapping"] = config.logits_softcap
-    return found
+def _in_parts(name: str) -> str:
+    """Of a matrix that GGUF does not have as one, the names of its parts: Granite's MLP beside experts."""
+    joint = re.fullmatch(r"(.*\.shared_mlp)\.input_linear\.weight\[(\d+):\d+\]", name)
+    return name if joint is None else f"{joint[1]}.{'up' if int(joint[2]) else 'gate'}_proj.weight"
 
 
-def _of_family(name: str, config: DecoderConfig) -> dict[str, Any]:
-    """Keys that only some architectures have, without their prefix."""
-    found: dict[str, Any] = {}
-    if name in _PATTERNED and any(config.windows):
-        found["attention.sliding_window_pattern"] = np.array(config.windows) > 0
-    if name in _LAYER_NORMED:
-        found["attention.layer_norm_epsilon"] = config.rms_norm_eps
-    if name == "cohere2":
-        found["logit_scale"] = config.logits_scale
-    if name == "granite":
-        found["logit_scale"] = 1 / config.logits_scale
-        found["embedding_scale"], found["residual_scale"] = config.embedding_scale, config.residual_scale
-        found["attention.scale"] = _attention_scale(config)
-    if config.query_beta:
-        found["attention.temperature_scale"] = config.query_beta
-    return found
-
-
-def _scaling(scaling: RopeScaling) -> Mapping[str, Any]:
-    if scaling.kind in ("none", "llama3"):  # the latter is a tensor of factors
-        return {}
-    found: dict[str, Any] = {"rope.scaling.type": scaling.kind, "rope.scaling.factor": scaling.factor}
-    if scaling.kind == "yarn":
-        recommended = RopeScaling("yarn", scaling.factor).attention_scale()
-        found["rope.scaling.original_context_length"] = scaling.original_context
-        if scaling.attention_scale() != recommended:
-            found["rope.scaling.attn_factor"] = scaling.attention_scale() / recommended
-        found["rope.scaling.yarn_beta_fast"] = scaling.beta_fast
-        found["rope.scaling.yarn_beta_slow"] = scaling.beta_slow
-    return found
+def _as_floats(config: Gemma3nConfig) -> tuple[float | None, ...]:
+    """Deviations with as many bits as GGUF has."""
+    found = config.sparsity or (None,) * config.num_hidden_layers
+    return tuple(None if value is None else float(np.float32(value)) for value in found)
 
 
 def _as_read(rope: RopeConfig, read: RopeConfig) -> RopeConfig:
     """A rope as reading should find it: llama3's scaling in a tensor, factors that multiply to the same spelled out."""
     scaling = rope.scaling
-    if scaling.kind == "llama3" or scaling.factor in (0.0, 1.0):
+    if scaling.kind == "longrope":
+        scaling = RopeScaling("longrope", 1.0, scaling.original_context, scaling.attention_scale())
+    elif scaling.kind == "llama3" or scaling.factor in (0.0, 1.0):
         scaling = RopeScaling()
     elif scaling.kind == "yarn":
         scaling = replace(scaling, attention_factor=scaling.attention_scale())
     return replace(rope, style=read.style, scaling=scaling, factors=())
 
 
-def _factors(rope: RopeConfig) -> tuple[float, ...]:
-    """What the plain frequencies are divided by."""
+def _factors(rope: RopeConfig) -> dict[str, tuple[float, ...]]:
+    """What the plain frequencies are divided by, where GGUF has that as tensors."""
+    scaling = rope.scaling
+    if scaling.kind == "longrope":
+        return {ROPE_FACTORS_SHORT: scaling.short_factors, ROPE_FACTORS_LONG: scaling.long_factors}
+    if scaling.kind == "llama3":
+        return {ROPE_FACTORS: _spelled_out(rope)}
+    return {ROPE_FACTORS: rope.factors} if rope.factors else {}
+
+
+def _spelled_out(rope: RopeConfig) -> tuple[float, ...]:
     scaled = rope.rope(0).inverse_frequency
     return tuple(rope.theta ** (-2 * i / rope.rotary_dim) / value for i, value in enumerate(scaled))
 
@@ -192,7 +156,3 @@ def _factors(rope: RopeConfig) -> tuple[float, ...]:
 def _shown(config: DecoderConfig) -> tuple[int, ...]:
     """Windows, where a layer has one."""
     return config.windows if any(config.windows) else ()
-
-
-def _attention_scale(config: DecoderConfig) -> float:
-    return config.head_dim**-0.5 if config.attention_scale is None else config.attention_scale

@@ -20,6 +20,7 @@ from lutmac.models.metadata import MetadataReader
 from lutmac.models.mixture import ExpertNames, MixtureDecoder, SharedNames
 
 GGUF_NAMES = {
+    "block_sparse_moe.router": "ffn_gate_inp",
     "block_sparse_moe.router.layer": "ffn_gate_inp",
     "block_sparse_moe.experts.gate_proj": "ffn_gate_exps",
     "block_sparse_moe.experts.up_proj": "ffn_up_exps",

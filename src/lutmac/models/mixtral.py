@@ -18,11 +18,14 @@ from lutmac.models.gguf_names import gguf_names
 from lutmac.models.metadata import MetadataReader
 from lutmac.models.mixture import ExpertNames, MixtureDecoder
 
+_PARTS = {"gate": ("w1", "gate_proj"), "up": ("w3", "up_proj"), "down": ("w2", "down_proj")}
 GGUF_NAMES = {
-    "block_sparse_moe.gate": "ffn_gate_inp",
-    "block_sparse_moe.experts.w1": "ffn_gate_exps",
-    "block_sparse_moe.experts.w3": "ffn_up_exps",
-    "block_sparse_moe.experts.w2": "ffn_down_exps",
+    f"{mixture}.{name}": gguf
+    for mixture in ("block_sparse_moe", "mlp")
+    for name, gguf in (
+        ("gate", "ffn_gate_inp"),
+        *((f"experts.{name}", f"ffn_{part}_exps") for part, names in _PARTS.items() for name in names),
+    )
 }
 
 

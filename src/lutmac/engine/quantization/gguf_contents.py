@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +21,21 @@ from lutmac.engine.loading.listing import list_weights
 from lutmac.engine.loading.opened import OpenedModel
 from lutmac.errors import InvalidRequestError
 from lutmac.lowbit.matrix import LowBitMatrix, Parameter, TwoLevel
-from lutmac.models.gguf_names import ROPE_FACTORS
+from lutmac.models import ModelConfig
+from lutmac.models.apertus import PARAMETERS, ApertusConfig
 from lutmac.models.gguf_writing import GGUFModel, gguf_model
 from lutmac.text.gguf_writing import gguf_tokenizer
 from lutmac.text.huggingface import TextFiles
 
 Floats = NDArray[np.float32]
+TABLE: Final = "model.embed_tokens_per_layer.weight"
 
 
 @dataclass(frozen=True)
 class Contents:
     """Metadata and names. matrix, vector: what becomes of a tensor by its Hugging Face name. added: further vectors.
 
+    left_out: names of vectors that are in the metadata.
     check: raises UnsupportedModelError where matrices cannot be written whose groups are so wide in rows of so many
     weights as a function says (1: no groups).
     """
@@ -43,6 +46,7 @@ class Contents:
     vector: Callable[[str, Floats], Floats]
     added: dict[str, Floats]
     check: Callable[[Callable[[int], int]], None] = lambda _: None
+    left_out: frozenset[str] = frozenset()
 
 
 def gguf_contents(opened: OpenedModel) -> Contents:
@@ -56,9 +60,11 @@ def gguf_contents(opened: OpenedModel) -> Contents:
             f"{opened.path}: GGUF is written from GGUF files and Hugging Face directories; use what this was made of"
         )
     _, listed = list_weights(opened)
-    model = gguf_model(
-        opened.architecture.name, opened.config, biases=any(name.endswith(".bias") for name in listed.vectors)
-    )
+    config, said = _with_activations(opened)
+    model = gguf_model(opened.architecture.name, config, biases=any(name.endswith(".bias") for name in listed.vectors))
+    for name in (*listed.matrices, *listed.vectors):
+        if name not in said:
+            model.tensor_name(name)
     files = TextFiles(
         opened.path,
         read_json_object(opened.path / CONFIG_FILE),
@@ -72,10 +78,22 @@ def gguf_contents(opened: OpenedModel) -> Contents:
         **gguf_pooling(opened.embedding, model.name),
         **gguf_sampling_metadata(opened.sampling),
     }
-    added = {} if model.rope_factors is None else {ROPE_FACTORS: np.array(model.rope_factors, np.float32)}
-    name = model.architecture.gguf_tensor_name
+    added = {name: np.array(values, np.float32) for name, values in model.rope_factors.items()}
     check = (lambda _: None) if model.heads is None else model.heads.check
-    return Contents(metadata, name, partial(_matrix, model), partial(_vector, model), added, check)
+    return Contents(metadata, model.tensor_name, partial(_matrix, model), partial(_vector, model), added, check, said)
+
+
+def _with_activations(opened: OpenedModel) -> tuple[ModelConfig, frozenset[str]]:
+    """The configuration with what GGUF has in metadata and a directory in tensors, and the names of these."""
+    config, source = opened.config, opened.source
+    if not isinstance(config, ApertusConfig) or config.xielu:
+        return config, frozenset()
+    names = [
+        [f"model.layers.{layer}.mlp.act_fn.{parameter}" for parameter in PARAMETERS]
+        for layer in range(config.num_hidden_layers)
+    ]
+    values = tuple(tuple(float(source.vector(name)[0]) for name in of_layer) for of_layer in names)
+    return replace(config, xielu=values), frozenset(name for of_layer in names for name in of_layer)
 
 
 def _without_guessing(opened: OpenedModel, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -89,10 +107,12 @@ def _without_guessing(opened: OpenedModel, metadata: dict[str, Any]) -> dict[str
 
 def _matrix(model: GGUFModel, name: str, matrix: LowBitMatrix) -> LowBitMatrix:
     order = model.heads.rows(name) if model.heads else None
+    if model.table_rows > matrix.rows and name == TABLE:  # further tokens are as the first
+        order = np.where(np.arange(model.table_rows) < matrix.rows, np.arange(model.table_rows), 0)
     if _is_rotated(model, name):
         order = _neighbours(matrix.rows, model.head_dim)
     if order is not None:
-        matrix = _each(matrix, lambda values: values[order])
+        matrix = replace(_each(matrix, lambda values: values[order]), rows=len(order))
     columns = model.heads.columns(name) if model.heads else None
     return matrix if columns is None else _with_columns(matrix, columns)
 

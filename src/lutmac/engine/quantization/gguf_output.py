@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Final
@@ -15,9 +18,9 @@ from lutmac.checkpoints.gguf_encoding import FILE_TYPES, block_bytes, encode, fi
 from lutmac.checkpoints.gguf_types import TENSOR_TYPES
 from lutmac.checkpoints.gguf_writer import GGUFEntry, GGUFWriter
 from lutmac.engine.loading.opened import OpenedModel
-from lutmac.engine.quantization.gguf_contents import gguf_contents
+from lutmac.engine.quantization.gguf_contents import Contents, gguf_contents
 from lutmac.engine.quantization.settings import END_GROUP_SIZE, QuantizationSettings
-from lutmac.errors import InvalidRequestError
+from lutmac.errors import InvalidRequestError, UnsupportedModelError
 from lutmac.lowbit.matrix import LowBitMatrix, TwoLevel
 from lutmac.lowbit.two_level import K_QUANTS, SUPER_BLOCK
 
@@ -58,12 +61,14 @@ def write_gguf(
 
     Returns the bytes of each matrix.
     """
-    kinds = {name: _type_of(opened, name, read()) for name, read in matrices.items()}
-    shapes = {name: _shape(opened, name) for name in (*matrices, *vectors)}
-    sizes = {name: block_bytes(kinds[name], *shapes[name]) for name in matrices}
     contents = gguf_contents(opened)
-    entries = [GGUFEntry(contents.name(name), shapes[name], _NUMBERS[kinds[name]], sizes[name]) for name in matrices]
-    entries += [GGUFEntry(contents.name(name), shapes[name], F32, 4 * prod(shapes[name])) for name in vectors]
+    vectors = {name: read for name, read in vectors.items() if name not in contents.left_out}
+    made = {name: partial(_converted, contents, name, read) for name, read in matrices.items()}
+    kinds = {name: _type_of(opened, name, read()) for name, read in matrices.items()}
+    shapes = {name: _size(read()) for name, read in made.items()} | {name: _shape(opened, name) for name in vectors}
+    sizes = {name: block_bytes(kinds[name], *shapes[name]) for name in matrices}
+    tensors = [_Tensor.of(contents, names, shapes) for names in _grouped(contents, (*matrices, *vectors))]
+    entries = [tensor.entry(kinds, sizes) for tensor in tensors]
     entries += [
         GGUFEntry(contents.name(name), values.shape, F32, values.nbytes) for name, values in contents.added.items()
     ]
@@ -73,13 +78,74 @@ def write_gguf(
         "general.quantization_version": QUANTIZATION_VERSION,
     }
     with GGUFWriter(path, metadata, entries) as writer:
-        for name, read in matrices.items():
-            writer.add(encode(kinds[name], contents.matrix(name, read())))
-        for name, read_vector in vectors.items():
-            writer.add(contents.vector(name, read_vector()).astype("<f4"))
+        for tensor in tensors:
+            for name in tensor.parts:
+                if name in matrices:
+                    writer.add_part(encode(kinds[name], made[name]()))
+                else:
+                    writer.add_part(contents.vector(name, vectors[name]()).astype("<f4"))
+            writer.end()
         for values in contents.added.values():
             writer.add(values.astype("<f4"))
     return sizes
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """A tensor of the file: one of the model's, the matrices (or vectors) that are stacked in it, or the rows of a
+    joint matrix, by their Hugging Face names."""
+
+    name: str
+    parts: tuple[str, ...]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, contents: Contents, parts: list[str], shapes: Mapping[str, tuple[int, ...]]) -> _Tensor:
+        """Raises UnsupportedModelError where parts are missing or have sizes of their own."""
+        name, _, place = contents.name(parts[0]).partition("[")
+        first = shapes[parts[0]]
+        if not place:
+            return cls(name, tuple(parts), first)
+        if ":" in place:
+            return cls(name, tuple(parts), (sum(shapes[part][0] for part in parts), *first[1:]))
+        places = [_place(contents.name(part)) for part in parts]
+        if places != list(range(len(parts))) or any(shapes[part] != first for part in parts):
+            raise UnsupportedModelError(f"{name}: GGUF has stacks of as many as there are, all of one size")
+        return cls(name, tuple(parts), (len(parts), *first))
+
+    def entry(self, kinds: Mapping[str, str], sizes: Mapping[str, int]) -> GGUFEntry:
+        """The file's entry. kinds, sizes: type and bytes of each matrix."""
+        of_parts = {kinds.get(part) for part in self.parts}
+        if len(of_parts) > 1:
+            raise UnsupportedModelError(
+                f"{self.name} would be of several types: {', '.join(sorted(map(str, of_parts)))}"
+            )
+        kind = of_parts.pop()
+        if kind is None:
+            return GGUFEntry(self.name, self.shape, F32, 4 * prod(self.shape))
+        return GGUFEntry(self.name, self.shape, _NUMBERS[kind], sum(sizes[part] for part in self.parts))
+
+
+def _grouped(contents: Contents, names: Iterable[str]) -> list[list[str]]:
+    """The names of each of the file's tensors, in the order in which they lie in it."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(contents.name(name).partition("[")[0], []).append(name)
+    return [sorted(group, key=lambda name: _place(contents.name(name))) for group in found.values()]
+
+
+def _place(name: str) -> int:
+    """Where in a tensor something lies: ``[3]`` in a stack, ``[64:128]`` in a joint matrix."""
+    place = re.search(r"\[(\d+)(:\d+)?\]$", name)
+    return int(place[1]) if place else 0
+
+
+def _converted(contents: Contents, name: str, read: Callable[[], LowBitMatrix]) -> LowBitMatrix:
+    return contents.matrix(name, read())
+
+
+def _size(matrix: LowBitMatrix) -> tuple[int, ...]:
+    return matrix.rows, matrix.columns
 
 
 def _type_of(opened: OpenedModel, name: str, matrix: LowBitMatrix) -> str:
