@@ -10,6 +10,8 @@ from lutmac.errors import CheckpointError, LutmacError, UnsupportedModelError
 from lutmac.models import REGISTRY, architecture_name, find_architecture
 from lutmac.models.config import DecoderConfig
 from lutmac.models.gemma4_config import Gemma4Config
+from lutmac.models.granite_hybrid import GraniteHybridConfig
+from lutmac.models.nemotron_h import NemotronHConfig
 
 CONFIG = {
     "vocab_size": 320,
@@ -100,6 +102,23 @@ def test_what_comes_as_gguf_alone_says_so_of_a_directory(name: str) -> None:
         ("granite_swa", {"layer_rope_theta": [1e4]}, CheckpointError, "layer_rope_theta is not a list of 3 numbers"),
         ("apertus", {"hidden_act": "silu"}, CheckpointError, "hidden_act is 'silu', expected 'xielu'"),
         ("glm4_moe", {"n_group": 3}, CheckpointError, "128 experts are not in 3 groups of which 3 count"),
+        ("granitemoehybrid", {"layer_types": ["mamba"]}, CheckpointError, "layer_types is not a list of 3 types"),
+        ("granitemoehybrid", {"layer_types": ["x"] * 3}, UnsupportedModelError, "layers of type 'x'"),
+        ("granitemoehybrid", {"mamba_n_groups": 3}, CheckpointError, "128 Mamba2 heads are not a multiple of 3 groups"),
+        ("granitemoehybrid", {"mamba_d_conv": 17}, UnsupportedModelError, "convolutions over 17 positions"),
+        ("granitemoehybrid", {"time_step_limit": [1.0]}, CheckpointError, r"time_step_limit is \[1.0\], expected two"),
+        ("granitemoehybrid", {"time_step_limit": [2.0, 1.0]}, CheckpointError, "the lower one first"),
+        ("nemotron_h", {"hybrid_override_pattern": "MX"}, UnsupportedModelError, "layers of type 'X'"),
+        ("nemotron_h", {"layers_block_type": 3}, CheckpointError, "layers_block_type is 3, expected what each layer"),
+        ("nemotron_h", {"mamba_hidden_act": "gelu"}, UnsupportedModelError, "Mamba2 with the activation 'gelu'"),
+        (
+            "nemotron_h",
+            {"mamba_head_dim": 1, "mamba_num_heads": 8},
+            UnsupportedModelError,
+            "are 8 wide, not a multiple",
+        ),
+        ("falcon_h1", {"mamba_d_head": 16}, CheckpointError, "128 Mamba2 heads of size 16 are not mamba_d_ssm 1024"),
+        ("falcon_h1", {"ssm_multipliers": [1.0]}, CheckpointError, r"ssm_multipliers is \[1.0\], expected 5 numbers"),
         ("muse_glimmer", {"layer_rope_theta": [1e4, 2e4, 0]}, UnsupportedModelError, "layers with different ropes"),
     ],
 )
@@ -165,6 +184,33 @@ def test_what_llama_cpp_takes_for_keys_that_a_gguf_file_leaves_out() -> None:
     assert read_gguf("granite", **{"rope.scaling.finetuned": False}).no_rope_layers == (0, 1, 2)
     experts = {"feed_forward_length": 64, "expert_count": 4, "expert_used_count": 2}
     assert read_gguf("qwen3moe", **experts).moe_intermediate_size == 32  # type: ignore[attr-defined]
+
+
+def test_the_layers_of_hybrids_in_gguf_files() -> None:
+    mamba = {
+        "ssm.conv_kernel": 4, "ssm.inner_size": 128, "ssm.state_size": 16, "ssm.time_step_rank": 8,
+        "ssm.group_count": 2, "attention.head_count_kv": [0, 2, 0],
+    }  # fmt: skip
+    granite = read_gguf("granitehybrid", **mamba)
+    assert isinstance(granite, GraniteHybridConfig)
+    assert (granite.attention_layers, granite.num_experts, granite.mamba.head_dim) == ((1,), 0, 16)
+    nemotron = read_gguf("nemotron_h", **mamba, feed_forward_length=[0, 0, 96])
+    assert isinstance(nemotron, NemotronHConfig)
+    assert (nemotron.kinds, nemotron.no_rope_layers) == (("mamba", "attention", "mlp"), (0, 1, 2))
+    with pytest.raises(CheckpointError, match=r"nemotron_h\.ssm\.inner_size 130 is not a multiple of 8 heads"):
+        read_gguf("nemotron_h", **{**mamba, "ssm.inner_size": 130})
+
+
+def test_bounds_of_time_steps() -> None:
+    """As the hub's files have them, and as transformers 5 writes infinity."""
+    for given, expected in (
+        ([0.0, float("inf")], (0.0, None)),
+        ([0.001, {"__float__": "Infinity"}], (0.001, None)),
+        ([0.001, 0.1], (0.001, 0.1)),
+        (None, (0.0, None)),
+    ):
+        mamba = read("granitemoehybrid", time_step_limit=given).mamba  # type: ignore[attr-defined]
+        assert (mamba.time_step_min, mamba.time_step_max) == expected
 
 
 def test_layers_that_guess_further_tokens_are_none_of_the_model() -> None:

@@ -214,6 +214,61 @@ void test_delta_rule(const TestTarget& target) {
   }
 }
 
+struct ScanShape {
+  int heads, groups, head_dim, state_size;
+  bool is_log, limited;
+};
+
+std::vector<std::vector<double>> exact_scan(const ScanShape& shape, const std::vector<Rows>& inputs, const std::vector<float>& rate,
+                                            const std::vector<float>& bias, const std::vector<float>& skip) {
+  const int width = shape.heads * shape.head_dim;
+  std::vector<std::vector<double>> out(inputs[0].size());
+  for (int head = 0; head < shape.heads; ++head) {
+    const int group = head / (shape.heads / shape.groups);
+    std::vector<double> state(shape.state_size * shape.head_dim, 0.0);
+    for (size_t token = 0; token < out.size(); ++token) {
+      const float* x = inputs[0][token].data() + head * shape.head_dim;
+      const float* b = inputs[0][token].data() + width + group * shape.state_size;
+      const float* c = b + shape.groups * shape.state_size;
+      double dt = std::log1p(std::exp(double(inputs[1][token][head]) + bias[head]));
+      if (shape.limited) dt = std::min(std::max(dt, 0.5), 0.75);
+      const double decay = std::exp((shape.is_log ? -std::exp(double(rate[head])) : double(rate[head])) * dt);
+      for (int j = 0; j < shape.head_dim; ++j) {
+        double read = double(skip[head]) * x[j];
+        for (int i = 0; i < shape.state_size; ++i) {
+          double& entry = state[i * shape.head_dim + j];
+          entry = decay * entry + dt * x[j] * b[i];
+          read += c[i] * entry;
+        }
+        out[token].push_back(read);
+      }
+    }
+  }
+  return out;
+}
+
+void test_selective_scan(const TestTarget& target) {
+  TestRandom random(3);
+  const ScanShape shapes[] = {{1, 1, 1, 1, false, false}, {6, 2, 16, 12, true, false}, {4, 1, 40, 7, false, true},
+                              {3, 3, 64, 16, true, true}, {2, 1, 33, 24, false, false}};
+  for (const ScanShape& shape : shapes) {
+    const int width = shape.heads * shape.head_dim;
+    std::vector<float> rate = random.floats(shape.heads), bias = random.floats(shape.heads), skip = random.floats(shape.heads);
+    for (float& value : rate) value = shape.is_log ? value * 0.3f : -0.5f - 0.3f * std::abs(value);  // a memory of a few tokens
+    Recurrence recurrence = {"selective_scan",
+                             {{"rate", rate}, {"bias", bias}, {"skip", skip}, {"heads", int64_t{shape.heads}},
+                              {"groups", int64_t{shape.groups}}, {"state_size", int64_t{shape.state_size}},
+                              {"rate_is_log", shape.is_log}, {"time_step_min", shape.limited ? 0.5 : 0.0}},
+                             {{"x", width + 2 * shape.groups * shape.state_size}, {"time_step", shape.heads}},
+                             width, int64_t{shape.heads} * shape.state_size * ((shape.head_dim + 31) / 32 * 32) * 4};
+    if (shape.limited) recurrence.fields["time_step_max"] = 0.75;
+    const Inputs inputs = random_inputs(random, recurrence, {30, 21});
+    const std::vector<Rows> whole = run(target, recurrence, inputs, {30, 21}, 1);
+    for (int sequence = 0; sequence < 2; ++sequence)
+      check_close(target, "selective_scan", whole[sequence], exact_scan(shape, inputs[sequence], rate, bias, skip));
+    check_cuts(target, recurrence, inputs, whole);
+  }
+}
 
 void test_split_groups(const TestTarget& target) {
   TestRandom random(4);
@@ -246,6 +301,7 @@ int main() {
   for (const TestTarget& target : runnable_targets()) {
     test_convolution(target);
     test_delta_rule(target);
+    test_selective_scan(target);
     test_split_groups(target);
     std::printf("%s: checked\n", target.name);
   }

@@ -43,12 +43,13 @@ _OLDER: Final = {
     "attention_head_dim": "head_dim", "rms_norm_eps": "layer_norm_epsilon",
 }  # fmt: skip
 _MAMBA_KEYS: Final = ("mamba_num_heads", "mamba_head_dim", "n_groups", "ssm_state_size", "conv_kernel")
+# Of experts the width is that of Nemotron 3 Nano's: no kernel has transformers' 7688.
 DEFAULTS: Final[Mapping[str, Any]] = {
     "vocab_size": 131072, "hidden_size": 4096, "intermediate_size": 21504, "num_attention_heads": 32,
     "num_key_value_heads": 8, "head_dim": 128, "max_position_embeddings": 4096, "mamba_num_heads": 128,
     "mamba_head_dim": 64, "n_groups": 8, "ssm_state_size": 128, "conv_kernel": 4, "layer_norm_epsilon": 1e-5,
-    "mlp_hidden_act": "relu2", "n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 7688,
-    "moe_shared_expert_intermediate_size": 7688,
+    "mlp_hidden_act": "relu2", "n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 1856,
+    "moe_shared_expert_intermediate_size": 3712,
 }  # fmt: skip
 GGUF_NAMES: Final = {
     "norm": "attn_norm",
@@ -178,7 +179,8 @@ def without_rope(decoder: DecoderConfig) -> DecoderConfig:
 
 def read_kinds(config: Mapping[str, Any]) -> tuple[Kind, ...]:
     """``layers_block_type`` or ``hybrid_override_pattern``: what each layer is."""
-    given = config.get("layers_block_type") or config.get("layer_types") or config.get("hybrid_override_pattern")
+    keys = ("layers_block_type", "layer_types", "hybrid_override_pattern")
+    given = next((config[key] for key in keys if config.get(key) is not None), "ME*-")  # transformers' default
     if not isinstance(given, list | str) or not given:
         raise CheckpointError(f"layers_block_type is {given!r:.60}, expected what each layer is")
     unknown = sorted({str(kind) for kind in given} - set(_KINDS))
