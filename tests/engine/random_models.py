@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from lutmac.engine.loading.binding import bind
 from lutmac.engine.running.engine import Engine
 from lutmac.engine.running.sequence import Sequence
 from lutmac.engine.sampling.sampler import SamplingParams
-from lutmac.graph.compile import Limits, compile_schedule
+from lutmac.graph.compile import Compiled, Limits, Precision, compile_schedule
 from lutmac.graph.ir import Graph, Op, Value, Vector, Weight
 from lutmac.graph.operations.add import Add
 from lutmac.graph.operations.attention import Attention
@@ -30,11 +31,12 @@ from lutmac.graph.operations.selective_scan import SelectiveScan
 from lutmac.graph.operations.short_conv import ShortConv
 from lutmac.graph.passes import optimize
 from lutmac.graph.states import Pages, Slot
-from lutmac.lowbit.matrix import DenseMatrix
+from lutmac.lowbit.matrix import AnyMatrix, DenseMatrix
 from lutmac.lowbit.packing import Packer
 from lutmac.lowbit.target import resolve_target
 
 HIDDEN, VOCABULARY, CONTEXT = 64, 96, 320
+Spans = tuple[tuple[int, int], ...]
 
 
 class Builder:
@@ -153,19 +155,30 @@ class RandomModel:
 
     def engine(self, *, max_tokens: int = 64, threads: int = 1, kv_cache_memory: int | None = None) -> Engine:
         """In exact precision, with keys and values in float32."""
-        target = resolve_target()
-        packing = _Packing(self, Packer(target=target, threads=1))
+        compiled = self.compiled(DenseMatrix, max_tokens=max_tokens)
+        return Engine(compiled, vocab_size=VOCABULARY, threads=threads, kv_cache_memory=kv_cache_memory)
+
+    def compiled(
+        self,
+        form: Callable[[NDArray[np.float32]], AnyMatrix],
+        *,
+        max_tokens: int,
+        target: str | None = None,
+        precision: Precision = "exact",
+    ) -> Compiled:
+        """A program. form: the matrices as they are stored."""
+        target = resolve_target(target)
+        packing = _Packing(self, Packer(target=target, threads=1), form)
         bound = bind(self.graph, packing)
         packing.finish()
-        compiled = compile_schedule(
-            optimize(bound.graph, exact=True),
+        return compile_schedule(
+            optimize(bound.graph, exact=precision == "exact"),
             bound.parameters,
             target=target,
-            precision="exact",
+            precision=precision,
             limits=Limits(max_tokens, 16, CONTEXT),
             cache_type="f32",
         )
-        return Engine(compiled, vocab_size=VOCABULARY, threads=threads, kv_cache_memory=kv_cache_memory)
 
     def reference(self, tokens: list[int]) -> NDArray[np.float32]:
         """Logits of all tokens."""
@@ -190,9 +203,10 @@ class RandomModel:
 class _Packing:
     model: RandomModel
     packer: Packer
+    form: Callable[[NDArray[np.float32]], AnyMatrix]
 
     def matrix(self, weight: Weight) -> tuple[_native.Matrix, None]:
-        return self.packer.add(DenseMatrix(self.model.matrices[weight.name])), None
+        return self.packer.add(self.form(self.model.matrices[weight.name])), None
 
     def vector(self, vector: Vector) -> NDArray[np.float32]:
         return self.model.vectors[vector.name]
@@ -212,9 +226,15 @@ def logits(engine: Engine, tokens: list[int]) -> NDArray[np.float32]:
     return found
 
 
-def submit(engine: Engine, prompt: list[int], count: int, shared_prefix: int | None = None) -> Sequence:
+def submit(
+    engine: Engine,
+    prompt: list[int],
+    count: int,
+    shared_prefix: int | None = None,
+    reply_spans: Spans = (),
+) -> Sequence:
     """A sequence that will generate so many tokens, with log probabilities."""
-    sequence = engine.new_sequence(prompt, len(prompt) + count)
+    sequence = engine.new_sequence(prompt, len(prompt) + count, reply_spans=reply_spans)
     sequence.shared_prefix = shared_prefix
     sequence.sampler = SamplingParams(temperature=0).sampler(VOCABULARY, None, None)
     sequence.top_logprobs = 2
@@ -222,9 +242,9 @@ def submit(engine: Engine, prompt: list[int], count: int, shared_prefix: int | N
     return sequence
 
 
-def reply(engine: Engine, prompt: list[int], count: int) -> tuple[list[int], Any]:
+def reply(engine: Engine, prompt: list[int], count: int, reply_spans: Spans = ()) -> tuple[list[int], Any]:
     """The tokens that follow, and their log probabilities."""
-    return finish(engine, submit(engine, prompt, count))
+    return finish(engine, submit(engine, prompt, count, reply_spans=reply_spans))
 
 
 def finish(engine: Engine, sequence: Sequence) -> tuple[list[int], Any]:

@@ -8,6 +8,7 @@ import lutmac
 from lutmac.engine.generating.conversation import Conversation
 from lutmac.engine.sampling.results import Completion
 from lutmac.errors import ContextOverflowError, InvalidRequestError
+from lutmac.text.chat import chat_prompt
 from tiny_llama import CONTEXT, TinyLlama
 
 
@@ -28,6 +29,20 @@ def test_a_turn_runs_only_what_is_new(model: lutmac.Model) -> None:
     assert first.timings.prefill_tokens == first.prompt_tokens
     second = say(conversation, "And then?")
     assert second.timings.prefill_tokens < second.prompt_tokens - first.prompt_tokens + 1
+
+
+def test_where_prompts_have_their_own_arithmetic_a_reply_is_found_as_one(model: lutmac.Model) -> None:
+    """The chat says which tokens were replies; as a prompt, the same tokens are computed anew."""
+    model.engine.by_role = True
+    conversation = model.conversation(system="Be brief.")
+    first = say(conversation, "Hello")
+    messages = [*conversation.messages, {"role": "user", "content": "And then?"}]
+    ids = model.chat(messages, temperature=0.0, max_tokens=1).prompt_tokens
+    second = say(conversation, "And then?")
+    assert second.timings.prefill_tokens < ids - first.prompt_tokens + 1
+    as_prompt = chat_prompt(model.tokenizer, model.chat_template, messages).ids
+    read = model.generate(as_prompt, temperature=0.0, max_tokens=1).timings.prefill_tokens
+    assert second.prompt_tokens - first.prompt_tokens <= read < ids
 
 
 def test_kept_keys_and_values_change_nothing(model: lutmac.Model) -> None:

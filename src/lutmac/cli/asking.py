@@ -88,6 +88,7 @@ class Asker:
             messages,
             variables=self._variables,
             openings=[marks.opening for marks in self._style.marks],
+            finds_replies=self._model.engine.by_role,
         )
 
     def pieces(self, prompt: ChatPrompt, wishes: Mapping[str, Any], grammar: Grammar | None = None) -> Generator[Piece]:
@@ -105,7 +106,7 @@ class Asker:
             may_open = () if thinking is not None or self._think is False else self._style.known
             form = ReplyForm(self._style.family, (), grammar, thinking, may_open)
             wishes = {**wishes, "grammar": reply_grammar(form, self._model.tokenizer)}
-        options = {**wishes, "shown_tokens": self._style.shown, "shared_prefix": prompt.shared_prefix}
+        options = {**wishes, "shown_tokens": self._style.shown, **prompt.options}
         parser = ReplyParser(self._style.family, {}, self._style.marks, thinking=thinking)
         return _parted(chunks_of(self._model, prompt.ids, options), parser)
 

@@ -231,8 +231,8 @@ class Model(AsyncCalls, Closable):
     ) -> tuple[list[int], dict[str, Any]]:
         from lutmac.text.chat import chat_prompt  # noqa: PLC0415 (jinja2 is slow to import)
 
-        prompt = chat_prompt(self.tokenizer, self.chat_template, messages)
-        return prompt.ids, {"shared_prefix": prompt.shared_prefix, **options}
+        prompt = chat_prompt(self.tokenizer, self.chat_template, messages, finds_replies=self._engine.by_role)
+        return prompt.ids, {**prompt.options, **options}
 
     def _embedded_ids(self, embedder: Embedder, inputs: TokenSequence[Prompt]) -> list[list[int]]:
         if isinstance(inputs, str):

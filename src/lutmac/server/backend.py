@@ -138,7 +138,14 @@ class Backend:
             options["most_tokens"] = self.model.context
 
         def work() -> ChatPrompt:
-            return chat_prompt(tokenizer, template, messages, variables=variables, **options)
+            return chat_prompt(
+                tokenizer,
+                template,
+                messages,
+                variables=variables,
+                finds_replies=self.model.engine.by_role,
+                **options,
+            )
 
         try:
             if bounded:  # before the template is run

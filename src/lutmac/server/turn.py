@@ -137,7 +137,7 @@ async def run_turn(backend: Backend, turn: Turn, record: RequestRecord) -> Async
     style = _style(backend, turn)
     prompt = await encode_turn(backend, turn, bounded=True)
     thinking = open_marks(prompt.begun, style.marks)
-    options = {**turn.options, "shown_tokens": style.shown, "shared_prefix": prompt.shared_prefix}
+    options = {**turn.options, "shown_tokens": style.shown, **prompt.options}
     form = _form(turn, style, thinking)
     if form is not None:
         options["grammar"] = await in_thread(reply_grammar, form, backend.model.tokenizer)

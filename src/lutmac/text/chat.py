@@ -6,16 +6,18 @@ The template language is that of Hugging Face `transformers`
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
-from lutmac.errors import CheckpointError, InvalidRequestError, LutmacError, UnsupportedModelError
+from lutmac.errors import CheckpointError, InvalidRequestError, UnsupportedModelError
 from lutmac.text.chat_fitting import Message, fit_messages
+from lutmac.text.chat_writer import ChatWriter
 from lutmac.text.foreign_text import ForeignText
 from lutmac.text.length import check_segments
+from lutmac.text.rendered import Rendered
+from lutmac.text.reply_spans import Span, reply_spans
 from lutmac.text.template_abilities import TemplateAbilities, find_abilities
 from lutmac.text.template_names import DEFAULT, TOOL_USE, gguf_templates
 from lutmac.text.tokenizer import Tokenizer
@@ -33,9 +35,6 @@ PLAIN = (
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 """The template of everything else that brings none: `User: …`, `Assistant: …`, a line each."""
-
-
-_LONGEST_BEGINNING: Final = 2000  # characters with which a template begins a reply
 
 
 class ChatTemplate:
@@ -104,11 +103,23 @@ class ChatTemplate:
         tools: Sequence[Any] | None = None,
         **extra: Any,
     ) -> str:
-        """The prompt as text. `extra` are more variables for the template.
+        """The prompt as text; see `render_places`. The text alone does not say which special tokens are the template's
+        and which a user wrote: `encode_chat` keeps them apart.
+        """
+        return self.render_places(messages, add_generation_prompt=add_generation_prompt, tools=tools, **extra).text
+
+    def render_places(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        tools: Sequence[Any] | None = None,
+        **extra: Any,
+    ) -> Rendered:
+        """The prompt as text, and where its messages lie. `extra` are more variables for the template.
 
         Raises InvalidRequestError where the template refuses the messages or cannot handle them, and
-        UnsupportedModelError where it tries what the sandbox forbids. The text alone does not say which special tokens
-        are the template's and which a user wrote: `encode_chat` keeps them apart.
+        UnsupportedModelError where it tries what the sandbox forbids.
         """
         from jinja2.exceptions import SecurityError  # noqa: PLC0415
 
@@ -157,12 +168,19 @@ class ChatPrompt:
     message's that is continued.
 
     shared_prefix: how many of the tokens stand before the generation prompt: where templates leave earlier thoughts
-    out, it is these that the next turn begins with. None where the reply goes on with a message.
+    out, it is these that the next turn begins with. None where the reply goes on with a message. reply_spans: spans
+    [begin, end) of the tokens that are the assistant's own, if they were asked for.
     """
 
     ids: list[int]
     begun: str = ""
     shared_prefix: int | None = None
+    reply_spans: tuple[Span, ...] = ()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it says to whoever generates: options of `Model.generate`."""
+        return {"shared_prefix": self.shared_prefix, "reply_spans": self.reply_spans}
 
 
 def chat_prompt(  # noqa: PLR0913 (what transformers' apply_chat_template has, and more; by keyword)
@@ -176,21 +194,22 @@ def chat_prompt(  # noqa: PLR0913 (what transformers' apply_chat_template has, a
     variables: Mapping[str, Any] | None = None,
     openings: Sequence[str] = (),
     most_tokens: int | None = None,
+    finds_replies: bool = False,
 ) -> ChatPrompt:
     """A chat's prompt: control tokens where the template writes them, plain text where a message does.
 
     Messages are made to fit the template, see `fit_messages`. continue_final_message: the prompt ends within the last
     message, which is the assistant's. variables: more for the template. openings: for what the caller looks in how the
-    reply begins. As in llama.cpp, a chat of a GGUF file that wants BOS gets it where the template writes none; a
-    Hugging Face directory's has what its template writes, as in transformers. Raises what `ChatTemplate.render`
-    raises, and ContextOverflowError where there are certainly more than
-    ``most_tokens``.
+    reply begins. finds_replies: whether to find out which tokens are the assistant's own. As in llama.cpp, a chat of a
+    GGUF file that wants BOS gets it where the template writes none; a Hugging Face directory's has what its template
+    writes, as in transformers. Raises what `ChatTemplate.render` raises, and ContextOverflowError where there are
+    certainly more than ``most_tokens``.
     """
     _check(messages)
     template = template.for_chat(with_tools=bool(tools))
     fitted = fit_messages(messages, template.abilities)
     foreign = ForeignText(tokenizer)
-    writer = _ChatWriter(template, foreign, {**(variables or {}), **template.abilities.inputs(tools)})
+    writer = ChatWriter(template, foreign, {**(variables or {}), **template.abilities.inputs(tools)})
     beginning = ""
     if continue_final_message:
         rendered, begun = writer.continued(fitted, template.abilities.thought_key)
@@ -199,14 +218,19 @@ def chat_prompt(  # noqa: PLR0913 (what transformers' apply_chat_template has, a
         begun = beginning if any(opening in beginning for opening in openings) else ""
     else:
         rendered, begun = writer.closed(fitted), ""
-    segments = foreign.segments(rendered)
+    segments = foreign.segments(rendered.text)
     if most_tokens is not None:
         check_segments(tokenizer, segments, most_tokens)
     ids = tokenizer.encode_segments(segments, add_special=False)
+    spans: tuple[Span, ...] = ()
+    if finds_replies:
+        spans = reply_spans(tokenizer, foreign, rendered, {beginning, *writer.beginnings(fitted)}, ids)
     gets_bos = tokenizer.chats_get_bos or template.source in (CHATML, PLAIN)
     if gets_bos and ids[: len(tokenizer.before)] != tokenizer.before:
         ids = tokenizer.before + ids
-    return ChatPrompt(ids, begun, _tokens_before(tokenizer, ids, foreign.segments(beginning)) if beginning else None)
+        spans = tuple((begin + len(tokenizer.before), end + len(tokenizer.before)) for begin, end in spans)
+    shared = _tokens_before(tokenizer, ids, foreign.segments(beginning)) if beginning else None
+    return ChatPrompt(ids, begun, shared, spans)
 
 
 def _tokens_before(tokenizer: Tokenizer, ids: list[int], beginning: list[tuple[str, bool]]) -> int:
@@ -230,81 +254,6 @@ def encode_chat(
     return chat_prompt(
         tokenizer, template, messages, add_generation_prompt=add_generation_prompt, tools=tools, variables=extra
     ).ids
-
-
-class _ChatWriter:
-    """Renders a chat in which what users wrote is marked."""
-
-    def __init__(self, template: ChatTemplate, foreign: ForeignText, inputs: Mapping[str, Any]) -> None:
-        self._template = template
-        self._foreign = foreign
-        self._inputs = foreign.mark(inputs)
-
-    def closed(self, messages: Sequence[Message]) -> str:
-        """The chat alone."""
-        return self._render(self._foreign.mark(messages), add_generation_prompt=False)
-
-    def begun(self, messages: Sequence[Message]) -> tuple[str, str]:
-        """The chat with the beginning of a reply, and that beginning: empty where the template writes none."""
-        marked = self._foreign.mark(messages)
-        rendered = self._render(marked, add_generation_prompt=True)
-        try:
-            closed = self._render(marked, add_generation_prompt=False)
-        except LutmacError:  # a template that cannot but begin a reply
-            return rendered, ""
-        if rendered.startswith(closed):
-            return rendered, rendered[len(closed) :]
-        lengths = range(min(len(rendered), len(closed)) + 1)
-        return rendered, rendered[bisect_left(lengths, True, key=lambda n: rendered[:n] != closed[:n]) - 1 :]
-
-    def continued(self, messages: Sequence[Message], thought_key: str) -> tuple[str, str]:
-        """The chat up to the end of the last message's text or, where it has none, thoughts; and how that ends.
-
-        A mark behind the text tells the place, as in transformers. Where the template leaves that out, the text follows
-        the usual beginning of a reply.
-        """
-        *before, last = messages
-        part = _LastPart(last, "content" if _text_of(last.get("content")) or not last.get(thought_key) else thought_key)
-        marked = _LastPart(self._foreign.mark(last), part.key)
-        mark = self._foreign.new_mark() + " "
-        try:
-            rendered = self._render([*self._foreign.mark(before), marked.with_end(mark)], add_generation_prompt=False)
-        except InvalidRequestError:
-            rendered = ""
-        text, found, behind = rendered.rpartition(mark.strip())
-        if found:
-            text = text if behind.startswith(" ") else text.rstrip()
-        else:
-            text = (self.begun(before)[0] if before else "") + marked.text
-        return text, part.text if part.key == "content" else text[-len(part.text) - _LONGEST_BEGINNING :]
-
-    def _render(self, marked: Sequence[Message], *, add_generation_prompt: bool) -> str:
-        return self._template.render(marked, add_generation_prompt=add_generation_prompt, **self._inputs)
-
-
-@dataclass(frozen=True)
-class _LastPart:
-    """What a continued message ends with: the text under a key."""
-
-    message: Message
-    key: str
-
-    @property
-    def text(self) -> str:
-        return _text_of(self.message.get(self.key))
-
-    def with_end(self, mark: str) -> Message:
-        """The message with a mark behind the text."""
-        value = self.message.get(self.key)
-        if isinstance(value, list) and value:
-            return {**self.message, self.key: [*value[:-1], {**value[-1], "text": self.text + mark}]}
-        return {**self.message, self.key: self.text + mark}
-
-
-def _text_of(content: Any) -> str:
-    if isinstance(content, list) and content and isinstance(content[-1], Mapping):
-        content = content[-1].get("text")
-    return content if isinstance(content, str) else ""
 
 
 def _check(messages: Sequence[Message]) -> None:

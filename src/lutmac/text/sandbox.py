@@ -7,6 +7,7 @@ string method or a filter takes, such as `replace` or `center`.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextvars import ContextVar
@@ -19,6 +20,9 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
+
+from lutmac.text.message_marks import BEGIN_FILTER, END_FILTER, Mark, begin_mark, mark_loop, place_messages
+from lutmac.text.rendered import Rendered
 
 MAX_ITERATIONS = 1_000_000
 """Iterations of loops that one rendering may take, a call counting as ten: thousands of messages, or a few seconds."""
@@ -51,6 +55,8 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         self.filters["tojson"] = _to_json
         self.filters[_METERED] = pass_context(lambda _context, items: _metered(items))
         self.filters[_CONCATENATED] = pass_context(lambda _context, parts: _concatenated(parts))
+        self.filters[BEGIN_FILTER] = pass_context(lambda _context, item, loop: begin_mark(item, loop))
+        self.filters[END_FILTER] = pass_context(lambda _context, _item, loop: Mark(loop))
         self.globals["raise_exception"] = _raise_exception
         self.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
         del self.globals["lipsum"]
@@ -63,8 +69,8 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         """The variables that a template reads."""
         return frozenset(meta.find_undeclared_variables(self.parse(source)))
 
-    def render(self, template: Template, variables: Mapping[str, Any]) -> str:
-        """The text that a template makes of the variables.
+    def render(self, template: Template, variables: Mapping[str, Any]) -> Rendered:
+        """What a template makes of the variables.
 
         Raises TemplateRefusedError where the template refuses them, TemplateLimitError where it exceeds a bound, and
         whatever else goes wrong inside it.
@@ -72,12 +78,16 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         token = _iterations_left.set(MAX_ITERATIONS)
         try:
             pieces: list[str] = []
+            marks: list[tuple[int, Mark]] = []
             length = 0
             for piece in template.generate(**variables):
+                if isinstance(piece, Mark):
+                    marks.append((length, piece))
+                    continue
                 length += len(piece)
                 _check_length(length)
                 pieces.append(piece)
-            return "".join(pieces)
+            return Rendered("".join(pieces), place_messages(marks))
         finally:
             _iterations_left.reset(token)
 
@@ -107,12 +117,15 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
 
 
 class _Bounding(NodeTransformer):
-    """Puts a meter on every loop, and a bound on every `~`, of a parsed template."""
+    """Puts a meter and marks on every loop, and a bound on every `~`, of a parsed template."""
 
-    def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802 (NodeTransformer's)
+    def __init__(self) -> None:
+        self._loops = itertools.count()
+
+    def visit_For(self, node: nodes.For) -> list[nodes.Node]:  # noqa: N802 (NodeTransformer's)
         self.generic_visit(node)
         node.iter = nodes.Filter(node.iter, _METERED, [], [], None, None, lineno=node.lineno)
-        return node
+        return mark_loop(node, next(self._loops))
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:  # noqa: N802 (NodeTransformer's)
         self.generic_visit(node)

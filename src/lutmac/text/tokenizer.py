@@ -97,6 +97,12 @@ class Tokenizer:
         ids = self._encoder.encode(parts, begins=True)
         return self.with_special(ids) if add_special else ids
 
+    def encode_behind(self, control: int | None, text: str) -> list[int]:
+        """Token ids of plain text that follows a control token or, for None, begins a prompt."""
+        if control is None:
+            return self._encoder.encode([_valid(text)], begins=True)
+        return self._encoder.encode([control, _valid(text)], begins=False)[1:]
+
     def with_special(self, ids: list[int]) -> list[int]:
         """The ids with what the model wants around a text, BOS before and EOS behind, unless these are there."""
         before = [] if ids[: len(self.before)] == self.before else self.before

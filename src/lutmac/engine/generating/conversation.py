@@ -60,8 +60,10 @@ class Conversation:
         if not isinstance(text, str):
             raise InvalidRequestError(f"a message is text, not {type(text).__name__}")
         message = {"role": "user", "content": text}
-        prompt = chat_prompt(self._tokenizer, self._template, [*self.messages, message])
-        params = parse_options({"shared_prefix": prompt.shared_prefix, **options}, self._sampling)
+        prompt = chat_prompt(
+            self._tokenizer, self._template, [*self.messages, message], finds_replies=self._engine.by_role
+        )
+        params = parse_options({**prompt.options, **options}, self._sampling)
         sequence = new_sequence(self._engine, self._tokenizer, prompt.ids, params)
         return self._reply(message, sequence, params)
 

@@ -37,6 +37,7 @@ class GenerationOptions(SamplingKeywords, total=False):
     min_tokens: int
     shown_tokens: frozenset[int]
     shared_prefix: int | None
+    reply_spans: TokenSequence[tuple[int, int]]
     logprobs: int | None
     prompt_logprobs: int | None
     grammar: Grammar | None
@@ -54,7 +55,9 @@ class GenerationParams:
     ends the reply: no end token, stop token or stop string; a grammar that leaves nothing else has its way.
     shown_tokens: control tokens whose names are part of the text. shared_prefix: how many of the prompt's tokens a
     later prompt is likely to begin with, where more may differ: states of fixed size are kept as they are there.
-    `Model.chat` and conversations say it themselves.
+    reply_spans: spans [begin, end) of the prompt's tokens that are earlier replies. Where prompts have an arithmetic of
+    their own, these tokens are computed as they were when they were generated. `Model.chat` and conversations say both
+    themselves.
     """
 
     max_tokens: int | None = DEFAULT_MAX_TOKENS
@@ -68,6 +71,7 @@ class GenerationParams:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     shown_tokens: frozenset[int] = frozenset()
     shared_prefix: int | None = None
+    reply_spans: tuple[tuple[int, int], ...] = ()
 
 
 def parse_options(options: Mapping[str, Any], defaults: Mapping[str, float] = _NONE) -> GenerationParams:
@@ -108,7 +112,20 @@ def parse_options(options: Mapping[str, Any], defaults: Mapping[str, float] = _N
         SamplingParams(**sampling),
         shown,
         shared,
+        _reply_spans(options.get("reply_spans")),
     )
+
+
+def _reply_spans(given: object) -> tuple[tuple[int, int], ...]:
+    spans = () if given is None else given
+    if not isinstance(spans, list | tuple) or not all(map(_is_span, spans)):
+        raise InvalidRequestError(f"reply_spans is {given!r}, expected pairs of integers: begin and end of each reply")
+    return tuple((begin, end) for begin, end in spans)
+
+
+def _is_span(span: object) -> bool:
+    pair = span if isinstance(span, list | tuple) else ()
+    return len(pair) == 2 and all(type(end) is int for end in pair) and 0 <= pair[0] <= pair[1]
 
 
 def _stop_token_ids(given: object) -> frozenset[int]:
@@ -152,7 +169,7 @@ def new_sequence(engine: Engine, tokenizer: Tokenizer, prompt: list[int], params
     check_prompt(engine, prompt, params)
     room = engine.max_context - len(prompt)
     length = len(prompt) + (room if params.max_tokens is None else min(params.max_tokens, room))
-    sequence = engine.new_sequence(prompt, length)
+    sequence = engine.new_sequence(prompt, length, reply_spans=params.reply_spans)
     constraint = None if params.grammar is None else compile_grammar(params.grammar, tokenizer)
     for id in params.stop_token_ids:
         if id >= engine.vocab_size:

@@ -20,7 +20,7 @@ from lutmac.engine.running.pace import Pace
 from lutmac.engine.running.residency import Residency
 from lutmac.engine.running.runner import Runner
 from lutmac.engine.running.scheduler import Scheduler
-from lutmac.engine.running.sequence import PROMPT, Sequence
+from lutmac.engine.running.sequence import Sequence, roles_of
 from lutmac.engine.running.snapshots import SlotPool
 from lutmac.engine.running.stats import Counters, EngineStats
 from lutmac.engine.running.trace import Trace
@@ -37,7 +37,8 @@ class Engine:
     every sequence that can run. Only that thread touches the schedule and the pages; requests reach it through the
     inbox.
 
-    expects_company: whether steps stay short while nobody else runs yet, for the sake of those who may come.
+    expects_company: whether steps stay short while nobody else runs yet, for the sake of those who may come. by_role:
+    whether tokens of prompts have another arithmetic than those that are generated.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Engine:
         self.vocab_size = vocab_size
         self.max_context = limits.max_context
         self.expects_company = False
-        self._by_role = compiled.by_role
+        self.by_role = compiled.by_role
         needs = cache_needs(layout, limits)
         counts = divide_memory(needs, kv_cache_memory)
         cache = _native.Cache(
@@ -126,21 +127,23 @@ class Engine:
         return self._scheduler.max_sequences
 
     def new_sequence(
-        self, tokens: Iterable[int], max_length: int, *, private: bool = False, roles: bytes | None = None
+        self,
+        tokens: Iterable[int],
+        max_length: int,
+        *,
+        private: bool = False,
+        reply_spans: Iterable[tuple[int, int]] = (),
     ) -> Sequence:
         """A sequence that has yet to be submitted. Raises ContextOverflowError where max_length exceeds the context.
 
-        private: it takes nothing from the prefix cache and leaves nothing there. roles: of the tokens, PROMPT or
-        GENERATED; default, all PROMPT. They count only where both have their own arithmetic.
+        private: it takes nothing from the prefix cache and leaves nothing there. reply_spans: spans [begin, end) of the
+        tokens that are of earlier replies, and so are computed as generated ones; the others are of a prompt.
         """
-        tokens = np.fromiter(tokens, dtype=np.int32)
-        if not self._by_role:
-            roles = None
-        elif roles is None:
-            roles = bytes([PROMPT]) * len(tokens)
+        given = np.fromiter(tokens, dtype=np.int32)
+        roles = roles_of(len(given), reply_spans) if self.by_role else None
         if max_length > self.max_context:
             raise ContextOverflowError(f"{max_length} tokens do not fit into the context of {self.max_context}")
-        return Sequence(tokens, max_length, windows=self._windows, private=private, roles=roles)
+        return Sequence(given, max_length, windows=self._windows, private=private, roles=roles)
 
     def submit(self, sequence: Sequence) -> None:
         """Queues a sequence; it runs in the steps that callers of ``drive`` and ``step_or_wait`` make."""

@@ -26,6 +26,14 @@ PROMPT: Final = 1
 ROLE_SHIFT: Final = 28  # of a token in the prefix tree; vocabularies are far smaller than what is left below
 
 
+def roles_of(length: int, reply_spans: Iterable[tuple[int, int]]) -> bytes:
+    """The roles of a prompt's tokens: PROMPT but for spans [begin, end) of earlier replies, which are GENERATED."""
+    roles = np.full(length, PROMPT, dtype=np.uint8)
+    for begin, end in reply_spans:
+        roles[begin:end] = GENERATED
+    return roles.tobytes()
+
+
 class Sequence:
     """The tokens of one request: 0 .. length-1, the first ``computed`` of which have keys and values in the cache.
 

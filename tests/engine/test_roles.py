@@ -1,0 +1,163 @@
+"""Roles: a request has the same bits whatever the cache holds and whoever else is served.
+
+Prompts and replies have two arithmetics here, see `two_arithmetics`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from random_models import CONTEXT, VOCABULARY, RandomModel, Spans, finish, logits, reply, submit
+from test_states import MODELS, TOKENS
+from two_arithmetics import engine_by_role
+
+from lutmac.engine.running.sequence import Sequence
+
+DRAWN = 6
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request: pytest.FixtureRequest) -> RandomModel:
+    made: RandomModel = MODELS[request.param]()
+    return made
+
+
+def test_a_next_turn_begins_behind_its_reply(model: RandomModel) -> None:
+    """As a reply it is found, as a prompt it is not, and each is found by its own kind: bits are an empty cache's."""
+    engine = engine_by_role(model)
+    prompt = TOKENS[:70]
+    drawn = reply(engine, prompt, 80)[0]
+    turn = [*prompt, *drawn, *TOKENS[200:210]]
+    as_reply: Spans = ((70, 150),)
+    for spans, reused in ((as_reply, 149), ((), 70), (as_reply, 159), ((), 159), (((70, 110),), 110)):
+        sequence = submit(engine, turn, DRAWN, reply_spans=spans)
+        assert finish(engine, sequence) == reply(engine_by_role(model), turn, DRAWN, spans)
+        # Snapshots are where a turn ended or parted from another; a page's beginning is copied for four tokens or more.
+        assert reused - 4 < sequence.reused <= reused or (model.has_slots and sequence.reused <= reused)
+    assert reply(engine, turn, DRAWN, ((70, 160),)) != reply(engine, turn, DRAWN, ())
+
+
+def test_scores_of_a_prompt_are_a_prompts(model: RandomModel) -> None:
+    """However it is cut, and whatever the cache has of it as a reply."""
+    engine = engine_by_role(model, max_tokens=300)
+    drawn = reply(engine, TOKENS[:70], 80)[0]
+    text = [*TOKENS[:70], *drawn]
+    expected = logits(engine, text)
+    np.testing.assert_array_equal(logits(engine_by_role(model, max_tokens=17, threads=2), text), expected)
+    assert (expected[70:] != _scores(engine, text, ((70, 150),))[70:]).any()
+
+
+def _scores(engine: Any, tokens: list[int], spans: Spans) -> Any:
+    found = np.empty((len(tokens), VOCABULARY), np.float32)
+    sequence = engine.new_sequence(tokens, len(tokens), private=True, reply_spans=spans)
+    sequence.sink = lambda position, rows: found.__setitem__(slice(position, position + len(rows)), rows)
+    engine.submit(sequence)
+    engine.drive(sequence, len(tokens))
+    return found
+
+
+spans_of_prompts = st.lists(st.integers(0, 200), max_size=6, unique=True).map(
+    lambda ends: tuple(zip(sorted(ends)[::2], sorted(ends)[1::2], strict=False))
+)
+
+
+@settings(max_examples=6, deadline=None)
+@given(cuts=st.lists(st.integers(1, 199), max_size=5), spans=spans_of_prompts, together=st.integers(16, 300))
+def test_no_cut_of_a_prompt_changes_a_bit(model: RandomModel, cuts: list[int], spans: Spans, together: int) -> None:
+    """Each piece begins where the one before has left what it keeps."""
+    prompt, engine = TOKENS[:200], engine_by_role(model, max_tokens=together)
+    expected = reply(engine_by_role(model), prompt, DRAWN, spans)
+    for length in sorted(cuts):
+        reply(engine, prompt[:length], 1, spans)
+    assert reply(engine, prompt, DRAWN, spans) == expected
+
+
+def test_beside_fifteen_others_the_bits_are_equal(model: RandomModel) -> None:
+    """They share beginnings in the same roles and in others; steps hold rows of both."""
+    requests: list[tuple[list[int], Spans]] = [
+        ([*TOKENS[: 30 + 9 * n], n], (((0, 20 + n),), (), ((11, 40),))[n % 3]) for n in range(16)
+    ]
+    expected = [reply(engine_by_role(model), prompt, DRAWN, spans) for prompt, spans in requests]
+    engine = engine_by_role(model, threads=2)
+    sequences = [submit(engine, prompt, DRAWN, reply_spans=spans) for prompt, spans in requests]
+    assert [finish(engine, sequence) for sequence in sequences] == expected
+
+
+def test_after_preemption_the_bits_are_equal(model: RandomModel) -> None:
+    """What was drawn stays generated when it is computed again."""
+    requests: list[tuple[list[int], Spans]] = [
+        ([n % 2, *TOKENS[40:90]], (((10, 30),), ())[n // 2 % 2]) for n in range(6)
+    ]
+    expected = [reply(engine_by_role(model), prompt, 90, spans) for prompt, spans in requests]
+    memory = engine_by_role(model).sequence_cache_bytes
+    engine = engine_by_role(model, memory=round(1.2 * memory))
+    sequences = [submit(engine, prompt, 90, reply_spans=spans) for prompt, spans in requests]
+    assert [finish(engine, sequence) for sequence in sequences] == expected
+    assert engine.stats().preemptions > 0 or engine.num_slots == 1
+
+
+class Serving(RuleBasedStateMachine):
+    """Requests with common beginnings in any roles, cancelled or not, in memory of any size."""
+
+    models: ClassVar[dict[str, RandomModel]] = {}
+    replies: ClassVar[dict[Any, Any]] = {}
+
+    @initialize(
+        name=st.sampled_from(sorted(MODELS)), budget=st.sampled_from([1.0, 1.5, 4.0]), together=st.integers(16, 300)
+    )
+    def start(self, name: str, budget: float, together: int) -> None:
+        self.name = name
+        self.model = self.models.setdefault(name, MODELS[name]())
+        memory = engine_by_role(self.model).sequence_cache_bytes
+        self.engine = engine_by_role(self.model, max_tokens=together, memory=round(budget * memory))
+        self.sequences: list[tuple[Sequence, Spans]] = []
+        self.texts: list[tuple[list[int], Spans]] = [(TOKENS[:180], ((30, 120),))]
+
+    @rule(
+        text=st.integers(0, 50),
+        length=st.integers(1, 180),
+        tail=st.integers(0, 3),
+        kind=st.sampled_from(["reply", "reply", "prompt", "any"]),
+        spans=spans_of_prompts,
+        shared=st.none() | st.integers(1, 180),
+    )
+    def submit(self, text: int, length: int, tail: int, kind: str, spans: Spans, shared: int | None) -> None:
+        tokens, own = self.texts[text % len(self.texts)]
+        prompt = [*tokens[: length if kind == "any" else CONTEXT // 2 + length // 8], *[tail] * (2 * tail)]
+        chosen = {"reply": own, "prompt": (), "any": spans}[kind]
+        sequence = submit(self.engine, prompt, DRAWN, shared_prefix=shared, reply_spans=chosen)
+        self.sequences.append((sequence, chosen))
+
+    @rule(steps=st.integers(1, 6))
+    def step(self, steps: int) -> None:
+        for _ in range(steps):
+            self.engine.step()
+
+    @rule(place=st.integers(0, 50))
+    def cancel(self, place: int) -> None:
+        if self.sequences:
+            self.engine.stop(self.sequences.pop(place % len(self.sequences))[0])
+
+    @rule(place=st.integers(0, 50))
+    def finish(self, place: int) -> None:
+        if self.sequences:
+            sequence, spans = self.sequences.pop(place % len(self.sequences))
+            prompt = tuple(sequence.tokens[: sequence.prompt_length].tolist())
+            key = self.name, prompt, spans
+            if key not in self.replies:
+                self.replies[key] = reply(engine_by_role(self.model), list(prompt), DRAWN, spans)
+            assert finish(self.engine, sequence) == self.replies[key]
+            self.texts.append((sequence.tokens.tolist(), (*spans, (len(prompt), sequence.length))))
+
+    def teardown(self) -> None:
+        while getattr(self, "sequences", None):
+            self.finish(0)
+
+
+TestServing = Serving.TestCase
+TestServing.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
