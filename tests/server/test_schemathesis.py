@@ -34,11 +34,11 @@ POSTS = (
     "/v1/messages/count_tokens", "/tokenize", "/detokenize", "/apply-template", "/completion", "/infill", "/api/chat",
     "/api/generate", "/api/embed", "/api/embeddings", "/api/show", "/v1/responses/input_tokens",
     "/v1/responses/{response_id}/cancel", "/v1/batches", "/v1/batches/{batch_id}/cancel", "/v1/files",
-    "/v1/models/load", "/v1/models/unload",
+    "/v1/models/load", "/v1/models/unload", "/v1/rerank", "/v1/reranking",
 )  # fmt: skip
 # What these take is as much as the fast run has time for in the others.
 ONLY_SLOW = ("/v1/messages/count_tokens", "/apply-template", "/completion", "/infill", "/api/",
-             "/v1/responses/", "/v1/batches", "/v1/files", "/v1/models/")  # fmt: skip
+             "/v1/responses/", "/v1/batches", "/v1/files", "/v1/models/", "/v1/reranking")  # fmt: skip
 GETS = (
     "/v1/models", "/v1/models/{model}", "/v1/responses/{response_id}", "/health", "/health/live", "/health/ready",
     "/metrics", "/props", "/slots", "/tokenizer_info",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.engine.embedding.embedder import Embedder, EmbeddingKeywords, EmbeddingOptions
+from lutmac.engine.embedding.ranking import Ranker, encode_pairs
 from lutmac.engine.generating.generate import GenerationOptions, parse_options
 from lutmac.engine.sampling.results import Chunk, Completion
 
@@ -43,6 +44,10 @@ class AsyncCalls(ABC):
     @abstractmethod
     def embedder(self, options: EmbeddingOptions) -> Embedder:
         """What makes vectors."""
+
+    @abstractmethod
+    def ranker(self, instruction: str | None = None) -> Ranker:
+        """What scores documents."""
 
     @abstractmethod
     def _prompt_ids(self, prompt: Prompt) -> list[int]: ...
@@ -88,6 +93,13 @@ class AsyncCalls(ABC):
         embedder = self.embedder(EmbeddingOptions(**options))
         texts = embedder.batch(self._embedded_ids(embedder, inputs))
         return embedder.vectors(await self.worker.embed(texts))
+
+    async def arerank(
+        self, query: str, documents: TokenSequence[str], *, instruction: str | None = None
+    ) -> NDArray[np.float64]:
+        """``rerank`` for asyncio."""
+        ranker = self.ranker(instruction)
+        return ranker.scores(await self.worker.embed(ranker.batch(encode_pairs(ranker, query, documents))))
 
     def _astream(self, prompt: list[int], options: Mapping[str, Any]) -> ChunkStream:
         return self.worker.stream(prompt, parse_options(options, self.sampling_defaults))

@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Generic, Self, TypeVar, get_args
 
 from lutmac.engine.default_context import SHORT_CONTEXT, default_context
+from lutmac.engine.embedding.ranking_head import ranking_tensors, read_ranking_head
 from lutmac.engine.loading.binding import Bound, bind
 from lutmac.engine.loading.info import LeftOut, ModelInfo, bytes_per_token
 from lutmac.engine.loading.leftovers import left_out
@@ -111,7 +112,14 @@ def load(  # noqa: PLR0913 (a public call; all but the model by keyword)
     )
     with open_model(path) as opened:
         loaded = _assemble(opened, options, progress)
-        return Model(loaded.engine, loaded.tokenizer, loaded.compiled, _info(loaded, opened), opened.read_templates())
+        return Model(
+            loaded.engine,
+            loaded.tokenizer,
+            loaded.compiled,
+            _info(loaded, opened),
+            opened.read_templates(),
+            read_ranking_head(opened, loaded.tokenizer),
+        )
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,8 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
         )
         bound = bind(graph, packing)
         with _InBackground(packing.finish):
-            unread = left_out(opened, (*graph.weights(), *graph.vectors(), *ROPE_TENSORS))
+            ranking = ranking_tensors(opened.source)
+            unread = left_out(opened, (*graph.weights(), *graph.vectors(), *ROPE_TENSORS, *ranking))
             compiled = _compiled(bound, options, limits)
             engine = Engine(
                 compiled,

@@ -16,6 +16,7 @@ from lutmac.closable import Closable
 from lutmac.engine.asynchronous import AsyncCalls, Message, Prompt
 from lutmac.engine.embedding.embedder import Embedder, EmbeddingKeywords, EmbeddingOptions
 from lutmac.engine.embedding.embedding import embed
+from lutmac.engine.embedding.ranking import Ranker, RankingHead, encode_pairs
 from lutmac.engine.generating.conversation import Conversation
 from lutmac.engine.generating.generate import GenerationOptions, collect, new_sequence, parse_options, stream_sequence
 from lutmac.engine.loading.info import ModelInfo
@@ -45,12 +46,14 @@ class Model(AsyncCalls, Closable):
         compiled: Compiled,
         info: ModelInfo,
         chat_templates: Mapping[str, object],
+        ranking_head: RankingHead | None = None,
     ) -> None:
-        """chat_templates: the checkpoint's, by name; looked at when they are needed."""
+        """chat_templates: the checkpoint's, by name; looked at when they are needed. ranking_head: what it ranks by."""
         self.tokenizer = tokenizer
         self._open: tuple[Engine, Compiled] | None = (engine, compiled)
         self._info = info
         self._chat_templates = chat_templates
+        self._ranking_head = ranking_head
 
     def close(self) -> None:
         """Ends what runs for asyncio and frees the memory; what is called afterwards raises EngineClosedError.
@@ -150,6 +153,23 @@ class Model(AsyncCalls, Closable):
         return Embedder(
             self._info.embedding, options, self.tokenizer, hidden_size=self._engine.hidden_size, context=self.context
         )
+
+    def rerank(
+        self, query: str, documents: TokenSequence[str], *, instruction: str | None = None
+    ) -> NDArray[np.float64]:
+        """How well each document answers the query, the higher the better: [n] float64.
+
+        Of a reranker that asks for yes or no, the probability of yes; of one with a score of its own what
+        sentence-transformers' CrossEncoder gives. instruction: what is asked of documents, where the model's prompt has
+        a place for it. Documents that are too long are cut. Raises InvalidRequestError, also where the model ranks
+        nothing, and ContextOverflowError.
+        """
+        ranker = self.ranker(instruction)
+        return ranker.scores(embed(self._engine, ranker.batch(encode_pairs(ranker, query, documents))))
+
+    def ranker(self, instruction: str | None = None) -> Ranker:
+        """What scores documents. Raises InvalidRequestError where the model ranks nothing."""
+        return Ranker(self._ranking_head, self.tokenizer, context=self.context, instruction=instruction)
 
     def perplexity(
         self, text: Prompt, *, ctx: int = 512, windows: int = 20, progress: Progress | None = None

@@ -24,6 +24,7 @@ from lutmac.server import (
     ollama,
     ollama_models,
     page,
+    rerank,
     responses,
     stored_responses,
     tokens,
@@ -37,8 +38,8 @@ from lutmac.server.served_models import OneModel, ServedModels
 from lutmac.server.settings import Settings
 
 _MODULES = (
-    chat, completions, responses, stored_responses, embeddings, models, messages, tokens, llama_cpp, llama_cpp_server,
-    ollama, ollama_models, health, page,
+    chat, completions, responses, stored_responses, embeddings, rerank, models, messages, tokens, llama_cpp,
+    llama_cpp_server, ollama, ollama_models, health, page,
 )  # fmt: skip
 
 

@@ -182,6 +182,10 @@ EMBEDDING_NAMES: Final = (
     _renamed("content", "input", "llama.cpp"),
     _renamed("output_dimension", "dimensions", "Mistral"),
 )
+RERANK_NAMES: Final = (
+    _renamed("top_k", "top_n", "Voyage"),
+    _renamed("instruct", "instruction", "Qwen"),
+)
 TOKENIZE_NAMES: Final = (
     _renamed("add_special", "add_special_tokens", "llama.cpp"),
     OtherName("content", "`prompt`, and `add_special_tokens` false", "llama.cpp", _content),
@@ -198,6 +202,7 @@ TABLES: Final = {
     "/v1/completions": COMPLETION_NAMES,
     "/v1/responses": RESPONSE_NAMES,
     "/v1/embeddings": EMBEDDING_NAMES,
+    "/v1/rerank": RERANK_NAMES,
     "/tokenize": TOKENIZE_NAMES,
     "in `response_format`": RESPONSE_FORMAT_NAMES,
 }

@@ -1,0 +1,79 @@
+"""Finds what a decoder ranks documents by: a head of its own, or the rows of "yes" and "no" in the head of tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutmac.engine.embedding.ranking import JUDGE_PROMPT, RankingHead
+from lutmac.engine.loading.opened import OpenedModel
+from lutmac.engine.loading.sources import EMBEDDING
+from lutmac.engine.loading.tensor_source import HEAD, TensorSource
+from lutmac.errors import CheckpointError
+from lutmac.lowbit.reference import dequantize
+from lutmac.lowbit.rows import rows_of
+
+if TYPE_CHECKING:
+    from lutmac.text.tokenizer import Tokenizer
+
+TENSORS: Final = ("cls.output.weight", "score.weight")
+"""Heads of their own: in GGUF, of "yes" and "no"; in directories of ``…ForSequenceClassification``, of one score."""
+_TEMPLATE: Final = "rerank"
+_README: Final = "# qwen3-reranker"
+_README_BYTES: Final = 1 << 20
+
+
+def ranking_tensors(source: TensorSource) -> tuple[str, ...]:
+    """Those of TENSORS that a checkpoint has, which no graph reads."""
+    return tuple(name for name in TENSORS if source.has(name))
+
+
+def read_ranking_head(opened: OpenedModel, tokenizer: Tokenizer) -> RankingHead | None:
+    """What a decoder ranks by, None where it ranks nothing.
+
+    Raises CheckpointError where a head does not fit the model.
+    """
+    template = opened.read_templates().get(_TEMPLATE)
+    prompt = template if isinstance(template, str) else JUDGE_PROMPT
+    if "{document}" not in prompt or tokenizer.token_id("<|im_start|>") is None:
+        return None
+    own = ranking_tensors(opened.source)
+    if own:
+        return RankingHead(_checked(opened, own[0], _matrix(opened.source, own[0])), prompt)
+    answers = [tokenizer.token_id(text) for text in ("yes", "no")]
+    if None in answers or not _is_reranker(opened, template):
+        return None
+    head = HEAD if opened.source.has(HEAD) else EMBEDDING
+    rows = [dequantize(rows_of(opened.source.matrix(head), id, 1))[0] for id in answers if id is not None]
+    return RankingHead(np.stack(rows).astype(np.float32), prompt)
+
+
+def _matrix(source: TensorSource, name: str) -> NDArray[np.float32]:
+    entry = source.find(name)
+    if entry is not None and len(entry.shape) == 1:
+        return source.vector(name)[None]
+    return np.asarray(dequantize(source.matrix(name)), np.float32)
+
+
+def _checked(opened: OpenedModel, name: str, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    if weight.shape[0] > (2 if name == TENSORS[0] else 1):
+        raise CheckpointError(f"{opened.path}: {name} has {weight.shape[0]} labels; a score needs one, or yes and no")
+    return weight
+
+
+def _is_reranker(opened: OpenedModel, template: object) -> bool:
+    """Whether a decoder was trained to answer yes or no. Nothing in its configuration says so; llama.cpp's converter
+    looks at the same places."""
+    names = (opened.name, opened.path.name, opened.path.resolve().name)
+    return template is not None or any("rerank" in name.lower() for name in names) or _readme_says_so(opened.path)
+
+
+def _readme_says_so(path: Path) -> bool:
+    readme = path / "README.md"
+    if not readme.is_file():
+        return False
+    with readme.open("rb") as file:
+        return _README.encode() in file.read(_README_BYTES).lower()
