@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lutmac.engine.running.pace import SHORT_PROMPT, Pace
+from lutmac.engine.running.sequence import GENERATED, PROMPT, Sequence
+from lutmac.engine.running.step_planner import Room, StepPlanner
 
 
 def seconds(begin: float, slope: float, tokens: int) -> float:
@@ -47,3 +49,32 @@ def test_deep_prompts_get_fewer_tokens() -> None:
     for _ in range(50):
         pace.record(20, 0.040, 4000)
     assert 0 < pace.room().prompts < shallow
+
+
+def test_each_role_has_its_own_pace() -> None:
+    """A matrix unit takes prompts in a tenth of a generated token's time; steps with both tell nothing wrong."""
+    pace, plain = Pace(by_role=True), Pace()
+    for step in range(60):
+        for measured in (pace, plain):
+            measured.record(1, 0.010 + 0.001, 300, generated=1)
+            measured.record(16, 0.010 + 16 * 0.001, 300, generated=16)
+            prompts, beside = (64, 0) if step % 2 else (96, 8)
+            seconds = 0.010 + prompts * 0.0001 + beside * 0.001
+            measured.record(prompts + beside, seconds, 100, generated=beside)
+    room = pace.room()
+    assert 8 <= room.price <= 12
+    own = 0.010 + SHORT_PROMPT * 0.0001
+    assert 0.010 + room.prompts * 0.0001 <= 1.3 * own
+    assert room.prompts > 1.5 * SHORT_PROMPT
+    assert 0.010 + room.little * 0.001 <= 1.3 * 0.011 + 0.004  # the least that a step takes
+    assert plain.room().price == 1.0
+
+
+def test_earlier_replies_that_are_computed_again_get_fewer_tokens_of_a_step() -> None:
+    prompt = Sequence(range(200), 201, roles=bytes([PROMPT]) * 200)
+    replayed = Sequence(range(200), 201, roles=bytes([GENERATED]) * 200)
+    for sequence in (prompt, replayed):
+        counts = [
+            slice.count for price in (1.0, 4.0) for slice in StepPlanner(512, 512).next([sequence], Room(64, 8, price))
+        ]
+        assert counts == ([64, 64] if sequence is prompt else [64, 16])

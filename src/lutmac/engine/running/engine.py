@@ -20,7 +20,7 @@ from lutmac.engine.running.pace import Pace
 from lutmac.engine.running.residency import Residency
 from lutmac.engine.running.runner import Runner
 from lutmac.engine.running.scheduler import Scheduler
-from lutmac.engine.running.sequence import Sequence, roles_of
+from lutmac.engine.running.sequence import GENERATED, Sequence, roles_of
 from lutmac.engine.running.snapshots import SlotPool
 from lutmac.engine.running.stats import Counters, EngineStats
 from lutmac.engine.running.trace import Trace
@@ -76,7 +76,7 @@ class Engine:
         rows = max(limits.max_sequences, min(limits.max_tokens, LOGITS_BYTES // (4 * vocab_size)))
         self._scheduler = Scheduler(limits.max_tokens, limits.max_sequences, rows)
         self._runner = Runner(compiled, cache, vocab_size, threads)
-        self._pace = Pace()
+        self._pace = Pace(by_role=self.by_role)
         self._cores = CoreUser()
         self._inbox: deque[tuple[str, Sequence]] = deque()
         self._stepped = Condition()
@@ -284,7 +284,8 @@ class Engine:
 
     def _record(self, batch: list[Slice], seconds: float) -> None:
         deepest = max(slice.sequence.computed + slice.count for slice in batch)
-        self._pace.record(sum(slice.count for slice in batch), seconds, deepest)
+        generated = sum(slice.count for slice in batch if slice.sequence.role == GENERATED)
+        self._pace.record(sum(slice.count for slice in batch), seconds, deepest, generated=generated)
         self._counters.batch_size, self._counters.step_seconds = len(batch), seconds
 
     def _postprocess(self, batch: list[Slice], rows: Iterable[NDArray[np.float32]]) -> None:

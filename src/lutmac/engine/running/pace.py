@@ -31,32 +31,35 @@ class _Average:
         self.seconds += share * (seconds - self.seconds)
 
 
-class Pace:
-    """Measures steps, and says how many tokens of prompts fit into a step that is short enough.
+class _Line:
+    """The time of a step as a straight line over its tokens, through the averages of small and of large steps."""
 
-    The time of a step is taken as a straight line over its tokens, through the averages of small and of large steps.
-    """
-
-    def __init__(self) -> None:
-        """Without measurements: the first bounded step takes as many tokens as a short prompt has."""
-        self._small = _Average()
+    def __init__(self, small: _Average | None = None) -> None:
+        """Without measurements. small: another line's small steps, which count as long as this one has none."""
+        self.small = _Average()
+        self._other_small = small or self.small
         self._large = _Average()
         self._shallow = _Average()  # of large steps at the beginning of their sequences, as a short prompt's is
+
+    @property
+    def known(self) -> bool:
+        return self._large.known
+
+    @property
+    def slope(self) -> float:
+        """The time of a token, in seconds."""
+        return self._line(self._large)[1]
 
     def record(self, tokens: int, seconds: float, deepest: int) -> None:
         """Records a step. deepest: the highest position in it."""
         if tokens < SMALL_STEP:
-            self._small.add(tokens, seconds)
+            self.small.add(tokens, seconds)
             return
         self._large.add(tokens, seconds)
         if deepest < SHALLOW:
             self._shallow.add(tokens, seconds)
 
-    def room(self) -> Room:
-        """How many tokens the next step may take."""
-        return Room(self._tokens_beside(SHORT_PROMPT), self._tokens_beside(1))
-
-    def _tokens_beside(self, newcomer: int) -> int:
+    def tokens_beside(self, newcomer: int) -> int:
         """Tokens of a step that takes at most STEP_OF_SHORT_PROMPTS times as long as ``newcomer`` tokens alone."""
         if not self._large.known:
             return max(newcomer, KERNEL_TOKENS)
@@ -70,7 +73,7 @@ class Pace:
 
     def _line(self, large: _Average) -> tuple[float, float]:
         """The time of an empty step, and of each token, in seconds."""
-        small = self._small
+        small = self.small if self.small.known else self._other_small
         if not small.known or large.tokens <= small.tokens:
             return 0.0, large.seconds / large.tokens
         # A token costs something, however the noise falls.
@@ -78,3 +81,37 @@ class Pace:
             (large.seconds - small.seconds) / (large.tokens - small.tokens), 0.01 * large.seconds / large.tokens
         )
         return max(0.0, large.seconds - slope * large.tokens), slope
+
+
+class Pace:
+    """Measures steps, and says how many tokens of prompts fit into a step that is short enough.
+
+    Where prompts have their own arithmetic, generated tokens and those of prompts are measured apart: a step with both
+    counts as one of prompts, without what its generated tokens take.
+    """
+
+    def __init__(self, *, by_role: bool = False) -> None:
+        """Without measurements: the first bounded step takes as many tokens as a short prompt has.
+
+        by_role: whether prompts have their own arithmetic.
+        """
+        self._generated = _Line()
+        self._prompts = _Line(self._generated.small) if by_role else self._generated
+
+    def record(self, tokens: int, seconds: float, deepest: int, *, generated: int = 0) -> None:
+        """Records a step. deepest: the highest position in it. generated: how many of the tokens are generated."""
+        prompts = tokens - generated
+        if self._prompts is self._generated:
+            self._prompts.record(tokens, seconds, deepest)
+        elif not prompts:
+            self._generated.record(generated, seconds, deepest)
+        else:
+            beside = self._generated.slope * generated if self._generated.known else 0.0
+            self._prompts.record(prompts, max(seconds - beside, seconds * prompts / tokens), deepest)
+
+    def room(self) -> Room:
+        """How many tokens the next step may take."""
+        price = 1.0
+        if self._prompts is not self._generated and self._prompts.known and self._generated.known:
+            price = max(1.0, self._generated.slope / self._prompts.slope)
+        return Room(self._prompts.tokens_beside(SHORT_PROMPT), self._generated.tokens_beside(1), price)

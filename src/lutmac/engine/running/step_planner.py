@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence as List
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 from lutmac.engine.running.batch import Batch, Slice
-from lutmac.engine.running.sequence import Sequence
+from lutmac.engine.running.sequence import GENERATED, Sequence
 from lutmac.engine.running.served_tokens import ServedTokens
 
 SHORT_PROMPT: Final = 16  # tokens: always few enough for a newcomer's step
@@ -21,11 +22,13 @@ COMPANY_STEPS: Final = 256  # after a reply, or a step for two clients: whoever 
 class Room:
     """How many tokens a step may have if it should be short.
 
-    prompts: tokens of prompts. little: tokens of a step that takes hardly longer than one of a single token.
+    prompts: tokens of prompts. little: tokens of a step that takes hardly longer than one of a single token. price: how
+    many tokens of prompts take as long as a generated one that is computed again.
     """
 
     prompts: int
     little: int
+    price: float = 1.0
 
     @property
     def replies(self) -> int:
@@ -114,8 +117,10 @@ class StepPlanner:
         for sequence in sorted(prompts, key=self._priority):
             if sequence is oldest:
                 reserved = 0
-            count = batch.add(sequence, left - reserved if sequence.generates else min(left - reserved, texts))
-            left -= count
+            most = left - reserved if sequence.generates else min(left - reserved, texts)
+            price = room.price if room is not None and sequence.role == GENERATED else 1.0
+            count = batch.add(sequence, most if most <= 1 else max(1, int(most / price)))
+            left -= ceil(count * price)
             texts -= 0 if sequence.generates else count
         return batch.slices
 
