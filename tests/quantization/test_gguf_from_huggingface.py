@@ -69,6 +69,9 @@ USUAL_SHAPES = {
 UNWRITTEN = {
     "bailing_moe2": "read from GGUF alone",
     "bitnet": "GGUF's has ternary matrices of Microsoft's or 1bitLLM's own, which quantising does not make",
+    "falcon_h1": "GGUF has Mamba2's scalars and convolutions in other forms",
+    "granitemoehybrid": "as falcon_h1",
+    "nemotron_h": "as falcon_h1",
     "granite_swa": "GGUF has no such architecture here",
     "lfm3": "GGUF has no such architecture",
     "maple": "read from GGUF alone",

@@ -20,7 +20,7 @@ SPARE: Final = "keys and values of layers that read another's"
 COPY: Final = "a copy of the embedding as head"
 ZERO: Final = "biases that are zero"  # older GPTQ tools write one beside every matrix
 # What readers of these formats commonly ignore, in the files' names.
-_IGNORED: Final = (
+IGNORED: Final = (
     ("rotary frequencies", r"(^|\.)(\w*rotary_emb|rope)\.\w+$|\w*inv_freq$|\.attn_rot_embd\.weight$"),
     ("causal masks", r"\.(self_)?att(entio)?n\.(bias|masked_bias|causal_mask)$|^(model\.)?causal_mask$"),
     ("numbers of positions", r"(^|\.)position_ids$"),
@@ -68,7 +68,7 @@ def _ignored(opened: OpenedModel, name: str) -> str | None:
         return GUESSING
     if name.endswith(".bias") and opened.source.is_zero(name):
         return ZERO
-    return next((what for what, pattern in _IGNORED if re.search(pattern, name)), None)
+    return next((what for what, pattern in IGNORED if re.search(pattern, name)), None)
 
 
 def _problem(opened: OpenedModel, names: list[str]) -> str:

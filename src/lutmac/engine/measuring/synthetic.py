@@ -218,14 +218,14 @@ class SyntheticSpec:
         Raises InvalidRequestError where it does not hold one of each kind.
         """
         room, period = (available_memory() if memory is None else memory) * MEMORY_SHARE, SHAPES[self.shape].period
-        none, one = (replace(self, layers=count)._bytes() for count in (period, 2 * period))
+        none, one = (replace(self, layers=count).matrix_bytes() for count in (period, 2 * period))
         most = int((room - (2 * none - one)) // (one - none)) * period
         if most < period:
             raise InvalidRequestError(f"{self.shape} takes {none / 1e9:.1f} GB with {period} layers, more than is free")
         return self if (self.layers or self._all_layers) <= most else replace(self, layers=most)
 
-    def _bytes(self) -> int:
-        """Of all matrices."""
+    def matrix_bytes(self) -> int:
+        """Bytes of all matrices that are in memory, scales included."""
         total = 0.0
         for weight in SHAPES[self.shape].graph(self.config).weights().values():
             if weight.streamed:
