@@ -1,7 +1,8 @@
 // One product by ISA target from a core's second-level cache, without Python: what the inner loops reach.
 //
 // Built by cmake -DLUTMAC_BUILD_BENCHMARKS=ON. Targets take turns; a figure is the median of rounds by the thread's own CPU
-// time, so that other tenants of the machine cost less.
+// time, so that other tenants of the machine cost less. A target with an arithmetic of its own for prompts' rows has a second
+// figure for them.
 //
 //   kernel_bench [tokens] [group size] [targets, as in avx2,avxvnni: default, all that run here]
 #include <time.h>
@@ -41,21 +42,29 @@ double cpu_seconds() {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
+// A target, and which of its products.
+struct Entry {
+  const TargetEntry* target;
+  bool prompt;
+};
+
 // A matrix and prepared activations, and the seconds of a product.
 class Contestant {
  public:
-  Contestant(const TargetEntry& entry, const Kind& kind, int64_t rows, int64_t group_size, int tokens)
-      : entry_(entry), matrix_(make(entry, kind, rows, group_size)), tokens_(tokens), y_(rows * tokens) {
+  Contestant(const Entry& entry, const Kind& kind, int64_t rows, int64_t group_size, int tokens)
+      : entry_(entry), matrix_(make(*entry.target, kind, rows, group_size)), tokens_(tokens), y_(rows * tokens) {
+    const Kernels& kernels = *entry.target->kernels;
     stride_ = form_stride(matrix_.form(), kColumns);
     forms_.resize(stride_ * tokens + 64);
     x_ = forms_.data() + (64 - reinterpret_cast<uintptr_t>(forms_.data()) % 64) % 64;
     std::vector<float> activations(kColumns);
     for (float& value : activations) value = static_cast<float>(std::rand()) / static_cast<float>(RAND_MAX) - 0.5f;
     for (int token = 0; token < tokens; ++token) {
-      entry.kernels->prepare(matrix_.form(), activations.data(), kColumns, x_ + token * stride_);
+      const Form form = entry.prompt ? prompt_form(kernels, matrix_.form()) : matrix_.form();
+      kernels.prepare(form, activations.data(), kColumns, x_ + token * stride_);
     }
   }
-  const char* name() const { return entry_.name; }
+  std::string name() const { return std::string(entry_.target->name) + (entry_.prompt ? ", prompts" : ""); }
 
   double seconds() {
     MatmulArgs args;
@@ -65,7 +74,7 @@ class Contestant {
     args.y_stride = matrix_.rows();
     constexpr int kRepeat = 20;
     const double begin = cpu_seconds();
-    for (int i = 0; i < kRepeat; ++i) matrix_.matmul(args, false, 0, matrix_.tiles(), 0, tokens_);
+    for (int i = 0; i < kRepeat; ++i) multiply(matrix_, args, matrix_.form(), entry_.prompt, {0, matrix_.tiles(), 0, tokens_});
     return (cpu_seconds() - begin) / kRepeat;
   }
 
@@ -94,7 +103,7 @@ class Contestant {
     return matrix;
   }
 
-  const TargetEntry& entry_;
+  const Entry entry_;
   PackedMatrix matrix_;
   int tokens_;
   std::vector<float> y_;
@@ -103,12 +112,12 @@ class Contestant {
   int64_t stride_ = 0;
 };
 
-void report(const Kind& kind, const std::vector<const TargetEntry*>& entries, int64_t group_size, int tokens) {
+void report(const Kind& kind, const std::vector<Entry>& entries, int64_t group_size, int tokens) {
   const int64_t rows = std::max<int64_t>(64, kBytes * 8 / (kColumns * kind.bits) / 64 * 64);
   const int64_t group = kind.kind == CodeKind::ternary && group_size % 128 != 0 ? kColumns : group_size;
   std::vector<Contestant> contestants;
   contestants.reserve(entries.size());
-  for (const TargetEntry* entry : entries) contestants.emplace_back(*entry, kind, rows, group, tokens);
+  for (const Entry& entry : entries) contestants.emplace_back(entry, kind, rows, group, tokens);
   std::vector<std::vector<double>> seconds(entries.size());
   for (int round = 0; round < kRounds; ++round) {
     for (size_t i = 0; i < entries.size(); ++i) seconds[i].push_back(contestants[i].seconds());
@@ -117,7 +126,7 @@ void report(const Kind& kind, const std::vector<const TargetEntry*>& entries, in
   for (size_t i = 0; i < entries.size(); ++i) {
     std::nth_element(seconds[i].begin(), seconds[i].begin() + kRounds / 2, seconds[i].end());
     const double rate = static_cast<double>(rows * kColumns * tokens) / seconds[i][kRounds / 2] / 1e9;
-    std::printf("  %s %.0f", contestants[i].name(), rate);
+    std::printf("  %s %.0f", contestants[i].name().c_str(), rate);
   }
   std::printf(" GMAC/s\n");
 }
@@ -128,10 +137,12 @@ int main(int argc, char** argv) {
   const int tokens = argc > 1 ? std::atoi(argv[1]) : 1;
   const int64_t group_size = argc > 2 ? std::atoi(argv[2]) : 128;
   const std::string wanted = std::string(",") + (argc > 3 ? argv[3] : "") + ",";
-  std::vector<const TargetEntry*> entries;
+  std::vector<Entry> entries;
   for (const TargetEntry& entry : targets()) {
     const bool chosen = argc <= 3 || wanted.find("," + std::string(entry.name) + ",") != std::string::npos;
-    if (chosen && entry.runs_here()) entries.push_back(&entry);
+    if (!chosen || !entry.runs_here()) continue;
+    entries.push_back({&entry, false});
+    if (entry.kernels->by_role()) entries.push_back({&entry, true});
   }
   for (const Kind& kind : kKinds) report(kind, entries, group_size, tokens);
   return 0;

@@ -15,13 +15,15 @@ void prepare(Form form, const float* x, int64_t k, uint8_t* out) {
     case Form::tables: return prepare_tables<Tables>(x, k, out);
     case Form::ternary: return prepare_ternary<TernaryTables>(x, k, out);
     case Form::integers: return prepare_integers(x, k, out, store);
+    case Form::bf16: return;  // of targets that prepare it themselves
   }
 }
 
 template <typename Codes>
-constexpr Kernels kernel_table(decltype(Kernels::prepare) prepare, decltype(Kernels::matmul_lowbit) matmul_lowbit) {
+constexpr Kernels kernel_table(decltype(Kernels::prepare) prepare, decltype(Kernels::matmul_lowbit) matmul_lowbit,
+                               decltype(Kernels::matmul_prompt) matmul_prompt = nullptr) {
   return {Codes::table(), prepare, matmul_lowbit, matmul_lowbit_exact<Codes>, dense_product<Codes::kTileRows>,
-          lowbit_row<Codes>, dense_row<Codes::kTileRows>};
+          matmul_prompt, lowbit_row<Codes>, dense_row<Codes::kTileRows>};
 }
 
 }  // namespace lutmac::LUTMAC_TARGET

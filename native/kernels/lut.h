@@ -30,6 +30,7 @@ enum class Form {
   tables,    // for 1 to 7 bits
   integers,  // for 8 bits and for codebooks
   ternary,   // for ternary codes
+  bf16,      // for rows of prompts on targets with a matrix unit: takes the place of the three before, and less room than any
 };
 
 // What codes mean, and how they are packed.
@@ -133,6 +134,7 @@ inline int64_t form_stride(Form form, int64_t k) {
   if (form == Form::tables) bytes = TableForm::bytes(k);
   if (form == Form::integers) bytes = IntegerForm::bytes(k);
   if (form == Form::ternary) bytes = TernaryForm::bytes(k);
+  if (form == Form::bf16) bytes = k * 2;  // in the target's own order
   return ((bytes + 63) / 64 | 1) * 64;
 }
 
@@ -213,6 +215,10 @@ struct Packing {
   void (*unpack_row_block)(CodeKind kind, int bits, const uint8_t* tile, int64_t block, int row, uint8_t* codes);
 };
 
+// Of prompts' rows so many share the work of unpacking a block of weights. Half as many take a fifth longer by the matrix unit; twice as many
+// save a tenth, and their sums (64 KB here) and activations no longer leave the weights their half of a 2 MB L2 cache.
+inline constexpr int kPromptTokens = 512;
+
 // The kernels of one ISA target. Rows past the matrix's end are never written to y. Products work on tiles
 // [tile_begin, tile_end) and tokens [token_begin, token_end).
 struct Kernels {
@@ -229,12 +235,17 @@ struct Kernels {
   void (*matmul_dense)(const Dense& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
                        int64_t token_begin, int64_t token_end);
 
+  // The product of prompts' rows, on the form bf16, with weights rounded to bf16, of all codes but FP8. Null: the target has one
+  // arithmetic for all rows.
+  void (*matmul_prompt)(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
+                        int64_t token_end);
+
   // One row as f32.
   void (*unpack_row_lowbit)(const LowBit& w, int64_t row, float* out);
   void (*unpack_row_dense)(const Dense& w, int64_t row, float* out);
 
   // Whether products of prompts' rows have another arithmetic than those of generated tokens (see Batch::generated_rows).
-  bool by_role = false;
+  bool by_role() const { return matmul_prompt != nullptr; }
 };
 
 #define LUTMAC_ISA(name, architecture, ...) LUTMAC_BUILT_##architecture(namespace name { extern const Kernels kKernels; })

@@ -35,7 +35,7 @@ class ExpertMatmul final : public Operation {
                      "the experts' matrices want different forms of their input");
     }
     fields.require(x_.rows == out_.rows && !x_.rows.outputs_only &&
-                       starts_.width == static_cast<int64_t>(matrices_.size()) + 1,
+                       starts_.width == 2 * static_cast<int64_t>(matrices_.size()) + 1,
                    "its rows are not those of the experts");
     if (fields.has("biases")) {
       int64_t count = 0;
@@ -51,35 +51,44 @@ class ExpertMatmul final : public Operation {
 
   // At most so many, whatever the experts' shares: a late thread asks when starts may be another layer's already.
   int64_t tasks(const Step& step, int) const override {
-    const int64_t rows = row_count(step, x_.rows);
-    return (rows / block_rows_ + std::min<int64_t>(rows, static_cast<int64_t>(matrices_.size()))) * tasks_per_block_;
+    const int64_t rows = row_count(step, x_.rows), generated = generated_row_count(step, x_.rows);
+    return (most_blocks(generated, false) + most_blocks(rows - generated, true)) * tasks_per_block_;
   }
 
   void run(const Step& step, int, int64_t task) const override {
     const int32_t* first_row = reinterpret_cast<const int32_t*>(starts_.floats(step, 0));
     int64_t block = task / tasks_per_block_;
-    size_t expert = 0;
-    for (; expert < matrices_.size(); ++expert) {
-      const int64_t own = blocks(first_row[expert + 1] - first_row[expert]);
+    const size_t experts = matrices_.size();
+    size_t list = 0;  // the experts' rows of generated tokens, then those of prompts
+    for (; list < 2 * experts; ++list) {
+      const int64_t own = blocks(first_row[list + 1] - first_row[list], list >= experts);
       if (block < own) break;
       block -= own;
     }
-    if (expert == matrices_.size()) return;
+    if (list == 2 * experts) return;
+    const bool prompt = list >= experts;
+    const size_t expert = list % experts;
     const PackedMatrix& matrix = *matrices_[expert];
     const int64_t tile_begin = task % tasks_per_block_ * task_tiles_;
-    const int64_t row_begin = first_row[expert] + block * block_rows_;
+    const int64_t row_begin = first_row[list] + block * block_rows(prompt);
     MatmulArgs args;
     args.x = x_.row(step.arena, 0);
     args.x_stride = x_.stride();
     args.y = out_.floats(step, 0);
     args.y_stride = float_stride(out_.width);
     args.bias = biases_.empty() ? nullptr : biases_.data() + static_cast<int64_t>(expert) * out_.width;
-    matrix.matmul(args, x_.form == Form::plain, tile_begin, std::min(matrix.tiles(), tile_begin + task_tiles_), row_begin,
-                  std::min<int64_t>(first_row[expert + 1], row_begin + block_rows_));
+    multiply(matrix, args, x_.form, prompt,
+             {tile_begin, std::min(matrix.tiles(), tile_begin + task_tiles_), row_begin,
+              std::min<int64_t>(first_row[list + 1], row_begin + block_rows(prompt))});
   }
 
  private:
-  int64_t blocks(int64_t rows) const { return (rows + block_rows_ - 1) / block_rows_; }
+  int64_t block_rows(bool prompt) const { return prompt ? kPromptTokens : block_rows_; }
+  int64_t blocks(int64_t rows, bool prompt) const { return (rows + block_rows(prompt) - 1) / block_rows(prompt); }
+  // Of all experts that share these rows.
+  int64_t most_blocks(int64_t rows, bool prompt) const {
+    return rows / block_rows(prompt) + std::min<int64_t>(rows, static_cast<int64_t>(matrices_.size()));
+  }
 
   std::vector<MatrixPtr> matrices_;
   Buffer x_, starts_, out_;

@@ -2,7 +2,8 @@
 //
 // A token that goes to k experts has k rows, and those of one expert lie together. Two buffers say which is which:
 // choices, a row for each token: [k experts s32][their k weights f32][their k rows s32];
-// starts, one row: [number of experts + 1] the first row of each expert, and the end of the last.
+// starts, one row: [2 * number of experts + 1] the first row of each expert that is of a generated token; then the first of each that is
+// of a prompt; and the end of the last.
 #pragma once
 
 #include "runtime/fields.h"

@@ -155,7 +155,7 @@ class Route final : public Operation {
     fields.require(num_experts_ <= 65536 && num_experts_ % routing_.groups == 0 &&
                        per_token_ <= num_experts_ / routing_.groups * routing_.top_groups,
                    "a token must go to at least one expert, and to no more than there are");
-    fields.require(choices_.width == 3 * per_token_ && starts_.width == num_experts_ + 1, "its choices have other widths");
+    fields.require(choices_.width == 3 * per_token_ && starts_.width == 2 * num_experts_ + 1, "its choices have other widths");
     fields.require(logits_.rows == Rows{} && choices_.rows == Rows{}, "it works on the rows of tokens");
   }
 
@@ -179,22 +179,23 @@ class Route final : public Operation {
 
   void sort_by_expert(const Step& step) const {
     int32_t* starts = reinterpret_cast<int32_t*>(starts_.floats(step, 0));
-    std::memset(starts, 0, sizeof(int32_t) * (num_experts_ + 1));
-    const int64_t tokens = row_count(step, Rows{});
+    std::memset(starts, 0, sizeof(int32_t) * (2 * num_experts_ + 1));
+    const int64_t tokens = row_count(step, Rows{}), generated = generated_row_count(step, Rows{});
+    const auto of_role = [&](int64_t token) { return starts + 1 + (token < generated ? 0 : num_experts_); };
     // starts[e + 1] counts the rows of e, then becomes where e's next row goes, which in the end is where e + 1 starts.
     for (int64_t token = 0; token < tokens; ++token) {
       const Choices choices = Choices::of(step, choices_, token);
-      for (int i = 0; i < per_token_; ++i) ++starts[choices.experts[i] + 1];
+      for (int i = 0; i < per_token_; ++i) ++of_role(token)[choices.experts[i]];
     }
     int32_t next = 0;
-    for (int expert = 0; expert < num_experts_; ++expert) {
-      const int32_t count = starts[expert + 1];
-      starts[expert + 1] = next;
+    for (int list = 0; list < 2 * num_experts_; ++list) {
+      const int32_t count = starts[list + 1];
+      starts[list + 1] = next;
       next += count;
     }
     for (int64_t token = 0; token < tokens; ++token) {
       const Choices choices = Choices::of(step, choices_, token);
-      for (int i = 0; i < per_token_; ++i) choices.rows[i] = starts[choices.experts[i] + 1]++;
+      for (int i = 0; i < per_token_; ++i) choices.rows[i] = of_role(token)[choices.experts[i]]++;
     }
   }
 

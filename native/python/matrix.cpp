@@ -93,14 +93,15 @@ auto unpack_rows(const PackedMatrix& matrix, const IntArray& ids) {
   return result;
 }
 
-auto matmul(const PackedMatrix& matrix, const FloatMatrix& x, bool exact, int threads) {
+auto matmul(const PackedMatrix& matrix, const FloatMatrix& x, bool exact, bool prompt, int threads) {
   require(!matrix.streamed(), "the matrix is not in memory");
   require(static_cast<int64_t>(x.shape(1)) == matrix.columns(), "x must have as many columns as the matrix");
   const int64_t tokens = static_cast<int64_t>(x.shape(0)), columns = matrix.columns();
   float* y;
   auto result = new_matrix(tokens, matrix.rows(), y);
   const nb::gil_scoped_release release;
-  const Form form = exact ? Form::plain : matrix.form();
+  const Kernels& kernels = *matrix.target().kernels;
+  const Form of_matrix = exact ? Form::plain : matrix.form(), form = prompt ? prompt_form(kernels, of_matrix) : of_matrix;
   MatmulArgs args;
   std::unique_ptr<uint8_t, decltype(&std::free)> forms(nullptr, &std::free);
   if (form == Form::plain) {
@@ -112,16 +113,16 @@ auto matmul(const PackedMatrix& matrix, const FloatMatrix& x, bool exact, int th
     if (!forms) throw std::bad_alloc();
     args.x = forms.get();
     ThreadPool::instance().for_each(threads, tokens, [&](int64_t token) {
-      matrix.target().kernels->prepare(form, x.data() + token * columns, columns,
-                                       forms.get() + token * args.x_stride);
+      kernels.prepare(form, x.data() + token * columns, columns, forms.get() + token * args.x_stride);
     });
   }
   args.y = y;
   args.y_stride = matrix.rows();
-  const int64_t block = tokens_per_task(args.x_stride), tiles = matrix.tiles();
+  const int64_t tiles = matrix.tiles();
+  const int64_t block = form == Form::bf16 ? prompt_block(tokens, tiles, threads) : tokens_per_task(args.x_stride);
   ThreadPool::instance().for_each(threads, (tokens + block - 1) / block * tiles, [&](int64_t task) {
     const int64_t first = task / tiles * block, tile = task % tiles;
-    matrix.matmul(args, exact, tile, tile + 1, first, std::min(tokens, first + block));
+    multiply(matrix, args, of_matrix, prompt, {tile, tile + 1, first, std::min(tokens, first + block)});
   });
   return result;
 }
@@ -168,7 +169,8 @@ void bind_matrix(nb::module_& module) {
       .def_prop_ro("nbytes", &PackedMatrix::bytes)
       .def_prop_ro("form", [](const PackedMatrix& m) { return form_name(m.form()); })
       .def("unpack_rows", &unpack_rows, nb::arg("ids"))
-      .def("matmul", &matmul, nb::arg("x"), nb::kw_only(), nb::arg("exact"), nb::arg("threads"));
+      .def("matmul", &matmul, nb::arg("x"), nb::kw_only(), nb::arg("exact"), nb::arg("prompt") = false,
+           nb::arg("threads"));
   module.def(
       "form_stride",
       [](const std::string& form, int64_t width) {

@@ -46,7 +46,7 @@ NB_MODULE(_native, module) {
   module.def("available_targets", [] { return target_names(true); });
   module.def("built_targets", [] { return target_names(false); });
   module.def("target_table", &target_rows);
-  module.def("computes_by_role", [](const std::string& target) { return find_target(target).kernels->by_role; });
+  module.def("computes_by_role", [](const std::string& target) { return find_target(target).kernels->by_role(); });
   module.def("default_threads", &default_threads);
   module.def(
       "set_tuning",

@@ -6,6 +6,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #elif defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -17,7 +19,15 @@ namespace {
 #if defined(__x86_64__)
 // Asked of the processor itself: what __builtin_cpu_supports knows depends on the compiler and its run-time library.
 enum Register { eax, ebx, ecx, edx };
-constexpr uint64_t kNothing = 0, kYmm = 0x6, kZmm = 0xe6;  // of XCR0: which registers the system saves
+constexpr uint64_t kNothing = 0, kYmm = 0x6, kZmm = 0xe6, kTiles = 0x60000;  // of XCR0: which registers the system saves
+
+// Linux gives the registers of the matrix unit only to processes that ask for them, once for all threads. It refuses where some
+// thread's stack for signals is too small for them.
+bool may_use_tiles() {
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM; of XCR0
+  static const bool granted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return granted;
+}
 
 struct Feature {
   std::string_view name;
@@ -29,7 +39,8 @@ struct Feature {
   bool present() const {
     unsigned registers[4] = {};
     if (!__get_cpuid_count(leaf, subleaf, &registers[eax], &registers[ebx], &registers[ecx], &registers[edx])) return false;
-    return (registers[place] >> bit & 1) && (saved_registers() & saved) == saved;
+    if (!(registers[place] >> bit & 1) || (saved_registers() & saved) != saved) return false;
+    return saved != kTiles || may_use_tiles();
   }
 
   static uint64_t saved_registers() {
@@ -56,6 +67,17 @@ constexpr Feature kFeatures[] = {
     {"avxvnni", 7, 0, ecx, 11, kZmm},  // in the encoding of AVX-512 VNNI
 #else
     {"avxvnni", 7, 1, eax, 4, kYmm},
+#endif
+    {"gfni", 7, 0, ecx, 8, kZmm},       {"avx512bf16", 7, 1, eax, 5, kZmm},
+#if defined(LUTMAC_EMULATE_amx_tile)
+    {"amx-tile", 7, 0, ebx, 30, kZmm},  // by AVX-512
+#else
+    {"amx-tile", 7, 0, edx, 24, kTiles},
+#endif
+#if defined(LUTMAC_EMULATE_amx_bf16)
+    {"amx-bf16", 7, 0, ebx, 30, kZmm},
+#else
+    {"amx-bf16", 7, 0, edx, 22, kTiles},
 #endif
 };
 #elif defined(__aarch64__)

@@ -10,12 +10,13 @@ namespace {
 // Widest row that is computed on its thread's stack.
 constexpr int64_t kStackRow = 65536;
 
-[[gnu::noinline]] void prepare_in_order(const Kernels& kernels, const Buffer& form, const float* values, uint8_t* out) {
+[[gnu::noinline]] void prepare_in_order(const Kernels& kernels, Form form, const std::vector<int32_t>& order, const float* values,
+                                       uint8_t* out) {
   alignas(64) float scratch[kStackRow];
-  const size_t width = form.order.size();
-  float* ordered = form.form == Form::plain ? reinterpret_cast<float*>(out) : scratch;
-  for (size_t i = 0; i < width; ++i) ordered[i] = values[form.order[i]];
-  if (form.form != Form::plain) kernels.prepare(form.form, ordered, static_cast<int64_t>(width), out);
+  const size_t width = order.size();
+  float* ordered = form == Form::plain ? reinterpret_cast<float*>(out) : scratch;
+  for (size_t i = 0; i < width; ++i) ordered[i] = values[order[i]];
+  if (form != Form::plain) kernels.prepare(form, ordered, static_cast<int64_t>(width), out);
 }
 
 }  // namespace
@@ -79,15 +80,16 @@ void RowOperation::finish_row(const Step& step, int64_t row, uint8_t* form_arena
     add_scaled_(out, made, 1.0f, static_cast<int>(width_), out);
     made = out;
   }
-  write_forms(form_arena, row, made);
+  write_forms(form_arena, row, row >= generated_row_count(step, rows_), made);
 }
 
-void RowOperation::write_forms(uint8_t* arena, int64_t row, const float* values) const {
-  for (const Buffer& form : forms_) {
-    if (form.order.empty()) {
-      kernels_->prepare(form.form, values, width_, form.row(arena, row));
+void RowOperation::write_forms(uint8_t* arena, int64_t row, bool prompt, const float* values) const {
+  for (const Buffer& buffer : forms_) {
+    const Form form = prompt ? prompt_form(*kernels_, buffer.form) : buffer.form;
+    if (buffer.order.empty()) {
+      kernels_->prepare(form, values, width_, buffer.row(arena, row));
     } else {
-      prepare_in_order(*kernels_, form, values, form.row(arena, row));
+      prepare_in_order(*kernels_, form, buffer.order, values, buffer.row(arena, row));
     }
   }
 }

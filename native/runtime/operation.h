@@ -25,6 +25,7 @@ struct Step {
   float* hidden = nullptr;         // [num_output_rows, hidden size] of final hidden states; null: not wanted
   uint8_t* scratch = nullptr;
   int64_t scratch_bytes = 0;
+  int threads = 1;  // that run the step
 };
 
 // Which rows an operation works on; how many there are is read at run time. per_token: each token has so many rows of its
@@ -39,7 +40,7 @@ inline int64_t row_count(const Step& step, Rows rows) {
   return int64_t{rows.outputs_only ? step.batch.num_output_rows : step.batch.num_tokens} * rows.per_token;
 }
 
-// How many of these rows, the first, are of generated tokens. Rows of experts are counted before they are sorted by expert.
+// How many of these rows, the first, are of generated tokens. The rows of experts are sorted by role, and then by expert.
 inline int64_t generated_row_count(const Step& step, Rows rows) {
   return int64_t{rows.outputs_only ? step.batch.generated_outputs : step.batch.generated_rows} * rows.per_token;
 }
@@ -99,6 +100,27 @@ void for_rows(const Step& step, Rows rows, int64_t task, Function&& function) {
   for (int64_t row = task * each; row < end; ++row) function(row);
 }
 
+// The rows of a product in blocks, those of generated tokens first: no block has both roles. The forms of a generated block stay in cache
+// while the tiles of the matrix pass by; a prompt's block unpacks each tile once for all of its rows.
+struct RowBlocks {
+  struct Range {
+    int64_t begin, end;
+    bool prompt;
+  };
+
+  int64_t generated, rows;              // of all rows the first `generated`
+  int64_t generated_rows, prompt_rows;  // of a block
+
+  int64_t generated_blocks() const { return (generated + generated_rows - 1) / generated_rows; }
+  int64_t count() const { return generated_blocks() + (rows - generated + prompt_rows - 1) / prompt_rows; }
+  Range range(int64_t block) const {
+    const int64_t first = block * generated_rows;
+    if (first < generated) return {first, std::min(generated, first + generated_rows), false};
+    const int64_t begin = generated + (block - generated_blocks()) * prompt_rows;
+    return {begin, std::min(rows, begin + prompt_rows), true};
+  }
+};
+
 // An operation that makes each row of its result from the same row of what it reads. It can write the row in forms that
 // products take, beside the plain one or instead, and add the row onto what the result's buffer holds. Its fields: out
 // (may be missing where there are forms), forms, accumulate, own (see leaves_forms).
@@ -125,7 +147,7 @@ class RowOperation : public Operation {
 
  private:
   void finish_row(const Step& step, int64_t row, uint8_t* form_arena) const;
-  void write_forms(uint8_t* arena, int64_t row, const float* values) const;
+  void write_forms(uint8_t* arena, int64_t row, bool prompt, const float* values) const;
 
   const Kernels* kernels_;
   void (*add_scaled_)(const float* a, const float* b, float scale, int width, float* out);

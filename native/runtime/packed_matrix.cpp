@@ -243,6 +243,28 @@ void PackedMatrix::matmul(const MatmulArgs& args, bool exact, int64_t tile_begin
   }
 }
 
+void PackedMatrix::matmul_prompt(const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
+                                 int64_t token_end) const {
+  if (prompt_form(*target_->kernels, form()) != Form::bf16) return matmul(args, false, tile_begin, tile_end, token_begin, token_end);
+  target_->kernels->matmul_prompt(lowbit_, args, tile_begin, tile_end, token_begin, token_end);
+}
+
+void multiply(const PackedMatrix& matrix, const MatmulArgs& args, Form form, bool prompt, const ProductPart& part) {
+  if (prompt && form != Form::plain) {
+    matrix.matmul_prompt(args, part.tile_begin, part.tile_end, part.token_begin, part.token_end);
+  } else {
+    matrix.matmul(args, form == Form::plain, part.tile_begin, part.tile_end, part.token_begin, part.token_end);
+  }
+}
+
+int64_t prompt_block(int64_t rows, int64_t tasks_per_block, int threads) {
+  constexpr int64_t kFewest = 64;  // below, unpacking is more than two thirds of the whole
+  int64_t block = kPromptTokens;
+  const auto tasks = [&] { return (rows + block - 1) / block * tasks_per_block; };
+  while (block > kFewest && tasks() < 2 * threads) block /= 2;
+  return block;
+}
+
 int64_t tokens_per_task(int64_t x_stride) {
   // Multiples of 32 keep the kernels' token blocks full.
   const int64_t cache_bytes = int64_t{tuning().block_kilobytes} << 10;

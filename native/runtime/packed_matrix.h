@@ -65,12 +65,14 @@ class PackedMatrix {
   int64_t bytes() const { return bytes_; }
   // What PackedBytes takes to make the same matrix; each a multiple of 64 bytes.
   const std::vector<Span>& parts() const { return parts_; }
-  // The form that the default product takes.
+  // The form that the default product takes; where the row's arithmetic depends on its role, that of generated tokens.
   Form form() const;
 
   void unpack_row(int64_t row, float* out) const;
   void matmul(const MatmulArgs& args, bool exact, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
               int64_t token_end) const;
+  // The same of a prompt's rows, on the form that prompt_form names for form().
+  void matmul_prompt(const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin, int64_t token_end) const;
 
  private:
   const TargetEntry* target_ = nullptr;
@@ -90,7 +92,24 @@ class PackedMatrix {
                   const PackedParam& packed) const;
 };
 
+// What a prompt's row holds in a buffer of this form: on targets that compute prompts' rows in another arithmetic another one.
+inline Form prompt_form(const Kernels& kernels, Form form) {
+  return kernels.matmul_prompt != nullptr && form != Form::plain ? Form::bf16 : form;
+}
+
+// Tiles and tokens of a product.
+struct ProductPart {
+  int64_t tile_begin, tile_end, token_begin, token_end;
+};
+
+// Of rows that lie in a buffer of this form, in exact mode plain. prompt: of a prompt, else of generated tokens.
+void multiply(const PackedMatrix& matrix, const MatmulArgs& args, Form form, bool prompt, const ProductPart& part);
+
 // Tokens whose forms are worth keeping in cache while the tiles of a matrix pass by.
 int64_t tokens_per_task(int64_t x_stride);
+
+// How many of a prompt's rows are a block, of which each makes so many tasks: as many as share unpacking, or fewer where threads
+// would be without work.
+int64_t prompt_block(int64_t rows, int64_t tasks_per_block, int threads);
 
 }  // namespace lutmac

@@ -22,9 +22,12 @@ void ProductOperation::add_product(Product product) {
   products_.push_back(std::move(product));
 }
 
-int64_t ProductOperation::tasks(const Step& step, int) const {
-  return (token_count(step) + block_tokens_ - 1) / block_tokens_ * tasks_per_block_;
+RowBlocks ProductOperation::blocks(const Step& step) const {
+  const int64_t rows = token_count(step), generated = std::min(rows, generated_row_count(step, products_.front().x.rows));
+  return {generated, rows, block_tokens_, prompt_block(rows - generated, tasks_per_block_, step.threads)};
 }
+
+int64_t ProductOperation::tasks(const Step& step, int) const { return blocks(step).count() * tasks_per_block_; }
 
 // No product may write over what the forms are made of, for a thread may be late in making its own.
 void ProductOperation::take_over(const RowOperation& maker) {
@@ -40,7 +43,7 @@ void ProductOperation::begin(const Step& step) const {
 }
 
 void ProductOperation::run(const Step& step, int, int64_t task) const {
-  // All tiles for one token block, then the next: the forms of the block stay in cache.
+  // All tiles for one token block, then the next.
   const int64_t block = task / tasks_per_block_, in_block = task % tasks_per_block_;
   size_t index = products_.size() - 1;
   while (shares_[index].first_task > in_block) --index;
@@ -48,8 +51,7 @@ void ProductOperation::run(const Step& step, int, int64_t task) const {
   const Share& share = shares_[index];
   const int64_t tile_begin = (in_block - share.first_task) * share.task_tiles;
   const int64_t tile_end = std::min(product.matrix->tiles(), tile_begin + share.task_tiles);
-  const int64_t token_begin = block * block_tokens_;
-  const int64_t token_end = std::min(token_count(step), token_begin + block_tokens_);
+  const auto [token_begin, token_end, prompt] = blocks(step).range(block);
   const int64_t rows = product.matrix->rows();
   const bool to_caller = product.out.offset < 0;
   MatmulArgs args;
@@ -59,7 +61,7 @@ void ProductOperation::run(const Step& step, int, int64_t task) const {
   args.y_stride = to_caller ? rows : float_stride(rows);
   args.bias = product.bias.empty() ? nullptr : product.bias.data();
   args.accumulate = product.accumulate;
-  product.matrix->matmul(args, product.x.form == Form::plain, tile_begin, tile_end, token_begin, token_end);
+  multiply(*product.matrix, args, product.x.form, prompt, {tile_begin, tile_end, token_begin, token_end});
   const int64_t tile_rows = product.matrix->tile_rows();
   const int64_t row_begin = tile_begin * tile_rows, row_end = std::min(rows, tile_end * tile_rows);
   for (int64_t token = token_begin; token < token_end; ++token) {

@@ -39,6 +39,7 @@ class ProductOperation : public Operation {
     int64_t first_task, task_tiles;
   };
 
+  RowBlocks blocks(const Step& step) const;
   bool own_forms(const Step& step) const { return maker_ && row_count(step, products_.front().x.rows) == 1; }
 
   std::vector<Share> shares_;  // of each product

@@ -103,7 +103,7 @@ void Program::prepare_walk(int threads) {
   while (static_cast<int>(own_arenas_.size()) < threads - 1) {
     own_arenas_.push_back(std::make_unique<Mapping>(static_cast<size_t>(arena_bytes_), false));
   }
-  threads_ = threads;
+  threads_ = step_.threads = threads;
   if (trace_) trace_->make_room(threads);
   if (static_cast<int>(steps_.size()) < threads) steps_.resize(threads);
   for (int thread = 0; thread < threads; ++thread) {

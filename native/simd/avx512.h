@@ -89,7 +89,40 @@ inline Bytes with_signs(Bytes x, Signs signs) {
 }
 inline Bytes magnitude(Bytes x) { return (Bytes)_mm512_abs_epi8((__m512i)x); }
 
+// Items of kBytes bytes of a and b by turns: of each 128 bits the lower, or the upper half.
+template <int kBytes>
+inline Bytes interleave_low(Bytes a, Bytes b) {
+  if constexpr (kBytes == 1) return (Bytes)_mm512_unpacklo_epi8((__m512i)a, (__m512i)b);
+  if constexpr (kBytes == 2) return (Bytes)_mm512_unpacklo_epi16((__m512i)a, (__m512i)b);
+  if constexpr (kBytes == 4) return (Bytes)_mm512_unpacklo_epi32((__m512i)a, (__m512i)b);
+  return (Bytes)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b);
+}
+template <int kBytes>
+inline Bytes interleave_high(Bytes a, Bytes b) {
+  if constexpr (kBytes == 1) return (Bytes)_mm512_unpackhi_epi8((__m512i)a, (__m512i)b);
+  if constexpr (kBytes == 2) return (Bytes)_mm512_unpackhi_epi16((__m512i)a, (__m512i)b);
+  if constexpr (kBytes == 4) return (Bytes)_mm512_unpackhi_epi32((__m512i)a, (__m512i)b);
+  return (Bytes)_mm512_unpackhi_epi64((__m512i)a, (__m512i)b);
+}
+// kLanes / 2 bytes of a and of b by turns, one to a lane.
+inline Ints interleave_widened(const uint8_t* a, const uint8_t* b) {
+  const __m128i both = _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i*)a), _mm_loadl_epi64((const __m128i*)b));
+  return (Ints)_mm512_maskz_cvtepu8_epi32(0xffff, both);
+}
+// Bit j of byte i of each 8 bytes is what bit i of byte 7 - j was.
+#if defined(__GFNI__)
+inline Bytes transpose_bits_of_8(Bytes x) {
+  constexpr long long kColumns = (long long)0x8040201008040201ull;
+  return (Bytes)_mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64(kColumns), (__m512i)x, 0);
+}
+#endif
+
 // ---- lookups ----
+
+// In each lane the entry of 16 floats at its lower 4 bits.
+inline Floats look_up_floats(Floats table, Ints indices) {
+  return _mm512_maskz_permutexvar_ps(0xffff, (__m512i)indices, table);
+}
 
 // 16 bytes, repeated in each 128 bits; of them the first `count`, with zeros behind them.
 inline Bytes load_table(const void* from) {

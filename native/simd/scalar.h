@@ -73,7 +73,43 @@ inline Bytes with_signs(Bytes x, Signs signs) {
   return x;
 }
 
+template <int kBytes>
+inline Bytes interleave_from(Bytes a, Bytes b, int first) {
+  Bytes x;
+  for (int i = 0; i < 4 * kLanes; ++i) {
+    const int item = i % 16 / kBytes, from = i / 16 * 16 + first + item / 2 * kBytes + i % kBytes;
+    x[i] = item % 2 == 0 ? a[from] : b[from];
+  }
+  return x;
+}
+template <int kBytes>
+inline Bytes interleave_low(Bytes a, Bytes b) {
+  return interleave_from<kBytes>(a, b, 0);
+}
+template <int kBytes>
+inline Bytes interleave_high(Bytes a, Bytes b) {
+  return interleave_from<kBytes>(a, b, 8);
+}
+inline Ints interleave_widened(const uint8_t* a, const uint8_t* b) {
+  Ints x;
+  for (int i = 0; i < kLanes; ++i) x[i] = i % 2 == 0 ? a[i / 2] : b[i / 2];
+  return x;
+}
+inline Bytes transpose_bits_of_8(Bytes x) {
+  Bytes out{};
+  for (int i = 0; i < 4 * kLanes; ++i) {
+    for (int j = 0; j < 8; ++j) out[i] = static_cast<uint8_t>(out[i] | (x[i / 8 * 8 + 7 - j] >> (i % 8) & 1) << j);
+  }
+  return out;
+}
+
 // ---- lookups ----
+
+inline Floats look_up_floats(Floats table, Ints indices) {
+  Floats x;
+  for (int i = 0; i < kLanes; ++i) x[i] = table[indices[i] & 15];
+  return x;
+}
 
 inline Bytes load_table_first(const void* from, int count) {
   Bytes x{};

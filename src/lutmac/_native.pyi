@@ -115,8 +115,8 @@ class Matrix:
     def unpack_rows(self, ids: NDArray[Any]) -> NDArray[Any]:
         """ids: [n] int32 -> [n, columns] float32."""
 
-    def matmul(self, x: NDArray[Any], *, exact: bool, threads: int) -> NDArray[Any]:
-        """x: [n, columns] float32 -> [n, rows] float32."""
+    def matmul(self, x: NDArray[Any], *, exact: bool, prompt: bool = False, threads: int) -> NDArray[Any]:
+        """x: [n, columns] float32 -> [n, rows] float32. prompt: in the arithmetic of prompts' rows."""
 
 class MatrixShape:
     """What a packed matrix is, apart from its bytes; LowBitMatrix of lutmac.lowbit.matrix says what the words mean.

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_design_lists_the_targets_as_they_are() -> None:
     text = (ROOT / "docs" / "design.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| `?([\w ]*?)`? \| `([\w/]+)` \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| `?([\w -]*?)`? \| `([\w/]+)` \|$", text, re.MULTILINE)
     assert rows == [(name, features, packing) for name, packing, features in _native.target_table()]
 
 

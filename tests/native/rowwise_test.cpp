@@ -130,13 +130,13 @@ void test_hadamard_has_the_same_bits_everywhere() {
 // One token's choices, by a program of that operation alone. more: fields that are not the usual ones.
 void route(const TestTarget& target, const std::vector<float>& logits, int count, const FieldMap& more, int32_t* chosen,
            float* weights) {
-  const int64_t experts = static_cast<int64_t>(logits.size()), room = form_stride(Form::plain, experts + 1);
+  const int64_t experts = static_cast<int64_t>(logits.size()), room = form_stride(Form::plain, 2 * experts + 1);
   const int64_t choices = room, starts = room + form_stride(Form::plain, 3 * count);
   Program program(*target.entry, 1, 1, 1, starts + room);
   std::memcpy(program.arena(), logits.data(), sizeof(float) * logits.size());
   FieldMap fields = {{"logits", Buffer{0, Form::plain, experts, {}, {}}},
                      {"choices", Buffer{choices, Form::plain, 3 * count, {}, {}}},
-                     {"starts", Buffer{starts, Form::plain, experts + 1, {}, {}}},
+                     {"starts", Buffer{starts, Form::plain, 2 * experts + 1, {}, {}}},
                      {"per_token", int64_t{count}},
                      {"normalize", true},
                      {"scores", std::string("softmax")},

@@ -1,8 +1,8 @@
 """Builds and runs the native test programs: kernels, operations, programs, sampler, threads.
 
 As they are, under sanitizers, and for aarch64 under emulation, which tests the ISA targets ``neon`` and ``neon_i8mm``
-on any machine. Under the address sanitizer AVX-VNNI and VBMI are emulated, so that ``avxvnni`` and ``avx512vbmi`` are
-tested on every processor that has AVX-512.
+on any machine. Under the address sanitizer AVX-VNNI, VBMI and AMX are emulated, so that ``avxvnni`` and
+``avx512vbmi`` are tested on every processor that has AVX-512, and ``amx`` on those that have its BF16 and GFNI too.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROGRAMS = [
     ["kernels_test"],
+    ["prompt_test"],
     ["ops_test"],
     ["recurrence_test"],
     ["rowwise_test"],
@@ -56,7 +57,7 @@ def native_build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         configure_and_build(folder, "--toolchain", str(ROOT / "cmake" / "aarch64.cmake"))
         return NativeBuild(folder, (EMULATOR, "-cpu", "max"), ("neon", "neon_i8mm"))
     options = [] if request.param == "release" else [f"-DLUTMAC_SANITIZE={request.param}"]
-    options += ["-DLUTMAC_EMULATE=avxvnni;avx512vbmi"] if request.param == "address" else []
+    options += ["-DLUTMAC_EMULATE=avxvnni;avx512vbmi;amx-tile;amx-bf16"] if request.param == "address" else []
     configure_and_build(folder, *options)
     return NativeBuild(folder)
 

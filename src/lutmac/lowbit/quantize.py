@@ -141,14 +141,20 @@ def quantize(  # noqa: PLR0913 (a public call; options by keyword)
 
 
 def matmul(
-    x: ArrayLike, matrix: QuantizedMatrix, *, threads: int | None = None, precision: Precision = "default"
+    x: ArrayLike,
+    matrix: QuantizedMatrix,
+    *,
+    threads: int | None = None,
+    precision: Precision = "default",
+    prompt: bool = False,
 ) -> Floats:
     """``x @ W.T`` for activations x [n, K] (or [K]) and a quantised W [M, K]: [n, M] (or [M]) float32.
 
     By table lookup. The tables' entries are rounded to 8 bits, which costs a relative error of 0.6 to 0.8% for normal
     activations (the norm of the difference, over the norm of the product). precision "exact": float arithmetic on the
-    dequantised weights, for comparison. A row's result does not depend on the other rows or on threads. Raises
-    InvalidRequestError.
+    dequantised weights, for comparison. prompt: as rows of prompts are multiplied, which ISA target "amx" does in
+    bfloat16 on its matrix unit, and other targets as all rows. A row's result does not depend on the other rows or on
+    threads. Raises InvalidRequestError.
     """
     if precision not in ("default", "exact"):
         raise InvalidRequestError(f"precision is {precision!r}, expected 'default' or 'exact'")
@@ -162,7 +168,7 @@ def matmul(
     rows = activations.reshape(-1, columns)
     if packed.columns > columns:
         rows = np.pad(rows, ((0, 0), (0, packed.columns - columns)))
-    product: Floats = packed.matmul(rows, exact=precision == "exact", threads=_threads(threads))
+    product: Floats = packed.matmul(rows, exact=precision == "exact", prompt=prompt, threads=_threads(threads))
     return product if activations.ndim == 2 else product[0]
 
 

@@ -111,7 +111,7 @@ class MixtureDecoder(Decoder):
         config, name, hf = self.config, f"layers.{layer}", f"model.layers.{layer}"
         logits = self.linear(f"{self.names.within(layer)}.{self.names.router}", x, config.num_experts, f"{name}.router")
         choices = Value(f"{name}.choices", 3 * config.num_experts_per_tok)
-        starts = Value(f"{name}.starts", config.num_experts + 1)
+        starts = Value(f"{name}.starts", 2 * config.num_experts + 1)
         biases = (f"{hf}.{bias}" for bias in self.SELECTION_BIASES)
         bias = next((Vector(b, config.num_experts, (config.num_experts,)) for b in biases if self.has(b)), None)
         scales = None if self.EXPERT_SCALES is None else f"{hf}.{self.EXPERT_SCALES}"

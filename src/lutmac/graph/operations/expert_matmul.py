@@ -42,7 +42,8 @@ class ExpertMatMul(Op):
     def reference(self, at: Reference, x: Floats, starts: Floats) -> Floats:
         """[rows of all experts, width]."""
         out = np.empty((len(x), self.out.width), np.float32)
-        for expert, (begin, end) in enumerate(itertools.pairwise(starts[0].astype(int))):
+        for index, (begin, end) in enumerate(itertools.pairwise(starts[0].astype(int))):
+            expert = index % len(self.weights)
             out[begin:end] = x[begin:end] @ at.matrix(self.weights[expert].name).T
             if self.biases is not None:
                 out[begin:end] += at.vector(self.biases[expert].name)

@@ -25,7 +25,8 @@ class Route(Op):
     https://arxiv.org/abs/2412.19437). Weights are the scores, with normalize divided by the sum of those chosen, times
     scale and, where there are expert_scales, that of the expert.
     choices: for each token its experts, their weights, and its row with each of them (3 * per_token wide).
-    starts: one row, the first row of each expert and the end of the last: rows of one expert lie together.
+    starts: one row, 2 * experts + 1 wide: the first row of each expert of generated tokens, then of each of prompts,
+    and the end of the last. So rows of one expert lie together, and all of generated tokens before those of prompts.
     """
 
     logits: Value
@@ -45,7 +46,7 @@ class Route(Op):
     def faults(self) -> Iterator[str]:
         """Widths that are not those of the choices, and more choices than there are."""
         experts = self.logits.width
-        if (self.choices.width, self.starts.width) != (3 * self.per_token, experts + 1):
+        if (self.choices.width, self.starts.width) != (3 * self.per_token, 2 * experts + 1):
             yield f"{self.per_token} of {experts} experts have other widths"
         for vector in self.vectors():
             if vector.width != experts:
@@ -62,7 +63,7 @@ class Route(Op):
         )
 
     def reference(self, at: Reference, logits: Floats) -> tuple[Floats, Floats]:
-        """Choices [tokens, 3 * per_token] and starts [1, experts + 1]."""
+        """Choices [tokens, 3 * per_token] and starts [1, 2 * experts + 1], all tokens being generated ones."""
         scores = self._scores(logits)
         keys = scores if self.bias is None else scores + at.vector(self.bias.name)
         experts = np.argsort(-self._of_groups(keys), axis=1, kind="stable")[:, : self.per_token]
@@ -75,7 +76,7 @@ class Route(Op):
         order = np.argsort(experts.reshape(-1), kind="stable")
         rows = np.empty(experts.size, np.float32)
         rows[order] = np.arange(experts.size)
-        counts = np.bincount(experts.reshape(-1), minlength=logits.shape[1])
+        counts = np.bincount(experts.reshape(-1), minlength=2 * logits.shape[1])
         choices = np.concatenate([experts, chosen, rows.reshape(experts.shape)], axis=1)
         return choices, np.concatenate([[0], np.cumsum(counts)])[None]
 

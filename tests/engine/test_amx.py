@@ -1,0 +1,116 @@
+"""ISA target amx, whose prompts have another arithmetic than replies, with plain C++ in place of its matrix unit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import amx_twin
+
+TESTS = Path(__file__).parents[1]
+DIVERGENCE = """
+import sys, numpy as np, lutmac
+found = {}
+for precision in ("exact", "default", "uniform"):
+    model = lutmac.load(sys.argv[1], precision=precision)
+    tokens = model.tokenizer.encode("The tower is 324 metres tall, about the same height as an 81-storey building.")
+    logits = model.logits(tokens).astype(np.float64)
+    found[precision] = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+exact = found.pop("exact")
+print(model.info().isa, *((np.exp(exact) * (exact - each)).sum(axis=1).mean() for each in found.values()))
+"""
+MIXTURE = """
+import sys, concurrent.futures, lutmac
+sys.path.insert(0, sys.argv[2])
+from test_architectures_gguf import write
+from pathlib import Path
+path = write(Path(sys.argv[1]) / "mixture.gguf", "qwen3-moe", "Q4_0")
+model = lutmac.load(path, threads=2, max_batch_tokens=48)
+def generate(seed):
+    prompt = [(11 * seed + 5 * i) % 96 for i in range(3 + 9 * seed)]
+    found = model.generate(prompt, max_tokens=40, temperature=1.0, seed=seed, ignore_eos=True, logprobs=1)
+    return found.token_ids, found.logprobs
+together = lutmac.load(path, threads=2, max_batch_tokens=48)
+alone = [generate(seed) for seed in range(12)]
+model = together
+with concurrent.futures.ThreadPoolExecutor(12) as pool:
+    assert list(pool.map(generate, range(12))) == alone
+"""
+PRODUCTS = """
+import numpy as np, lutmac
+random = np.random.default_rng(0)
+weights, x = random.standard_normal((200, 416), np.float32), random.standard_normal((40, 416), np.float32)
+for bits in range(1, 9):
+    matrix = lutmac.quantize(weights, bits=bits, group_size=32)
+    exact = lutmac.matmul(x, matrix, precision="exact")
+    error = [np.linalg.norm(lutmac.matmul(x, matrix, prompt=prompt) - exact) for prompt in (True, False)]
+    print(*(each / np.linalg.norm(exact) for each in error))
+"""
+
+
+@pytest.fixture(scope="module")
+def environment() -> dict[str, str]:
+    """Of a process whose package lutmac has the twin."""
+    try:
+        folder = amx_twin.folder()
+    except amx_twin.CannotBuildError as error:
+        pytest.skip(f"cannot build the twin: {error}")
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    environment.pop("LUTMAC_ISA", None)
+    if run("from lutmac import _native; print(*_native.available_targets())", environment).split()[0] != "amx":
+        pytest.skip("the processor lacks AVX-512 with VBMI, BF16 or GFNI")
+    return environment
+
+
+def run(program: str, environment: dict[str, str], *arguments: str) -> str:
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_bits_are_the_same_in_any_batch(environment: dict[str, str]) -> None:
+    """The tests of every target, where prompts are cut into chunks and single tokens, and replies stand beside them."""
+    tests = ["engine/test_batch_invariance.py", "engine/test_prefix_cache.py"]
+    tests += ["models/test_architectures_gguf.py::test_threads_and_chunks_do_not_change_a_bit"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *(str(TESTS / test) for test in tests),
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_a_step_of_a_mixture_has_rows_of_both_roles(environment: dict[str, str], tmp_path: Path) -> None:
+    """Prompts and replies that share steps are what each is alone."""
+    run(MIXTURE, environment, str(tmp_path), str(TESTS / "models"))
+
+
+@pytest.mark.slow
+def test_prompts_are_nearer_to_exact_than_replies(environment: dict[str, str], smollm2_path: Path) -> None:
+    """In Kullback-Leibler divergence. bf16 keeps 8 bits of each number, a table 8 of the largest sum of four."""
+    target, prompts, replies = run(DIVERGENCE, environment, str(smollm2_path)).split()
+    assert target == "amx"
+    assert float(prompts) < 2e-4
+    assert float(prompts) < float(replies) < 4e-3
+
+
+@pytest.mark.slow
+def test_products_of_arrays_are_lookups_unless_asked(environment: dict[str, str]) -> None:
+    """Either factor of a product is off by 2^-9 / sqrt(3) of itself in the mean, where all are equally likely."""
+    for line in run(PRODUCTS, environment).splitlines():
+        prompt, lookup = map(float, line.split())
+        assert prompt < 2**-8
+        assert prompt != lookup
