@@ -14,7 +14,7 @@
 
 namespace lutmac {
 
-enum class ActivationKind { silu, gelu_tanh, gelu, relu_squared, sigmoid, softplus };
+enum class ActivationKind { silu, gelu_tanh, gelu, relu_squared, sigmoid, softplus, tanh };
 
 #ifdef LUTMAC_TARGET
 
@@ -69,6 +69,11 @@ struct Softplus {
   static Floats apply(Floats x) { return softplus(x); }
 };
 
+// 3e-7.
+struct Tanh {
+  static Floats apply(Floats x) { return tanh(x); }
+};
+
 // function(Silu{}), or whatever the kind is.
 template <typename Function>
 inline void with_activation(ActivationKind kind, Function function) {
@@ -79,6 +84,7 @@ inline void with_activation(ActivationKind kind, Function function) {
     case ActivationKind::relu_squared: return function(ReluSquared{});
     case ActivationKind::sigmoid: return function(Sigmoid{});
     case ActivationKind::softplus: return function(Softplus{});
+    case ActivationKind::tanh: return function(Tanh{});
   }
 }
 
@@ -90,7 +96,7 @@ inline ActivationKind activation_kind(Fields& fields) {
   using enum ActivationKind;
   return fields.choice<ActivationKind>(
       "kind", {{"silu", silu}, {"gelu_tanh", gelu_tanh}, {"gelu", gelu}, {"relu_squared", relu_squared},
-               {"sigmoid", sigmoid}, {"softplus", softplus}});
+               {"sigmoid", sigmoid}, {"softplus", softplus}, {"tanh", ActivationKind::tanh}});
 }
 
 #endif

@@ -23,6 +23,7 @@ struct Batch {
   const int32_t* first_position = nullptr;  // [num_sequences] position in the sequence of its first row
   const int32_t* token_sequence = nullptr;  // [num_tokens] sequence of a row
   const int32_t* token_position = nullptr;  // [num_tokens] position of a row
+  const int32_t* token_types = nullptr;     // [num_tokens] of a pair of texts, which one a row is of; null: all 0
   int num_output_rows = 0;
   const int32_t* output_rows = nullptr;     // [num_output_rows] rows that want logits or final hidden states
   int generated_rows = 0;                   // the first rows are of generated tokens, the others of prompts: their products

@@ -68,7 +68,8 @@ bool signal_raised() {
 void step(Program& program, const Cache& cache, const IntArray& tokens, const IntArray& sequence_start,
           const IntArray& first_position, const std::vector<IntMatrix>& page_tables, const IntArray& output_rows,
           const std::optional<MutableFloatMatrix>& logits_out, const std::optional<MutableFloatMatrix>& hidden_out,
-          int threads, bool interruptible, std::optional<int> generated_rows) {
+          int threads, bool interruptible, std::optional<int> generated_rows,
+          const std::optional<IntArray>& token_types) {
   const int num_tokens = static_cast<int>(tokens.shape(0)), outputs = static_cast<int>(output_rows.shape(0));
   require(num_tokens >= 1 && num_tokens <= program.max_tokens(), "too few or too many tokens for one step");
   require(outputs <= program.max_tokens(), "too many output rows");
@@ -81,7 +82,12 @@ void step(Program& program, const Cache& cache, const IntArray& tokens, const In
   program.check_cache(cache);
   require(static_cast<int>(page_tables.size()) == cache.num_groups(), "one page table per cache group is needed");
   Program::Input input{num_tokens, static_cast<int>(first_position.shape(0)), outputs, tokens.data(),
-                       sequence_start.data(), first_position.data(), output_rows.data(), {}, nullptr, nullptr, 0};
+                       sequence_start.data(), first_position.data(), nullptr, output_rows.data(), {}, nullptr, nullptr, 0};
+  if (token_types) {
+    require(static_cast<int>(token_types->shape(0)) == num_tokens, "every token needs a type");
+    check_ids(*token_types, 1 << 16, "a token's type is out of range");
+    input.token_types = token_types->data();
+  }
   for (size_t group = 0; group < page_tables.size(); ++group) {
     check_page_table(page_tables[group], cache, static_cast<int>(group), program.group_has_slots(static_cast<int>(group)),
                       sequence_start, first_position);
@@ -199,7 +205,7 @@ void bind_program(nb::module_& module) {
       .def("step", &step, nb::arg("cache"), nb::kw_only(), nb::arg("tokens"), nb::arg("sequence_start"),
            nb::arg("first_position"), nb::arg("page_tables"), nb::arg("output_rows"), nb::arg("logits").none(),
            nb::arg("hidden") = nb::none(), nb::arg("threads"), nb::arg("interruptible") = false,
-           nb::arg("generated_rows") = nb::none())
+           nb::arg("generated_rows") = nb::none(), nb::arg("token_types") = nb::none())
       .def("start_trace", &Program::start_trace)
       .def("take_trace", &take_trace);
 }

@@ -183,8 +183,8 @@ bool Program::step(const Cache& cache, const Input& input, int threads) {
   const std::lock_guard lock(mutex_);
   Batch& batch = step_.batch;
   batch = {input.num_tokens,     input.num_sequences,    input.tokens,          input.sequence_start,
-           input.first_position, token_sequence_.data(), token_position_.data(), input.num_output_rows,
-           input.output_rows,    input.num_tokens - input.prompt_rows};
+           input.first_position, token_sequence_.data(), token_position_.data(), input.token_types,
+           input.num_output_rows, input.output_rows,    input.num_tokens - input.prompt_rows};
   while (batch.generated_outputs < batch.num_output_rows &&
          batch.output_rows[batch.generated_outputs] < batch.generated_rows) {
     ++batch.generated_outputs;

@@ -78,7 +78,7 @@ class Program {
   // Input of a step; the arrays live as long as the call. Checked by the caller.
   struct Input {
     int num_tokens, num_sequences, num_output_rows;
-    const int32_t *tokens, *sequence_start, *first_position, *output_rows;
+    const int32_t *tokens, *sequence_start, *first_position, *token_types, *output_rows;  // token_types may be null
     std::vector<std::pair<const int32_t*, int>> page_tables;  // table and stride per cache group
     float *logits, *hidden;
     int num_logits_rows;

@@ -215,8 +215,10 @@ class Program:
         threads: int,
         interruptible: bool = False,
         generated_rows: int | None = None,
+        token_types: NDArray[Any] | None = None,
     ) -> None:
         """Runs one step. tokens [n], sequence_start [s + 1], first_position [s], output_rows [r]: int32.
+        token_types: [n] int32, None where all are 0.
 
         page_tables: one [s, pages] int32 array per cache group. logits: [at most r, vocab] float32, written: of the
         first of the output rows; hidden: [r, hidden size] float32, likewise the final hidden states of all of them.

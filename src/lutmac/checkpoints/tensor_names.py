@@ -15,6 +15,9 @@ MODEL: Final = "model."
 HEAD: Final = "lm_head."
 EMBEDDING: Final = "embed_tokens."
 NEMOTRON_EMBEDDING: Final = "embeddings."
+_EMBEDDING: Final = r"(.*\.)?(embed_tokens\.|embeddings\.weight$|embeddings\.(word|tok)_embeddings\.)"
+# What a model's own tensors begin with, without a prefix.
+_BARE: Final = r"(embed_tokens\w*|layers|norm\w*|(per_layer|altup)_\w+|embeddings|encoder|emb_ln|pooler|final_norm)\."
 # What has embeddings of its own and is not the text model.
 _OTHER_PARTS: Final = re.compile(r"(^|\.)(v|a|mm|mtp|\w*(vision|visual|image|audio|speech|talker|draft)\w*)\.")
 
@@ -22,7 +25,7 @@ _OTHER_PARTS: Final = re.compile(r"(^|\.)(v|a|mm|mtp|\w*(vision|visual|image|aud
 class TensorNames:
     """From the file's names to those that models ask for, and back.
 
-    prefix: what stands before ``embed_tokens`` in the file, "model." as a rule.
+    prefix: what stands before ``embed_tokens`` in the file, "model." as a rule; of an encoder before ``embeddings``.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -44,11 +47,7 @@ class TensorNames:
             return MODEL + EMBEDDING + name.removeprefix(self.prefix + self.embedding)
         if self.prefix and name.startswith(self.prefix):
             return MODEL + name.removeprefix(self.prefix)
-        return (
-            MODEL + name
-            if not self.prefix and re.match(r"(embed_tokens\w*|layers|norm\w*|(per_layer|altup)_\w+)\.", name)
-            else name
-        )
+        return MODEL + name if not self.prefix and re.match(_BARE, name) else name
 
     def of_file(self, name: str) -> str:
         """How the file would call what a model asks for."""
@@ -64,8 +63,7 @@ def _prefix(names: list[str]) -> str:
     found = {
         name[: match.start(2)]
         for name in names
-        if (match := re.match(r"(.*\.)?(embed_tokens\.|embeddings\.weight$)", name))
-        and not _OTHER_PARTS.search(name[: match.start(2)])
+        if (match := re.match(_EMBEDDING, name)) and not _OTHER_PARTS.search(name[: match.start(2)])
     }
     if not found:
         bare = any(name.startswith("layers.") for name in names)

@@ -31,6 +31,7 @@ from lutmac.text.tokenizer import Tokenizer
 
 T = TypeVar("T")
 MAX_SEQUENCES = 16  # in one step; more wait
+MAX_TEXTS = 128  # the same of a model that reads whole texts, which may be short
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,9 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
 def _limits(opened: OpenedModel, options: LoadOptions) -> Limits:
     """What the program is built for. Raises InvalidRequestError for a context beyond what the model was trained for."""
     context = checked_context(options.context, opened.config)
+    if opened.config.bidirectional:  # nothing is kept, and a text is in one step
+        most = max(options.max_batch_tokens, context)
+        return Limits(most, min(MAX_TEXTS, most), context, options.max_batch_tokens)
     limits = Limits(options.max_batch_tokens, MAX_SEQUENCES, context)
     if options.context is not None:
         return limits

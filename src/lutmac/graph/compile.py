@@ -7,6 +7,8 @@ from typing import Literal
 
 from lutmac import _native
 from lutmac.graph.lowering import Lowering, Parameters
+from lutmac.graph.operations.bidirectional_attention import BidirectionalAttention
+from lutmac.graph.operations.logits import Logits
 from lutmac.graph.placement import Placement, place
 from lutmac.graph.schedule import Schedule
 from lutmac.graph.states import Pages, Slot, State
@@ -22,11 +24,16 @@ Precision = Literal["default", "exact", "uniform"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a program is built for: tokens and sequences in one step, and positions of one sequence."""
+    """What a program is built for: tokens and sequences in one step, and positions of one sequence.
+
+    step_tokens: as many as a step is filled up to, where it may have more for a sequence that it has to hold whole;
+    0: max_tokens.
+    """
 
     max_tokens: int
     max_sequences: int
     max_context: int
+    step_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,16 @@ class Compiled:
     def by_role(self) -> bool:
         """Whether tokens of prompts have another arithmetic than those that are generated."""
         return self.precision == "default" and _native.computes_by_role(self.target)
+
+    @property
+    def reads_whole_texts(self) -> bool:
+        """Whether tokens see what follows them: a step then holds whole sequences, and nothing can be generated."""
+        return any(isinstance(call.op, BidirectionalAttention) for call in self.schedule.calls)
+
+    @property
+    def logits_size(self) -> int:
+        """Logits of a row: the vocabulary, or what a head for whole texts tells apart; 0 without a head."""
+        return next((call.op.weight.rows for call in self.schedule.calls if isinstance(call.op, Logits)), 0)
 
     @property
     def layers(self) -> int:

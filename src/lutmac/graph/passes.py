@@ -47,7 +47,12 @@ def optimize(graph: Graph, *, exact: bool) -> Schedule:
 
 
 def expose_hidden_states(schedule: Schedule) -> Schedule:
-    """Copies out the input of the head, as it is before any preparation and rotation."""
+    """Copies out the input of the head, as it is before any preparation and rotation.
+
+    Models of whole texts say themselves what is copied out: their heads read something else.
+    """
+    if any(isinstance(call.op, HiddenStates) for call in schedule.calls):
+        return schedule
     writers = schedule.writers()
     calls: list[Call] = []
     for call in schedule.calls:

@@ -16,6 +16,7 @@ REGISTRY = {
     "afmoe": "lutmac.models.afmoe",
     "apertus": "lutmac.models.apertus",
     "bailingmoe2": "lutmac.models.bailing_moe2",
+    "bert": "lutmac.models.bert",
     "bitnet": "lutmac.models.bitnet",
     "bitnet-25": "lutmac.models.bitnet",
     "bitnet-b1.58": "lutmac.models.bitnet",
@@ -26,6 +27,7 @@ REGISTRY = {
     "exaone4": "lutmac.models.exaone4",
     "falcon-h1": "lutmac.models.falcon_h1",
     "falcon_h1": "lutmac.models.falcon_h1",
+    "gemma-embedding": "lutmac.models.embedding_gemma",
     "gemma2": "lutmac.models.gemma2",
     "gemma3": "lutmac.models.gemma3",
     "gemma3_text": "lutmac.models.gemma3",
@@ -62,11 +64,15 @@ REGISTRY = {
     "mistral": "lutmac.models.mistral",
     "mistral3": "lutmac.models.ministral3",
     "mixtral": "lutmac.models.mixtral",
+    "modern-bert": "lutmac.models.modernbert",
+    "modernbert": "lutmac.models.modernbert",
     "muse-glimmer": "lutmac.models.muse_glimmer",
     "muse_glimmer": "lutmac.models.muse_glimmer",
     "muse_glimmer_text": "lutmac.models.muse_glimmer",
     "nemotron_h": "lutmac.models.nemotron_h",
     "nemotron_h_moe": "lutmac.models.nemotron_h",
+    "nomic-bert": "lutmac.models.nomic_bert",
+    "nomic_bert": "lutmac.models.nomic_bert",
     "olmo2": "lutmac.models.olmo2",
     "olmo3": "lutmac.models.olmo2",
     "olmoe": "lutmac.models.olmoe",
@@ -97,10 +103,12 @@ REGISTRY = {
     "qwen3next": "lutmac.models.qwen3_next",
     "qwen3vl": "lutmac.models.qwen3",
     "qwen3vlmoe": "lutmac.models.qwen3_moe",
+    "roberta": "lutmac.models.bert",
     "seed_oss": "lutmac.models.seed_oss",
     "smollm3": "lutmac.models.smollm3",
     "stablelm": "lutmac.models.stablelm",
     "starcoder2": "lutmac.models.starcoder2",
+    "xlm-roberta": "lutmac.models.bert",
 }
 # What a checkpoint's "architectures" says where its model_type says less: 1bitLLM's models call themselves llamas.
 _BY_CLASS = {"BitnetForCausalLM": "bitnet"}
@@ -137,6 +145,10 @@ class ModelConfig(Protocol):
     @property
     def rope_scaling(self) -> str:
         """For people: how positions beyond the first training's are reached, with those that will be in use."""
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether tokens see what follows them: it makes hidden states of whole texts, and generates none."""
 
     @property
     def rotation(self) -> Rotation | None:

@@ -42,7 +42,8 @@ class DecoderConfig:
     windows: for each layer the positions that attention sees, the last ones, 0 for all; empty: all layers see all.
     Scales multiply: attention_scale the scores (None: 1 / sqrt(head_dim)), residual_scale what a layer adds. Softcaps
     bound (0: none). norm_weight_bias is added to norms' weights. round_activations: the input of products in the layers
-    is rounded to int8, as BitNet defines it. rotation: which matrices were rotated along their input, known of GGUF.
+    is rounded to int8, as BitNet defines it. bidirectional: tokens see what follows them, too, and of a window half to
+    each side; what comes out are hidden states. rotation: which matrices were rotated along their input, known of GGUF.
     context: positions that will be in use, 0 for max_position_embeddings.
     optional: tensors that not every checkpoint has and this one does, by Hugging Face's names: a head of its own,
     biases, joint matrices. They are known when ``completed``.
@@ -78,6 +79,7 @@ class DecoderConfig:
     logits_scale: float = 1.0
     norm_weight_bias: float = 0.0
     round_activations: bool = False
+    bidirectional: bool = False
     rotation: Rotation | None = None
     context: int = 0
     optional: Container[str] = frozenset()
@@ -95,6 +97,8 @@ class DecoderConfig:
                 raise CheckpointError(f"rope rotates {rope.rotary_dim} dimensions of heads of {largest}")
         for layer in range(self.num_hidden_layers):
             self._check_heads(self.heads(layer), self.kv_heads(layer), self.head_size(layer))
+        if self.bidirectional and self.attention_softcap:
+            raise UnsupportedModelError("a softcap of attention in both directions is not supported")
         sizes = {"hidden_size": self.hidden_size, "intermediate_size": self.intermediate_size}
         for name, size in (*sizes.items(), *(("intermediate_size", width) for width in self.layer_widths)):
             if size % 32:

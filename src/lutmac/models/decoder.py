@@ -10,15 +10,18 @@ from lutmac.graph.ir import Graph, Op, Value, Vector, Weight
 from lutmac.graph.operations.activation import Activation, ActivationKind
 from lutmac.graph.operations.add import Add
 from lutmac.graph.operations.attention import Attention
+from lutmac.graph.operations.bidirectional_attention import BidirectionalAttention
 from lutmac.graph.operations.embed import Embed
 from lutmac.graph.operations.gate_segments import GateSegments
 from lutmac.graph.operations.gather_outputs import GatherOutputs
+from lutmac.graph.operations.hidden_states import HiddenStates
 from lutmac.graph.operations.logits import Logits
 from lutmac.graph.operations.matmul import MatMul
 from lutmac.graph.operations.multiply import Multiply
 from lutmac.graph.operations.rms_norm import RMSNorm
 from lutmac.graph.operations.rope_angles import Rope, RopeAngles
 from lutmac.graph.operations.rope_store import RopeStore
+from lutmac.graph.operations.rotate import Rotate
 from lutmac.graph.operations.round_to_int8 import RoundToInt8
 from lutmac.graph.operations.scale_by_position import ScaleByPosition
 from lutmac.graph.states import Pages
@@ -67,6 +70,9 @@ class Decoder:
         outputs = Value("outputs", hidden.width, rows="outputs")
         self.ops.append(GatherOutputs(hidden, outputs))
         final = self.norm(self.FINAL_NORM, self.last_hidden(outputs), "final")
+        if config.bidirectional:
+            self.ops.append(HiddenStates(final))
+            return Graph(tuple(self.ops))
         head = replace(embedding, name="lm_head.weight") if self.has("lm_head.weight") else embedding
         bias = self.bias("lm_head", config.vocab_size)
         self.ops.append(Logits(head, final, config.logits_softcap, config.logits_scale, bias))
@@ -104,10 +110,33 @@ class Decoder:
             scaled = replace(q, name=f"{name}.q_scaled")
             self.ops.append(ScaleByPosition(q, scaled, config.query_beta, config.query_period))
             q = scaled
+        if config.bidirectional:
+            return self.attention_output(layer, self.attended_in_both_directions(layer, q, k, v))
         rotated, rope = Value(f"{name}.q_rotated", q.width), self.rope(layer)
         angles, heads = self._angles.get(rope), config.heads(layer)
         self.ops.append(RopeStore(self.keys_values(layer), q, k, v, rotated, heads, angles, rope.style))
         return self.attended(layer, x, rotated)
+
+    def attended_in_both_directions(self, layer: int, q: Value, k: Value, v: Value) -> Value:
+        """Attention to all tokens of a text, or to those within half of a window; nothing is kept."""
+        config, heads, head_dim = self.config, self.config.heads(layer), self.config.head_size(layer)
+        rope = self.rope(layer)
+        if rope.rotary_dim:
+            angles = self.angles_of(rope)
+            turned = [replace(x, name=f"{x.name}_rotated") for x in (q, k)]
+            self.ops += [Rotate(x, angles, out, head_dim, rope.style) for x, out in zip((q, k), turned, strict=True)]
+            q, k = turned
+        attended = Value(f"layers.{layer}.attended", q.width)
+        scale, reach = self.attention_scale(layer), config.window(layer) // 2
+        self.ops.append(
+            BidirectionalAttention(q, k, v, attended, heads, config.kv_heads(layer), head_dim, scale, reach)
+        )
+        return attended
+
+    def attention_scale(self, layer: int) -> float:
+        """What scores are multiplied by."""
+        scale = self.config.attention_scale
+        return self.config.head_size(layer) ** -0.5 if scale is None else scale
 
     def keys_values(self, layer: int) -> Pages:
         """The keys and values that a layer attends to."""
@@ -120,7 +149,7 @@ class Decoder:
         """What attention adds to the residual stream. x: what the layer reads; rotated: its queries."""
         config, name, heads = self.config, f"layers.{layer}", self.config.heads(layer)
         attended = Value(f"{name}.attended", rotated.width)
-        scale = config.head_size(layer) ** -0.5 if config.attention_scale is None else config.attention_scale
+        scale = self.attention_scale(layer)
         sinks = Vector(f"model.{name}.{self.ATTENTION}.sinks", heads) if self.SINKS else None
         cache = self.keys_values(layer)
         self.ops.append(Attention(cache, rotated, attended, heads, scale, config.attention_softcap, sinks))

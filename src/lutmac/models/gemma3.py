@@ -28,7 +28,10 @@ DEFAULTS = {**SIZES_OF_2B, "vocab_size": 262208, "max_position_embeddings": 1310
 
 
 class Gemma3(NormedTwice, NormedHeads):
-    """Norms on both sides of each part, and of heads."""
+    """Norms on both sides of each part, and of heads. EmbeddingGemma (2025) is that in both directions.
+
+    https://arxiv.org/abs/2509.20354
+    """
 
 
 def read_config(config: Mapping[str, Any]) -> DecoderConfig:
@@ -36,7 +39,9 @@ def read_config(config: Mapping[str, Any]) -> DecoderConfig:
     config = {**DEFAULTS, **config}
     read = MetadataReader(config, "")
     period = read.integer("sliding_window_pattern", read.integer("_sliding_window_pattern", PERIOD))
-    decoder = read_decoder_config({**config, "rope_parameters": None, "rope_scaling": None})
+    bidirectional = config.get("use_bidirectional_attention") is True
+    read_here = ("rope_parameters", "rope_scaling", *(["use_bidirectional_attention"] if bidirectional else []))
+    decoder = read_decoder_config({**config, **dict.fromkeys(read_here)})
     rope, local_rope = read_ropes_by_type(config, decoder.head_dim, LOCAL_THETA)
     return replace(
         with_gemma_scales(decoder, read.number("query_pre_attn_scalar", 256.0), read),
@@ -45,6 +50,7 @@ def read_config(config: Mapping[str, Any]) -> DecoderConfig:
         windows=read_windows(config, decoder.num_hidden_layers, lambda layer: (layer + 1) % period != 0),
         activation=read_activation(config, "hidden_activation"),
         norm_weight_bias=1.0,
+        bidirectional=bidirectional,
     )
 
 

@@ -45,27 +45,28 @@ MIXTURE_NAMES: Mapping[str, str] = {
 }
 
 
-def gguf_names(different: Mapping[str, str] | None = None) -> Callable[[str], str]:
+def gguf_names(different: Mapping[str, str] | None = None, layers: str = "model.layers") -> Callable[[str], str]:
     """The function from a tensor's name to GGUF's: ``model.layers.0.mlp.up_proj.weight`` is ``blk.0.ffn_up.weight``.
 
     different: names in a layer that only this family has, or for which it has others. GGUF stacks the matrices of a
     layer's experts in one tensor, and the weights of norms of heads: ``experts.3.up_proj.weight``, listed as
     ``experts.up_proj``, is ``ffn_up_exps.weight[3]``. A name in ``different`` may have the kind, too:
     ``self_attn.sinks`` is ``attn_sinks.weight``. So may whole names of tensors outside of layers. What GGUF has no name
-    for keeps its own.
+    for keeps its own. layers: what names within layers begin with.
     """
     table = {**_COMMON, **(different or {})}
+    in_layer = re.compile(rf"{re.escape(layers)}\.(\d+)\.(.+)")
 
     def gguf_name(name: str) -> str:
         if name in ROPE_TENSORS:
             return f"{table[name]}.weight"
         if name in table:
             return table[name]
-        within = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", name)
+        within = in_layer.fullmatch(name)
         if within and within[2] in table:
             return f"blk.{within[1]}.{table[within[2]]}"
         stem, _, kind = name.rpartition(".")
-        layer = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", stem)
+        layer = in_layer.fullmatch(stem)
         if not layer:
             return f"{table.get(stem, stem)}.{kind}"
         stacked = re.search(r"\b(experts|norms)\.(\d+)", layer[2])

@@ -15,9 +15,11 @@ from lutmac.engine.embedding.pooling import Pool
 from lutmac.engine.running.engine import Engine
 from lutmac.engine.running.sequence import Sequence
 from lutmac.engine.running.share import Share
+from lutmac.errors import InvalidRequestError
 
 AT_ONCE = 8  # texts of a request in the engine at a time
 TOKENS_AT_ONCE = 128  # another one begins only while these have fewer: enough to fill a step, and long texts go singly
+STEPS_AT_ONCE = 2  # the same where a step has only whole texts: enough to choose from, so that steps are full
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,15 @@ class TextBatch:
     """The texts of one request.
 
     texts: token ids, none empty. pooling: what becomes of their hidden states. skip: the first so many tokens of each
-    text do not count.
+    text do not count. types: of each text the types of its tokens, where it is a pair of texts; None: all are 0.
+    classified: the logits of the model's head for whole texts are wanted, and not hidden states.
     """
 
     texts: TokenSequence[TokenSequence[int]]
     pooling: tuple[Pooling, ...] = ("mean",)
     skip: int = 0
+    types: TokenSequence[TokenSequence[int]] | None = None
+    classified: bool = False
 
 
 @dataclass(eq=False)
@@ -46,12 +51,18 @@ class EmbeddingJob:
     share: Share = field(default_factory=Share)
 
     def __post_init__(self) -> None:
-        """Nothing is submitted yet."""
-        width = self.engine.hidden_size * len(self.batch.pooling)
-        self.vectors: NDArray[np.float64] = np.empty((len(self.batch.texts), width))
+        """Nothing is submitted yet. Raises InvalidRequestError where the model has no head for whole texts."""
+        engine, batch = self.engine, self.batch
+        if batch.classified and not (engine.reads_whole_texts and engine.logits_size):
+            raise InvalidRequestError("this model has no head that classifies texts")
+        width = engine.logits_size if batch.classified else engine.hidden_size * len(batch.pooling)
+        self.vectors: NDArray[np.float64] = np.empty((len(batch.texts), width))
         self.underway: deque[Sequence] = deque()
         self._pools: deque[Pool] = deque()
         self._begun = 0
+        whole = engine.reads_whole_texts
+        self._most = engine.max_sequences if whole else AT_ONCE
+        self._most_tokens = STEPS_AT_ONCE * engine.step_tokens if whole else TOKENS_AT_ONCE
 
     @property
     def done(self) -> bool:
@@ -65,30 +76,43 @@ class EmbeddingJob:
 
     def due(self) -> Iterator[Sequence]:
         """The sequences to submit by now. Raises ContextOverflowError."""
-        while self._begun < len(self.batch.texts) and len(self.underway) < AT_ONCE:
-            if sum(sequence.length for sequence in self.underway) >= TOKENS_AT_ONCE:
+        while self._begun < len(self.batch.texts) and len(self.underway) < self._most:
+            if sum(sequence.length for sequence in self.underway) >= self._most_tokens:
                 return
-            yield self._begin(self.batch.texts[self._begun])
+            yield self._begin(self._begun)
 
     def take(self) -> None:
         """Takes the vector of the oldest sequence, which has finished."""
         self.vectors[self._begun - len(self.underway)] = self._pools.popleft().vector()
         self.underway.popleft()
 
-    def _begin(self, ids: TokenSequence[int]) -> Sequence:
-        pool = Pool(self.batch.pooling, self.engine.hidden_size, len(ids), self.batch.skip)
+    def _begin(self, index: int) -> Sequence:
+        engine, batch = self.engine, self.batch
+        ids, types = batch.texts[index], None if batch.types is None else batch.types[index]
+        pool = self._pool(len(ids))
         # What is read from the first token on cannot begin with what others have computed, nor do others begin so.
-        sequence = self.engine.new_sequence(ids[: pool.end], pool.end, private=pool.first == 0)
-        sequence.sink, sequence.sink_from, sequence.wants_hidden = pool.add, pool.first, True
+        sequence = engine.new_text(ids[: pool.end], pool.end, private=pool.first == 0, types=types)
+        sequence.sink, sequence.sink_from, sequence.sink_until = pool.add, pool.first, pool.until
+        sequence.wants_hidden = not batch.classified
         sequence.share = self.share
         self.underway.append(sequence)
         self._pools.append(pool)
         self._begun += 1
         return sequence
 
+    def _pool(self, length: int) -> Pool:
+        """A head's logits are those of the first row: the head itself has pooled."""
+        if self.batch.classified:
+            return Pool(("cls",), self.engine.logits_size, length, causal=False)
+        causal = not self.engine.reads_whole_texts
+        return Pool(self.batch.pooling, self.engine.hidden_size, length, self.batch.skip, causal=causal)
+
 
 def embed(engine: Engine, batch: TextBatch) -> NDArray[np.float64]:
-    """[n, hidden size * pooling modes]: a vector for each text. Raises ContextOverflowError."""
+    """[n, hidden size * pooling modes]: a vector for each text; [n, logits] where they are classified.
+
+    Raises ContextOverflowError, and InvalidRequestError where there is no head to classify by.
+    """
     job = EmbeddingJob(engine, batch)
     try:
         while not job.done:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,9 +20,15 @@ class Pool:
     row after the other: the same bits, however the text was cut into steps.
     """
 
-    def __init__(self, modes: tuple[Pooling, ...], width: int, length: int, skip: int = 0) -> None:
-        """width: of a hidden state. length: tokens of the text, of which the first ``skip`` do not count."""
+    def __init__(
+        self, modes: tuple[Pooling, ...], width: int, length: int, skip: int = 0, *, causal: bool = True
+    ) -> None:
+        """width: of a hidden state. length: tokens of the text, of which the first ``skip`` do not count.
+
+        causal: whether tokens see only those before them.
+        """
         self._modes = modes
+        self._causal = causal
         self._length = length
         self._skip = min(skip, length - 1)
         self._totals = [np.full(width, -np.inf if mode == "max" else 0.0) for mode in modes]
@@ -32,26 +40,32 @@ class Pool:
 
     @property
     def end(self) -> int:
-        """Tokens that have to run: attention is causal, so what follows the first token does not change its state."""
+        """Tokens that have to run: in causal attention, what follows the first token does not change its state."""
+        return self.until if self._causal else self._length
+
+    @property
+    def until(self) -> int:
+        """The first token whose hidden state, and that of all behind it, is not wanted."""
         return self._skip + 1 if set(self._modes) == {"cls"} else self._length
 
     def add(self, position: int, hidden: NDArray[np.float32]) -> None:
         """Takes the hidden states [n, width] of the tokens from ``position`` on."""
-        for place, row in enumerate(hidden, position):
-            for mode, total in zip(self._modes, self._totals, strict=True):
-                self._add_row(mode, total, place, row)
+        for mode, total in zip(self._modes, self._totals, strict=True):
+            self._add_rows(mode, total, position, hidden)
 
-    def _add_row(self, mode: Pooling, total: NDArray[np.float64], place: int, row: NDArray[np.float32]) -> None:
+    def _add_rows(self, mode: Pooling, total: NDArray[np.float64], position: int, rows: NDArray[np.float32]) -> None:
         match mode:
             case "max":
-                np.maximum(total, row, out=total)
+                np.maximum(total, rows.max(axis=0), out=total)
             case "weightedmean":
-                total += (place + 1) * row.astype(np.float64)
+                places = np.arange(position + 1, position + 1 + len(rows), dtype=np.float64)
+                _add_in_order(total, places[:, None] * rows)
             case "cls" | "last":
-                if place == (self._skip if mode == "cls" else self._length - 1):
-                    total += row
+                place = (self._skip if mode == "cls" else self._length - 1) - position
+                if 0 <= place < len(rows):
+                    total += rows[place]
             case _:
-                total += row
+                _add_in_order(total, rows)
 
     def vector(self) -> NDArray[np.float64]:
         """[modes * width]; after the last token."""
@@ -70,3 +84,8 @@ class Pool:
                 return count * (self._skip + 1 + self._length) / 2  # the sum of the weights
             case _:
                 return 1.0
+
+
+def _add_in_order(total: NDArray[np.float64], rows: NDArray[Any]) -> None:
+    """Adds rows [n, width] one after the other: NumPy sums along the first axis in that order."""
+    np.add.reduce(np.concatenate([total[None], rows], dtype=np.float64), axis=0, out=total)

@@ -150,7 +150,10 @@ def _stop_strings(stop: object) -> tuple[str, ...]:
 
 
 def check_prompt(engine: Engine, prompt: list[int], params: GenerationParams) -> None:
-    """Raises ContextOverflowError if the prompt leaves no room for a reply, InvalidRequestError for wrong ids."""
+    """Raises ContextOverflowError if the prompt leaves no room for a reply, InvalidRequestError for wrong ids and for
+    models that generate nothing.
+    """
+    engine.check_generates()
     if len(prompt) + (params.max_tokens != 0) > engine.max_context:
         raise ContextOverflowError.of_prompt(len(prompt), engine.max_context)
     if not prompt:

@@ -17,6 +17,7 @@ from lutmac.errors import CheckpointError
 
 GUESSING: Final = "layers that guess further tokens"
 SPARE: Final = "keys and values of layers that read another's"
+TRAINED_WITH: Final = "heads that it was trained with"
 COPY: Final = "a copy of the embedding as head"
 ZERO: Final = "biases that are zero"  # older GPTQ tools write one beside every matrix
 # What readers of these formats commonly ignore, in the files' names.
@@ -24,6 +25,7 @@ IGNORED: Final = (
     ("rotary frequencies", r"(^|\.)(\w*rotary_emb|rope)\.\w+$|\w*inv_freq$|\.attn_rot_embd\.weight$"),
     ("causal masks", r"\.(self_)?att(entio)?n\.(bias|masked_bias|causal_mask)$|^(model\.)?causal_mask$"),
     ("numbers of positions", r"(^|\.)position_ids$"),
+    ("types of tokens, all 0", r"(^|\.)token_type_ids$"),
     (
         "parts for images and sounds",
         r"^(v|a|mm|mlp1|vpm|apm|vte|(model\.)?connector)\.|(^|\.)image_newline$"
@@ -53,7 +55,8 @@ def left_out(opened: OpenedModel, read: Iterable[str]) -> tuple[LeftOut, ...]:
     unknown = []
     for name in sizes:
         if name not in used:
-            what = SPARE if name in spare else _ignored(opened, name)
+            spared = TRAINED_WITH if opened.config.bidirectional else SPARE
+            what = spared if name in spare else _ignored(opened, name)
             unknown.append(name) if what is None else found.setdefault(what, []).append(name)
     if unknown:
         raise CheckpointError(_problem(opened, unknown))

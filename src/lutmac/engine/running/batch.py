@@ -25,8 +25,16 @@ class Batch:
         self._rows = rows
 
     def add(self, sequence: Sequence, count: int) -> int:
-        """Adds up to ``count`` of the sequence's tokens; how many there was room for."""
+        """Adds up to ``count`` of the sequence's tokens; how many there was room for.
+
+        A sequence that runs whole is added whole or not at all. If it is longer than a step should be, it has a step of
+        its own.
+        """
         count = min(sequence.runnable, count, self._tokens)
+        if sequence.whole and count < sequence.pending:
+            if self.slices:
+                return 0
+            count = sequence.pending
         count -= max(0, _logits_rows(sequence, count) - self._rows) if count > 0 else 0
         if count <= 0:
             return 0

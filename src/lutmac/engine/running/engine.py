@@ -24,7 +24,7 @@ from lutmac.engine.running.sequence import GENERATED, Sequence, roles_of
 from lutmac.engine.running.snapshots import SlotPool
 from lutmac.engine.running.stats import Counters, EngineStats
 from lutmac.engine.running.trace import Trace
-from lutmac.errors import ContextOverflowError
+from lutmac.errors import ContextOverflowError, InvalidRequestError
 from lutmac.graph.compile import Compiled
 
 LOGITS_BYTES = 128 << 20  # of one step, at most
@@ -44,13 +44,16 @@ class Engine:
     def __init__(
         self, compiled: Compiled, *, vocab_size: int, threads: int, kv_cache_memory: int | None = None
     ) -> None:
-        """Makes the program's key-value cache. vocab_size: logits of a row. threads: of every step.
+        """Makes the program's key-value cache. vocab_size: token ids are below it. threads: of every step.
 
         kv_cache_memory: bytes of keys and values; default, what `divide_memory` finds. Raises InvalidRequestError where
         one sequence of full length does not fit.
         """
         limits, layout = compiled.limits, compiled.cache
         self.vocab_size = vocab_size
+        self.logits_size = compiled.logits_size
+        self.reads_whole_texts = compiled.reads_whole_texts
+        self.step_tokens = limits.step_tokens or limits.max_tokens
         self.max_context = limits.max_context
         self.expects_company = False
         self.by_role = compiled.by_role
@@ -73,9 +76,9 @@ class Engine:
         self.slot_bytes = 0 if slots is None else layout.group_bytes(group)
         self.num_slots = 0 if slots is None else slots.num_slots
         self._residency = Residency(manager, slots, self._counters, _PageCopier(cache, pages))
-        rows = max(limits.max_sequences, min(limits.max_tokens, LOGITS_BYTES // (4 * vocab_size)))
-        self._scheduler = Scheduler(limits.max_tokens, limits.max_sequences, rows)
-        self._runner = Runner(compiled, cache, vocab_size, threads)
+        rows = max(limits.max_sequences, min(limits.max_tokens, LOGITS_BYTES // (4 * max(1, self.logits_size))))
+        self._scheduler = Scheduler(self.step_tokens, limits.max_sequences, rows)
+        self._runner = Runner(compiled, cache, threads)
         self._pace = Pace(by_role=self.by_role)
         self._cores = CoreUser()
         self._inbox: deque[tuple[str, Sequence]] = deque()
@@ -136,9 +139,39 @@ class Engine:
     ) -> Sequence:
         """A sequence that has yet to be submitted. Raises ContextOverflowError where max_length exceeds the context.
 
+        Raises InvalidRequestError where the model reads whole texts.
+
         private: it takes nothing from the prefix cache and leaves nothing there. reply_spans: spans [begin, end) of the
         tokens that are of earlier replies, and so are computed as generated ones; the others are of a prompt.
         """
+        self.check_generates()
+        return self._new_sequence(tokens, max_length, private=private, reply_spans=reply_spans)
+
+    def check_generates(self) -> None:
+        """Raises InvalidRequestError for a model whose tokens see what follows them."""
+        if self.reads_whole_texts:
+            raise InvalidRequestError("this model makes vectors of texts and generates none; ask it for embeddings")
+
+    def new_text(
+        self, tokens: Iterable[int], length: int, *, private: bool, types: Iterable[int] | None = None
+    ) -> Sequence:
+        """A text that has yet to be submitted: nothing is generated at its end. The caller sets its sink.
+
+        types: of the tokens, for pairs of texts. Raises ContextOverflowError.
+        """
+        sequence = self._new_sequence(tokens, length, private=private or self.reads_whole_texts)
+        sequence.whole = self.reads_whole_texts
+        sequence.types = None if types is None else np.fromiter(types, dtype=np.int32)
+        return sequence
+
+    def _new_sequence(
+        self,
+        tokens: Iterable[int],
+        max_length: int,
+        *,
+        private: bool = False,
+        reply_spans: Iterable[tuple[int, int]] = (),
+    ) -> Sequence:
         given = np.fromiter(tokens, dtype=np.int32)
         roles = roles_of(len(given), reply_spans) if self.by_role else None
         if max_length > self.max_context:
@@ -257,7 +290,8 @@ class Engine:
         for sequence in scheduler.running:
             if sequence.pending > 1:
                 self._residency.follow(sequence)
-        bounded = self.expects_company or scheduler.decoding
+        # Whole texts cannot be cut, and nobody waits for a next token.
+        bounded = (self.expects_company or scheduler.decoding) and not self.reads_whole_texts
         return self._with_pages(scheduler.next_batch(self._pace.room() if bounded else None))
 
     def _admit(self) -> None:

@@ -27,8 +27,8 @@ class Runner:
     threads, prompt_threads: of steps without and with a piece of a prompt.
     """
 
-    def __init__(self, compiled: Compiled, cache: _native.Cache, vocab_size: int, threads: int) -> None:
-        """vocab_size: logits of a row. threads: of every step, till `threads` or `prompt_threads` is set."""
+    def __init__(self, compiled: Compiled, cache: _native.Cache, threads: int) -> None:
+        """threads: of every step, till `threads` or `prompt_threads` is set."""
         self.threads = self.prompt_threads = threads
         self.computing = False
         self.hidden_size = next(
@@ -38,7 +38,7 @@ class Runner:
         self._schedule = compiled.schedule
         self._cache = cache
         self._groups = compiled.cache.groups
-        self._logits = np.empty((0, vocab_size), dtype=np.float32)
+        self._logits = np.empty((0, compiled.logits_size), dtype=np.float32)
         self._hidden = np.empty((0, self.hidden_size), dtype=np.float32)
 
     def run(self, batch: list[Slice]) -> Iterator[Rows]:
@@ -69,6 +69,7 @@ class Runner:
                 threads=self.prompt_threads if _reads_a_prompt(batch) else self.threads,
                 interruptible=current_thread() is main_thread(),
                 generated_rows=sum(slice.count for slice in batch if slice.sequence.role == GENERATED),
+                token_types=_token_types(batch),
             )
         finally:
             self.computing = False
@@ -116,6 +117,15 @@ class _Outputs:
                     self.rows += range(starts[index] + rows.start, starts[index] + rows.stop)
             counts.append(len(self.rows) - before)
         self.logits, self.hidden = counts
+
+
+def _token_types(batch: list[Slice]) -> NDArray[np.int32] | None:
+    """Of all tokens of the step; None where all are 0."""
+    if all(slice.sequence.types is None for slice in batch):
+        return None
+    return np.concatenate(
+        [np.zeros(s.count, np.int32) if s.sequence.types is None else s.sequence.types[: s.count] for s in batch]
+    )
 
 
 def _slots(batch: list[Slice]) -> NDArray[np.int32]:

@@ -48,6 +48,9 @@ class Sequence:
     whether it has lost its pages since it began. underway: whether it is part of a step whose results are not recorded
     yet.
 
+    whole: it runs in one step, and its tokens see each other. types: of its tokens, None where all are 0. sink_until:
+    only positions before that are handed over; None: all.
+
     Only of models with slots: slot: the number of its slot while it runs. shared_prefix: how many tokens of the prompt
     a later prompt is likely to begin with, if known. places: the positions at which a snapshot of the slot is taken.
     """
@@ -96,6 +99,9 @@ class Sequence:
         self.prompt_scores: PromptScores | None = None
         self.sink: Sink | None = None
         self.sink_from = 0
+        self.sink_until: int | None = None
+        self.whole = False
+        self.types: NDArray[np.int32] | None = None
         self.wants_hidden = False
         self.finish_reason: str | None = None
         self.end_token: int | None = None
@@ -174,7 +180,9 @@ class Sequence:
         first = count if self.sink is None else min(count, max(0, self.sink_from - self.computed))
         if count == self.pending and (self.sink is None or self.sampler is not None):
             first = min(first, count - 1)
-        return range(first, count)
+        return range(
+            first, count if self.sink_until is None else max(first, min(count, self.sink_until - self.computed))
+        )
 
     def advance(self, count: int, rows: NDArray[np.float32]) -> None:
         """Records that ``count`` tokens were computed. rows: the results for output_rows(count)."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from lutmac.graph.ir import Floats, Op, Reference, Value, unequal_widths
 
-ActivationKind = Literal["silu", "gelu_tanh", "gelu", "relu_squared", "sigmoid", "softplus"]
+ActivationKind = Literal["silu", "gelu_tanh", "gelu", "relu_squared", "sigmoid", "softplus", "tanh"]
 ROWS_AT_ONCE = 2048  # of the reference: temporaries stay small
 
 
@@ -64,4 +64,5 @@ _ACTIVATIONS: Mapping[ActivationKind, Callable[[Floats], Floats]] = {
     "relu_squared": lambda x: np.square(np.maximum(x, 0)),
     "sigmoid": _sigmoid,
     "softplus": lambda x: np.logaddexp(np.float32(0), x),
+    "tanh": np.tanh,
 }

@@ -9,7 +9,7 @@ from lutmac.graph.ir import Floats, Op, Reference, Value
 
 @dataclass(frozen=True)
 class HiddenStates(Op):
-    """x into the caller's array, for the rows that want outputs; a pass puts it before Logits."""
+    """x into the caller's array, for the rows that want outputs. A pass puts it before Logits where it is missing."""
 
     x: Value
     READS = ("x",)
