@@ -84,7 +84,12 @@ def test_what_comes_as_gguf_alone_says_so_of_a_directory(name: str) -> None:
         ),
         ("bert", {"is_decoder": True}, UnsupportedModelError, "bert with is_decoder True"),
         ("bert", {"position_embedding_type": "relative_key"}, UnsupportedModelError, "position_embedding_type"),
-        ("xlm-roberta", {"pad_token_id": 4096}, CheckpointError, "max_position_embeddings leaves -"),
+        (
+            "xlm-roberta",
+            {"model_type": "xlm-roberta", "pad_token_id": 9999},
+            CheckpointError,
+            "max_position_embeddings leaves -",
+        ),
         ("nomic_bert", {"moe_every_n_layers": 2}, UnsupportedModelError, "moe_every_n_layers 2"),
         ("modernbert", {"classifier_pooling": "max"}, UnsupportedModelError, "classifier_pooling 'max'"),
         ("qwen2", {"is_causal": False}, UnsupportedModelError, "both directions"),
