@@ -68,14 +68,18 @@ USUAL_SHAPES = {
 # Architectures that GGUF does not know, or knows in a form that directories do not have, and why.
 UNWRITTEN = {
     "bailing_moe2": "read from GGUF alone",
+    "bert": "vocabularies of encoders are not written",
     "bitnet": "GGUF's has ternary matrices of Microsoft's or 1bitLLM's own, which quantising does not make",
     "falcon_h1": "GGUF has Mamba2's scalars and convolutions in other forms",
     "granitemoehybrid": "as falcon_h1",
     "nemotron_h": "as falcon_h1",
+    "gemma-embedding": "read from GGUF alone",
     "granite_swa": "GGUF has no such architecture here",
     "lfm3": "GGUF has no such architecture",
     "maple": "read from GGUF alone",
+    "modernbert": "vocabularies of encoders are not written",
     "muse_glimmer": "GGUF has the scale of queries in a tensor that directories lack",
+    "nomic_bert": "vocabularies of encoders are not written",
 }
 WRITTEN = [name for name, case in CASES.items() if find_architecture(case.config["model_type"]).name in FAMILIES]
 
