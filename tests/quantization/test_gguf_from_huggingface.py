@@ -51,6 +51,10 @@ REFUSED = {
     "qwen3-next-hub": "GGUF's qwen35 has keys and values of one size",
     "starcoder2-window": "GGUF's starcoder2 cannot say that windows is",
     "lfm2-hub": "GGUF's lfm2 has no biases",
+    "granite-4-h-dense": "GGUF's granitehybrid has no biases",
+    "nemotron-h": "GGUF's nemotron_h has no biases",
+    "nemotron-3-latent": "GGUF's nemotron_h_moe cannot say that intermediate_size is 96",
+    "falcon-h1-norm-first": "GGUF's falcon-h1 has no biases",
     "phi-1.5": "GGUF's phi2 has no tensor like model.layers.0.self_attn.q_layernorm.weight",
 }
 # Cases as checkpoints are, where they are made to differ from them for other tests.
@@ -81,6 +85,8 @@ UNWRITTEN = {
     "muse_glimmer": "GGUF has the scale of queries in a tensor that directories lack",
     "nomic_bert": "vocabularies of encoders are not written",
 }
+# What a model's architecture is there, where a family has several.
+OF_SOME = {"granite-4-micro": "granite", "nemotron-3": "nemotron_h_moe"}
 WRITTEN = [name for name, case in CASES.items() if find_architecture(case.config["model_type"]).name in FAMILIES]
 
 
@@ -112,7 +118,10 @@ SLOW = [name for name in WRITTEN if name.startswith((
     "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in WRITTEN]
 )
 def test_logits_are_those_of_the_native_format(name: str, tmp_path: Path) -> None:
-    """Rows of q and k may lie in another order, and then sums of products of heads have another."""
+    """Rows of q and k may lie in another order, and then sums of products of heads have another.
+
+    Falcon-H1's multipliers are in the scales of matrices, which have 11 bits.
+    """
     source = make(tmp_path / "source", name)
     if name in REFUSED:
         with pytest.raises(UnsupportedModelError, match=REFUSED[name]):
@@ -121,17 +130,18 @@ def test_logits_are_those_of_the_native_format(name: str, tmp_path: Path) -> Non
     native = lutmac.quantize_model(source, tmp_path / "native", EIGHT_BITS, threads=1)
     made = lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
     own = find_architecture(CASES[name].config["model_type"]).name
-    assert gguf.GGUFReader(made.path).fields["general.architecture"].contents() == FAMILIES[own].name
+    architecture = OF_SOME.get(name, FAMILIES[own].name)
+    assert gguf.GGUFReader(made.path).fields["general.architecture"].contents() == architecture
     expected, found = (
         lutmac.load(path, precision="exact", threads=1, context=CASES[name].context).logits(
             TOKENS[: CASES[name].tokens]
         )
         for path in (native.path, made.path)
     )
-    assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
+    assert np.linalg.norm(found - expected) < (1e-3 if name == "falcon-h1" else 1e-4) * np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("name", ["lfm2", "qwen3_5"])
+@pytest.mark.parametrize("name", ["lfm2", "qwen3_5", "granitehybrid", "falcon_h1"])
 def test_hybrids_are_written_of_gguf_files(name: str, tmp_path: Path) -> None:
     """Convolutions have weights of two dimensions. A layer that guesses further tokens is left out, and not counted."""
     source = MODELS.parent / "converted" / f"{name}.gguf"
@@ -143,7 +153,7 @@ def test_hybrids_are_written_of_gguf_files(name: str, tmp_path: Path) -> None:
     assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
     fields = {field: value.contents() for field, value in gguf.GGUFReader(made[1]).fields.items()}
     assert "qwen35.nextn_predict_layers" not in fields
-    assert fields[f"{fields['general.architecture']}.block_count"] == 4
+    assert fields[f"{fields['general.architecture']}.block_count"] == {"granitehybrid": 3, "falcon_h1": 2}.get(name, 4)
 
 
 def test_value_heads_that_do_not_hold_whole_groups_are_refused_at_once(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def read_config(config: Mapping[str, Any]) -> FalconH1Config:
         },
         mamba=_json_mamba(config, decoder.hidden_size),
         multipliers=_json_multipliers(config),
-        norm_before_gate=config.get("mamba_norm_before_gate", True) is not False,
+        norm_before_gate=bool(config.get("mamba_rms_norm")) and config.get("mamba_norm_before_gate", True) is not False,
     )
 
 

@@ -15,6 +15,8 @@ from lutmac.models.gemma3n_config import Gemma3nConfig
 from lutmac.models.gemma4_config import Gemma4Config
 from lutmac.models.gemma4_config import gguf_metadata as gemma4_metadata
 from lutmac.models.gguf_delta_net import delta_net_metadata
+from lutmac.models.gguf_mamba2 import granite_hybrid_keys, mamba_keys, nemotron_keys
+from lutmac.models.granite_hybrid import GraniteHybridConfig
 from lutmac.models.lfm2 import Lfm2Config
 from lutmac.models.rope import RopeScaling
 from lutmac.models.stablelm import StableLmConfig
@@ -63,6 +65,10 @@ def _granite(config: DecoderConfig) -> Mapping[str, Any]:
         "residual_scale": config.residual_scale,
         "attention.scale": attention_scale(config),
     }
+
+
+def _granite_hybrid(config: GraniteHybridConfig) -> Mapping[str, Any]:
+    return {**_granite(config), **granite_hybrid_keys(config)}
 
 
 def _stablelm(config: StableLmConfig) -> Mapping[str, Any]:
@@ -120,6 +126,7 @@ FAMILIES: Final[Mapping[str, GGUFFamily]] = {
     "ernie4_5": GGUFFamily("ernie4_5"),
     "ernie4_5_moe": GGUFFamily("ernie4_5-moe", keys=_ernie_moe, dense_layers=True),
     "exaone4": GGUFFamily("exaone4", keys=_pattern),
+    "falcon_h1": GGUFFamily("falcon-h1", keys=mamba_keys),
     "gemma2": GGUFFamily("gemma2"),
     "gemma3": GGUFFamily("gemma3"),
     "gemma3n": GGUFFamily("gemma3n", keys=_gemma3n),
@@ -129,6 +136,7 @@ FAMILIES: Final[Mapping[str, GGUFFamily]] = {
     "gpt_oss": GGUFFamily("gpt-oss", biases=True),
     "granite": GGUFFamily("granite", keys=_granite),
     "granitemoe": GGUFFamily("granitemoe", keys=_granite),
+    "granitemoehybrid": GGUFFamily("granitehybrid", keys=_granite_hybrid),
     "hunyuan_v1_dense": GGUFFamily("hunyuan-dense"),
     "laguna": GGUFFamily("laguna", keys=_pattern, dense_layers=True),
     "lfm2": GGUFFamily("lfm2", keys=_lfm2),
@@ -138,6 +146,7 @@ FAMILIES: Final[Mapping[str, GGUFFamily]] = {
     "ministral3": GGUFFamily("mistral3"),
     "mistral": GGUFFamily("llama"),
     "mixtral": GGUFFamily("llama"),
+    "nemotron_h": GGUFFamily("nemotron_h", keys=nemotron_keys),
     "olmo2": GGUFFamily("olmo2", keys=_pattern),
     "olmoe": GGUFFamily("olmoe"),
     "phi": GGUFFamily("phi2", biases=True, keys=_layer_norms),

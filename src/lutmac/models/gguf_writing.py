@@ -15,13 +15,17 @@ import numpy as np
 
 from lutmac.errors import UnsupportedModelError
 from lutmac.models import Architecture, ModelConfig, find_architecture
-from lutmac.models.config import DecoderConfig
+from lutmac.models.config import DecoderConfig, MixtureConfig
 from lutmac.models.delta_net import HybridConfig
 from lutmac.models.gemma3n_config import Gemma3nConfig
 from lutmac.models.gemma4_config import Gemma4Config
 from lutmac.models.gguf_delta_net import TiledHeads
-from lutmac.models.gguf_metadata import FAMILIES, attention_scale, gguf_metadata
+from lutmac.models.gguf_mamba2 import MambaTensors, gguf_form, mamba_tensors
+from lutmac.models.gguf_metadata import FAMILIES, GGUFFamily, attention_scale, gguf_metadata
 from lutmac.models.gguf_names import ROPE_FACTORS, ROPE_FACTORS_LONG, ROPE_FACTORS_SHORT
+from lutmac.models.granite_hybrid import GraniteHybridConfig
+from lutmac.models.mamba2 import Mamba2Config
+from lutmac.models.nemotron_h import NemotronHConfig
 from lutmac.models.rope import RopeConfig, RopeScaling
 
 _TOLD_BY_TENSORS: Final = ("optional", "gates_heads", "laurel_rank", "keys_are_values")
@@ -35,7 +39,8 @@ class GGUFModel:
     and k come in the order of a rope that pairs neighbours. norm_weight_bias: what is added to norms' weights, but for
     those behind a delta rule. rope_factors: tensors, by their names in `gguf_names`. heads: the order of a DeltaNet's
     tensors, None where there is none. table_rows: of the table of layers' own embeddings, which may have fewer in a
-    directory; 0: as it is.
+    directory; 0: as it is. mamba: what becomes of Mamba2's tensors, None where there is none. shared_alone: what is
+    the MLP beside experts elsewhere is a layer's only one.
     """
 
     name: str
@@ -47,13 +52,20 @@ class GGUFModel:
     rope_factors: Mapping[str, tuple[float, ...]]
     heads: TiledHeads | None = None
     table_rows: int = 0
+    mamba: MambaTensors | None = None
+    shared_alone: bool = False
 
     def tensor_name(self, name: str) -> str:
         """GGUF's name of a tensor, by Hugging Face's. Raises UnsupportedModelError where it has none."""
         scale = re.fullmatch(r"model\.layers\.(\d+)\.router\.per_expert_scale", name)
         if scale is not None:  # reading multiplies the experts by it
             return f"blk.{scale[1]}.ffn_down_exps.scale"
-        found = self.architecture.gguf_tensor_name(_in_parts(name))
+        in_parts = _in_parts(name)
+        if self.shared_alone:
+            in_parts = in_parts.replace(".shared_mlp.output_linear.", ".mlp.down_proj.").replace(
+                ".shared_mlp.", ".mlp."
+            )
+        found = self.architecture.gguf_tensor_name(in_parts)
         if found.startswith("model."):
             raise UnsupportedModelError(f"GGUF's {self.name} has no tensor like {name}")
         return found
@@ -64,10 +76,12 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
 
     Raises UnsupportedModelError, naming what GGUF has no word for.
     """
-    family = FAMILIES.get(own)
-    if family is None or not isinstance(config, DecoderConfig):
+    if own not in FAMILIES or not isinstance(config, DecoderConfig):
         known = ", ".join(FAMILIES)
         raise UnsupportedModelError(f"GGUF cannot be written from a directory of {own!r}; it can from {known}")
+    shared_alone = isinstance(config, GraniteHybridConfig) and not config.num_experts
+    mamba, config = mamba_tensors(config), gguf_form(config)
+    family = gguf_family(own, config)
     name = family.name
     if biases and not family.biases:
         raise UnsupportedModelError(f"GGUF's {name} has no biases, and this model has")
@@ -75,21 +89,7 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
     metadata = gguf_metadata(family, config)
     read = architecture.read_gguf_config({**metadata, "general.architecture": name})
     assert isinstance(read, DecoderConfig)
-    expected = replace(
-        config,
-        norm_weight_bias=0.0,
-        rope=_as_read(config.rope, read.rope),
-        windows=_shown(config),
-        **{name: getattr(read, name) for name in _TOLD_BY_TENSORS if hasattr(config, name) and hasattr(read, name)},
-    )
-    if isinstance(expected, Gemma4Config) and isinstance(read, Gemma4Config):
-        table = expected.per_layer_vocab if expected.per_layer_width else read.per_layer_vocab
-        expected = replace(expected, per_layer_vocab=table)
-    if isinstance(expected, Gemma3nConfig) and isinstance(read, Gemma3nConfig):
-        expected = replace(expected, per_layer_vocab=read.per_layer_vocab, sparsity=_as_floats(expected))
-        read = replace(read, sparsity=_as_floats(read))
-    if isinstance(expected, HybridConfig):
-        expected = replace(expected, delta_net=replace(expected.delta_net, tiled=True, rate_is_log=False))
+    expected, read = _comparable(config, read)
     for field in fields(expected):
         wanted, found = getattr(expected, field.name), getattr(replace(read, windows=_shown(read)), field.name)
         if wanted != found and field.name != "attention_scale":
@@ -111,7 +111,40 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
         _factors(config.rope),
         heads,
         config.vocab_size if isinstance(config, Gemma3nConfig) else 0,
+        mamba,
+        shared_alone,
     )
+
+
+def _comparable(config: DecoderConfig, read: DecoderConfig) -> tuple[DecoderConfig, DecoderConfig]:
+    """What reading should find, and what it found, without what only tensors tell."""
+    expected = replace(
+        config,
+        norm_weight_bias=0.0,
+        rope=_as_read(config.rope, read.rope),
+        windows=_shown(config),
+        **{name: getattr(read, name) for name in _TOLD_BY_TENSORS if hasattr(config, name) and hasattr(read, name)},
+    )
+    if isinstance(expected, Gemma4Config) and isinstance(read, Gemma4Config):
+        table = expected.per_layer_vocab if expected.per_layer_width else read.per_layer_vocab
+        expected = replace(expected, per_layer_vocab=table)
+    if isinstance(expected, Gemma3nConfig) and isinstance(read, Gemma3nConfig):
+        expected = replace(expected, per_layer_vocab=read.per_layer_vocab, sparsity=_as_floats(expected))
+        read = replace(read, sparsity=_as_floats(read))
+    if isinstance(expected, HybridConfig):
+        expected = replace(expected, delta_net=replace(expected.delta_net, tiled=True, rate_is_log=False))
+    if isinstance(expected, Mamba2Config):
+        expected = replace(expected, mamba=replace(expected.mamba, rate_is_log=False))
+    return expected, read
+
+
+def gguf_family(own: str, config: DecoderConfig) -> GGUFFamily:
+    """How GGUF has a model. own: its architecture's name here. config: as GGUF has it."""
+    if isinstance(config, NemotronHConfig) and config.num_experts:
+        return replace(FAMILIES[own], name="nemotron_h_moe")
+    if own == "granitemoehybrid" and not isinstance(config, GraniteHybridConfig):
+        return FAMILIES["granitemoe" if isinstance(config, MixtureConfig) else "granite"]
+    return FAMILIES[own]
 
 
 def _in_parts(name: str) -> str:

@@ -56,22 +56,26 @@ class GraniteHybrid(GraniteMoe, Mamba2Decoder):
         return super().attention(layer, x) if layer in self.config.attention_layers else self.mamba(layer, x)
 
     def mlp(self, layer: int, x: Value) -> Value:
-        """Without experts it is the shared MLP, which GGUF calls as any other."""
-        alone = not self.config.num_experts and self.config.shared_expert_intermediate_size
-        return self.shared_mlp(layer, x) if alone else super().mlp(layer, x)
+        """Without experts it is what is the shared MLP elsewhere; GGUF calls it as any other."""
+        hf, name, width = f"model.layers.{layer}.shared_mlp", f"layers.{layer}", self.config.intermediate_size
+        if self.config.num_experts or not self.has(f"{hf}.input_linear.weight"):
+            return super().mlp(layer, x)
+        gate, up = self.parts(f"{hf}.input_linear", x, {f"{name}.gate": width, f"{name}.up": width})
+        gated = self.gated(gate, up, name)
+        return self.linear(f"{hf}.output_linear", gated, self.config.hidden_size, f"{name}.mlp")
 
 
 def read_config(config: Mapping[str, Any]) -> GraniteHybridConfig:
     """The keys of a config.json, of transformers or of the hub's repositories."""
     values = {**DEFAULTS, **config}
     read = MetadataReader(values, "")
+    has_experts = read.integer("num_local_experts", low=0) > 0
+    if not has_experts:
+        values["intermediate_size"] = read.integer("shared_intermediate_size")
     decoder = with_multipliers(read_decoder_config(values), *json_multipliers(values))
     if values.get("position_embedding_type") != "rope":
         decoder = replace(decoder, no_rope_layers=tuple(range(decoder.num_hidden_layers)))
-    if read.integer("num_local_experts", low=0):
-        mixture = json_experts(decoder, values)
-    else:
-        mixture = without_experts(decoder, read.integer("shared_intermediate_size"))
+    mixture = json_experts(decoder, values) if has_experts else without_experts(decoder)
     if values.get("mamba_d_head") in (None, "auto"):
         values["mamba_d_head"] = read.integer("mamba_expand") * decoder.hidden_size // read.integer("mamba_n_heads")
     return GraniteHybridConfig(
@@ -81,10 +85,9 @@ def read_config(config: Mapping[str, Any]) -> GraniteHybridConfig:
     )
 
 
-def without_experts(decoder: DecoderConfig, shared_width: int) -> MixtureConfig:
-    """A decoder whose layers have an MLP alone. shared_width: of one called shared, 0 where it is called as usual."""
-    dense = tuple(range(decoder.num_hidden_layers))
-    return MixtureConfig(**vars(decoder), dense_layers=dense, shared_expert_intermediate_size=shared_width)
+def without_experts(decoder: DecoderConfig) -> MixtureConfig:
+    """A decoder whose layers have an MLP alone."""
+    return MixtureConfig(**vars(decoder), dense_layers=tuple(range(decoder.num_hidden_layers)))
 
 
 def read_attention_layers(config: Mapping[str, Any], layers: int) -> tuple[int, ...]:
@@ -111,8 +114,8 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> GraniteHybridConfig:
     if metadata.get(f"{name}.rope.scaling.finetuned", True) is False:
         decoder = replace(decoder, no_rope_layers=tuple(range(layers)))
     decoder = with_multipliers(decoder, *gguf_multipliers(read, decoder.head_dim))
-    has_experts = read.integer("expert_count", 0, low=0)
-    mixture = gguf_experts(decoder, metadata, name) if has_experts else without_experts(decoder, 0)
+    has_experts = read.integer("expert_count", 0, low=0) > 0
+    mixture = gguf_experts(decoder, metadata, name) if has_experts else without_experts(decoder)
     return GraniteHybridConfig(
         **vars(mixture),
         mamba=read_gguf_mamba2(read),

@@ -149,9 +149,11 @@ def read_config(config: Mapping[str, Any]) -> NemotronHConfig:
     refuse_other_mambas(config)
     kinds = read_kinds(config)
     read = MetadataReader(config, "")
+    width = "intermediate_size" if "mlp" in kinds else "moe_intermediate_size" if "moe" in kinds else "hidden_size"
     values = {
         **config,
         "num_hidden_layers": len(kinds),
+        "intermediate_size": config[width],
         "hidden_act": config["mlp_hidden_act"],
         "rms_norm_eps": config["layer_norm_epsilon"],
     }

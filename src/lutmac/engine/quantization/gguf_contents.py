@@ -33,11 +33,11 @@ TABLE: Final = "model.embed_tokens_per_layer.weight"
 
 @dataclass(frozen=True)
 class Contents:
-    """Metadata and names. matrix, vector: what becomes of a tensor by its Hugging Face name. added: further vectors.
+    """Metadata and names.
 
-    left_out: names of vectors that are in the metadata.
-    check: raises UnsupportedModelError where matrices cannot be written whose groups are so wide in rows of so many
-    weights as a function says (1: no groups).
+    matrix, vector: what becomes of a tensor by its Hugging Face name; shape: of its shape. added: further vectors.
+    left_out: tensors that metadata say. check: raises UnsupportedModelError where matrices cannot be written whose
+    groups are so wide in rows of so many weights as a function says (1: no groups).
     """
 
     metadata: dict[str, Any]
@@ -47,6 +47,7 @@ class Contents:
     added: dict[str, Floats]
     check: Callable[[Callable[[int], int]], None] = lambda _: None
     left_out: frozenset[str] = frozenset()
+    shape: Callable[[str, tuple[int, ...]], tuple[int, ...]] = lambda _, shape: shape
 
 
 def gguf_contents(opened: OpenedModel) -> Contents:
@@ -61,7 +62,7 @@ def gguf_contents(opened: OpenedModel) -> Contents:
         )
     _, listed = list_weights(opened)
     config, said = _with_activations(opened)
-    model = gguf_model(opened.architecture.name, config, biases=any(name.endswith(".bias") for name in listed.vectors))
+    model = gguf_model(opened.architecture.name, config, biases=any(map(_is_bias, listed.vectors)))
     for name in (*listed.matrices, *listed.vectors):
         if name not in said:
             model.tensor_name(name)
@@ -80,7 +81,16 @@ def gguf_contents(opened: OpenedModel) -> Contents:
     }
     added = {name: np.array(values, np.float32) for name, values in model.rope_factors.items()}
     check = (lambda _: None) if model.heads is None else model.heads.check
-    return Contents(metadata, model.tensor_name, partial(_matrix, model), partial(_vector, model), added, check, said)
+    return Contents(
+        metadata,
+        model.tensor_name,
+        partial(_matrix, model),
+        partial(_vector, model),
+        added,
+        check,
+        said,
+        partial(_shape, model),
+    )
 
 
 def _with_activations(opened: OpenedModel) -> tuple[ModelConfig, frozenset[str]]:
@@ -105,7 +115,15 @@ def _without_guessing(opened: OpenedModel, metadata: dict[str, Any]) -> dict[str
     return {**kept, f"{front}.block_count": opened.config.num_hidden_layers}
 
 
+def _is_bias(name: str) -> bool:
+    """Of a product; that of Mamba2's convolution is none."""
+    return name.endswith(".bias") and not name.endswith(".conv1d.bias")
+
+
 def _matrix(model: GGUFModel, name: str, matrix: LowBitMatrix) -> LowBitMatrix:
+    factors = model.mamba.row_factors(name) if model.mamba else None
+    if factors is not None:
+        matrix = _with_rows_times(matrix, factors)
     order = model.heads.rows(name) if model.heads else None
     if model.table_rows > matrix.rows and name == TABLE:  # further tokens are as the first
         order = np.where(np.arange(model.table_rows) < matrix.rows, np.arange(model.table_rows), 0)
@@ -127,6 +145,21 @@ def _with_columns(matrix: LowBitMatrix, order: NDArray[np.intp]) -> LowBitMatrix
     return matrix if np.array_equal(order, np.sort(order)) else _each(matrix, ordered)
 
 
+def _with_rows_times(matrix: LowBitMatrix, factors: Floats) -> LowBitMatrix:
+    """Each row times a number, as far as the type of its scales can say that."""
+
+    def scaled(values: NDArray[Any]) -> NDArray[Any]:
+        assert values.dtype != np.uint16  # bfloat16's bits, which no quantiser makes
+        return (values * factors[:, None]).astype(values.dtype)
+
+    def times(parameter: Parameter) -> Parameter:
+        if isinstance(parameter, TwoLevel):
+            return replace(parameter, super_scale=scaled(np.asarray(parameter.super_scale)))
+        return scaled(np.asarray(parameter))
+
+    return replace(matrix, scale=times(matrix.scale), offset=None if matrix.offset is None else times(matrix.offset))
+
+
 def _each(matrix: LowBitMatrix, change: Callable[[NDArray[Any]], NDArray[Any]]) -> LowBitMatrix:
     """Codes, scales and offsets changed alike."""
     offset = None if matrix.offset is None else _changed(matrix.offset, change)
@@ -145,7 +178,15 @@ def _vector(model: GGUFModel, name: str, values: Floats) -> Floats:
         return values[_neighbours(len(values), model.head_dim)]
     if model.heads is not None and ".linear_attn." in name:
         return model.heads.vector(name, values)
+    if model.mamba is not None:
+        values = model.mamba.vector(name, values)
     return values + np.float32(model.norm_weight_bias) if name.endswith("norm.weight") else values
+
+
+def _shape(model: GGUFModel, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Less dimensions of one, which convolutions have in directories."""
+    sizes = tuple(size for size in shape if size != 1) or (1,)
+    return sizes if model.mamba is None else model.mamba.shape(name, sizes)
 
 
 def _is_rotated(model: GGUFModel, name: str) -> bool:

@@ -65,7 +65,9 @@ def write_gguf(
     vectors = {name: read for name, read in vectors.items() if name not in contents.left_out}
     made = {name: partial(_converted, contents, name, read) for name, read in matrices.items()}
     kinds = {name: _type_of(opened, name, read()) for name, read in matrices.items()}
-    shapes = {name: _size(read()) for name, read in made.items()} | {name: _shape(opened, name) for name in vectors}
+    shapes = {name: _size(read()) for name, read in made.items()} | {
+        name: contents.shape(name, _shape(opened, name)) for name in vectors
+    }
     sizes = {name: block_bytes(kinds[name], *shapes[name]) for name in matrices}
     tensors = [_Tensor.of(contents, names, shapes) for names in _grouped(contents, (*matrices, *vectors))]
     entries = [tensor.entry(kinds, sizes) for tensor in tensors]
@@ -172,4 +174,4 @@ def _group(settings: QuantizationSettings, columns: int) -> int:
 def _shape(opened: OpenedModel, name: str) -> tuple[int, ...]:
     entry = opened.source.find(name)
     assert entry is not None
-    return tuple(size for size in entry.shape if size != 1) or (1,)
+    return tuple(entry.shape)
