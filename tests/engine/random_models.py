@@ -217,7 +217,7 @@ class _Packing:
 
 def logits(engine: Engine, tokens: list[int]) -> NDArray[np.float32]:
     """Of all tokens, without the prefix cache."""
-    found = np.empty((len(tokens), VOCABULARY), np.float32)
+    found = np.empty((len(tokens), engine.vocab_size), np.float32)
     sequence = engine.new_sequence(tokens, len(tokens), private=True)
     sequence.sink = lambda position, rows: found.__setitem__(slice(position, position + len(rows)), rows)
     engine.submit(sequence)
@@ -236,7 +236,7 @@ def submit(
     """A sequence that will generate so many tokens, with log probabilities."""
     sequence = engine.new_sequence(prompt, len(prompt) + count, reply_spans=reply_spans)
     sequence.shared_prefix = shared_prefix
-    sequence.sampler = SamplingParams(temperature=0).sampler(VOCABULARY, None, None)
+    sequence.sampler = SamplingParams(temperature=0).sampler(engine.vocab_size, None, None)
     sequence.top_logprobs = 2
     engine.submit(sequence)
     return sequence

@@ -1,18 +1,22 @@
 """Engines whose prompts have another arithmetic than their replies, on any machine.
 
 Where the build has a target of two arithmetics that runs here, that is taken. Else two programs with one cache stand in
-for it; that of prompts has its weights rounded to bfloat16. A step is cut in two, as such a target cuts its products.
+for it. The one for prompts has weights that are rounded to bfloat16 or, of a model in a file, is of target `portable`,
+which adds up in another order. A step is cut in two, as such a target cuts its products.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from random_models import VOCABULARY, RandomModel
+from random_models import CONTEXT, VOCABULARY, RandomModel
 
+import lutmac
 from lutmac import _native
 from lutmac.engine.running.engine import Engine
 from lutmac.graph.compile import Compiled
@@ -22,13 +26,37 @@ TARGET = next((name for name in _native.available_targets() if _native.computes_
 GROUP = 32
 
 
-def engine_by_role(model: RandomModel, *, max_tokens: int = 64, threads: int = 1, memory: int | None = None) -> Engine:
-    """memory: of keys, values and slots."""
-    if TARGET is None:
-        compiled: Compiled = _TwoArithmetics.of(model, max_tokens)
+def engine_by_role(
+    model: RandomModel | Path, *, max_tokens: int = 64, threads: int = 1, memory: int | None = None
+) -> Engine:
+    """An engine of its own, with a cache of its own. model: if it is a file, its programs are kept.
+
+    memory: of keys, values and slots.
+    """
+    if isinstance(model, Path):
+        compiled, vocab_size = _of_file(model, max_tokens)
     else:
-        compiled = model.compiled(_four_bits, max_tokens=max_tokens, target=TARGET, precision="default")
-    return Engine(compiled, vocab_size=VOCABULARY, threads=threads, kv_cache_memory=memory)
+        compiled, vocab_size = _of_random(model, max_tokens), VOCABULARY
+    return Engine(compiled, vocab_size=vocab_size, threads=threads, kv_cache_memory=memory)
+
+
+def _of_random(model: RandomModel, max_tokens: int) -> Compiled:
+    if TARGET is not None:
+        return model.compiled(_four_bits, max_tokens=max_tokens, target=TARGET, precision="default")
+    programs = (model.compiled(form, max_tokens=max_tokens) for form in (DenseMatrix, _rounded))
+    return _TwoArithmetics.of(*programs)
+
+
+@lru_cache(maxsize=8)
+def _of_file(path: Path, max_tokens: int) -> tuple[Compiled, int]:
+    def load(**options: Any) -> lutmac.Model:
+        return lutmac.load(path, threads=1, context=CONTEXT, max_batch_tokens=max_tokens, **options)
+
+    if TARGET is not None:
+        model = load(isa=TARGET)
+        return model._opened[1], model.engine.vocab_size
+    generated, prompt = load(), load(isa="portable")
+    return _TwoArithmetics.of(generated._opened[1], prompt._opened[1]), generated.engine.vocab_size
 
 
 class _TwoPrograms:
@@ -74,9 +102,7 @@ class _TwoPrograms:
 @dataclass(frozen=True)
 class _TwoArithmetics(Compiled):
     @classmethod
-    def of(cls, model: RandomModel, max_tokens: int) -> _TwoArithmetics:
-        generated = model.compiled(DenseMatrix, max_tokens=max_tokens)
-        prompt = model.compiled(_rounded, max_tokens=max_tokens)
+    def of(cls, generated: Compiled, prompt: Compiled) -> _TwoArithmetics:
         parts = {field.name: getattr(generated, field.name) for field in fields(Compiled)}
         return cls(**{**parts, "program": _TwoPrograms(generated.program, prompt.program)})
 
