@@ -69,14 +69,15 @@ class WeightBlock {
 
   // Of the 32 k from k on.
   void load_groups(int64_t tile, int64_t k) {
-    if (k < loaded_until_) return;
+    if (k >= loaded_from_ && k < loaded_until_) return;
     if (w_.group_size < kStepColumns) {
       load_group(tile, k / 16, 0);
       load_group(tile, k / 16 + 1, 1);
     } else {
       const int64_t group = k / w_.group_size;
       load_group(tile, group, 0);
-      loaded_until_ = (group + 1) * w_.group_size;
+      loaded_from_ = group * w_.group_size;
+      loaded_until_ = loaded_from_ + w_.group_size;
     }
   }
 
@@ -176,7 +177,7 @@ class WeightBlock {
   const Unpack unpack_;
   Floats first_book_{}, second_book_{};
   const uint8_t* tile_codes_ = nullptr;
-  int64_t loaded_until_ = 0;  // the k that the group of scale_[0] ends at
+  int64_t loaded_from_ = 0, loaded_until_ = 0;  // the k of the group that scale_[0] has, where groups are of 32 and more
   alignas(64) float scale_[2][kTileRows], offset_[2][kTileRows];  // of the first and of the second 16 k, where groups are of 16
   alignas(64) uint8_t bytes_[kBlockColumns / kStepColumns * kStepBytes];
 };
