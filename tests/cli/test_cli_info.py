@@ -98,6 +98,7 @@ def test_snapshots_of_states_of_fixed_size(lutmac, smollm2_path):
     path = Path(__file__).parents[1] / "models" / "converted" / "lfm2.gguf"
     result = lutmac("info", path, "--context", 512)
     assert re.search(r"^snapshots +1\.5 kB each, \d+ \(\S+ kB\) less those of sequences that run$", result.stdout, re.M)
+    assert re.search(r"^states +1\.5 kB for each sequence that runs$", result.stdout, re.M)
     loaded = json.loads(lutmac("info", path, "--context", 512, "--json").stdout)["loaded"]
     assert loaded["slot_bytes"] == 3 * 64 * 2 * 4
     assert loaded["num_slots"] > 16

@@ -51,3 +51,5 @@ def test_the_next_turn_begins_before_the_generation_prompt(lfm2: httpx.Client, p
     assert figure(lfm2, "lutmac_prefix_hit_tokens_total") - hits == len(begun)
     assert figure(lfm2, "lutmac_snapshots") > 0
     assert figure(lfm2, "lutmac_snapshot_bytes") == 3 * 64 * 2 * 4
+    assert figure(lfm2, "lutmac_state_memory_bytes") >= 16 * 3 * 64 * 2 * 4
+    assert figure(lfm2, "lutmac_state_memory_used_bytes") == 0  # nothing runs

@@ -137,7 +137,10 @@ def _snapshots(figures: ModelInfo) -> list[tuple[str, str]]:
     if not figures.slot_bytes:
         return []
     size, total = format_bytes(figures.slot_bytes), format_bytes(figures.num_slots * figures.slot_bytes)
-    return [("snapshots", f"{size} each, {figures.num_slots} ({total}) less those of sequences that run")]
+    return [
+        ("states", f"{size} for each sequence that runs"),
+        ("snapshots", f"{size} each, {figures.num_slots} ({total}) less those of sequences that run"),
+    ]
 
 
 def _sampling(defaults: Mapping[str, float]) -> str:

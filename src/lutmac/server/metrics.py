@@ -118,7 +118,7 @@ def engine_metrics(found: Mapping[tuple[str, ...], EngineStats], labels: tuple[s
     """Figures of engines by Prometheus's names. found: by the values of the labels, which tell engines apart."""
     families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
     for values, stats in found.items():
-        used = stats.pages_total - stats.pages_free
+        used, state = stats.pages_total - stats.pages_free, stats.snapshot_bytes
         for name, text, value in (
             ("lutmac_requests_running", "Replies in progress.", stats.running),
             ("lutmac_requests_waiting", "Replies that wait for a place.", stats.waiting),
@@ -126,6 +126,8 @@ def engine_metrics(found: Mapping[tuple[str, ...], EngineStats], labels: tuple[s
             ("lutmac_step_seconds", "How long the last step took.", stats.step_seconds),
             ("lutmac_kv_pages", "Pages of the key-value cache.", stats.pages_total),
             ("lutmac_kv_pages_used", "Of these, pages that replies in progress hold.", used),
+            ("lutmac_state_memory_bytes", "Memory for states of fixed size.", stats.slots_total * state),
+            ("lutmac_state_memory_used_bytes", "Of this, what replies in progress hold.", stats.slots_used * state),
             ("lutmac_snapshots", "Snapshots of states of fixed size, where prompts may go on.", stats.snapshots),
             ("lutmac_snapshot_bytes", "Memory that one of them takes.", stats.snapshot_bytes),
         ):

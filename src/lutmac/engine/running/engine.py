@@ -238,6 +238,8 @@ class Engine:
             waiting=len(self._scheduler.waiting) + sum(request == "submit" for request, _ in tuple(self._inbox)),
             pages_total=0 if pool is None else pool.num_pages,
             pages_free=0 if pool is None else pool.available,
+            slots_total=self.num_slots,
+            slots_used=0 if slots is None else slots.num_slots - slots.available,
             snapshots=0 if slots is None else slots.snapshots,
             snapshot_bytes=self.slot_bytes,
             **vars(self._counters),

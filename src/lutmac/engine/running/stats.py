@@ -10,15 +10,18 @@ class EngineStats:
     """A look at an engine between two steps.
 
     running, waiting: sequences. pages_total, pages_free: of the key-value cache; free ones may still hold what a later
-    prompt begins with. snapshots: of slots, that are kept; snapshot_bytes: of each. prompt_tokens, prefix_hit_tokens
-    (of these, found in the cache), generated_tokens, preemptions: counted from the beginning. batch_size: sequences of
-    the last step; step_seconds: how long it took.
+    prompt begins with. slots_total, slots_used: for states of fixed size, and those that sequences have; snapshots: in
+    others; snapshot_bytes: of each slot. prompt_tokens, prefix_hit_tokens (of these, found in the cache),
+    generated_tokens, preemptions: counted from the beginning. batch_size: sequences of the last step; step_seconds: how
+    long it took.
     """
 
     running: int
     waiting: int
     pages_total: int
     pages_free: int
+    slots_total: int
+    slots_used: int
     snapshots: int
     snapshot_bytes: int
     prompt_tokens: int
