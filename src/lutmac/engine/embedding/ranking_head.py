@@ -36,6 +36,8 @@ def read_ranking_head(opened: OpenedModel, tokenizer: Tokenizer) -> RankingHead 
 
     Raises CheckpointError where a head does not fit the model.
     """
+    if opened.config.bidirectional:  # its head is in its graph
+        return None
     template = opened.read_templates().get(_TEMPLATE)
     prompt = template if isinstance(template, str) else JUDGE_PROMPT
     if "{document}" not in prompt or tokenizer.token_id("<|im_start|>") is None:

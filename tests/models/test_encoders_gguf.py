@@ -1,0 +1,67 @@
+"""Every encoder from GGUF: the same random weights as in test_encoders.py, in GGUF's names, and what is low-bit."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lutmac
+from lutmac.engine.embedding.embedding import TextBatch, embed
+
+ROOT = Path(__file__).parent / "architectures"
+sys.path.insert(0, str(ROOT))
+
+from encoder_cases import CASES, KEPT, TOKENS  # noqa: E402
+from gguf_encoders import write_encoder  # noqa: E402
+from random_weights import random_weights  # noqa: E402
+
+SHAPES = json.loads((ROOT / "encoder_shapes.json").read_text())
+# GGUF files have no pooler, which the head of a BERT reads; and their BERTs have an activation that is near to one.
+NAMES = [name for name in CASES if name not in ("bert-classifier", "bert-thin")]
+
+
+def write(path: Path, name: str, kind: str) -> Path:
+    config = CASES[name].config
+    return write_encoder(path / f"{name}.gguf", config, random_weights(config, SHAPES[name]), kind)
+
+
+def outcome(model: lutmac.Model, name: str) -> np.ndarray:
+    if CASES[name].head:
+        return embed(model.engine, TextBatch([TOKENS], classified=True))[0]
+    found = np.empty((len(TOKENS), model.engine.hidden_size), np.float32)
+    sequence = model.engine.new_text(TOKENS, len(TOKENS), private=True)
+    sequence.sink, sequence.wants_hidden = (lambda _, rows: np.copyto(found, rows)), True
+    model.engine.submit(sequence)
+    model.engine.drive(sequence, len(TOKENS))
+    return found[KEPT]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_states_and_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
+    model = lutmac.load(write(tmp_path, name, "F32"), precision="exact", threads=1)
+    expected = np.load(ROOT / "encoder_references.npz")[name]
+    assert np.abs(outcome(model, name) - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["Q4_0", "Q8_0"])
+@pytest.mark.parametrize("name", [name for name in NAMES if not CASES[name].head])
+def test_default_precision_is_close_to_exact(name: str, kind: str, tmp_path: Path) -> None:
+    """Tables have 8 bits of the largest sum of 4 among 32: rows of 64 weights average over little."""
+    path = write(tmp_path, name, kind)
+    exact, default = (
+        outcome(lutmac.load(path, precision=precision, threads=1), name) for precision in ("exact", "default")
+    )
+    errors = np.linalg.norm(default - exact, axis=-1) / np.linalg.norm(exact, axis=-1)
+    assert np.median(errors) < (6e-2 if kind == "Q4_0" else 1e-3)
+
+
+@pytest.mark.parametrize("name", ["bert", "modernbert", "nomic", "embedding-gemma"])
+def test_low_bit_vectors_do_not_depend_on_neighbours(name: str, tmp_path: Path) -> None:
+    model = lutmac.load(write(tmp_path, name, "Q4_0"), threads=2)
+    texts = [TOKENS[:length] for length in (3, 200, 1, 40)]
+    each = np.concatenate([model.embed([text]) for text in texts])
+    assert np.array_equal(model.embed(texts), each)
