@@ -197,3 +197,13 @@ def test_an_error_in_metadata_names_the_file_and_the_key(tmp_path: Path) -> None
     directory = directory_with(tmp_path / "d", {}, hidden_size="64")
     with pytest.raises(CheckpointError, match=r"d/config\.json: metadata hidden_size is '64', expected an integer"):
         lutmac.load(directory)
+
+
+def test_more_layers_than_tensors_are_an_error_at_once(tmp_path: Path) -> None:
+    """Before something is made for each of them."""
+    path = rewritten(tmp_path / "x.gguf", block_count=2**31 - 1)
+    with pytest.raises(CheckpointError, match=r"granite\.block_count is 2147483647, and there are \d+ tensors"):
+        lutmac.load(path)
+    path = directory_with(tmp_path / "many", {}, num_hidden_layers=2**31 - 1)
+    with pytest.raises(CheckpointError, match=r"num_hidden_layers is 2147483647, and there are \d+ tensors"):
+        lutmac.load(path)

@@ -109,6 +109,7 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
         architecture = find_architecture(file.architecture)
         source, text = GGUFSource(file, architecture.gguf_tensor_name), _GGUFText(file.metadata)
         with _naming(file.path):
+            _check_layers(file.metadata, f"{file.architecture}.block_count", len(file.tensors))
             config = architecture.complete(architecture.read_gguf_config(file.metadata), SourceTensors(source))
             _warn_of_unrotated(file, config)
             guessing = MetadataReader(file.metadata, file.architecture).integer("nextn_predict_layers", 0, low=0)
@@ -129,6 +130,13 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
             embedding=gguf_embedding_config(file.metadata, file.architecture),
             sampling=gguf_sampling(file.metadata),
         )
+
+
+def _check_layers(metadata: Mapping[str, Any], key: str, tensors: int) -> None:
+    """Raises CheckpointError for more layers than there are tensors: what is made for each would fill the memory."""
+    layers = metadata.get(key)
+    if isinstance(layers, int) and layers > tensors:
+        raise CheckpointError(f"metadata {key} is {layers}, and there are {tensors} tensors")
 
 
 def _warn_of_unrotated(file: GGUFFile, config: ModelConfig) -> None:
@@ -162,6 +170,7 @@ def _open_huggingface(path: Path) -> Iterator[OpenedModel]:
     with open_huggingface(path) as checkpoint:
         architecture = find_architecture(architecture_name(checkpoint.model_type, checkpoint.config))
         with _naming(path / CONFIG_FILE):
+            _check_layers(checkpoint.config, "num_hidden_layers", len(checkpoint.tensors))
             config = architecture.read_config(checkpoint.config)
         text = TextFiles(path, checkpoint.config, checkpoint.generation_config)
         yield _opened_directory(path, checkpoint, architecture, config, HuggingFaceSource(checkpoint), text)
@@ -172,13 +181,16 @@ def _open_native(path: Path) -> Iterator[OpenedModel]:
     with open_native(path) as checkpoint:
         architecture = find_architecture(architecture_name(checkpoint.model_type, checkpoint.config))
         text: _GGUFText | TextFiles
+        tensors = len(checkpoint.tensors)
         if (path / GGUF_METADATA_FILE).is_file():
             text = _GGUFText(open_gguf(path / GGUF_METADATA_FILE).metadata)
             with _naming(path / GGUF_METADATA_FILE):
+                _check_layers(text.metadata, f"{checkpoint.model_type}.block_count", tensors)
                 config = architecture.read_gguf_config(text.metadata)
         else:
             text = TextFiles(path, checkpoint.config, read_optional_json(path / GENERATION_CONFIG_FILE))
             with _naming(path / CONFIG_FILE):
+                _check_layers(checkpoint.config, "num_hidden_layers", tensors)
                 config = architecture.read_config(checkpoint.config)
         yield _opened_directory(path, checkpoint, architecture, config, NativeSource(checkpoint), text)
 
