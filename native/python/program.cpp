@@ -82,7 +82,7 @@ void step(Program& program, const Cache& cache, const IntArray& tokens, const In
   program.check_cache(cache);
   require(static_cast<int>(page_tables.size()) == cache.num_groups(), "one page table per cache group is needed");
   Program::Input input{num_tokens, static_cast<int>(first_position.shape(0)), outputs, tokens.data(),
-                       sequence_start.data(), first_position.data(), nullptr, output_rows.data(), {}, nullptr, nullptr, 0};
+                       sequence_start.data(), first_position.data(), output_rows.data(), {}, nullptr, nullptr, 0};
   if (token_types) {
     require(static_cast<int>(token_types->shape(0)) == num_tokens, "every token needs a type");
     check_ids(*token_types, 1 << 16, "a token's type is out of range");

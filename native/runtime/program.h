@@ -78,12 +78,13 @@ class Program {
   // Input of a step; the arrays live as long as the call. Checked by the caller.
   struct Input {
     int num_tokens, num_sequences, num_output_rows;
-    const int32_t *tokens, *sequence_start, *first_position, *token_types, *output_rows;  // token_types may be null
+    const int32_t *tokens, *sequence_start, *first_position, *output_rows;
     std::vector<std::pair<const int32_t*, int>> page_tables;  // table and stride per cache group
     float *logits, *hidden;
     int num_logits_rows;
-    bool (*is_interrupted)() = nullptr;  // called now and then between operations, by the caller's thread
-    int prompt_rows = 0;                 // the last rows, which are of prompts; of output rows theirs come last too
+    bool (*is_interrupted)() = nullptr;    // called now and then between operations, by the caller's thread
+    const int32_t* token_types = nullptr;  // null: all 0
+    int prompt_rows = 0;                   // the last rows, which are of prompts; of output rows theirs come last too
   };
   // Runs a step. Calls from several threads wait for each other. False: the step was interrupted between two operations; its
   // results are then incomplete.
