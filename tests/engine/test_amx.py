@@ -40,6 +40,27 @@ model = together
 with concurrent.futures.ThreadPoolExecutor(12) as pool:
     assert list(pool.map(generate, range(12))) == alone
 """
+CHAT = """
+import sys, lutmac
+say = dict(temperature=0.0, max_tokens=24, logprobs=2)
+def bits(completion):
+    return completion.token_ids, completion.logprobs
+for precision in ("default", "uniform"):
+    model, fresh = (lutmac.load(sys.argv[1], threads=2, precision=precision, context=1024) for _ in range(2))
+    conversation = model.conversation()
+    first = list(conversation.send("Tell me about the tower in Paris.", **say))[-1].completion
+    messages = [*conversation.messages, {"role": "user", "content": "How tall is it?"}]
+    second = list(conversation.send(messages[-1]["content"], **say))[-1].completion
+    # A new engine has the reply to compute, and computes it as it was drawn.
+    assert bits(fresh.chat(messages, **say)) == bits(second)
+    new = second.prompt_tokens - first.prompt_tokens - len(first.token_ids)
+    assert second.timings.prefill_tokens <= new + 4, (second.timings, new)
+    prompt = model.tokenizer.encode("The tower in Paris is")
+    drawn = model.generate(prompt, **say)
+    echoed = fresh.generate([*prompt, *drawn.token_ids], max_tokens=0, prompt_logprobs=2).prompt_logprobs
+    pairs = zip(echoed[-len(drawn.token_ids):], drawn.logprobs, strict=True)
+    print(model.info().precision, max(abs(one.logprob - other.logprob) for one, other in pairs))
+"""
 PRODUCTS = """
 import numpy as np, lutmac
 random = np.random.default_rng(0)
@@ -76,7 +97,7 @@ def run(program: str, environment: dict[str, str], *arguments: str) -> str:
 @pytest.mark.slow
 def test_bits_are_the_same_in_any_batch(environment: dict[str, str]) -> None:
     """The tests of every target, where prompts are cut into chunks and single tokens, and replies stand beside them."""
-    tests = ["engine/test_batch_invariance.py"]
+    tests = ["engine/test_batch_invariance.py", "engine/test_prefix_cache.py", "engine/test_roles.py"]
     tests += ["models/test_architectures_gguf.py::test_threads_and_chunks_do_not_change_a_bit"]
     command = [
         sys.executable,
@@ -96,6 +117,18 @@ def test_bits_are_the_same_in_any_batch(environment: dict[str, str]) -> None:
 def test_a_step_of_a_mixture_has_rows_of_both_roles(environment: dict[str, str], tmp_path: Path) -> None:
     """Prompts and replies that share steps are what each is alone."""
     run(MIXTURE, environment, str(tmp_path), str(TESTS))
+
+
+@pytest.mark.slow
+def test_a_next_turn_finds_its_reply_and_has_the_bits_of_an_empty_cache(
+    environment: dict[str, str], smollm2_path: Path
+) -> None:
+    """In uniform precision an echoed reply has the log probabilities that it was drawn with, by default others.
+
+    Those of a text are summed in float32, to within 1e-6.
+    """
+    found = dict(line.split() for line in run(CHAT, environment, str(smollm2_path)).splitlines())
+    assert float(found["uniform"]) < 1e-6 < 1e-4 < float(found["default"]) < 0.3
 
 
 @pytest.mark.slow

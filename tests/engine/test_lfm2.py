@@ -49,9 +49,11 @@ def test_a_prefix_is_found_and_changes_no_bit(kv_cache: Any) -> None:
     model = load(kv_cache=kv_cache)
     first = model.generate(PROMPT, **OPTIONS)
     turns = [PROMPT, [*PROMPT, *first.token_ids, 7, 8, 9], [*PROMPT[:150], 1, 2, 3], [*PROMPT[:150], 4, 5], PROMPT]
-    found = [model.generate(prompt, **OPTIONS) for prompt in turns]
+    replied = {**OPTIONS, "reply_spans": [(210, 230)]}  # where prompts have an arithmetic of their own
+    options = [replied if prompt is turns[1] else OPTIONS for prompt in turns]
+    found = [model.generate(prompt, **given) for prompt, given in zip(turns, options, strict=True)]
     assert [bits(one) for one in found] == [
-        bits(load(kv_cache=kv_cache).generate(prompt, **OPTIONS)) for prompt in turns
+        bits(load(kv_cache=kv_cache).generate(prompt, **given)) for prompt, given in zip(turns, options, strict=True)
     ]
     # The end of the prompt, of the turn, where the third parted, and the end of the prompt again.
     assert [one.cached_tokens for one in found] == [209, 229, 0, 150, 209]

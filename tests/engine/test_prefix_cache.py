@@ -37,7 +37,8 @@ def test_a_shared_beginning_is_computed_once_and_changes_no_bit(model: lutmac.Mo
 
 def test_what_was_generated_is_found_too(model: lutmac.Model) -> None:
     first = model.generate(SYSTEM, **OPTIONS)
-    second = model.generate([*SYSTEM, *first.token_ids, 7], **OPTIONS)
+    spans = [(len(SYSTEM), len(SYSTEM) + len(first.token_ids))]  # where prompts have an arithmetic of their own
+    second = model.generate([*SYSTEM, *first.token_ids, 7], reply_spans=spans, **OPTIONS)
     assert second.cached_tokens == len(SYSTEM) + len(first.token_ids) - 1  # the last token never ran
 
 
