@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 import amx_twin
+import serving
 
 TESTS = Path(__file__).parents[1]
 DIVERGENCE = """
@@ -130,6 +135,41 @@ def test_a_next_turn_finds_its_reply_and_has_the_bits_of_an_empty_cache(
     found = dict(line.split() for line in run(CHAT, environment, str(smollm2_path)).splitlines())
     assert float(found["uniform"]) < 1e-6
     assert 1e-4 < float(found["default"]) < 0.3
+
+
+@pytest.mark.slow
+def test_every_kind_of_chat_finds_its_reply(environment: dict[str, str], smollm2_path: Path) -> None:
+    served = serving.start(smollm2_path, "--context", 1024, environment=environment)
+    try:
+        with served.client() as http:
+            for path, key, limit, reply_of in CHATS:
+                history: list[dict[str, str]] = [{"role": "user", "content": f"At {path}: tell me about the sea."}]
+                body = {"model": "smollm2", "temperature": 0, "stream": False, limit: 24}
+                before = figures(http)
+                reply = reply_of(http.post(path, json={**body, key: history}).json())
+                prompt, drawn = (after - was for after, was in zip(figures(http)[:2], before[:2], strict=True))
+                history += [{"role": "assistant", "content": reply}, {"role": "user", "content": "And the sky?"}]
+                hits = figures(http)[2]
+                assert http.post(path, json={**body, key: history}).status_code == 200
+                # All that ran; fewer than four tokens behind a page's border are not copied.
+                assert figures(http)[2] - hits >= prompt + drawn - 4, path
+    finally:
+        served.stop()
+
+
+CHATS: list[tuple[str, str, str, Callable[[Any], str]]] = [
+    ("/v1/chat/completions", "messages", "max_tokens", lambda body: body["choices"][0]["message"]["content"]),
+    ("/v1/messages", "messages", "max_tokens", lambda body: body["content"][0]["text"]),
+    ("/v1/responses", "input", "max_output_tokens", lambda body: body["output"][-1]["content"][0]["text"]),
+    ("/api/chat", "messages", "max_tokens", lambda body: body["message"]["content"]),
+]
+
+
+def figures(http: httpx.Client) -> list[float]:
+    """Tokens of prompts and of replies so far, and those of prompts that were found in the cache."""
+    text = http.get("/metrics").text
+    names = ("prompt_tokens", "generated_tokens", "prefix_hit_tokens")
+    return [float(re.findall(rf"^lutmac_{name}_total (\S+)$", text, re.MULTILINE)[0]) for name in names]
 
 
 @pytest.mark.slow

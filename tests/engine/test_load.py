@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lutmac
@@ -31,6 +32,21 @@ from tiny_llama import CONTEXT, FFN, HIDDEN, VOCAB, TinyLlama, make_tiny_llama
 def test_a_wrong_option_is_named(tiny: TinyLlama, option: str, value: Any) -> None:
     with pytest.raises(InvalidRequestError, match=option):
         lutmac.load(tiny.path, **{option: value})
+
+
+def test_uniform_precision_computes_prompts_as_replies_are(tiny: TinyLlama) -> None:
+    """On every target: two that share the arithmetic of replies have equal logits."""
+    ids = [7 * n % VOCAB for n in range(40)]
+    model = lutmac.load(tiny.path, precision="uniform")
+    assert model.info().precision == "uniform"
+    assert not model.engine.by_role
+    drawn = model.generate(ids[:30], max_tokens=1, temperature=0.0, logprobs=5).logprobs
+    row = model.logits(ids[:30])[-1].astype(np.float64)
+    assert drawn is not None
+    assert drawn[0].logprob == pytest.approx(row.max() - np.log(np.exp(row).sum()), abs=1e-9)
+    plain = lutmac.load(tiny.path)
+    if not plain.engine.by_role:
+        np.testing.assert_array_equal(plain.logits(ids), model.logits(ids))
 
 
 def test_an_unknown_isa_is_an_error_that_names_those_that_run(tiny: TinyLlama) -> None:

@@ -36,7 +36,7 @@ def has_one_arithmetic(model: AnyModel) -> bool:
     return isinstance(model, Path) and TARGET is not None
 
 
-@pytest.fixture(scope="module", params=[*MODELS, *FAMILIES])
+@pytest.fixture(scope="module", params=[*MODELS, *(pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES)])
 def model(request: pytest.FixtureRequest) -> AnyModel:
     return model_of(request.param)
 
@@ -178,4 +178,4 @@ class Serving(RuleBasedStateMachine):
 
 
 TestServing = Serving.TestCase
-TestServing.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
+TestServing.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)

@@ -97,11 +97,12 @@ def test_what_a_template_writes_otherwise_for_an_earlier_turn_is_no_header(bpe: 
         assert spoken(bpe, prompt) == [text.removeprefix("<think>\n") + "<|im_end|>"]
 
 
-def test_a_long_chat_without_control_tokens_takes_no_square_of_its_length(bpe: Tokenizer) -> None:
-    """Places far from a control token are counted in bytes."""
+def test_a_long_chat_without_control_tokens_takes_no_square_of_its_length(bpe: Tokenizer, spm: Tokenizer) -> None:
+    """Places far from a control token are counted in bytes, also where a vocabulary puts a space before a text."""
     turns = [({**ASKED, "content": f"{n} " * 40}, {**REPLY, "content": f"Yes, {n}."}) for n in range(60)]
-    found = spoken(bpe, prompt_of(bpe, PLAIN, [*chain(*turns), AGAIN]))
-    assert found == [f" Yes, {n}." for n in range(60)]
+    for tokenizer in (bpe, spm):
+        found = spoken(tokenizer, prompt_of(tokenizer, PLAIN, [*chain(*turns), AGAIN]))
+        assert [text.strip() for text in found] == [f"Yes, {n}." for n in range(60)]
 
 
 def with_control_tokens(metadata: Metadata, template: str) -> Tokenizer:

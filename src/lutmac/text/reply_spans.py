@@ -72,8 +72,7 @@ class _Places:
         self._ids = ids
         self._read = 0  # characters
         self._behind = 0  # tokens, up to the last control token that was read
-        self._control: int | None = None  # that token
-        self._plain: list[str] = []  # what has been read behind it
+        self._start_behind(None)
 
     def token_at(self, place: int) -> int:
         """The first token that is not wholly in front of a character."""
@@ -81,27 +80,37 @@ class _Places:
             for part in self._tokenizer.split_control(text) if parse_special else [text]:
                 self._pass(part)
         self._read = place
-        return self._behind + self._count_plain()
+        return self._behind + (self._count_alike() if len(self._plain) <= HEADER else self._count_bytes())
+
+    def _start_behind(self, control: int | None) -> None:
+        self._control = control  # the last control token that was read
+        self._plain = ""  # what has been read behind it, if that is no longer than a header
+        self._left = 0  # bytes of it that are not those of tokens which are counted
+        self._counted = 0
 
     def _pass(self, part: Part) -> None:
         if isinstance(part, str):
-            self._plain.append(part)
+            if len(self._plain) <= HEADER:
+                self._plain += part
+            self._left += len(part.encode(errors="replace"))
             return
         with suppress(ValueError):  # it is always there
             self._behind = self._ids.index(part, self._behind) + 1
-            self._control, self._plain = part, []
+            self._start_behind(part)
 
-    def _count_plain(self) -> int:
-        """How many tokens behind the last control token are of the text that was read."""
-        text = "".join(self._plain)
-        if len(text) > HEADER:
-            return self._count_bytes(len(text.encode(errors="replace")))
-        alone = self._tokenizer.encode_behind(self._control, text) if text else []
+    def _count_alike(self) -> int:
+        """How many tokens behind the last control token are those of the text that was read."""
+        alone = self._tokenizer.encode_behind(self._control, self._plain) if self._plain else []
         return _common(alone, self._ids[self._behind : self._behind + len(alone)])
 
-    def _count_bytes(self, size: int) -> int:
-        for place in range(self._behind, len(self._ids)):
-            size -= len(self._tokenizer.token_bytes(self._ids[place]))
-            if size < 0:
-                return place - self._behind
-        return len(self._ids) - self._behind
+    def _count_bytes(self) -> int:
+        """The same by the bytes of tokens, which takes no longer for a place further on."""
+        while self._behind + self._counted < len(self._ids):
+            token = self._tokenizer.token_bytes(self._ids[self._behind + self._counted])
+            if not self._counted and token.startswith(b" ") and not self._plain.startswith(" "):
+                token = token[1:]  # a space that encoding puts before a text
+            if len(token) > self._left:
+                break
+            self._left -= len(token)
+            self._counted += 1
+        return self._counted
