@@ -8,6 +8,7 @@
 #include "ops/attention_tile.h"
 #include "ops/byte_pages.h"
 #include "ops/float_pages.h"
+#include "ops/latent_pages.h"
 
 namespace lutmac::LUTMAC_TARGET {
 namespace {
@@ -43,6 +44,11 @@ void run_tile(const AttentionArgs& args, const SequencePlan& plan, int task, int
   }
 }
 
+template <class Pages, class Latents>
+void run_pages(const AttentionArgs& args, const SequencePlan& plan, int task, int span) {
+  args.latent ? run_tile<Latents>(args, plan, task, span) : run_tile<Pages>(args, plan, task, span);
+}
+
 // Room for the partials of any one token, and of as many more as fit in 4 MB.
 int64_t attention_scratch_bytes(int max_tokens, int max_context, int num_heads, int value_dim) {
   const int64_t one = int64_t{num_heads} * (max_context / kSpanTokens + 1) * partial_floats(value_dim) * 4;
@@ -68,9 +74,9 @@ void attention(const AttentionArgs& args, int task) {
     task /= plan.spans;
   }
   switch (args.cache_type) {
-    case CacheType::f16: return run_tile<FloatPages<uint16_t>>(args, plan, task, span);
-    case CacheType::f32: return run_tile<FloatPages<float>>(args, plan, task, span);
-    case CacheType::int8: return run_tile<BytePages>(args, plan, task, span);
+    case CacheType::f16: return run_pages<FloatPages<uint16_t>, LatentPages<uint16_t>>(args, plan, task, span);
+    case CacheType::f32: return run_pages<FloatPages<float>, LatentPages<float>>(args, plan, task, span);
+    case CacheType::int8: return run_pages<BytePages, LatentPages<int8_t>>(args, plan, task, span);
   }
 }
 
@@ -117,6 +123,7 @@ class Attention final : public Operation {
     args_.head_dim = cache_.head_dim;
     args_.value_dim = cache_.value_dim;
     args_.cache_type = cache_.type;
+    args_.latent = cache_.latent;
     args_.window = cache_.window;
     args_.scale = fields.number("scale");
     args_.softcap = fields.number("softcap");

@@ -16,6 +16,7 @@ struct AttentionArgs {
   int window = 0;        // 0: none; else a token sees positions p - window + 1 .. p
   const float* sinks = nullptr;  // [num_heads] scores that take a share of the softmax and have no value; null: none
   CacheType cache_type = CacheType::f16;
+  bool latent = false;  // a value is the first value_dim floats of its key
   LayerCache cache;
   uint8_t* scratch = nullptr;  // scratch_bytes, 64-byte aligned, shared by all threads of the step
   int64_t scratch_bytes = 0;

@@ -19,18 +19,24 @@ namespace {
 
 class Concatenate final : public RowOperation {
  public:
-  explicit Concatenate(Fields& fields) : RowOperation(fields), a_(input(fields, "a")), b_(input(fields, "b")) {
-    fields.require(a_.width + b_.width == width(), "its result is not as wide as both");
+  explicit Concatenate(Fields& fields) : RowOperation(fields), parts_{input(fields, "a"), input(fields, "b")} {
+    if (fields.has("c")) parts_.push_back(input(fields, "c"));
+    int64_t total = 0;
+    for (const Buffer& part : parts_) total += part.width;
+    fields.require(total == width(), "its result is not as wide as its parts");
   }
 
  private:
   const float* make_row(const Step& step, int64_t row, float* out) const override {
-    std::memcpy(out, a_.floats(step, row), static_cast<size_t>(a_.width) * sizeof(float));
-    std::memcpy(out + a_.width, b_.floats(step, row), static_cast<size_t>(b_.width) * sizeof(float));
+    float* next = out;
+    for (const Buffer& part : parts_) {
+      std::memcpy(next, part.floats(step, row), static_cast<size_t>(part.width) * sizeof(float));
+      next += part.width;
+    }
     return out;
   }
 
-  Buffer a_, b_;
+  std::vector<Buffer> parts_;
 };
 
 }  // namespace

@@ -30,6 +30,8 @@ struct GatedDeltaRuleLoops {
   void (*l2_norm)(const float* x, int width, float scale, float* out);
   // out[i] = e^(rate[i] * softplus(alpha[i] + bias[i])), one row.
   void (*decays)(const float* alpha, const float* bias, const float* rate, int width, float* out);
+  // out[i] = e^(bound * sigmoid(rate[i] * (alpha[i] + bias[i]))), one row.
+  void (*bounded_decays)(const float* alpha, const float* bias, const float* rate, float bound, int width, float* out);
   void (*sigmoids)(const float* x, int width, float* out);
   // out[i] = a[i] * b[i], one row.
   void (*products)(const float* a, const float* b, int width, float* out);
@@ -61,6 +63,11 @@ void l2_norm(const float* x, int width, float scale, float* out) {
 void decays(const float* alpha, const float* bias, const float* rate, int width, float* out) {
   map_rows(alpha, bias, width, out, [](Floats a, Floats b) { return softplus(a + b); });
   map_rows(out, rate, width, out, [](Floats x, Floats r) { return exp(r * x); });
+}
+
+void bounded_decays(const float* alpha, const float* bias, const float* rate, float bound, int width, float* out) {
+  map_rows(alpha, bias, width, out, [](Floats a, Floats b) { return a + b; });
+  map_rows(out, rate, width, out, [=](Floats x, Floats r) { return exp(bound / (1.0f + exp(-(x * r)))); });
 }
 
 void sigmoids(const float* x, int width, float* out) {
@@ -169,7 +176,7 @@ void recur(const DeltaColumns& delta) {
 
 }  // namespace
 
-LUTMAC_LOOPS(gated_delta_rule, GatedDeltaRuleLoops, {l2_norm, decays, sigmoids, products, recur});
+LUTMAC_LOOPS(gated_delta_rule, GatedDeltaRuleLoops, {l2_norm, decays, bounded_decays, sigmoids, products, recur});
 
 }  // namespace lutmac::LUTMAC_TARGET
 
@@ -210,6 +217,8 @@ class GatedDeltaRule final : public Operation {
                    "it has other numbers of alphas or betas than of heads");
     for (const Buffer& buffer : {x_, alpha_, beta_, out_}) fields.require(buffer.rows == Rows{}, "it works on the rows of tokens");
     fields.require(out_.offset != x_.offset, "it cannot work in place");
+    lower_bound_ = fields.number("lower_bound");
+    fields.require(lower_bound_ <= 0.0f, "its decays would grow");
     read_rates(fields.vector("rate", value_heads_), fields.flag("rate_is_log"));
     Program& program = fields.program();
     program.reserve_scratch(program.max_tokens() * scratch_floats() * 4);
@@ -249,7 +258,7 @@ class GatedDeltaRule final : public Operation {
   void read_rates(const std::vector<float>& rate, bool is_log) {
     for (int64_t i = 0; i < alpha_.width; ++i) {
       const float value = rate[by_channel_ ? i / key_dim_ : i];
-      rate_.push_back(is_log ? -std::exp(value) : value);
+      rate_.push_back(!is_log ? value : lower_bound_ < 0.0f ? std::exp(value) : -std::exp(value));
     }
   }
 
@@ -262,7 +271,13 @@ class GatedDeltaRule final : public Operation {
       loops_.l2_norm(x + at, key_dim_, query_scale, out + at);
       loops_.l2_norm(x + keys_at() + at, key_dim_, 1.0f, out + keys_at() + at);
     }
-    loops_.decays(alpha_.floats(step, row), bias_.data(), rate_.data(), static_cast<int>(alpha_.width), out + decays_at());
+    const float* alpha = alpha_.floats(step, row);
+    const int width = static_cast<int>(alpha_.width);
+    if (lower_bound_ < 0.0f) {
+      loops_.bounded_decays(alpha, bias_.data(), rate_.data(), lower_bound_, width, out + decays_at());
+    } else {
+      loops_.decays(alpha, bias_.data(), rate_.data(), width, out + decays_at());
+    }
     loops_.sigmoids(beta_.floats(step, row), value_heads_, out + betas_at());
     for (int head = 0; by_channel_ && head < value_heads_; ++head) {
       const int64_t at = int64_t{head} * key_dim_;
@@ -303,6 +318,7 @@ class GatedDeltaRule final : public Operation {
   int key_heads_, value_heads_, key_dim_;
   int64_t value_dim_;
   bool by_channel_, tiled_;
+  float lower_bound_ = 0.0f;  // of the logarithm of decays; 0: none
   ProgramState state_;
   std::vector<float> rate_, bias_;  // [alpha's width]
 };

@@ -44,7 +44,7 @@ struct LayerCache {
   int64_t page_stride = 0;  // bytes
 };
 
-// Of a key or a value; keys of latents have 576.
+// Of a key or a value; latents have 576.
 inline constexpr int kMaxHeadDim = 576;
 
 // Dimensions of a head that share a scale in an int8 cache.
@@ -65,6 +65,11 @@ inline constexpr int64_t key_page_bytes(CacheType type, int head_dim) {
 }
 inline constexpr int64_t value_page_bytes(CacheType type, int value_dim) {
   return head_page_bytes(type, padded_head_dim(value_dim), kValueBlock);
+}
+
+// Latents: one row for a position, which is its key, and whose first dimensions are its value.
+inline constexpr int64_t latent_page_bytes(CacheType type, int head_dim) {
+  return head_page_bytes(type, padded_head_dim(head_dim), kKeyBlock);
 }
 
 // Bytes of one page of one layer: keys and values of kPageTokens positions.

@@ -7,6 +7,9 @@
 // int8. The same with two rows interleaved, since instructions that multiply integers add the products of neighbours.
 // Keys: [head_dim / 2][64 positions][2], values: [32 pairs of positions][width][2]; behind either their scales,
 // [blocks of dimensions][64 positions] f16.
+//
+// Latents are held once, and serve as keys and as values: for each kv head [64 positions][width], width being head_dim padded
+// with zeros; for int8 codes in that order, and behind them scales, [64 positions][blocks of dimensions] f16.
 #pragma once
 
 #include "ops/ops.h"
@@ -25,6 +28,12 @@ inline HeadPage head_page(const LayerCache& cache, CacheType type, int sequence,
   const int32_t id = cache.page_table[int64_t{sequence} * cache.table_stride + page];
   uint8_t* keys = cache.base + id * cache.page_stride + kv_head * (key_bytes + value_bytes);
   return {keys, keys + key_bytes};
+}
+
+// One kv head's latents of one page.
+inline uint8_t* latent_page(const LayerCache& cache, CacheType type, int sequence, int page, int head_dim, int kv_head) {
+  const int32_t id = cache.page_table[int64_t{sequence} * cache.table_stride + page];
+  return cache.base + id * cache.page_stride + kv_head * latent_page_bytes(type, head_dim);
 }
 
 // Scales of an int8 page's keys or values, `width` to a position: [blocks][kPageTokens] f16.

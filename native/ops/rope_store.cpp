@@ -120,6 +120,7 @@ class RopeStore final : public Operation {
     args_.value_dim = cache_.value_dim;
     args_.cache_type = cache_.type;
     args_.style = rope_style(fields);
+    fields.require(!cache_.latent, "latents are stored by latent_store");
     fields.require(args_.num_heads % args_.num_kv_heads == 0, "its heads are no multiple of those of keys and values");
     fields.require(q_.width == int64_t{args_.num_heads} * args_.head_dim &&
                        k_.width == int64_t{args_.num_kv_heads} * args_.head_dim &&

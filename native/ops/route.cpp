@@ -14,7 +14,8 @@ struct Routing {
   float scale = 1.0f;             // multiplies weights
   const float* expert_scales = nullptr;  // [num_experts] each multiplies its expert's weight; null: none
   const float* bias = nullptr;    // [num_experts] added to the scores that select; null: none
-  int groups = 1, top_groups = 1;  // of equal sizes: only experts of the groups with the largest sums of two scores
+  // Of equal sizes: only experts of the groups with the largest sums of their group_scores largest scores.
+  int groups = 1, top_groups = 1, group_scores = 2;
 };
 
 struct RouteLoops {
@@ -82,10 +83,10 @@ struct Largest {
   }
 };
 
-// The sum of the two largest keys of a group.
-double group_key(const Scores& scores, int begin, int end) {
+// The sum of the `count` largest keys of a group, one or two.
+double group_key(const Scores& scores, int begin, int end, int count) {
   int32_t numbers[2];
-  Largest best{.count = 2, .numbers = numbers};
+  Largest best{.count = count, .numbers = numbers};
   for (int expert = begin; expert < end; ++expert) best.offer(expert, scores.key(expert));
   return best.keys[0] + (best.held > 1 ? best.keys[1] : 0.0);
 }
@@ -99,7 +100,7 @@ void choose_experts(const float* logits, const Routing& routing, int32_t* expert
     int32_t best[kMaxGroups];
     Largest groups{.count = routing.top_groups, .numbers = best};
     for (int group = 0; group < routing.groups; ++group)
-      groups.offer(group, group_key(scores, group * size, (group + 1) * size));
+      groups.offer(group, group_key(scores, group * size, (group + 1) * size, routing.group_scores));
     for (int i = 0; i < routing.top_groups; ++i) open[best[i]] = true;
   }
   Largest chosen{.count = routing.count, .numbers = experts};
@@ -148,6 +149,7 @@ class Route final : public Operation {
     routing_.scale = fields.number("scale");
     routing_.groups = fields.integer("groups", 1, kMaxGroups);
     routing_.top_groups = fields.integer("top_groups", 1, routing_.groups);
+    routing_.group_scores = fields.integer("group_scores", 1, 2);
     if (fields.has("bias")) bias_ = fields.vector("bias", num_experts_);
     routing_.bias = bias_.empty() ? nullptr : bias_.data();
     if (fields.has("expert_scales")) expert_scales_ = fields.vector("expert_scales", num_experts_);

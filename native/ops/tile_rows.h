@@ -55,6 +55,10 @@ struct TileRows {
   }
 
   HeadPage page(int index) const {
+    if (args.latent) {
+      uint8_t* latents = latent_page(args.cache, args.cache_type, sequence, index, head_dim, kv_head);
+      return {latents, latents};
+    }
     return head_page(args.cache, args.cache_type, sequence, index, head_dim, value_dim, kv_head);
   }
 

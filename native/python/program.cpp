@@ -133,10 +133,12 @@ void bind_program(nb::module_& module) {
   bind_fields(module);
   module.def(
       "page_bytes",
-      [](const std::string& cache_type, int num_kv_heads, int head_dim, int value_dim) {
-        return page_bytes(parse_cache_type(cache_type), num_kv_heads, head_dim, value_dim);
+      [](const std::string& cache_type, int num_kv_heads, int head_dim, int value_dim, bool latent) {
+        const CacheType type = parse_cache_type(cache_type);
+        return latent ? num_kv_heads * latent_page_bytes(type, head_dim) : page_bytes(type, num_kv_heads, head_dim, value_dim);
       },
-      nb::kw_only(), nb::arg("cache_type"), nb::arg("num_kv_heads"), nb::arg("head_dim"), nb::arg("value_dim"));
+      nb::kw_only(), nb::arg("cache_type"), nb::arg("num_kv_heads"), nb::arg("head_dim"), nb::arg("value_dim"),
+      nb::arg("latent") = false);
   nb::class_<Cache>(module, "Cache")
       .def(
           "__init__",
@@ -174,7 +176,7 @@ void bind_program(nb::module_& module) {
       .def(
           "add_pages",
           [](Program& self, int group, const std::string& cache_type, int num_kv_heads, int head_dim, int value_dim,
-             int window) {
+             int window, bool latent) {
             ProgramState state;
             state.group = group;
             state.type = parse_cache_type(cache_type);
@@ -182,10 +184,11 @@ void bind_program(nb::module_& module) {
             state.head_dim = head_dim;
             state.value_dim = value_dim;
             state.window = window;
+            state.latent = latent;
             self.add_state(state);
           },
           nb::kw_only(), nb::arg("group"), nb::arg("cache_type"), nb::arg("num_kv_heads"), nb::arg("head_dim"),
-          nb::arg("value_dim"), nb::arg("window"))
+          nb::arg("value_dim"), nb::arg("window"), nb::arg("latent") = false)
       .def(
           "add_slot",
           [](Program& self, int group, int64_t bytes) {

@@ -55,10 +55,10 @@ void ProductOperation::run(const Step& step, int, int64_t task) const {
   const int64_t rows = product.matrix->rows();
   const bool to_caller = product.out.offset < 0;
   MatmulArgs args;
-  args.x = product.x.row(own_forms(step) ? step.own_arena : step.arena, 0);
-  args.x_stride = product.x.stride();
-  args.y = to_caller ? step.logits : product.out.floats(step, 0);
-  args.y_stride = to_caller ? rows : float_stride(rows);
+  args.x = product.x.row(own_forms(step) ? step.own_arena : step.arena, product.first_row);
+  args.x_stride = product.x.stride() * product.row_step;
+  args.y = to_caller ? step.logits : product.out.floats(step, 0) + product.first_column;
+  args.y_stride = to_caller ? rows : float_stride(product.out.width);
   args.bias = product.bias.empty() ? nullptr : product.bias.data();
   args.accumulate = product.accumulate;
   multiply(*product.matrix, args, product.x.form, prompt, {tile_begin, tile_end, token_begin, token_end});

@@ -12,6 +12,8 @@ struct Product {
   Buffer out;  // offset -1: the caller's array of logits
   std::vector<float> bias;
   bool accumulate = false;
+  // The row of x that it reads first, how many lie from one to the next, and where in a row of results its own begin.
+  int64_t first_row = 0, row_step = 1, first_column = 0;
 };
 
 // Their tiles are one list of tasks.

@@ -40,7 +40,9 @@ void Program::add_state(ProgramState state) {
       require(dim > 0 && dim % 2 == 0 && dim <= kMaxHeadDim, "the size of a key or a value must be even, at most 576");
     }
     require(state.window >= 0, "window must not be negative");
-    state.bytes = page_bytes(state.type, state.num_kv_heads, state.head_dim, state.value_dim);
+    require(!state.latent || state.value_dim <= state.head_dim, "the value in a latent must not be larger than it");
+    state.bytes = state.latent ? state.num_kv_heads * latent_page_bytes(state.type, state.head_dim)
+                               : page_bytes(state.type, state.num_kv_heads, state.head_dim, state.value_dim);
   }
   num_cache_groups_ = std::max(num_cache_groups_, state.group + 1);
   step_.groups.resize(num_cache_groups_);

@@ -34,6 +34,7 @@ struct ProgramState {
   CacheType type = CacheType::f16;
   int num_kv_heads = 0, head_dim = 0, value_dim = 0;
   int window = 0;  // positions that are read, the last ones; 0: all
+  bool latent = false;  // a value is the first value_dim floats of its key, and is not kept apart
   int64_t bytes = 0;
 
   LayerCache of(const Step& step) const {

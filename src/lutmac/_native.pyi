@@ -187,9 +187,20 @@ class Program:
         self, *, target: str, max_tokens: int, max_sequences: int, max_context: int, arena_bytes: int
     ) -> None: ...
     def add_pages(
-        self, *, group: int, cache_type: str, num_kv_heads: int, head_dim: int, value_dim: int, window: int
+        self,
+        *,
+        group: int,
+        cache_type: str,
+        num_kv_heads: int,
+        head_dim: int,
+        value_dim: int,
+        window: int,
+        latent: bool = False,
     ) -> None:
-        """The next state: keys and values of a layer, in that cache group. cache_type: "f16", "f32" or "int8"."""
+        """The next state: keys and values of a layer, in that cache group. cache_type: "f16", "f32" or "int8".
+
+        latent: a value is the first value_dim floats of its key.
+        """
 
     def add_slot(self, *, group: int, bytes: int) -> None:
         """The next state: a slot, in a group of slots, whose page table has one column. bytes: a multiple of 64."""
@@ -253,7 +264,7 @@ class Cache:
     @property
     def nbytes(self) -> int: ...
 
-def page_bytes(*, cache_type: str, num_kv_heads: int, head_dim: int, value_dim: int) -> int:
+def page_bytes(*, cache_type: str, num_kv_heads: int, head_dim: int, value_dim: int, latent: bool = False) -> int:
     """Bytes of PAGE_TOKENS positions of one layer. cache_type: "f16", "f32" or "int8"."""
 
 class Sampler:

@@ -22,6 +22,9 @@ from lutmac.graph.operations.causal_conv1d import CausalConv1d
 from lutmac.graph.operations.embed import Embed
 from lutmac.graph.operations.gated_delta_rule import GatedDeltaRule
 from lutmac.graph.operations.gather_outputs import GatherOutputs
+from lutmac.graph.operations.head_matmul import HeadMatMul
+from lutmac.graph.operations.head_rows import HeadRows
+from lutmac.graph.operations.latent_store import LatentStore
 from lutmac.graph.operations.logits import Logits
 from lutmac.graph.operations.matmul import MatMul
 from lutmac.graph.operations.rms_norm import RMSNorm
@@ -29,6 +32,7 @@ from lutmac.graph.operations.rope_angles import Rope, RopeAngles
 from lutmac.graph.operations.rope_store import RopeStore
 from lutmac.graph.operations.selective_scan import SelectiveScan
 from lutmac.graph.operations.short_conv import ShortConv
+from lutmac.graph.operations.slice import Slice
 from lutmac.graph.passes import optimize
 from lutmac.graph.states import Pages, Slot
 from lutmac.lowbit.matrix import AnyMatrix, DenseMatrix
@@ -78,6 +82,24 @@ class Builder:
         out = self.value(heads * cache.value_dim)
         self.ops.append(Attention(cache, q, out, heads, cache.head_dim**-0.5))
         return self.matmul(out, HIDDEN)
+
+    def latent_attention(self, x: Value, name: str, heads: int, rank: int) -> Value:
+        """Heads of 32 and 16 that are rotated over latents of rank and 16, with values of 32."""
+        cache = Pages(f"{name}.latents", 1, rank + 16, rank, latent=True)
+        queries, key = self.matmul(x, heads * 48), self.matmul(x, rank + 16)
+        self.ops.append(Slice(key, 0, first := self.value(rank)))
+        absorbed = self.heads(queries, f"{name}.keys", heads, (rank, 32), rank + 16)
+        whole, out = self.value(absorbed.width), Value(f"{name}.attended", heads * rank)
+        self.ops.append(LatentStore(cache, absorbed, queries, self.norm(first), key, whole, heads, self.angles))
+        self.ops.append(Attention(cache, whole, out, heads, 48**-0.5))
+        return self.matmul(self.heads(out, f"{name}.values", heads, (32, rank), 32), HIDDEN)
+
+    def heads(self, x: Value, name: str, heads: int, shape: tuple[int, int], each: int) -> Value:
+        """A product for each head, whose results are so far apart."""
+        rows, out = Value(f"{name}.rows", shape[1], per_token=heads), Value(f"{name}.out", heads * each)
+        weights = tuple(Weight(f"{name}.{head}", *shape) for head in range(heads))
+        self.ops += [HeadRows(x, rows), HeadMatMul(weights, rows, out)]
+        return out
 
     def convolution(self, x: Value, name: str, kernel: int) -> Value:
         """A short convolution, whose state is a slot."""

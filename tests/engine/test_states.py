@@ -19,10 +19,11 @@ from lutmac.graph.states import Pages
 
 
 def latent() -> RandomModel:
-    """One key and value for all heads, as wide as DeepSeek's latents."""
+    """Latents that serve as keys and values, held once; and one key and value for all heads, as wide as DeepSeek's."""
     b = Builder()
-    b.residual(b.attention(b.norm(b.hidden), 4, Pages("layers.0.latent", 1, 576, 512)))
-    b.residual(b.attention(b.norm(b.hidden), 2, Pages("layers.1.latent", 1, 576, 512)))
+    b.residual(b.latent_attention(b.norm(b.hidden), "layers.0", 10, 64))
+    b.residual(b.latent_attention(b.norm(b.hidden), "layers.1", 1, 512))
+    b.residual(b.attention(b.norm(b.hidden), 2, Pages("layers.2.latent", 1, 576, 512)))
     return RandomModel(b.graph())
 
 

@@ -140,7 +140,7 @@ def test_what_is_no_text_is_left_out_and_listed(tmp_path: Path) -> None:
         info = lutmac.load(directory(tmp_path / name, name), threads=1).info()
         expected = set() if name == "qwen3_bare" else {"parts for images and sounds"}
         expected |= {"layers that guess further tokens"} if name.startswith("qwen3_5") else set()
-        expected |= {"keys and values of layers that read another's"} if name == "gemma4" else set()
+        expected |= {"keys and values that other tensors give"} if name == "gemma4" else set()
         assert {left.what for left in info.left_out if "frequencies" not in left.what} == expected
 
 

@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "ops/attention.h"
+#include "ops/latent_store.h"
 #include "ops/rope_store.h"
 #include "runtime/operation_list.h"
 #include "runtime/targets.h"
@@ -25,6 +26,7 @@ struct TestTarget {
   const lutmac::TargetEntry* entry;
   const lutmac::AttentionLoops* attention;
   const lutmac::RopeStoreLoops* rope_store;
+  const lutmac::LatentStoreLoops* latent_store;
 };
 
 inline std::vector<TestTarget> runnable_targets() {
@@ -32,7 +34,8 @@ inline std::vector<TestTarget> runnable_targets() {
   for (const lutmac::TargetEntry& target : lutmac::targets()) {
     if (!target.runs_here()) continue;
     targets.push_back({target.name, &target, loops_of<lutmac::AttentionLoops>(target, "attention"),
-                       loops_of<lutmac::RopeStoreLoops>(target, "rope_store")});
+                       loops_of<lutmac::RopeStoreLoops>(target, "rope_store"),
+                       loops_of<lutmac::LatentStoreLoops>(target, "latent_store")});
   }
   return targets;
 }
@@ -46,6 +49,7 @@ struct CaseShape {
   float softcap = 0.0f;
   lutmac::CacheType cache_type = lutmac::CacheType::f16;
   int value_dim = 0;  // 0: head_dim
+  bool latent = false;  // values are the beginnings of keys, and not kept apart
 
   int values() const { return value_dim > 0 ? value_dim : head_dim; }
 };
@@ -106,13 +110,16 @@ class AttentionCase {
   AttentionCase(const AttentionCase&) = delete;
   AttentionCase(AttentionCase&&) = default;
 
-  int64_t page_size() const { return lutmac::page_bytes(shape.cache_type, shape.num_kv_heads, shape.head_dim, shape.values()); }
+  int64_t page_size() const {
+    return shape.latent ? lutmac::latent_page_bytes(shape.cache_type, shape.head_dim)
+                        : lutmac::page_bytes(shape.cache_type, shape.num_kv_heads, shape.head_dim, shape.values());
+  }
   void clear() { memory.assign(pages.size() * page_size(), 0xff); }
 
   std::string describe() const {
     char text[128];
-    std::snprintf(text, sizeof(text), "%s heads %d/%d dim %d/%d context %d window %d softcap %g",
-                  cache_name(shape.cache_type), shape.num_heads, shape.num_kv_heads,
+    std::snprintf(text, sizeof(text), "%s%s heads %d/%d dim %d/%d context %d window %d softcap %g",
+                  cache_name(shape.cache_type), shape.latent ? " latents" : "", shape.num_heads, shape.num_kv_heads,
                   shape.head_dim, shape.values(), shape.context, shape.window, static_cast<double>(shape.softcap));
     return text;
   }
@@ -153,6 +160,7 @@ class AttentionCase {
     args.softcap = shape.softcap;
     args.window = shape.window;
     args.cache_type = shape.cache_type;
+    args.latent = shape.latent;
     args.cache = layer;
     std::vector<float> scratch;
     if (splitting == Splitting::on) {
@@ -165,6 +173,7 @@ class AttentionCase {
   }
 
   void store_chunk(const TestTarget& target, const lutmac::Batch& batch, int first, std::vector<float>& rotated) {
+    if (shape.latent) return store_latents(target, batch, first, rotated);
     const int64_t kv_width = int64_t{shape.num_kv_heads} * shape.head_dim, width = int64_t{shape.num_heads} * shape.head_dim;
     lutmac::RopeStoreArgs args;
     args.batch = &batch;
@@ -185,6 +194,25 @@ class AttentionCase {
     args.cache_type = shape.cache_type;
     args.cache = cache();
     for (int task = target.rope_store->tasks(args); task-- > 0;) target.rope_store->store(args, task);
+  }
+
+  // Without rotation. Queries come back as they were: what is written of them is what is read of `q`.
+  void store_latents(const TestTarget& target, const lutmac::Batch& batch, int first, std::vector<float>& queries) {
+    for (int token = first; token < first + batch.num_tokens; ++token) {
+      const int64_t width = int64_t{shape.num_heads} * shape.head_dim;
+      lutmac::LatentStoreArgs args;
+      args.rank = shape.values();
+      args.rope_dim = shape.head_dim - shape.values();
+      args.num_heads = shape.num_heads;
+      args.head_dim = shape.head_dim;
+      args.q = queries.data() + token * width;
+      args.heads = q.data() + token * width;
+      args.normed = args.key = k.data() + int64_t{token} * shape.head_dim;
+      args.cache_type = shape.cache_type;
+      args.page = memory.data() + pages[token / lutmac::kPageTokens] * page_size();
+      args.position = token % lutmac::kPageTokens;
+      target.latent_store->store(args);
+    }
   }
 
   // A cached row, as the cache has rounded it.
@@ -213,7 +241,8 @@ class AttentionCase {
       total += weight.back();
     }
     for (int position = first; position <= token; ++position) {
-      const std::vector<double> value = cached(v, position, kv_head, lutmac::kValueBlock);
+      const std::vector<double> value =
+          shape.latent ? cached(k, position, 0, lutmac::kKeyBlock) : cached(v, position, kv_head, lutmac::kValueBlock);
       for (int i = 0; i < shape.values(); ++i) out[i] += weight[position - first] / total * value[i];
     }
     return out;

@@ -235,6 +235,13 @@ void test_attention_values(const TestTarget& target, CacheType type) {
     }
     shape.num_kv_heads = 1 + random.below(2);
     shape.num_heads = shape.num_kv_heads * groups[random.below(5)];
+    if (round % 4 == 3) {  // latents that serve as both
+      const int ranks[] = {512, 32, 64}, ropes[] = {64, 10, 2}, which = random.below(3);
+      shape.latent = true;
+      shape.num_kv_heads = 1;
+      shape.value_dim = ranks[which];
+      shape.head_dim = ranks[which] + ropes[which];
+    }
     shape.window = windows[random.below(7)];
     shape.softcap = random.below(3) == 0 ? 2.0f : 0.0f;
     // Many spans go with few heads: emulators and sanitizers run these too.
@@ -264,7 +271,8 @@ void test_attention_invariance(const TestTarget& target, CacheType type) {
   TestRandom random(4);
   for (CaseShape shape : {CaseShape{3, 1, 32, 530, 0, 0.0f}, CaseShape{2, 1, 128, 270, 0, 2.0f},
                           CaseShape{2, 2, 80, 400, 100, 0.0f}, CaseShape{8, 1, 256, 100, 40, 0.0f},
-                          CaseShape{20, 1, 16, 200, 0, 0.0f}, CaseShape{6, 3, 100, 330, 3, 0.0f}}) {
+                          CaseShape{20, 1, 16, 200, 0, 0.0f}, CaseShape{6, 3, 100, 330, 3, 0.0f},
+                          CaseShape{10, 1, 74, 330, 0, 0.0f, type, 64, true}}) {
     shape.cache_type = type;
     AttentionCase test(random, shape);
     const std::vector<float> whole = test.run(target, {shape.context}, Splitting::off);

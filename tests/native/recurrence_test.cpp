@@ -148,7 +148,15 @@ void test_convolution(const TestTarget& target) {
 struct DeltaShape {
   int key_heads, value_heads, key_dim, value_dim;
   bool by_channel, tiled, is_log;
+  double lower_bound = 0.0;  // of the logarithm of decays
 };
+
+// The logarithm of a decay. x: alpha + bias.
+double log_decay(const DeltaShape& shape, double rate, double x) {
+  const double magnitude = shape.is_log ? std::exp(rate) : rate;
+  if (shape.lower_bound < 0.0) return shape.lower_bound / (1.0 + std::exp(-magnitude * x));
+  return (shape.is_log ? -magnitude : magnitude) * std::log1p(std::exp(x));
+}
 
 std::vector<double> normed(const float* x, int size, double scale) {
   double sum = 1e-6;
@@ -171,8 +179,7 @@ std::vector<std::vector<double>> exact_delta_rule(const DeltaShape& shape, const
       const std::vector<double> k = normed(x + keys + key_head * shape.key_dim, shape.key_dim, 1.0);
       for (int i = 0; i < shape.key_dim; ++i) {
         const int at = shape.by_channel ? head * shape.key_dim + i : head;
-        const double step = std::log1p(std::exp(double(inputs[1][token][at]) + bias[at]));
-        const double decay = std::exp((shape.is_log ? -std::exp(double(rate[head])) : double(rate[head])) * step);
+        const double decay = std::exp(log_decay(shape, rate[head], double(inputs[1][token][at]) + bias[at]));
         for (int j = 0; j < shape.value_dim; ++j) state[i * shape.value_dim + j] *= decay;
       }
       const double beta = 1.0 / (1.0 + std::exp(-double(inputs[2][token][head])));
@@ -195,15 +202,17 @@ void test_delta_rule(const TestTarget& target) {
   TestRandom random(2);
   const DeltaShape shapes[] = {{1, 1, 2, 1, false, false, false},  {2, 6, 12, 16, false, true, false},
                                {2, 4, 16, 40, false, false, true}, {3, 3, 64, 64, true, false, true},
-                               {2, 4, 10, 33, true, true, false},  {1, 2, 128, 128, false, false, false}};
+                               {2, 4, 10, 33, true, true, false},  {1, 2, 128, 128, false, false, false},
+                               {3, 3, 32, 32, true, false, true, -5.0},  {2, 2, 16, 40, true, false, false, -0.5}};
   for (const DeltaShape& shape : shapes) {
     const int alphas = shape.value_heads * (shape.by_channel ? shape.key_dim : 1), width = shape.value_heads * shape.value_dim;
     std::vector<float> rate = random.floats(shape.value_heads), bias = random.floats(alphas);
-    for (float& value : rate) value = shape.is_log ? value - 3.0f : -0.2f - 0.1f * std::abs(value);
+    for (float& value : rate)
+      value = shape.is_log ? value - 3.0f : std::copysign(0.2f + 0.1f * std::abs(value), shape.lower_bound < 0.0 ? 1.0f : -1.0f);
     Recurrence recurrence = {"gated_delta_rule",
                              {{"rate", rate}, {"bias", bias}, {"key_heads", int64_t{shape.key_heads}},
                               {"value_heads", int64_t{shape.value_heads}}, {"key_dim", int64_t{shape.key_dim}},
-                              {"rate_is_log", shape.is_log}, {"tiled", shape.tiled}},
+                              {"rate_is_log", shape.is_log}, {"tiled", shape.tiled}, {"lower_bound", shape.lower_bound}},
                              {{"x", 2 * shape.key_heads * shape.key_dim + width}, {"alpha", alphas}, {"beta", shape.value_heads}},
                              width, int64_t{shape.value_heads} * shape.key_dim * ((shape.value_dim + 31) / 32 * 32) * 4};
     const Inputs inputs = random_inputs(random, recurrence, {30, 21});

@@ -142,7 +142,8 @@ void route(const TestTarget& target, const std::vector<float>& logits, int count
                      {"scores", std::string("softmax")},
                      {"scale", 1.0},
                      {"groups", int64_t{1}},
-                     {"top_groups", int64_t{1}}};
+                     {"top_groups", int64_t{1}},
+                     {"group_scores", int64_t{2}}};
   for (const auto& [name, field] : more) fields[name] = field;
   program.add("route", fields, false);
   const int32_t id = 0, start[2] = {0, 1}, first = 0;
@@ -179,11 +180,12 @@ void test_choices(const TestTarget& target) {
   }
 }
 
-// Sigmoid scores, a bias that only selects, groups of which the best two count, and a scale.
+// Sigmoid scores, a bias that only selects, groups of which those of the best one or two scores count, and a scale.
 void test_choices_by_bias_and_group(const TestTarget& target) {
   constexpr int kExperts = 16, kGroups = 4, kCount = 3;
   TestRandom random(4);
   for (int round = 0; round < 50; ++round) {
+    const int group_scores = 1 + round % 2;
     const std::vector<float> logits = random.floats(kExperts, 3.0f), bias = random.floats(kExperts, 0.5f);
     std::vector<double> scores(kExperts), keys(kExperts), sums(kGroups);
     for (int i = 0; i < kExperts; ++i) {
@@ -193,7 +195,7 @@ void test_choices_by_bias_and_group(const TestTarget& target) {
     for (int group = 0; group < kGroups; ++group) {
       std::vector<double> of_group(keys.begin() + group * 4, keys.begin() + group * 4 + 4);
       std::sort(of_group.rbegin(), of_group.rend());
-      sums[group] = of_group[0] + of_group[1];
+      sums[group] = of_group[0] + (group_scores > 1 ? of_group[1] : 0.0);
     }
     std::vector<int> groups(kGroups), order;
     std::iota(groups.begin(), groups.end(), 0);
@@ -207,7 +209,8 @@ void test_choices_by_bias_and_group(const TestTarget& target) {
     int32_t chosen[kCount];
     float weights[kCount];
     route(target, logits, kCount,
-          {{"scores", std::string("sigmoid")}, {"bias", bias}, {"groups", int64_t{kGroups}}, {"top_groups", int64_t{2}}, {"scale", 2.5}},
+          {{"scores", std::string("sigmoid")}, {"bias", bias}, {"groups", int64_t{kGroups}}, {"top_groups", int64_t{2}},
+           {"group_scores", int64_t{group_scores}}, {"scale", 2.5}},
           chosen, weights);
     for (int i = 0; i < kCount; ++i) {
       const double expected = 2.5 * scores[order[i]] / sum;

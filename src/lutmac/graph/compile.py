@@ -110,6 +110,7 @@ def _state_bytes(state: State, cache_type: CacheType) -> int:
         num_kv_heads=state.num_kv_heads,
         head_dim=state.head_dim,
         value_dim=state.value_dim,
+        latent=state.latent,
     )
 
 
@@ -146,6 +147,7 @@ def compile_schedule(
                 head_dim=state.head_dim,
                 value_dim=state.value_dim,
                 window=state.window,
+                latent=state.latent,
             )
         elif isinstance(state, Slot):
             program.add_slot(group=group, bytes=state.nbytes)

@@ -55,11 +55,15 @@ def unequal_widths(out: Value, *read: Value) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of a matrix that is stored as one: its name, the first of the rows, and how many it has."""
+    """Some rows of a matrix that is stored as one: its name, the first of the rows, and how many it has.
+
+    turned: the rows become columns.
+    """
 
     stored: str
     first_row: int
     of_rows: int
+    turned: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,12 @@ class Weight:
         """Some rows of a stored matrix: ``model.layers.0.self_attn.qkv_proj.weight[0:64]``."""
         name = f"{stored}[{first_row}:{first_row + rows}]"
         return cls(name, rows, columns, part=Part(stored, first_row, of_rows))
+
+    @classmethod
+    def turned_part_of(cls, stored: str, rows: int, columns: int, *, first_row: int, of_rows: int) -> Weight:
+        """Some rows of a stored matrix as columns: ``kv_b_proj.weight[0:128].T`` has rows as that has columns."""
+        name = f"{stored}[{first_row}:{first_row + columns}].T"
+        return cls(name, rows, columns, part=Part(stored, first_row, of_rows, turned=True))
 
     def __str__(self) -> str:
         """For people: name, shape, bits."""

@@ -16,13 +16,16 @@ class State:
 class Pages(State):
     """Keys and values of all positions, in pages.
 
-    head_dim: of keys. value_dim: of values. window: how many of the last positions are read, 0 for all.
+    head_dim: of keys. value_dim: of values. window: how many of the last positions are read, 0 for all. latent: a
+    value is the first value_dim floats of its key, and both are held once (DeepSeek-V2,
+    https://arxiv.org/abs/2405.04434).
     """
 
     num_kv_heads: int
     head_dim: int
     value_dim: int
     window: int = 0
+    latent: bool = False
 
 
 @dataclass(frozen=True)

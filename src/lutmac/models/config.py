@@ -189,7 +189,8 @@ class MixtureConfig(DecoderConfig):
     """A decoder with a mixture of experts in its layers, but for those in dense_layers.
 
     Each token goes to num_experts_per_tok of num_experts, each moe_intermediate_size wide. norm_topk_prob: the weights
-    of those chosen sum to 1. expert_scores, routed_scaling_factor, expert_groups and top_groups: see Route.
+    of those chosen sum to 1. expert_scores, routed_scaling_factor, expert_groups, top_groups and
+    group_scores: see Route.
     shared_expert_intermediate_size: width of the MLP that all tokens go through beside their experts, 0 for none.
     """
 
@@ -202,6 +203,7 @@ class MixtureConfig(DecoderConfig):
     routed_scaling_factor: float = 1.0
     expert_groups: int = 1
     top_groups: int = 1
+    group_scores: int = 2
     shared_expert_intermediate_size: int = 0
 
     def __post_init__(self) -> None:

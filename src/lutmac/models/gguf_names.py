@@ -49,7 +49,7 @@ def gguf_names(different: Mapping[str, str] | None = None, layers: str = "model.
     """The function from a tensor's name to GGUF's: ``model.layers.0.mlp.up_proj.weight`` is ``blk.0.ffn_up.weight``.
 
     different: names in a layer that only this family has, or for which it has others. GGUF stacks the matrices of a
-    layer's experts in one tensor, and the weights of norms of heads: ``experts.3.up_proj.weight``, listed as
+    layer's experts in one tensor, and those and the weights of norms of heads: ``experts.3.up_proj.weight``, listed as
     ``experts.up_proj``, is ``ffn_up_exps.weight[3]``. A name in ``different`` may have the kind, too:
     ``self_attn.sinks`` is ``attn_sinks.weight``. So may whole names of tensors outside of layers. What GGUF has no name
     for keeps its own. layers: what names within layers begin with.
@@ -69,7 +69,7 @@ def gguf_names(different: Mapping[str, str] | None = None, layers: str = "model.
         layer = in_layer.fullmatch(stem)
         if not layer:
             return f"{table.get(stem, stem)}.{kind}"
-        stacked = re.search(r"\b(experts|norms)\.(\d+)", layer[2])
+        stacked = re.search(r"\b(experts|heads|norms)\.(\d+)", layer[2])
         if stacked:
             stack = table.get(layer[2].replace(stacked[0], stacked[1]))
             return name if stack is None else f"blk.{layer[1]}.{stack}.{kind}[{stacked[2]}]"

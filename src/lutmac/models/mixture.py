@@ -128,6 +128,7 @@ class MixtureDecoder(Decoder):
                 config.expert_groups,
                 config.top_groups,
                 Vector(scales, config.num_experts) if scales is not None and self.has(scales) else None,
+                config.group_scores,
             )
         )
         return choices, starts
@@ -136,9 +137,13 @@ class MixtureDecoder(Decoder):
         """The activation of the experts."""
         return self.gated(gate, up, f"layers.{layer}.experts")
 
+    def shared_names(self) -> SharedNames:
+        """What the MLP beside the experts is called."""
+        return self.SHARED
+
     def shared_mlp(self, layer: int, x: Value) -> Value:
         """The MLP that all tokens go through, times its gate where it has one."""
-        names, name, hf = self.SHARED, f"layers.{layer}.shared", f"model.layers.{layer}"
+        names, name, hf = self.shared_names(), f"layers.{layer}.shared", f"model.layers.{layer}"
         mlp, width = f"{hf}.{names.mlp}", self.config.shared_expert_intermediate_size
         if self.has(f"{mlp}.{names.gate_up}.weight"):
             gate, up = self.parts(f"{mlp}.{names.gate_up}", x, {f"{name}_gate": width, f"{name}_up": width})

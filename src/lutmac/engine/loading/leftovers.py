@@ -16,7 +16,7 @@ from lutmac.engine.loading.tensor_source import HEAD, shown_name
 from lutmac.errors import CheckpointError
 
 GUESSING: Final = "layers that guess further tokens"
-SPARE: Final = "keys and values of layers that read another's"
+SPARE: Final = "keys and values that other tensors give"
 TRAINED_WITH: Final = "heads that it was trained with"
 COPY: Final = "a copy of the embedding as head"
 ZERO: Final = "biases that are zero"  # older GPTQ tools write one beside every matrix

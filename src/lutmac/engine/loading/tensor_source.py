@@ -16,6 +16,7 @@ from lutmac.bounded_json import shown
 from lutmac.errors import CheckpointError
 from lutmac.lowbit.matrix import AnyMatrix
 from lutmac.lowbit.rows import rows_of
+from lutmac.lowbit.turned import turned
 
 HEAD: Final = "lm_head.weight"
 
@@ -111,11 +112,12 @@ class SourceTensors:
 
 
 def read_piece(source: TensorSource, name: str) -> AnyMatrix:
-    """A matrix, or some rows of one, by the name that Weight.part_of gives them."""
-    piece = None if source.has_pieces else re.fullmatch(r"(.+)\[(\d+):(\d+)\]", name)
+    """A matrix, or some rows of one, by the name that Weight.part_of or Weight.turned_part_of gives them."""
+    piece = None if source.has_pieces else re.fullmatch(r"(.+)\[(\d+):(\d+)\](\.T)?", name)
     if piece is None:
         return source.matrix(name)
-    return rows_of(source.matrix(piece[1]), int(piece[2]), int(piece[3]) - int(piece[2]))
+    rows = rows_of(source.matrix(piece[1]), int(piece[2]), int(piece[3]) - int(piece[2]))
+    return turned(rows) if piece[4] else rows
 
 
 def stored_name(source: TensorSource, name: str) -> str:

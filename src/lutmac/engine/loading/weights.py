@@ -15,6 +15,7 @@ from lutmac.graph.ir import Graph, Vector, Weight
 from lutmac.lowbit.matrix import AnyMatrix, LowBitMatrix
 from lutmac.lowbit.packing import Packer
 from lutmac.lowbit.rows import rows_of
+from lutmac.lowbit.turned import turned
 
 Progress = Callable[[int, int, str], None]
 PACK_TOGETHER = 128 << 20  # bytes of the file: a small model at once, of a large one never much twice in memory
@@ -45,12 +46,16 @@ class CheckpointPacking:
         stored = weight.name if part is None else part.stored
         matrix = self._source.matrix(stored)
         if part is not None:
-            matrix = rows_of(matrix, part.first_row, weight.rows)
+            matrix = rows_of(matrix, part.first_row, weight.columns if part.turned else weight.rows)
+        if part is not None and part.turned:
+            matrix = turned(matrix)
         if weight.streamed and part is None and _is_in_a_file(matrix):
             self._report(entry.nbytes)
             return self._packer.stream(matrix), None
         packed = self._packer.add(matrix)
-        nbytes = entry.nbytes if part is None else entry.nbytes * weight.rows // part.of_rows
+        nbytes = entry.nbytes
+        if part is not None:
+            nbytes = nbytes * (weight.columns if part.turned else weight.rows) // part.of_rows
         self._pending[stored] = self._pending.get(stored, 0) + nbytes
         self._pending_bytes += nbytes
         if self._pending_bytes >= self._together:
@@ -112,7 +117,8 @@ def check_weight(source: TensorSource, weight: Weight) -> TensorEntry:
         if entry is not None and tuple(entry.shape) == (weight.columns,):  # one row, stored as a vector
             return entry
         return checked_entry(source, weight.name, (weight.rows, weight.columns))
-    return checked_entry(source, weight.part.stored, (weight.part.of_rows, weight.columns))
+    columns = weight.rows if weight.part.turned else weight.columns
+    return checked_entry(source, weight.part.stored, (weight.part.of_rows, columns))
 
 
 def check_vector(source: TensorSource, vector: Vector) -> TensorEntry:

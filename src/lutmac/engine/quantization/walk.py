@@ -11,6 +11,7 @@ import numpy as np
 from lutmac.engine.quantization.forward import Forward
 from lutmac.graph.ir import Floats, Graph, Op, Value, layer_of
 from lutmac.graph.operations.expert_matmul import ExpertMatMul
+from lutmac.graph.operations.head_matmul import HeadMatMul
 from lutmac.graph.operations.matmul import MatMul
 from lutmac.lowbit.rounding import Moments
 
@@ -66,6 +67,10 @@ def _visit(op: Op, forward: Forward, visitor: Visitor, moments: dict[str, Moment
     elif isinstance(op, ExpertMatMul):
         for weight, own in zip(op.weights, _of_experts(op, forward), strict=True):
             visitor.before(weight.name, op.x, forward, own)
+    elif isinstance(op, HeadMatMul):
+        x = forward.value(op.x)
+        for head, weight in enumerate(op.weights):
+            visitor.before(weight.name, op.x, forward, second_moments(x[head :: len(op.weights)]))
 
 
 def _of_experts(op: ExpertMatMul, forward: Forward) -> Iterator[Moments]:

@@ -1,4 +1,4 @@
-"""Two values side by side."""
+"""Two or three values side by side."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from lutmac.graph.ir import Floats, Op, Reference, Value
 
 @dataclass(frozen=True)
 class Concatenate(Op):
-    """The columns of a, then those of b."""
+    """The columns of a, then those of b, then those of c, where there is one."""
 
     a: Value
     b: Value
     out: Value
-    READS = ("a", "b")
+    c: Value | None = None
+    READS = ("a", "b", "c")
     WRITES = ("out",)
     ROWWISE = True
 
     def faults(self) -> Iterator[str]:
-        """A width that is not that of both."""
-        if self.a.width + self.b.width != self.out.width:
-            yield f"it makes {self.out.width} floats of {self.a.width} and {self.b.width}"
+        """A width that is not that of all."""
+        widths = [value.width for value in self.reads()]
+        if sum(widths) != self.out.width:
+            yield f"it makes {self.out.width} floats of {' and '.join(map(str, widths))}"
 
-    def reference(self, at: Reference, a: Floats, b: Floats) -> Floats:
+    def reference(self, at: Reference, *parts: Floats) -> Floats:
         """[rows, width]."""
-        return np.concatenate([a, b], axis=1)
+        return np.concatenate(parts, axis=1)

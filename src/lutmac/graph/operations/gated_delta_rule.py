@@ -23,7 +23,9 @@ class GatedDeltaRule(Op):
 
     x: queries and keys [key_heads, key_dim], values [value_heads, value_dim], one behind the other. alpha: a number for
     each value head (Qwen3.5), or for each key channel of one (Kimi Linear, https://arxiv.org/abs/2510.26692).
-    rate: [value_heads], negative; or the logarithm of its magnitude (``rate_is_log``). tiled: value head h has key head
+    rate: [value_heads], negative; or the logarithm of its magnitude (``rate_is_log``). lower_bound: below 0 where the
+    decay has a bound, and then it is ``exp(lower_bound * sigmoid(rate * (alpha + bias)))`` with a positive rate (Ling
+    3, https://huggingface.co/inclusionAI). tiled: value head h has key head
     h mod key_heads, as in GGUF; else neighbours share one.
     """
 
@@ -39,6 +41,7 @@ class GatedDeltaRule(Op):
     key_dim: int
     rate_is_log: bool = False
     tiled: bool = False
+    lower_bound: float = 0.0
     READS = ("x", "alpha", "beta")
     WRITES = ("out",)
     STORES = ("state",)
@@ -68,7 +71,8 @@ class GatedDeltaRule(Op):
     def describe(self) -> str:
         """The heads."""
         order = " in tiles" if self.tiled and self.key_heads < self.value_heads else ""
-        return f"{self.value_heads} heads of {self.value_dim} over {self.key_heads} of {self.key_dim}{order}"
+        bound = f", decays of at least e^{self.lower_bound:g}" if self.lower_bound else ""
+        return f"{self.value_heads} heads of {self.value_dim} over {self.key_heads} of {self.key_dim}{order}{bound}"
 
     def reference(self, at: Reference, x: Floats, alpha: Floats, beta: Floats) -> Floats:
         """[tokens, width]."""
@@ -95,10 +99,14 @@ class GatedDeltaRule(Op):
         return q * np.float32(self.key_dim**-0.5), k, v.reshape(count, length, self.value_heads, -1)
 
     def _decays(self, at: Reference, alpha: Floats) -> Floats:
-        rate = at.vector(self.rate.name)
-        rate = -np.exp(rate) if self.rate_is_log else rate
+        rate, changed = at.vector(self.rate.name), alpha + at.vector(self.bias.name)
+        if self.rate_is_log:
+            rate = np.exp(rate) if self.lower_bound else -np.exp(rate)
         rate = np.repeat(rate, self.alpha.width // self.value_heads)
-        decays: Floats = np.exp(rate * np.logaddexp(0, alpha + at.vector(self.bias.name)))
+        if self.lower_bound:
+            bounded: Floats = np.exp(np.float32(self.lower_bound) / (1 + np.exp(-rate * changed)))
+            return bounded
+        decays: Floats = np.exp(rate * np.logaddexp(0, changed))
         return decays
 
 

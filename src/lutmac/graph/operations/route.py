@@ -21,9 +21,9 @@ class Route(Op):
     """Sends each token to the ``per_token`` experts of the largest scores.
 
     scores: over the logits, softmax or sigmoid. bias: is added to the scores for the selection alone; with groups, only
-    the experts of ``top_groups`` of them count, whose two largest (biased) scores have the largest sums (DeepSeek-V3,
-    https://arxiv.org/abs/2412.19437). Weights are the scores, with normalize divided by the sum of those chosen, times
-    scale and, where there are expert_scales, that of the expert.
+    the experts of ``top_groups`` of them count, whose ``group_scores`` largest (biased) scores have the largest sums (2
+    in DeepSeek-V3, https://arxiv.org/abs/2412.19437; 1 in DeepSeek-V2). Weights are the scores, with normalize divided
+    by the sum of those chosen, times scale and, where there are expert_scales, that of the expert.
     choices: for each token its experts, their weights, and its row with each of them (3 * per_token wide).
     starts: one row, 2 * experts + 1 wide: the first row of each expert of generated tokens, then of each of prompts,
     and the end of the last. So rows of one expert lie together, and all of generated tokens before those of prompts.
@@ -40,6 +40,7 @@ class Route(Op):
     groups: int = 1
     top_groups: int = 1
     expert_scales: Vector | None = None
+    group_scores: int = 2
     READS = ("logits",)
     WRITES = ("choices", "starts")
 
@@ -91,7 +92,7 @@ class Route(Op):
         if self.groups == self.top_groups:
             return keys
         grouped = keys.reshape(len(keys), self.groups, -1)
-        sums = np.sort(grouped, axis=2)[:, :, -2:].sum(axis=2)
+        sums = np.sort(grouped, axis=2)[:, :, -self.group_scores :].sum(axis=2)
         best = np.argsort(-sums, axis=1, kind="stable")[:, : self.top_groups]
         open_groups = np.zeros(sums.shape, bool)
         np.put_along_axis(open_groups, best, True, axis=1)
