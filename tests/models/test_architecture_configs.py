@@ -261,3 +261,9 @@ def test_gemma4_of_the_hub_says_null_where_it_has_none() -> None:
     assert (config.per_layer_width, config.keys_are_values, config.keys_of) == (0, True, ())
     assert (config.layer_head_dims, config.layer_kv_heads) == ((32, 32, 512), (2, 2, 1))
     assert config.rope.rope(128).inverse_frequency[63] > 1e-9 > config.rope.rope(128).inverse_frequency[64]
+
+
+@pytest.mark.parametrize("name", ["kimi_k2", "deepseek_v4", "deepseek4", "glm_moe_dsa", "glm-dsa", "qwen4_exp"])
+def test_models_that_are_too_large_are_refused_by_name(name: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=rf"'{name}' \(.+\) is too large"):
+        find_architecture(name)

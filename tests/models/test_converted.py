@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,9 @@ HERE = Path(__file__).parent / "converted"
         ("falcon_h1_plain", 2e-3),  # without a norm behind the scan
         ("olmoe", 2e-3),
         ("glm4moe", 2e-3),
+        ("deepseek_v2", 2e-3),  # latent attention, YaRN's factor in its scale
+        ("deepseek_v3", 2e-3),  # groups of experts
+        ("glm4_moe_lite", 2e-3),
         ("ernie4_5_moe", 2e-3),
         ("apertus", 2e-3),  # parameters of the activation are in the metadata
         ("afmoe", 3e-3),
@@ -62,6 +65,8 @@ HERE = Path(__file__).parent / "converted"
         ("ministral3", 3e-3),  # queries that grow with the position
         ("mellum", 3e-3),
         ("muse_glimmer", 2e-2),  # queries times 3.87: what rounding does to scores grows as they do
+        ("kimi_linear", 2e-3),  # a delta rule with decays by channel; latents without positions
+        ("bailingmoe3", 2e-3),  # Ling 3: bounded decays, gates of heads
         ("maple", 2e-3),  # of llama.cpp's logits, as the next
         ("bailingmoe2", 3e-3),  # groups of experts
     ],
@@ -84,7 +89,9 @@ def test_logits_are_those_of_transformers(name: str, f16_tolerance: float) -> No
     [
         "apertus",
         "bailingmoe2",
+        "bailingmoe3",
         "cohere2",
+        "deepseek_v3",
         "falcon_h1",
         "gemma3n",
         "gemma4",
@@ -93,6 +100,7 @@ def test_logits_are_those_of_transformers(name: str, f16_tolerance: float) -> No
         "granite_swa",
         "granitehybrid",
         "hunyuan",
+        "kimi_linear",
         "laguna",
         "maple",
         "ministral3",
@@ -135,18 +143,24 @@ def test_mxfp4_experts_of_gpt_oss() -> None:
     assert np.abs(of_file - of_directory).max() / expected.std() < 1e-5
 
 
-def rewritten(path: Path, name: str, change: Callable[[dict[str, np.ndarray]], None]) -> Path:
-    """One of the files with other tensors."""
+def rewritten(
+    path: Path, name: str, change: Callable[[dict[str, np.ndarray]], None], keys: Mapping[str, int | None] | None = None
+) -> Path:
+    """One of the files with other tensors, and with other values of some keys; None: without the key."""
     reader = gguf.GGUFReader(HERE / name)
-    writer = gguf.GGUFWriter(str(path), reader.fields["general.architecture"].contents())
+    architecture = reader.fields["general.architecture"].contents()
+    writer = gguf.GGUFWriter(str(path), architecture)
     for field in reader.fields.values():
         if not field.name.startswith(("GGUF.", "general.architecture")):
             element = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
-            writer.add_key_value(field.name, field.contents(), field.types[0], element)
+            value = (keys or {}).get(field.name.removeprefix(f"{architecture}."), field.contents())
+            if value is not None:
+                writer.add_key_value(field.name, value, field.types[0], element)
     tensors = {tensor.name: np.array(tensor.data) for tensor in reader.tensors}
     change(tensors)
     for tensor, values in tensors.items():
-        writer.add_tensor(tensor, values)
+        quantised = gguf.GGMLQuantizationType.Q4_0 if values.dtype == np.uint8 else None
+        writer.add_tensor(tensor, values, raw_dtype=quantised)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -172,6 +186,66 @@ def join_projections(tensors: dict[str, np.ndarray]) -> None:
     parts = [*np.split(qkv, [32, 64]), z]
     heads = [part.reshape(2, -1, part.shape[-1]) for part in parts]
     tensors["blk.0.ssm_in.weight"] = np.concatenate(heads, axis=1).reshape(-1, qkv.shape[-1])
+
+
+def join_keys_and_values(tensors: dict[str, np.ndarray]) -> None:
+    """As files of DeepSeek V2 have them that were written before llama.cpp absorbed these products."""
+    for layer in range(2):
+        keys, values = (tensors.pop(f"blk.{layer}.attn_{part}_b.weight") for part in "kv")
+        both = np.concatenate([keys.swapaxes(1, 2), values], axis=1)
+        tensors[f"blk.{layer}.attn_kv_b.weight"] = both.reshape(-1, both.shape[-1])
+
+
+def add_joined(tensors: dict[str, np.ndarray]) -> None:
+    """As some tools write both."""
+    joined = dict(tensors)
+    join_keys_and_values(joined)
+    tensors |= joined
+
+
+@pytest.mark.parametrize("change", [join_keys_and_values, add_joined])
+def test_older_files_of_latent_attention_give_the_same_bits(change: Any, tmp_path: Path) -> None:
+    older = {
+        "attention.key_length_mla": None, "attention.value_length_mla": None, "attention.key_length": 42,
+        "attention.value_length": 32, "attention.head_count_kv": 3,
+    }  # fmt: skip
+    keys = older if change is join_keys_and_values else {}
+    path = rewritten(tmp_path / "older.gguf", "deepseek_v2.gguf", change, keys)
+    before, after = (lutmac.load(p, threads=1).logits(list(range(70))) for p in (HERE / "deepseek_v2.gguf", path))
+    np.testing.assert_array_equal(before, after)
+
+
+def test_a_quantised_product_of_keys_is_turned(tmp_path: Path) -> None:
+    """It becomes float16, which rounds the weights to 11 bits; the file with these weights as floats keeps them."""
+
+    def quantise(tensors: dict[str, np.ndarray]) -> None:
+        join_keys_and_values(tensors)
+        for name, values in tensors.items():
+            if "attn_kv_b" in name:
+                tensors[name] = gguf.quants.quantize(values.astype(np.float32), gguf.GGMLQuantizationType.Q4_0)
+
+    def dequantise(tensors: dict[str, np.ndarray]) -> None:
+        quantise(tensors)
+        for name, values in tensors.items():
+            if "attn_kv_b" in name:
+                tensors[name] = gguf.quants.dequantize(values, gguf.GGMLQuantizationType.Q4_0)
+
+    quantised, floats = (
+        lutmac.load(
+            rewritten(tmp_path / f"{change.__name__}.gguf", "deepseek_v2.gguf", change),
+            precision="exact",
+            kv_cache="f32",
+            threads=1,
+        )
+        for change in (quantise, dequantise)
+    )
+    tokens = list(range(70))
+    expected = floats.logits(tokens)
+    assert np.abs(quantised.logits(tokens) - expected).max() / expected.std() < 5e-3
+    assert (
+        np.abs(lutmac.load(HERE / "deepseek_v2.gguf", precision="exact", threads=1).logits(tokens) - expected).max()
+        > 0.1
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 ``model.layers.0.self_attn.q_proj.weight`` is ``layers.0.self_attn.q_proj.weight`` where the model was saved without its
 head, and ``language_model.model.layers…`` or ``model.language_model.layers…`` where it is the text model of another.
 Nemotron-H's embedding is ``backbone.embeddings``, which is ``model.embed_tokens`` elsewhere.
+Ling's files have names of their own for some parts: ``model.layers.0.attention.dense.weight``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ _EMBEDDING: Final = r"(.*\.)?(embed_tokens\.|embeddings\.weight$|embeddings\.(wo
 _BARE: Final = r"(embed_tokens\w*|layers|norm\w*|(per_layer|altup)_\w+|embeddings|encoder|emb_ln|pooler|final_norm)\."
 # What has embeddings of its own and is not the text model.
 _OTHER_PARTS: Final = re.compile(r"(^|\.)(v|a|mm|mtp|\w*(vision|visual|image|audio|speech|talker|draft)\w*)\.")
+# Ling's names (transformers' conversion_mapping.py), and what others call the same; the first that is found counts.
+_LING: Final = re.compile(r"(.*\.)?model\.word_embeddings\.")
+_LINGS_NAMES: Final = (
+    (".word_embeddings.", ".embed_tokens."),
+    (".attention.dense.", ".self_attn.o_proj."),
+    (".attention.", ".self_attn."),
+    (".mlp.gate.expert_bias", ".mlp.gate.e_score_correction_bias"),
+)
 
 
 class TensorNames:
@@ -31,6 +40,8 @@ class TensorNames:
     def __init__(self, names: Iterable[str]) -> None:
         """names: of all tensors, as the files have them."""
         listed = list(names)
+        self._others = _LINGS_NAMES if any(map(_LING.match, listed)) else ()
+        listed = [self._usual(name) for name in listed]
         self.prefix = _prefix(listed)
         of_nemotron = f"{self.prefix}{NEMOTRON_EMBEDDING}weight" in listed
         self.embedding = NEMOTRON_EMBEDDING if of_nemotron else EMBEDDING
@@ -41,6 +52,7 @@ class TensorNames:
 
     def of_model(self, name: str) -> str:
         """What a model asks for; a tensor of another part keeps its name."""
+        name = self._usual(name)
         if name.startswith(self.head):
             return HEAD + name.removeprefix(self.head)
         if name.startswith(self.prefix + self.embedding):
@@ -54,8 +66,19 @@ class TensorNames:
         if name.startswith(HEAD):
             return self.head + name.removeprefix(HEAD)
         if name.startswith(MODEL + EMBEDDING):
-            return self.prefix + self.embedding + name.removeprefix(MODEL + EMBEDDING)
-        return self.prefix + name.removeprefix(MODEL) if name.startswith(MODEL) else name
+            wrapped = self.prefix + self.embedding + name.removeprefix(MODEL + EMBEDDING)
+        else:
+            wrapped = self.prefix + name.removeprefix(MODEL) if name.startswith(MODEL) else name
+        return _replaced(wrapped, ((usual, own) for own, usual in self._others))
+
+    def _usual(self, name: str) -> str:
+        """A file's name with the parts of names that others have."""
+        return _replaced(name, self._others)
+
+
+def _replaced(name: str, pairs: Iterable[tuple[str, str]]) -> str:
+    found = next(((old, new) for old, new in pairs if old in name), None)
+    return name if found is None else name.replace(*found)
 
 
 def _prefix(names: list[str]) -> str:

@@ -15,12 +15,17 @@ from lutmac.models.rotation import Rotation, rotated
 REGISTRY = {
     "afmoe": "lutmac.models.afmoe",
     "apertus": "lutmac.models.apertus",
+    "bailing_hybrid": "lutmac.models.bailing_hybrid",
     "bailingmoe2": "lutmac.models.bailing_moe2",
+    "bailingmoe3": "lutmac.models.bailing_hybrid",
     "bert": "lutmac.models.bert",
     "bitnet": "lutmac.models.bitnet",
     "bitnet-25": "lutmac.models.bitnet",
     "bitnet-b1.58": "lutmac.models.bitnet",
     "cohere2": "lutmac.models.cohere2",
+    "deepseek2": "lutmac.models.deepseek",
+    "deepseek_v2": "lutmac.models.deepseek",
+    "deepseek_v3": "lutmac.models.deepseek",
     "ernie4_5": "lutmac.models.ernie4_5",
     "ernie4_5-moe": "lutmac.models.ernie4_5_moe",
     "ernie4_5_moe": "lutmac.models.ernie4_5_moe",
@@ -39,6 +44,7 @@ REGISTRY = {
     "gemma4_unified_text": "lutmac.models.gemma4",
     "glm4": "lutmac.models.glm4",
     "glm4_moe": "lutmac.models.glm4_moe",
+    "glm4_moe_lite": "lutmac.models.deepseek",
     "glm4moe": "lutmac.models.glm4_moe",
     "gpt-oss": "lutmac.models.gpt_oss",
     "gpt_oss": "lutmac.models.gpt_oss",
@@ -52,6 +58,8 @@ REGISTRY = {
     "hunyuan-dense": "lutmac.models.hunyuan_dense",
     "hunyuan_v1_dense": "lutmac.models.hunyuan_dense",
     "internlm3": "lutmac.models.llama",
+    "kimi-linear": "lutmac.models.kimi_linear",
+    "kimi_linear": "lutmac.models.kimi_linear",
     "laguna": "lutmac.models.laguna",
     "lfm2": "lutmac.models.lfm2",
     "lfm2_moe": "lutmac.models.lfm2_moe",
@@ -109,6 +117,13 @@ REGISTRY = {
     "stablelm": "lutmac.models.stablelm",
     "starcoder2": "lutmac.models.starcoder2",
     "xlm-roberta": "lutmac.models.bert",
+}
+# Left out by name: as GGUF files and directories call them.
+_TOO_LARGE = {
+    **dict.fromkeys(("kimi_k2", "kimi_k25", "kimi-k3"), "Kimi K2 and its successors"),
+    **dict.fromkeys(("deepseek_v32", "deepseek_v4", "deepseek32", "deepseek4"), "DeepSeek V3.2 and V4"),
+    **dict.fromkeys(("glm_moe_dsa", "glm5_next", "glm5_next_text", "glm-dsa", "glm5-next"), "GLM-5"),
+    **dict.fromkeys(("qwen4_exp", "qwen4_exp_text", "qwen4exp"), "Qwen4-Exp"),
 }
 # What a checkpoint's "architectures" says where its model_type says less: 1bitLLM's models call themselves llamas.
 _BY_CLASS = {"BitnetForCausalLM": "bitnet"}
@@ -205,6 +220,10 @@ def architecture_name(model_type: str, config: Mapping[str, Any]) -> str:
 
 def find_architecture(name: str) -> Architecture:
     """The architecture of that name. Raises UnsupportedModelError, naming it and those that are supported."""
+    if name in _TOO_LARGE:
+        raise UnsupportedModelError(
+            f"architecture {name!r} ({_TOO_LARGE[name]}) is too large for the machines that lutmac is for, and left out"
+        )
     if name not in REGISTRY:
         raise UnsupportedModelError(f"architecture {name!r} is not supported; supported: {', '.join(sorted(REGISTRY))}")
     architecture: Architecture = import_module(REGISTRY[name]).ARCHITECTURE

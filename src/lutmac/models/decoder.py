@@ -200,7 +200,7 @@ class Decoder:
     def mlp(self, layer: int, x: Value) -> Value:
         """SwiGLU (Shazeer, 2020), or its like with another activation."""
         hf, name, width = f"model.layers.{layer}", f"layers.{layer}", self.config.mlp_width(layer)
-        gate_proj, up_proj, down_proj = self.MLP
+        gate_proj, up_proj, down_proj = self.mlp_names(layer)
         if self.has(f"{hf}.mlp.gate_up_proj.weight"):
             gate, up = self.parts(f"{hf}.mlp.gate_up_proj", x, {f"{name}.gate": width, f"{name}.up": width})
         else:
@@ -208,6 +208,10 @@ class Decoder:
             up = self.linear(f"{hf}.{up_proj}", x, width, f"{name}.up")
         gated = self.gated(gate, up, name)
         return self.linear(f"{hf}.{down_proj}", gated, self.config.hidden_size, f"{name}.mlp")
+
+    def mlp_names(self, layer: int) -> tuple[str, str, str]:
+        """What a layer calls the MLP's gate, up and down."""
+        return self.MLP
 
     def plain_mlp(self, layer: int, x: Value, inner_product: str, outer_product: str) -> Value:
         """An MLP without a gate: two products, by their names in a layer, and an activation between them."""

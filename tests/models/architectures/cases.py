@@ -85,6 +85,16 @@ QWEN35 = {
 }  # fmt: skip
 SHARED = {**EXPERTS, "shared_expert_intermediate_size": 96, "intermediate_size": ...}
 HYBRID = ["linear_attention", "linear_attention", "full_attention", "linear_attention"]
+LATENT = {
+    "vocab_size": 333, "num_attention_heads": 3, "num_key_value_heads": 3, "kv_lora_rank": 64, "q_lora_rank": 32,
+    "qk_rope_head_dim": 10, "qk_nope_head_dim": 32, "v_head_dim": 32, "n_routed_experts": 6, "num_experts_per_tok": 3,
+    "n_shared_experts": 2, "moe_intermediate_size": 64, "first_k_dense_replace": 1, "num_nextn_predict_layers": 0,
+}  # fmt: skip
+KDA = {
+    "vocab_size": 333, "num_hidden_layers": 5, "num_attention_heads": 3, "num_key_value_heads": 3, "kv_lora_rank": 64,
+    "q_lora_rank": None, "qk_rope_head_dim": 10, "qk_nope_head_dim": 32, "v_head_dim": 32, "moe_intermediate_size": 64,
+    "rms_norm_eps": 1e-6, "topk_group": 1,
+}  # fmt: skip
 BITNET_OLDER = {"architectures": ["BitnetForCausalLM"], "weight_bits": 1, "input_bits": 8, "hidden_act": "silu"}
 
 
@@ -456,6 +466,49 @@ CASES: dict[str, Case] = {
         rope_theta=150000.0, attention_bias=True, swiglu_limit=1.0, **rope(
             "yarn", factor=32.0, original_max_position_embeddings=64, beta_fast=32.0, beta_slow=1.0, truncate=False,
         ),
+    ),
+    "deepseek-v2-lite": case(
+        "deepseek_v2", **{**LATENT, "q_lora_rank": None}, num_hidden_layers=2, hidden_size=96,
+        norm_topk_prob=False, topk_method="greedy", n_group=1,
+        topk_group=1, routed_scaling_factor=1.0, aux_loss_alpha=0.001, scoring_func="softmax",
+        rope_scaling={
+            "type": "yarn", "factor": 40, "original_max_position_embeddings": 32, "beta_fast": 32, "beta_slow": 1,
+            "mscale": 0.707, "mscale_all_dim": 0.707,
+        },
+    ),
+    "deepseek-v2": case(
+        "deepseek_v2", **LATENT, hidden_size=96, n_group=3, topk_group=2, topk_method="group_limited_greedy",
+        norm_topk_prob=False, routed_scaling_factor=16.0, attention_bias=True,
+    ),
+    "deepseek-v3": case(
+        "deepseek_v3", **{**LATENT, "n_routed_experts": 8}, num_hidden_layers=2, n_group=4, topk_group=2,
+        topk_method="noaux_tc",
+        scoring_func="sigmoid", routed_scaling_factor=2.5, norm_topk_prob=True, **rope(
+            "yarn", factor=8.0, original_max_position_embeddings=32, mscale=1.0, mscale_all_dim=1.0,
+        ),
+    ),
+    "deepseek-v3-one-head": case(
+        "deepseek_v3", **{**LATENT, "num_attention_heads": 1, "num_key_value_heads": 1, "v_head_dim": 64}, n_group=1,
+        topk_group=1, rope_interleave=False, routed_scaling_factor=1.0, norm_topk_prob=False,
+    ),
+    "glm4-moe-lite": case(
+        "glm4_moe_lite", **LATENT, n_group=1, topk_group=1, topk_method="noaux_tc", routed_scaling_factor=1.8,
+        norm_topk_prob=True, partial_rotary_factor=1.0, rope_scaling=None, rope_theta=1000000, attention_bias=False,
+    ),
+    "kimi-linear": case(
+        "kimi_linear", **KDA, rope_theta=..., moe_renormalize=True, num_expert_group=1, routed_scaling_factor=2.446,
+        model_max_length=256, max_position_embeddings=..., moe_router_activation_func="sigmoid", num_experts=6,
+        num_experts_per_token=3, num_shared_experts=2, first_k_dense_replace=1, moe_layer_freq=1, mla_use_nope=True,
+        linear_attn_config={
+            "full_attn_layers": [2, 4], "kda_layers": [1, 3, 5], "head_dim": 32, "num_heads": 4,
+            "short_conv_kernel_size": 4,
+        },
+    ),
+    "ling-3": case(
+        "bailing_hybrid", **{**KDA, "topk_group": 2}, rope_theta=10000.0, head_dim=32, layer_group_size=2, n_group=4,
+        num_experts=8, num_experts_per_tok=3, num_shared_experts=1, first_k_dense_replace=1, kda_safe_gate=True,
+        kda_lower_bound=-5.0, short_conv_kernel_size=3, norm_topk_prob=True, num_nextn_predict_layers=0,
+        routed_scaling_factor=2.5,
     ),
     "ministral3": case("ministral3", **ODD, rope_theta=..., rope_parameters={
         "rope_type": "yarn", "factor": 16.0, "original_max_position_embeddings": 24, "rope_theta": 1e6,

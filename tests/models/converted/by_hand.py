@@ -1,7 +1,7 @@
 """Writes GGUF files of families that the gguf package does not know yet, by the names of llama.cpp's source.
 
-granite_swa, laguna, mellum and muse_glimmer are transformers' models, whose logits are the reference; maple and
-bailingmoe2, which it has not, have llama.cpp's own. llama.cpp runs all of them. Made with torch==2.13.0,
+Most are transformers' models, whose logits are the reference; maple and bailingmoe2, which it has not, have llama.cpp's
+own. llama.cpp runs all of them. Made with torch==2.13.0,
 transformers==5.24.0, gguf==0.19.0 and llama-cpp-python==0.3.36:
 ``python tests/models/converted/by_hand.py [NAME ...]``.
 """
@@ -18,13 +18,15 @@ import numpy as np
 import torch
 
 sys.path.append(str(Path(__file__).parents[2]))
+import latent_models
 from make import HERE, KEPT, TOKENS, logits_of_llama_cpp
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from models import BY_HAND, COMMON
 from tiny_llama import add_tokenizer
 
-ARCHITECTURES = {"muse_glimmer": "muse-glimmer"}
+ARCHITECTURES = {"muse_glimmer": "muse-glimmer", "kimi_linear": "kimi-linear"}
+LATENT = ("kimi_linear", "bailingmoe3")
 NEIGHBOURS = ("granite_swa", "muse_glimmer")  # whose rows of q and k come in the order of a rope that pairs neighbours
 TABLE = {
     "model.embed_tokens.weight": "token_embd.weight",
@@ -78,7 +80,14 @@ def random_model(name: str) -> tuple[Mapping[str, torch.Tensor], np.ndarray, Any
             torch.nn.init.normal_(values, 1.0, 0.1)
         elif tensor.endswith(("bias", "sinks")):
             torch.nn.init.normal_(values, 0.0, 0.1)
+        elif tensor.endswith("A_log"):
+            torch.nn.init.normal_(values, -2.0, 0.5)
+        elif "conv1d" in tensor:  # see make.py
+            torch.nn.init.normal_(values, 0.0, 3.0)
         values.data = values.data.half().float()
+    for tensor, values in model.named_buffers():
+        if tensor.endswith("e_score_correction_bias"):
+            torch.nn.init.normal_(values, 0.0, 0.1)
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([TOKENS])).logits[0].numpy()
     weights = {tensor.replace(".language_model", ""): values for tensor, values in model.state_dict().items()}
@@ -96,6 +105,9 @@ def gguf_tensors(name: str, weights: Mapping[str, torch.Tensor], config: Any) ->
             found[TABLE[tensor]] = values.numpy()
         else:
             _, _, layer, *rest = tensor.split(".")
+            if name in LATENT and rest[0] == "self_attn":
+                found |= latent_models.of_attention(name, config, int(layer), rest[1:], values.numpy())
+                continue
             found |= of_layer(name, f"blk.{layer}", rest, values.numpy(), head_dim(config))
     if name == "muse_glimmer":
         for layer in range(config.num_hidden_layers):
@@ -230,7 +242,7 @@ def write(name: str, tensors: Tensors, keys: Mapping[str, Any], *, halves: bool)
         add.get(type(value), writer.add_array)(f"{architecture}.{key}", value)
     add_tokenizer(writer, unused=keys["vocab_size"] - 260)
     for tensor, values in tensors.items():
-        half = halves and values.ndim > 1 and "gate_inp" not in tensor
+        half = halves and values.ndim > 1 and not any(part in tensor for part in ("gate_inp", "conv1d", "ssm_a"))
         writer.add_tensor(tensor, np.ascontiguousarray(values, np.float16 if half else np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -248,7 +260,8 @@ def main() -> None:
             found[name] = logits_of_llama_cpp(HERE / f"{name}.gguf")[KEPT]
         else:
             weights, logits, config = random_model(name)
-            write(name, gguf_tensors(name, weights, config), metadata(name, config), halves=True)
+            keys = latent_models.metadata(name, config) if name in LATENT else metadata(name, config)
+            write(name, gguf_tensors(name, weights, config), keys, halves=True)
             differences = np.abs(logits_of_llama_cpp(HERE / f"{name}.gguf") - logits).max(axis=1) / logits.std()
             print(f"{name}: llama.cpp differs by {np.median(differences):.1e} of the deviation {logits.std():.3f}")
             assert np.median(differences) < 1e-2

@@ -35,7 +35,7 @@ TOKENS = [(7 * i + 3) % 250 for i in range(80)]
 # What the converter reads, and transformers writes otherwise (layer_types, per_layer_config).
 KEYS_OF_HUB = (
     "full_attention_interval", "global_head_dim", "hybrid_override_pattern", "layer_types",
-    "num_global_key_value_heads", "num_hidden_layers",
+    "num_global_key_value_heads", "num_hidden_layers", "scoring_func",
 )  # fmt: skip
 # What it writes of any Nemotron-H, and the hub's files of some have not.
 OF_TRANSFORMERS = {
