@@ -71,14 +71,17 @@ USUAL_SHAPES = {
 }  # fmt: skip
 # Architectures that GGUF does not know, or knows in a form that directories do not have, and why.
 UNWRITTEN = {
+    "bailing_hybrid": "keys of its own, which are not written yet",
     "bailing_moe2": "read from GGUF alone",
     "bert": "vocabularies of encoders are not written",
     "bitnet": "GGUF's has ternary matrices of Microsoft's or 1bitLLM's own, which quantising does not make",
+    "deepseek": "the parts of kv_b_proj are stacks there, which are not written yet",
     "falcon_h1": "GGUF has Mamba2's scalars and convolutions in other forms",
     "granitemoehybrid": "as falcon_h1",
     "nemotron_h": "as falcon_h1",
     "gemma-embedding": "read from GGUF alone",
     "granite_swa": "GGUF has no such architecture here",
+    "kimi_linear": "keys of its own, which are not written yet",
     "lfm3": "GGUF has no such architecture",
     "maple": "read from GGUF alone",
     "modernbert": "vocabularies of encoders are not written",
