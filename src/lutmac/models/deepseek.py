@@ -69,7 +69,10 @@ class DeepSeek(MixtureDecoder, LatentDecoder):
 def read_config(config: Mapping[str, Any]) -> LatentMixtureConfig:
     """The keys of a config.json."""
     kind = str(config.get("model_type"))
-    config = {**DEFAULTS[kind], **{key: value for key, value in config.items() if _is_said(key, value)}}
+    config = {
+        **DEFAULTS.get(kind, DEFAULTS["deepseek_v3"]),
+        **{key: value for key, value in config.items() if _is_said(key, value)},
+    }
     read, latents = MetadataReader(config, ""), read_latents(config)
     if read.integer("moe_layer_freq", 1) != 1:
         raise UnsupportedModelError(f"experts in every {read.integer('moe_layer_freq')}th layer are not supported")
