@@ -23,7 +23,7 @@ void ProductOperation::add_product(Product product) {
 }
 
 RowBlocks ProductOperation::blocks(const Step& step) const {
-  const int64_t rows = token_count(step), generated = std::min(rows, generated_row_count(step, products_.front().x.rows));
+  const int64_t rows = token_count(step), generated = std::min(rows, generated_row_count(step, counted()));
   return {generated, rows, block_tokens_, prompt_block(rows - generated, tasks_per_block_, step.threads)};
 }
 

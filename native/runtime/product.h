@@ -28,8 +28,10 @@ class ProductOperation : public Operation {
   // Reads weight and x.
   static Product read_product(Fields& fields);
   void add_product(Product product);
-  // Rows of x that are multiplied.
-  virtual int64_t token_count(const Step& step) const { return row_count(step, products_.front().x.rows); }
+  // Rows of which each product multiplies one.
+  virtual Rows counted() const { return products_.front().x.rows; }
+  // How many are multiplied.
+  virtual int64_t token_count(const Step& step) const { return row_count(step, counted()); }
   // What becomes of the results of some rows of the matrix.
   virtual void finish(float*, int64_t) const {}
 
