@@ -10,13 +10,16 @@ import numpy as np
 
 from lutmac.models.apertus import PARAMETERS, ApertusConfig
 from lutmac.models.config import DecoderConfig, MixtureConfig
+from lutmac.models.delta_attention import DeltaConfig
 from lutmac.models.delta_net import HybridConfig
 from lutmac.models.gemma3n_config import Gemma3nConfig
 from lutmac.models.gemma4_config import Gemma4Config
 from lutmac.models.gemma4_config import gguf_metadata as gemma4_metadata
 from lutmac.models.gguf_delta_net import delta_net_metadata
+from lutmac.models.gguf_latents import latent_metadata
 from lutmac.models.gguf_mamba2 import granite_hybrid_keys, mamba_keys, nemotron_keys
 from lutmac.models.granite_hybrid import GraniteHybridConfig
+from lutmac.models.latent_attention import LatentMixtureConfig
 from lutmac.models.lfm2 import Lfm2Config
 from lutmac.models.rope import RopeScaling
 from lutmac.models.stablelm import StableLmConfig
@@ -34,8 +37,9 @@ class GGUFFamily:
     """How GGUF has a family, and readers such as llama.cpp with it.
 
     name: its architecture there. biases: whether products may have them. keys: of a configuration, those that only this
-    family has, or has otherwise. dense_layers: whether the first layers may be without experts. scales_experts: whether
-    the weights of experts may be scaled. long_rope: whether there may be factors for each frequency.
+    family has, or has otherwise; None: it lacks a key that others have. dense_layers: whether the first layers may be
+    without experts. scales_experts: whether the weights of experts may be scaled. long_rope: whether there may be
+    factors for each frequency.
     """
 
     name: str
@@ -118,11 +122,32 @@ def _gemma3n(config: Gemma3nConfig) -> Mapping[str, Any]:
     return found
 
 
+def _latents(config: LatentMixtureConfig) -> Mapping[str, Any]:
+    return {**latent_metadata(config.latents, config.rope.scaling, attention_scale(config)), **_shared_count(config)}
+
+
+def _delta(config: DeltaConfig) -> Mapping[str, Any]:
+    attends = np.isin(np.arange(config.num_hidden_layers), config.attention_layers)
+    return {
+        **_latents(config),
+        "attention.head_count_kv": attends.astype(np.int32),
+        "kda.head_dim": config.delta.head_dim,
+        "ssm.conv_kernel": config.delta.kernel,
+        "rope.dimension_count": config.latents.rope_dim,
+    }
+
+
+def _ling(config: DeltaConfig) -> Mapping[str, Any]:
+    return {**_delta(config), "kda.safe_gate": True, "kda.gate_lower_bound": config.delta.lower_bound}
+
+
 # By the names of our architectures; those that GGUF does not know are missing.
 FAMILIES: Final[Mapping[str, GGUFFamily]] = {
     "afmoe": GGUFFamily("afmoe", keys=_afmoe, dense_layers=True),
     "apertus": GGUFFamily("apertus", keys=_apertus),
+    "bailing_hybrid": GGUFFamily("bailingmoe3", keys=_ling, dense_layers=True),
     "cohere2": GGUFFamily("cohere2", keys=_cohere2),
+    "deepseek": GGUFFamily("deepseek2", keys=_latents, dense_layers=True),
     "ernie4_5": GGUFFamily("ernie4_5"),
     "ernie4_5_moe": GGUFFamily("ernie4_5-moe", keys=_ernie_moe, dense_layers=True),
     "exaone4": GGUFFamily("exaone4", keys=_pattern),
@@ -138,6 +163,7 @@ FAMILIES: Final[Mapping[str, GGUFFamily]] = {
     "granitemoe": GGUFFamily("granitemoe", keys=_granite),
     "granitemoehybrid": GGUFFamily("granitehybrid", keys=_granite_hybrid),
     "hunyuan_v1_dense": GGUFFamily("hunyuan-dense"),
+    "kimi_linear": GGUFFamily("kimi-linear", keys=_delta, dense_layers=True),
     "laguna": GGUFFamily("laguna", keys=_pattern, dense_layers=True),
     "lfm2": GGUFFamily("lfm2", keys=_lfm2),
     "lfm2_moe": GGUFFamily("lfm2moe", keys=_lfm2, dense_layers=True, scales_experts=False),
@@ -167,7 +193,11 @@ FAMILIES: Final[Mapping[str, GGUFFamily]] = {
 def gguf_metadata(family: GGUFFamily, config: DecoderConfig) -> dict[str, Any]:
     """All keys of a configuration, with the architecture in front; a key that begins with / has none."""
     found = {**_of_decoder(family, config), **_of_mixture(family, config), **family.keys(config)}
-    return {key[1:] if key.startswith("/") else f"{family.name}.{key}": value for key, value in found.items()}
+    return {
+        key[1:] if key.startswith("/") else f"{family.name}.{key}": value
+        for key, value in found.items()
+        if value is not None
+    }
 
 
 def attention_scale(config: DecoderConfig) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from math import isclose
 from typing import Any, Final
 
 import numpy as np
@@ -16,14 +17,17 @@ import numpy as np
 from lutmac.errors import UnsupportedModelError
 from lutmac.models import Architecture, ModelConfig, find_architecture
 from lutmac.models.config import DecoderConfig, MixtureConfig
+from lutmac.models.delta_attention import DeltaConfig
 from lutmac.models.delta_net import HybridConfig
 from lutmac.models.gemma3n_config import Gemma3nConfig
 from lutmac.models.gemma4_config import Gemma4Config
 from lutmac.models.gguf_delta_net import TiledHeads
+from lutmac.models.gguf_latents import stacked_part
 from lutmac.models.gguf_mamba2 import MambaTensors, gguf_form, mamba_tensors
 from lutmac.models.gguf_metadata import FAMILIES, GGUFFamily, attention_scale, gguf_metadata
 from lutmac.models.gguf_names import ROPE_FACTORS, ROPE_FACTORS_LONG, ROPE_FACTORS_SHORT
 from lutmac.models.granite_hybrid import GraniteHybridConfig
+from lutmac.models.latent_attention import LatentConfig
 from lutmac.models.mamba2 import Mamba2Config
 from lutmac.models.nemotron_h import NemotronHConfig
 from lutmac.models.rope import RopeConfig, RopeScaling
@@ -40,7 +44,7 @@ class GGUFModel:
     those behind a delta rule. rope_factors: tensors, by their names in `gguf_names`. heads: the order of a DeltaNet's
     tensors, None where there is none. table_rows: of the table of layers' own embeddings, which may have fewer in a
     directory; 0: as it is. mamba: what becomes of Mamba2's tensors, None where there is none. shared_alone: what is
-    the MLP beside experts elsewhere is a layer's only one.
+    the MLP beside experts elsewhere is a layer's only one. latents: the model, where attention has them.
     """
 
     name: str
@@ -54,13 +58,14 @@ class GGUFModel:
     table_rows: int = 0
     mamba: MambaTensors | None = None
     shared_alone: bool = False
+    latents: LatentConfig | None = None
 
     def tensor_name(self, name: str) -> str:
         """GGUF's name of a tensor, by Hugging Face's. Raises UnsupportedModelError where it has none."""
         scale = re.fullmatch(r"model\.layers\.(\d+)\.router\.per_expert_scale", name)
         if scale is not None:  # reading multiplies the experts by it
             return f"blk.{scale[1]}.ffn_down_exps.scale"
-        in_parts = _in_parts(name)
+        in_parts = _in_parts(name if self.latents is None else stacked_part(name, self.latents.latents))
         if self.shared_alone:
             in_parts = in_parts.replace(".shared_mlp.output_linear.", ".mlp.down_proj.").replace(
                 ".shared_mlp.", ".mlp."
@@ -94,7 +99,7 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
         wanted, found = getattr(expected, field.name), getattr(replace(read, windows=_shown(read)), field.name)
         if wanted != found and field.name != "attention_scale":
             raise UnsupportedModelError(f"GGUF's {name} cannot say that {field.name} is {wanted!s:.80}")
-    if attention_scale(config) != attention_scale(read):
+    if not isclose(attention_scale(config), attention_scale(read), rel_tol=1e-9):
         raise UnsupportedModelError(f"GGUF's {name} cannot say that attention_scale is {config.attention_scale}")
     neighbours = read.rope.style == "interleaved" and config.rope.style == "half_split"
     if neighbours and config.rope.rotary_dim != config.head_dim:
@@ -113,6 +118,7 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
         config.vocab_size if isinstance(config, Gemma3nConfig) else 0,
         mamba,
         shared_alone,
+        config if isinstance(config, LatentConfig) else None,
     )
 
 
@@ -131,6 +137,10 @@ def _comparable(config: DecoderConfig, read: DecoderConfig) -> tuple[DecoderConf
     if isinstance(expected, Gemma3nConfig) and isinstance(read, Gemma3nConfig):
         expected = replace(expected, per_layer_vocab=read.per_layer_vocab, sparsity=_as_floats(expected))
         read = replace(read, sparsity=_as_floats(read))
+    if isinstance(expected, LatentConfig) and isinstance(read, LatentConfig):  # all norms of a file have one eps
+        expected = replace(expected, latents=replace(expected.latents, norm_eps=read.latents.norm_eps))
+    if isinstance(expected, DeltaConfig):
+        expected = replace(expected, delta=replace(expected.delta, rate_is_log=False))
     if isinstance(expected, HybridConfig):
         expected = replace(expected, delta_net=replace(expected.delta_net, tiled=True, rate_is_log=False))
     if isinstance(expected, Mamba2Config):

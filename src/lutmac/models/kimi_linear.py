@@ -45,6 +45,24 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "routed_scaling_factor": 2.446, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1,
     "linear_attn_config": {},
 }  # fmt: skip
+# Directories have experts by Mixtral's names, and as transformers writes them also the MLP of layers without.
+_NAMES: Final = {
+    **MIXTURE_NAMES,
+    **GGUF_NAMES,
+    **DELTA_NAMES,
+    **{
+        name.replace("mlp.", "block_sparse_moe.", 1): own
+        for name, own in MIXTURE_NAMES.items()
+        if ".experts." not in name
+    },
+    **{
+        f"block_sparse_moe.{part}": own
+        for part, own in (
+            ("experts.w1", "ffn_gate_exps"), ("experts.w2", "ffn_down_exps"), ("experts.w3", "ffn_up_exps"),
+            ("gate_proj", "ffn_gate"), ("up_proj", "ffn_up"), ("down_proj", "ffn_down"),
+        )
+    },
+}  # fmt: skip
 
 
 class KimiLinear(DeltaDecoder):
@@ -131,6 +149,4 @@ def build(config: DeltaConfig) -> Graph:
     return KimiLinear(config).model()
 
 
-ARCHITECTURE = Architecture(
-    "kimi_linear", read_config, read_gguf_config, gguf_names({**MIXTURE_NAMES, **GGUF_NAMES, **DELTA_NAMES}), build
-)
+ARCHITECTURE = Architecture("kimi_linear", read_config, read_gguf_config, gguf_names(_NAMES), build)

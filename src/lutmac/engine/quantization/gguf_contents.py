@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,13 @@ from lutmac.errors import InvalidRequestError
 from lutmac.lowbit.matrix import LowBitMatrix, Parameter, TwoLevel
 from lutmac.models import ModelConfig
 from lutmac.models.apertus import PARAMETERS, ApertusConfig
+from lutmac.models.gguf_latents import delta_shape, delta_vector, stacked_part, with_stacks
 from lutmac.models.gguf_writing import GGUFModel, gguf_model
+from lutmac.models.latent_attention import LatentConfig
 from lutmac.text.gguf_writing import gguf_tokenizer
 from lutmac.text.huggingface import TextFiles
 
+T = TypeVar("T")
 Floats = NDArray[np.float32]
 TABLE: Final = "model.embed_tokens_per_layer.weight"
 
@@ -55,7 +58,12 @@ def gguf_contents(opened: OpenedModel) -> Contents:
     if not opened.path.is_dir():
         with open_gguf(opened.path) as file:
             metadata = _without_guessing(opened, gguf_metadata(file))
-        return Contents(metadata, opened.source.file_name, lambda _, matrix: matrix, lambda _, values: values, {})
+        file_name = opened.source.file_name
+        if isinstance(opened.config, LatentConfig):
+            latents = opened.config.latents
+            metadata = with_stacks(metadata, opened.architecture_name, latents)
+            return Contents(metadata, lambda own: file_name(stacked_part(own, latents)), _same, _same, {})
+        return Contents(metadata, file_name, _same, _same, {})
     if is_native(opened.path):
         raise InvalidRequestError(
             f"{opened.path}: GGUF is written from GGUF files and Hugging Face directories; use what this was made of"
@@ -91,6 +99,10 @@ def gguf_contents(opened: OpenedModel) -> Contents:
         said,
         partial(_shape, model),
     )
+
+
+def _same(_: str, values: T) -> T:
+    return values
 
 
 def _with_activations(opened: OpenedModel) -> tuple[ModelConfig, frozenset[str]]:
@@ -180,12 +192,16 @@ def _vector(model: GGUFModel, name: str, values: Floats) -> Floats:
         return model.heads.vector(name, values)
     if model.mamba is not None:
         values = model.mamba.vector(name, values)
+    if model.latents is not None:
+        values = delta_vector(model.latents, name, values)
     return values + np.float32(model.norm_weight_bias) if name.endswith("norm.weight") else values
 
 
 def _shape(model: GGUFModel, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Less dimensions of one, which convolutions have in directories."""
     sizes = tuple(size for size in shape if size != 1) or (1,)
+    if model.latents is not None:
+        return delta_shape(name, sizes)
     return sizes if model.mamba is None else model.mamba.shape(name, sizes)
 
 
