@@ -60,7 +60,11 @@ REFUSED = {
     "phi-1.5": "GGUF's phi2 has no tensor like model.layers.0.self_attn.q_layernorm.weight",
 }
 # Cases as checkpoints are, where they are made to differ from them for other tests.
+ONE_EPS = {"rms_norm_eps": 1e-6}  # of all norms, in GGUF; directories have this one for norms of latents
 USUAL = {
+    "deepseek-v2-lite": ONE_EPS,
+    "deepseek-v3": ONE_EPS,
+    "glm4-moe-lite": ONE_EPS,
     "gpt-oss": {"swiglu_limit": 7.0},
     "lfm2-moe": {"routed_scaling_factor": 1.0},
     "qwen3.5-moe": {"linear_key_head_dim": 32, "linear_value_head_dim": 32},

@@ -12,6 +12,7 @@ from typing import Any, Final
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.graph.ir import Graph
 from lutmac.models import Architecture
+from lutmac.models.config import DecoderConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config
 from lutmac.models.config_json import read_decoder_config
 from lutmac.models.config_mixture import Unsaid, gguf_mixture, json_dense_layers, json_mixture
@@ -28,6 +29,7 @@ from lutmac.models.delta_attention import (
 from lutmac.models.gguf_names import MIXTURE_NAMES, gguf_names
 from lutmac.models.latent_attention import (
     GGUF_NAMES,
+    Latents,
     gguf_latent_keys,
     latent_keys,
     read_gguf_latents,
@@ -35,6 +37,7 @@ from lutmac.models.latent_attention import (
 )
 from lutmac.models.metadata import MetadataReader
 from lutmac.models.mixture import ExpertNames, SharedNames
+from lutmac.models.rope import RopeConfig
 
 _GGUF: Final = "kimi-linear"
 DEFAULTS: Final[Mapping[str, Any]] = {
@@ -93,7 +96,7 @@ def read_config(config: Mapping[str, Any]) -> DeltaConfig:
     decoder = read_decoder_config(latent_keys(config))
     layers = decoder.num_hidden_layers
     mixture = json_mixture(
-        replace(decoder, attention_scale=latents.head_dim**-0.5, no_rope_layers=tuple(range(layers))),
+        _without_rope(decoder, latents),
         config,
         scores="sigmoid",
         shared_width=read.integer("n_shared_experts", 0, low=0) * read.integer("moe_intermediate_size"),
@@ -101,6 +104,16 @@ def read_config(config: Mapping[str, Any]) -> DeltaConfig:
     )
     attention, delta = _linear_attention(config, layers)
     return DeltaConfig(**{**vars(mixture), "latents": latents, "attention_layers": attention, "delta": delta})
+
+
+def _without_rope(decoder: DecoderConfig, latents: Latents) -> DecoderConfig:
+    """Keys have a part that has no latent, but nothing turns it."""
+    return replace(
+        decoder,
+        attention_scale=latents.head_dim**-0.5,
+        rope=RopeConfig("half_split", latents.rope_dim, 10000.0),
+        no_rope_layers=tuple(range(decoder.num_hidden_layers)),
+    )
 
 
 def _linear_attention(config: Mapping[str, Any], layers: int) -> tuple[tuple[int, ...], Delta]:
@@ -128,7 +141,7 @@ def read_gguf_config(metadata: Mapping[str, Any]) -> DeltaConfig:
     latents = read_gguf_latents(read)
     decoder = read_gguf_decoder_config(gguf_latent_keys(metadata, _GGUF, latents), _GGUF, "half_split")
     layers = decoder.num_hidden_layers
-    decoder = replace(decoder, attention_scale=latents.head_dim**-0.5, no_rope_layers=tuple(range(layers)))
+    decoder = _without_rope(decoder, latents)
     shared = max(1, read.integer("expert_shared_count", low=0)) * read.same_for_all_layers("expert_feed_forward_length")
     mixture = gguf_mixture(decoder, metadata, _GGUF, Unsaid("sigmoid"), shared_width=shared)
     attention_layers = read_gguf_attention_layers(read, layers)

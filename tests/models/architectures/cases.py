@@ -500,7 +500,7 @@ CASES: dict[str, Case] = {
         model_max_length=256, max_position_embeddings=..., moe_router_activation_func="sigmoid", num_experts=6,
         num_experts_per_token=3, num_shared_experts=2, first_k_dense_replace=1, moe_layer_freq=1, mla_use_nope=True,
         linear_attn_config={
-            "full_attn_layers": [2, 4], "kda_layers": [1, 3, 5], "head_dim": 32, "num_heads": 4,
+            "full_attn_layers": [2, 4], "kda_layers": [1, 3, 5], "head_dim": 32, "num_heads": 3,
             "short_conv_kernel_size": 4,
         },
     ),
