@@ -50,45 +50,54 @@ class PromptProduct {
   // Of a token, 32 k from k on.
   const uint8_t* activations(int token, int64_t k) const { return x_ + token * args_.x_stride + k * 2; }
 
-  // 32 tokens at a time, then 16. What is left is in the last 16, which have sums of their own: some of them are summed twice.
+  // Up to 16 tokens.
+  struct TokenTile {
+    const uint8_t* x;
+    float* sums;
+  };
+
+  // 32 tokens at a time. What is left beyond 16 is in the last 16, which have sums of their own: some of them are summed twice.
   void add_tiles(MatrixTiles& tiles, int64_t k, int columns) {
+    const auto from = [this, k](int token) { return TokenTile{activations(token, k), sums_[token]}; };
+    const TokenTile last = {activations(count_ < 16 ? 0 : count_ - 16, k), last_sums_[0]};
     int token = 0;
-    for (; token + 32 <= count_; token += 32) multiply<2>(tiles, activations(token, k), columns, sums_[token]);
-    if (token + 16 <= count_ || count_ < 16) {
-      multiply<1>(tiles, activations(token, k), columns, sums_[token]);
-      token += 16;
+    for (; token + 32 <= count_; token += 32) multiply<2>(tiles, from(token), from(token + 16), columns);
+    const int left = count_ - token;
+    if (left > 16) {
+      multiply<2>(tiles, from(token), last, columns);
+    } else if (left == 16 || count_ < 16) {
+      multiply<1>(tiles, from(token), last, columns);
+    } else if (left > 0) {
+      multiply<1>(tiles, last, last, columns);
     }
-    if (token < count_) multiply<1>(tiles, activations(count_ - 16, k), columns, last_sums_[0]);
   }
 
-  // 16 or 32 tokens.
+  // One tile of tokens, or both: with four tiles of sums no product waits for the one before it (52 cycles).
   template <int kTiles>
-  [[gnu::noinline]] void multiply(MatrixTiles& tiles, const uint8_t* x, int columns, float* sums) const {
-    float* const more = sums + 16 * kBlockRows;
-    const uint8_t* const more_x = x + 16 * args_.x_stride;
-    tiles.load_sums<0, 0>(sums, kSumBytes);
-    tiles.load_sums<0, 1>(sums + 16, kSumBytes);
+  [[gnu::noinline]] void multiply(MatrixTiles& tiles, TokenTile first, TokenTile second, int columns) const {
+    tiles.load_sums<0, 0>(first.sums, kSumBytes);
+    tiles.load_sums<0, 1>(first.sums + 16, kSumBytes);
     if constexpr (kTiles == 2) {
-      tiles.load_sums<1, 0>(more, kSumBytes);
-      tiles.load_sums<1, 1>(more + 16, kSumBytes);
+      tiles.load_sums<1, 0>(second.sums, kSumBytes);
+      tiles.load_sums<1, 1>(second.sums + 16, kSumBytes);
     }
     for (int step = 0; step < columns / kStepColumns; ++step) {
       tiles.load_weights<0>(weights_.step(step));
-      tiles.load_activations<0>(x + step * 64, args_.x_stride);
+      tiles.load_activations<0>(first.x + step * 64, args_.x_stride);
       tiles.multiply<0, 0>();
       tiles.load_weights<1>(weights_.step(step) + kTileBytes);
       tiles.multiply<0, 1>();
       if constexpr (kTiles == 2) {
-        tiles.load_activations<1>(more_x + step * 64, args_.x_stride);
+        tiles.load_activations<1>(second.x + step * 64, args_.x_stride);
         tiles.multiply<1, 0>();
         tiles.multiply<1, 1>();
       }
     }
-    tiles.store_sums<0, 0>(sums, kSumBytes);
-    tiles.store_sums<0, 1>(sums + 16, kSumBytes);
+    tiles.store_sums<0, 0>(first.sums, kSumBytes);
+    tiles.store_sums<0, 1>(first.sums + 16, kSumBytes);
     if constexpr (kTiles == 2) {
-      tiles.store_sums<1, 0>(more, kSumBytes);
-      tiles.store_sums<1, 1>(more + 16, kSumBytes);
+      tiles.store_sums<1, 0>(second.sums, kSumBytes);
+      tiles.store_sums<1, 1>(second.sums + 16, kSumBytes);
     }
   }
 
