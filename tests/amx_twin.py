@@ -41,7 +41,8 @@ def folder() -> Path:
             except OSError:  # another process was first
                 if not found.is_dir():
                     raise
-    package = found / "package" / "lutmac"
+    checkout = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]  # others may have the same module
+    package = found / f"package-{checkout}" / "lutmac"
     package.mkdir(parents=True, exist_ok=True)
     for each in [*PACKAGE.iterdir(), *found.glob("_native*.so")]:
         if each.parent == PACKAGE and each.match("_native*.so"):
