@@ -94,7 +94,10 @@ inline Words to_upper_bytes(Words x) { return x << 8; }
 // Modulo 2^16.
 inline Words subtract_words(Words a, Words b) { return (Words)((UnsignedWords)a - (UnsignedWords)b); }
 
-inline void prefetch(const void* at) { __builtin_prefetch(at); }
+// Into the first cache and into the second. Always inline: GCC takes a function that only prefetches for one that does nothing,
+// and leaves its calls out.
+[[gnu::always_inline]] inline void prefetch(const void* at) { __builtin_prefetch(at); }
+[[gnu::always_inline]] inline void prefetch_far(const void* at) { __builtin_prefetch(at, 0, 2); }
 // The same pointer, of which the compiler knows nothing: what is loaded through it is not kept in registers for later rounds.
 template <typename Value>
 inline const Value* again(const Value* at) {

@@ -10,6 +10,7 @@
 // so are the results, to the bit.
 #pragma once
 
+#include "kernels/avx512vbmi/fetch.h"
 #include "kernels/avx512vbmi/indices.h"
 #include "kernels/avx512vbmi/packing.h"
 #include "kernels/chunks.h"
@@ -70,7 +71,6 @@ class TernaryProduct {
     const uint8_t* x = x_ + token * stride_;
     const uint8_t* weights = x + TernaryForm::byte_multiple_offset(w_.columns) + block * TernaryForm::kBlockMultiples;
     const uint8_t* tables = x + first * 128;
-    const int64_t ahead = token == 0 ? kWeightPrefetch : 0;
     const Bytes low = load_once(kTritIndices.bytes), high = load_once(kTritIndices.bytes + 64);
     Ints sums[kNumber][kVectors];
 #pragma GCC unroll 4
@@ -84,7 +84,7 @@ class TernaryProduct {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         const Bytes bytes = load_once(codes + v * 64);
-        prefetch(codes + v * 64 + ahead);
+        if (token == 0) fetch_far(codes + v * 64);
         signs[v] = signs_of(bytes);
         const Bytes both = look_up_eight(low, high, bytes);
         triples[v] = low_indices(both);
@@ -122,7 +122,7 @@ class TernaryProduct {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const Bytes bytes = load_once(codes + v * 64);
-      prefetch(codes + v * 64 + kWeightPrefetch);
+      fetch_far(codes + v * 64);
       const Bytes both = look_up_eight(low, high, bytes);
       const Bytes sum = look_up_four(of_triples, low_indices(both)) + look_up_four(of_pairs, high_indices(both));
       entries[v] = with_signs(sum, signs_of(bytes));

@@ -1,0 +1,36 @@
+// Weights on their way from memory.
+//
+// What serves best depends on how much there is to do between the loads. Each rule was found by measuring on Zen 4 (GB/s of one
+// core of 30): without any prefetch products of one token reach 0.4 to 1.0 of memory's rate, with these 0.85 to 1.0.
+#pragma once
+
+#include "kernels/integer_product.h"
+
+namespace lutmac::LUTMAC_TARGET {
+
+// The compiler leaves prefetches where they stand: it would move those of a block to its beginning, where they wait for each other.
+[[gnu::always_inline]] inline void stay_here() { asm volatile(""); }
+
+// For much work, as of several tokens: first into the second cache, so far ahead that memory answers in time (at 32 GB/s 16 KB take
+// half a microsecond), then into the first. A prefetch into the first cache alone holds one of its few miss buffers until memory has
+// answered.
+inline constexpr int kFarPrefetch = 16384;
+[[gnu::always_inline]] inline void fetch_far(const uint8_t* weights) {
+  prefetch_far(weights + kFarPrefetch);
+  prefetch(weights + kWeightPrefetch);
+}
+
+// For little work: a page ahead, so that the processor, which foresees loads within a page, crosses into the next one in time.
+[[gnu::always_inline]] inline void fetch_near(const uint8_t* weights) {
+  prefetch(weights + kWeightPrefetch);
+  stay_here();
+}
+
+// For what lies between: one line in four, into the second cache. The processor foresees the lines between them.
+inline constexpr int kMiddlePrefetch = 8192;
+[[gnu::always_inline]] inline void fetch_quarter(const uint8_t* weights) {
+  prefetch_far(weights + kMiddlePrefetch);
+  stay_here();
+}
+
+}  // namespace lutmac::LUTMAC_TARGET
