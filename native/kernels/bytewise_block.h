@@ -60,7 +60,7 @@ struct BytewiseBlock {
   };
 
   // Vector v of a quarter: 4 bytes of each of kLanes rows. Quarter 3 of a triple lies in the spare bytes of its quarters 0-2.
-  template <bool kTriple, int kVectors>
+  template <int kTokens, bool kTriple, int kVectors>
   static Indices<kVectors> indices(const uint8_t* codes, int quarter, int quarter_vectors) {
     Indices<kVectors> result;
 #pragma GCC unroll 8
@@ -72,7 +72,7 @@ struct BytewiseBlock {
       } else {
         const uint8_t* at = codes + (quarter * quarter_vectors + v) * kBytes;
         bytes = load(at);
-        prefetch(at + kWeightPrefetch);
+        fetch<kTokens>(at);
       }
       result.low[v] = low_nibbles(bytes);
       result.high[v] = high_nibbles(bytes);
@@ -104,7 +104,7 @@ struct BytewiseBlock {
     }
 #pragma GCC unroll 4
     for (int quarter = kFirst; quarter < kFirst + kQuarters; ++quarter, tables += 32) {
-      const auto index = indices<kTriple, kTogether>(codes, quarter, 4);
+      const auto index = indices<kTokens, kTriple, kTogether>(codes, quarter, 4);
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
         const Bytes first = load_table(tables + n * stride), second = load_table(tables + n * stride + 16);
@@ -131,7 +131,7 @@ struct BytewiseBlock {
     }
 #pragma GCC unroll 4
     for (int quarter = kFirst; quarter < kFirst + kQuarters; ++quarter, tables += 32) {
-      const auto index = indices<false, kTogether>(codes, quarter, 2);
+      const auto index = indices<kTokens, false, kTogether>(codes, quarter, 2);
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
         const Bytes first = load_table(tables + n * stride), second = load_table(tables + n * stride + 16);
@@ -164,7 +164,7 @@ struct BytewiseBlock {
     for (int n = 0; n < kTokens; ++n) all[n] = odd[n] = Words{};
 #pragma GCC unroll 4
     for (int quarter = kFirst; quarter < kFirst + kQuarters; ++quarter, tables += 32) {
-      const auto index = indices<false, 1>(codes, quarter, 1);
+      const auto index = indices<kTokens, false, 1>(codes, quarter, 1);
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
         const Words first = (Words)look_up(load_table(tables + n * stride), index.low[0]);

@@ -8,7 +8,9 @@
 // 16 for 320 weights on avx512. For many tokens the indices are computed once and each token costs 8.
 #pragma once
 
+#include "kernels/chunks.h"
 #include "kernels/float_product.h"
+#include "kernels/integer_product.h"
 #include "kernels/lut.h"
 #include "kernels/prepare_ternary.h"
 #include "kernels/ternary_code.h"
@@ -20,7 +22,6 @@ struct BytewiseTernary {
   static constexpr int kTileRows = 4 * kLanes;
   static constexpr int kLutGroups = TernaryForm::kLutGroupsPerScale;
   using Trits = BytewiseTrits<kTileRows>;
-  static constexpr int64_t kPrefetch = 4096;
 
   // The tables of one LUT group; see PlainTernaryTables. Ties go to even.
   static void store_tables(const float* x, float inverse, uint8_t* a) {
@@ -75,7 +76,9 @@ struct BytewiseTernary {
 #pragma GCC unroll 9
     for (int g = 0; g < (kCount ? kCount : count); ++g) {
       const Indices index = indices(load(codes + g * kTileRows));
-      prefetch(codes + g * kTileRows + kPrefetch);
+      // There is much to do between two loads: the second cache is near enough.
+      if constexpr (kTokens == 1) prefetch_far(codes + g * kTileRows + kFarPrefetch);
+      if constexpr (kTokens > 1) fetch<kTokens>(codes + g * kTileRows);
       const uint8_t* tables = x + TernaryForm::table_offset(first + g);
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {
@@ -98,14 +101,13 @@ struct BytewiseTernary {
     }
   }
 
-  // A block's integers times its tables' unit, times the rows' scales, added to the totals [token][tile row].
+  // A block's integers.
   template <int kTokens>
-  [[gnu::always_inline]] static inline void add_block(const LowBit& w, const uint8_t* codes, const uint8_t* x, int64_t stride,
-                                                    int64_t block, const float* scale, float* totals) {
+  [[gnu::always_inline]] static inline Sums<kTokens> sum_block(const LowBit& w, const uint8_t* codes, const uint8_t* x,
+                                                               int64_t stride, int64_t block) {
     const int64_t first = block * TernaryForm::kBlockLutGroups;
     const uint8_t* multiples = x + TernaryForm::multiple_offset(w.columns) + block * TernaryForm::kBlockScales * 4;
     const uint8_t* bias = x + TernaryForm::bias_offset(w.columns) + block * 4;
-    const uint8_t* unit = x + TernaryForm::unit_offset(w.columns) + block * 4;
     const auto at = [&](int s) { return reinterpret_cast<const int32_t*>(multiples) + s; };
     Sums<kTokens> sums;
     for (int n = 0; n < kTokens; ++n) {
@@ -122,10 +124,23 @@ struct BytewiseTernary {
         add_groups<kTokens, 0>(codes, x, stride, first + s * kLutGroups, left < kLutGroups ? left : kLutGroups, at(s), sums);
       }
     }
+    return sums;
+  }
+
+  // Those integers times their tables' unit, times the rows' scales, added to the totals of [token][4 vectors of rows].
+  template <int kTokens, typename Totals>
+  [[gnu::always_inline]] static inline void add_block(const LowBit& w, const uint8_t* codes, const uint8_t* x, int64_t stride,
+                                                      int64_t block, const float* scale, Totals totals) {
+    const Sums<kTokens> sums = sum_block<kTokens>(w, codes, x, stride, block);
+    const uint8_t* unit = x + TernaryForm::unit_offset(w.columns) + block * 4;
+#pragma GCC unroll 8
     for (int n = 0; n < kTokens; ++n) {
       const Floats factor = broadcast(*reinterpret_cast<const float*>(unit + n * stride));
-      for (int j = 0; j < 4; ++j, totals += kLanes) {
-        store(totals, multiply_add(to_floats(sums.rows[n][j]) * factor, load(scale + j * kLanes), load(totals)));
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) {
+        totals(n, j, [&](Floats total) __attribute__((always_inline)) {
+          return multiply_add(to_floats(sums.rows[n][j]) * factor, load(scale + j * kLanes), total);
+        });
       }
     }
   }
@@ -136,11 +151,22 @@ struct BytewiseTernary {
     const uint8_t* x = args.x + token * args.x_stride;
     alignas(64) float totals[kTokens * kTileRows], scale[kTileRows];
     for (float& total : totals) total = 0.0f;
+    Floats alone[4] = {};  // of one token, in registers
+    const auto add = [&](int n, int j, auto sum) __attribute__((always_inline)) {
+      float* at = totals + n * kTileRows + j * kLanes;
+      if constexpr (kTokens == 1) alone[j] = sum(alone[j]);
+      if constexpr (kTokens > 1) store(at, sum(load(at)));
+    };
+    int64_t group = 0, next = 0;  // the group that begins next, and its first column
     for (int64_t block = 0; block < TernaryForm::blocks(w.columns); ++block) {
       const int64_t k = block * TernaryForm::kBlock;
-      if (k % w.group_size == 0) load_scale(w, kTileRows, tile, k / w.group_size, scale);
-      add_block<kTokens>(w, codes, x, args.x_stride, block, scale, totals);
+      if (k == next) {
+        load_param<kTileRows>(w, w.scale, w.packed_scale, tile, group++, scale);
+        next += w.group_size;
+      }
+      add_block<kTokens>(w, codes, x, args.x_stride, block, scale, add);
     }
+    for (int j = 0; j < 4 && kTokens == 1; ++j) store(totals + j * kLanes, alone[j]);
     const int64_t left = w.rows - tile * kTileRows;
     const int valid = static_cast<int>(left < kTileRows ? left : kTileRows);
     for (int n = 0; n < kTokens; ++n) store_rows(args, token + n, tile * kTileRows, valid, totals + n * kTileRows);

@@ -13,6 +13,17 @@ namespace lutmac::LUTMAC_TARGET {
 // How far ahead of the loads weights are fetched: a page, so that the prefetch crosses into the next one in time.
 inline constexpr int kWeightPrefetch = 4096;
 
+// Weights of a product of one token, which waits for memory, are fetched into the second cache first, so far ahead that memory
+// answers in time (at 32 GB/s 16 KB take half a microsecond): a prefetch into the first cache alone holds one of its few miss buffers
+// until then. On Zen 4 avx512 reads up to twice as fast for it (Q6_K: 14 and 27 GB/s).
+inline constexpr int kFarPrefetch = 16384;
+
+template <int kTokens>
+[[gnu::always_inline]] inline void fetch(const uint8_t* weights) {
+  if constexpr (kTokens == 1) prefetch_far(weights + kFarPrefetch);
+  if constexpr (kTokens < 8) prefetch(weights + kWeightPrefetch);  // eight take so long that the processor's own come in time
+}
+
 // sums[n, row] = sum of weight * integer over `columns` k. x: the integers of the first token, stride bytes from one token to
 // the next. activations[n]: the sum of its integers.
 template <int kTokens, typename IntegerSum, typename Reader>

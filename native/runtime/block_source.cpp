@@ -110,12 +110,11 @@ void read_anywhere(const BitFields& field, const uint8_t* in, int64_t blocks, in
   }
 }
 
-// Bytes that a table translates: one on the stack, which what is written cannot change.
+// Bytes that a table translates.
 template <bool kAssign>
 void read_translated(const BitFields& field, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
   const int numbers = field.count;
-  uint8_t table[256];
-  for (int i = 0; i < 256; ++i) table[i] = static_cast<uint8_t>(field.table[i] << field.dest);
+  const uint8_t* table = field.bytes.data();
   for (int64_t b = 0; b < blocks; ++b, in += block_bytes, out += out_stride) {
     int i = 0;
     for (; i + 8 <= numbers; i += 8) {
@@ -132,7 +131,7 @@ void read_translated(const BitFields& field, const uint8_t* in, int64_t blocks, 
 // The fast ways for what most types are made of; false where there is none.
 bool read_fast(const BitFields& field, const uint8_t* in, int64_t blocks, int block_bytes, int64_t out_stride, uint8_t* out) {
   if (!field.table.empty()) {
-    if (field.stride != 8 || field.shift || field.width != 8) return false;
+    if (field.stride != 8 || field.shift || field.bytes.empty()) return false;
     field.assign ? read_translated<true>(field, in, blocks, block_bytes, out_stride, out)
                : read_translated<false>(field, in, blocks, block_bytes, out_stride, out);
     return true;
@@ -163,6 +162,9 @@ bool read_fast(const BitFields& field, const uint8_t* in, int64_t blocks, int bl
 BlockNumbers::BlockNumbers(std::vector<BitFields> fields) : fields_(std::move(fields)) {
   for (size_t i = 0; i < fields_.size(); ++i) {
     BitFields& field = fields_[i];
+    if (field.width == 8 && field.table.size() == 256) {
+      for (const uint16_t entry : field.table) field.bytes.push_back(static_cast<uint8_t>(entry << field.dest));
+    }
     field.assign = std::none_of(fields_.begin(), fields_.begin() + static_cast<std::ptrdiff_t>(i), [&](const BitFields& other) {
       return other.first < field.first + field.count && field.first < other.first + other.count;
     });

@@ -12,6 +12,7 @@ namespace lutmac {
 struct BitFields {
   int first, count, byte, shift, width, dest, stride;
   std::vector<uint16_t> table;  // empty, or 2^width entries
+  std::vector<uint8_t> bytes;   // where the table is of bytes: its entries, moved to dest. BlockNumbers fills it in
   bool assign = false;          // the first to write its numbers
 };
 

@@ -11,10 +11,7 @@ namespace lutmac::LUTMAC_TARGET {
 // The compiler leaves prefetches where they stand: it would move those of a block to its beginning, where they wait for each other.
 [[gnu::always_inline]] inline void stay_here() { asm volatile(""); }
 
-// For much work, as of several tokens: first into the second cache, so far ahead that memory answers in time (at 32 GB/s 16 KB take
-// half a microsecond), then into the first. A prefetch into the first cache alone holds one of its few miss buffers until memory has
-// answered.
-inline constexpr int kFarPrefetch = 16384;
+// For much work, as of several tokens.
 [[gnu::always_inline]] inline void fetch_far(const uint8_t* weights) {
   prefetch_far(weights + kFarPrefetch);
   prefetch(weights + kWeightPrefetch);

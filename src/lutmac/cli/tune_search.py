@@ -19,7 +19,7 @@ WORTHWHILE: Final = 0.01
 # How much slower than the fastest a tuning for energy may be.
 MOST_SLOWER: Final = 1.05
 CANDIDATES: Final[dict[str, tuple[int, ...]]] = {
-    "tasks_per_product": (8, 16, 24, 48, 96),
+    "tasks_per_product": (8, 24, 48, 64, 128),
     "spin_microseconds": (0, 10, 50),
     "block_kilobytes": (128, 256, 512, 1024),
 }

@@ -35,7 +35,7 @@ class Tuning:
     """
 
     spin_microseconds: int = 50
-    tasks_per_product: int = 24
+    tasks_per_product: int = 64
     block_kilobytes: int = 512
     threads: int | None = None
     prompt_threads: int | None = None
