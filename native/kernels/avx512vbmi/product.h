@@ -10,8 +10,8 @@
 
 #include "kernels/avx512vbmi/fetch.h"
 #include "kernels/avx512vbmi/indices.h"
+#include "kernels/avx512vbmi/lone_blocks.h"
 #include "kernels/avx512vbmi/packing.h"
-#include "kernels/avx512vbmi/scale_reader.h"
 #include "kernels/chunks.h"
 #include "kernels/integer_product.h"
 
@@ -38,7 +38,7 @@ class LookupProduct {
 
   void run() {
     const uint8_t* codes = w_.codes + tile_ * Codes::packed_tile_bytes(w_.kind, w_.bits, w_.columns);
-    if (count_ == 1 && w_.group_size <= kTableGroup) return run_alone(codes);
+    if (LoneBlocks::takes(w_, count_)) return LoneBlocks::add(w_, x_, stride_, tile_, count_, totals_);
     each_chunk(w_, kUnitBlocks, [&](int64_t group) { load_scales<kTileRows>(w_, tile_, group, scale_, offset_); },
                [&](const Chunk& chunk) { add_chunk(codes + chunk.block * Codes::block_bytes(w_.bits), chunk); });
   }
@@ -54,85 +54,6 @@ class LookupProduct {
     alignas(64) uint32_t weights[kUnitBlocks * 4];  // [block][plane]: four times the s8 of 2^plane times the multiple
     int32_t bias;
   };
-
-  // One token whose blocks, or their halves, have scales of their own: all of a block stays in registers, and its bytes are read
-  // once for both halves.
-  void run_alone(const uint8_t* codes) {
-    using Run = void (LookupProduct::*)(const uint8_t*);
-    static constexpr Run kRuns[7][2] = {
-        {&LookupProduct::add_blocks<1, 1>, &LookupProduct::add_blocks<1, 2>},
-        {&LookupProduct::add_blocks<2, 1>, &LookupProduct::add_blocks<2, 2>},
-        {&LookupProduct::add_blocks<3, 1>, &LookupProduct::add_blocks<3, 2>},
-        {&LookupProduct::add_blocks<4, 1>, &LookupProduct::add_blocks<4, 2>},
-        {&LookupProduct::add_blocks<5, 1>, &LookupProduct::add_blocks<5, 2>},
-        {&LookupProduct::add_blocks<6, 1>, &LookupProduct::add_blocks<6, 2>},
-        {&LookupProduct::add_blocks<7, 1>, &LookupProduct::add_blocks<7, 2>},
-    };
-    (this->*kRuns[w_.bits - 1][w_.group_size < kTableGroup])(codes);
-  }
-
-  // kParts: of a block, with a scale each.
-  template <int kBits, int kParts>
-  [[gnu::noinline]] void add_blocks(const uint8_t* codes) {
-    constexpr int kUpper = kBits > 4 ? kBits - 4 : 0, kLower = kBits - kUpper;
-    constexpr int32_t kBias = table_bias(kBits, kParts == 1 ? Part::whole : Part::first);
-    const auto floats_at = [this](int64_t offset) { return reinterpret_cast<const float*>(x_ + offset); };
-    const float* unit = floats_at(TableForm::scale_offset(w_.columns));
-    const float* activations =
-        floats_at(kParts == 1 ? TableForm::sum32_offset(w_.columns) : TableForm::sum16_offset(w_.columns));
-    ScaleReader scales(w_, w_.scale, w_.packed_scale, tile_), offsets(w_, w_.offset, w_.packed_offset, tile_);
-    const bool with_offset = w_.offset.kind != ParamKind::none;
-    Floats totals[kVectors] = {};
-    const uint8_t* tables = x_;
-    for (int64_t block = 0; block < w_.columns / kTableGroup; ++block, tables += 128, codes += Codes::block_bytes(kBits)) {
-      Ints sums[kParts][kVectors];
-      for (auto& part : sums) {
-        for (Ints& sum : part) sum = broadcast(-kBias);
-      }
-      add_planes_alone<kLower, kParts, kUpper == 0>(codes, tables, sums);
-      if constexpr (kUpper > 0) {
-        Ints uppers[kParts][kVectors] = {};
-        add_planes_alone<kUpper, kParts, false>(codes + 4 * Codes::kPlaneBytes, tables, uppers);
-#pragma GCC unroll 2
-        for (int part = 0; part < kParts; ++part) {
-#pragma GCC unroll 4
-          for (int v = 0; v < kVectors; ++v) sums[part][v] += uppers[part][v] << 4;
-        }
-      }
-#pragma GCC unroll 2
-      for (int part = 0; part < kParts; ++part) {
-        const ToFloats floats(unit[block], activations[block * kParts + part], broadcast(center_));
-        Floats params[kVectors];
-        scales.next(params);
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) totals[v] = floats.add(sums[part][v], params[v], totals[v]);
-        if (!with_offset) continue;
-        offsets.next(params);
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) totals[v] = floats.add_offset(params[v], totals[v]);
-      }
-    }
-    for (int v = 0; v < kVectors; ++v) store(totals_ + v * kLanes, totals[v]);
-  }
-
-  // Planes of one block of one token, its multiple 1. The sums of the halves are one where there is one part. kFewPlanes: of the
-  // block, which has no upper ones.
-  template <int kPlanes, int kParts, bool kFewPlanes>
-  [[gnu::always_inline]] static void add_planes_alone(const uint8_t* at, const uint8_t* tables, Ints (&sums)[kParts][kVectors]) {
-    const Bytes first = load_once(tables), second = load_once(tables + 64);
-#pragma GCC unroll 4
-    for (int plane = 0; plane < kPlanes; ++plane, at += Codes::kPlaneBytes) {
-      const Bytes weight = Bytes{} + static_cast<uint8_t>(1 << plane);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        const Bytes bytes = load_once(at + v * 64);
-        if (kFewPlanes) fetch_near(at + v * 64);
-        if (!kFewPlanes && v == 0) fetch_quarter(at);
-        add_dot_bytes(sums[0][v], look_up_four(first, low_indices(bytes)), weight);
-        add_dot_bytes(sums[kParts - 1][v], look_up_four(second, high_indices(bytes)), weight);
-      }
-    }
-  }
 
   void add_chunk(const uint8_t* codes, const Chunk& chunk) {
     weigh(chunk, forms_.read_tables(w_.columns, x_, stride_, chunk, count_));
