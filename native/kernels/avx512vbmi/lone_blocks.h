@@ -90,6 +90,13 @@ class LoneBlocks {
     for (int i = 0; i < kNumber * kParts * kVectors; ++i) (&sums[0][0][0])[i] += (&uppers[0][0][0])[i] << 4;
   }
 
+  template <int kNumber, int kParts, bool kFewPlanes>
+  [[gnu::always_inline]] static void fetch(const uint8_t* plane, int v) {
+    if (kNumber > 1 || (kFewPlanes && kParts > 1)) return fetch_far(plane + v * 64);
+    if (kFewPlanes) fetch_near(plane + v * 64);
+    if (v == 0) fetch_quarter(plane);
+  }
+
   // Planes of one block, whose multiple is 1. Where there is one part both halves go to it. kFewPlanes: of the block, which has no
   // upper ones.
   template <int kPlanes, bool kFewPlanes, int kNumber, int kParts>
@@ -102,9 +109,7 @@ class LoneBlocks {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         const Bytes bytes = load_once(at + v * 64);
-        if (kNumber > 1) fetch_far(at + v * 64);
-        if (kNumber == 1 && kFewPlanes) fetch_near(at + v * 64);
-        if (kNumber == 1 && !kFewPlanes && v == 0) fetch_quarter(at);
+        fetch<kNumber, kParts, kFewPlanes>(at, v);
         low[v] = low_indices(bytes);
         high[v] = high_indices(bytes);
       }
