@@ -73,7 +73,7 @@ def _title(text: str) -> str:
     """The first sentence of a module's description, without links."""
     first = " ".join(text.split("\n\n", maxsplit=1)[0].split())
     sentence = re.split(r"\.(?: https?:| [A-Z])|\.$", first)[0]
-    return re.sub(r",? https?://\S+", "", sentence)
+    return re.sub(r"[,;]? https?://[^\s)]+", "", sentence)
 
 
 def _listed(names: list[str]) -> str:
