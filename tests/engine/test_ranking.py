@@ -20,7 +20,7 @@ from lutmac.errors import CheckpointError, ContextOverflowError, InvalidRequestE
 MODELS = Path(__file__).parent / "ranking_models"
 sys.path.insert(0, str(MODELS))
 
-from models import DOCUMENTS, QUERY, write_judge  # noqa: E402
+from models import DOCUMENTS, QUERY, write_encoder, write_judge  # noqa: E402
 
 SCORES = json.loads((MODELS / "scores.json").read_text())
 
@@ -69,6 +69,25 @@ def test_what_is_no_query_and_no_documents_is_refused(judge: lutmac.Model) -> No
     for query, documents in ((QUERY, "a"), (QUERY, []), (QUERY, [1]), (7, ["a"])):
         with pytest.raises(InvalidRequestError, match="expected a query and a sequence"):
             judge.rerank(query, documents)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "activation"), [("encoder", None), ("plain-encoder", "torch.nn.modules.linear.Identity")]
+)
+def test_an_encoder_gives_cross_encoders_scores(name: str, activation: str | None, tmp_path: Path) -> None:
+    """The last document has names of control tokens, which are plain text here. One is cut to what the model takes."""
+    folder = write_encoder(tmp_path / name, activation=activation)
+    with lutmac.load(folder, precision="exact", threads=1) as model:
+        found = model.rerank(QUERY, DOCUMENTS)
+        np.testing.assert_allclose(found[:-1], SCORES[name][:-1], atol=1e-5)
+        assert len(model.ranker().encode(QUERY, DOCUMENTS[4]).ids) == 64
+        assert [float(model.rerank(QUERY, [document])[0]) for document in DOCUMENTS] == found.tolist()
+        np.testing.assert_array_equal(asyncio.run(model.arerank(QUERY, DOCUMENTS)), found)
+        with pytest.raises(InvalidRequestError, match="no place for an instruction"):
+            model.rerank(QUERY, DOCUMENTS, instruction="Find the animals")
+    lutmac.convert(folder, tmp_path / "converted")
+    with lutmac.load(tmp_path / "converted", precision="exact", threads=1) as model:
+        np.testing.assert_array_equal(model.rerank(QUERY, DOCUMENTS), found)
 
 
 def test_other_decoders_rank_nothing(tiny_model: lutmac.Model, folder: Path, tmp_path: Path) -> None:

@@ -159,10 +159,10 @@ class Model(AsyncCalls, Closable):
     ) -> NDArray[np.float64]:
         """How well each document answers the query, the higher the better: [n] float64.
 
-        Of a reranker that asks for yes or no, the probability of yes; of one with a score of its own what
-        sentence-transformers' CrossEncoder gives. instruction: what is asked of documents, where the model's prompt has
-        a place for it. Documents that are too long are cut. Raises InvalidRequestError, also where the model ranks
-        nothing, and ContextOverflowError.
+        Of a reranker that asks for yes or no, the probability of yes; of one with a score of its own, as encoders are,
+        what sentence-transformers' CrossEncoder gives. instruction: what is asked of documents, where the model's
+        prompt has a place for it. Documents that are too long are cut. Raises InvalidRequestError, also where the
+        model ranks nothing, and ContextOverflowError.
         """
         ranker = self.ranker(instruction)
         return ranker.scores(embed(self._engine, ranker.batch(encode_pairs(ranker, query, documents))))

@@ -1,7 +1,8 @@
 """How well documents answer a query: what a model reads, and scores from what it makes of it.
 
 Decoders such as Qwen3-Reranker read a prompt that asks for "yes" or "no"; the score is the probability of "yes".
-https://huggingface.co/Qwen/Qwen3-Reranker-0.6B
+Encoders read the two texts one behind the other, as sentence-transformers' CrossEncoder gives them to them.
+https://huggingface.co/Qwen/Qwen3-Reranker-0.6B, https://sbert.net/docs/package_reference/cross_encoder
 """
 
 from __future__ import annotations
@@ -38,13 +39,15 @@ _ROLES: Final = re.compile(r"(\{query\}|\{document\})")
 class RankingHead:
     """What a checkpoint ranks by.
 
-    weight: [1 or 2, hidden] float32 of the final hidden state of the last token: a score, or the logits of "yes" and of
-    "no". template: the prompt. activation: of one score.
+    weight: of a decoder, [1 or 2, hidden] float32 of the final hidden state of the last token: a score, or the logits
+    of "yes" and of "no"; None of an encoder, whose own head gives one logit for two texts. template: a decoder's
+    prompt. activation: of one score. max_tokens: of what is read; None is the context.
     """
 
-    weight: NDArray[np.float32]
+    weight: NDArray[np.float32] | None
     template: str = JUDGE_PROMPT
     activation: Activation = "sigmoid"
+    max_tokens: int | None = None
 
 
 class Ranker:
@@ -61,14 +64,17 @@ class Ranker:
             raise InvalidRequestError("this model ranks nothing: it has no head that scores pairs of texts")
         self._head = head
         self._tokenizer = tokenizer
-        self._context = context
-        self._template = _with_instruction(head.template, instruction)
+        self._context = min(context, head.max_tokens or context)
+        self._template = _with_instruction("" if head.weight is None else head.template, instruction)
 
     def encode(self, query: str, document: str) -> EncodedPair:
-        """What the model reads; control tokens in the texts are plain text. A document that is too long is cut.
+        """What the model reads; control tokens in the texts are plain text. A text that is too long is cut.
 
-        Raises ContextOverflowError where there is no room for any of the document.
+        Of an encoder that is the longer of the two, of a decoder the document. Raises ContextOverflowError where that
+        leaves no room for any of the document.
         """
+        if self._head.weight is None:
+            return self._tokenizer.encode_pair(query, document, most_tokens=self._context)
         texts = {"{query}": query, "{document}": document}
         parts = [part for part in _ROLES.split(self._template) if part]
         ids = self._tokenizer.encode_segments(
@@ -76,10 +82,9 @@ class Ranker:
         )
         if len(ids) > self._context:
             after = self._tokenizer.encode_segments([(parts[-1], True)], add_special=False)
-            room = self._context - len(after)
             if document and len(self._without_document(query, parts)) >= self._context:
                 raise ContextOverflowError.of_prompt(len(ids), self._context)
-            ids = ids[:room] + after
+            ids = ids[: self._context - len(after)] + after
         return EncodedPair(ids, [0] * len(ids))
 
     def text_bytes(self, query: str, document: str) -> int:
@@ -88,11 +93,15 @@ class Ranker:
 
     def batch(self, pairs: TokenSequence[EncodedPair]) -> TextBatch:
         """What the engine is to run."""
-        return TextBatch([pair.ids for pair in pairs], ("last",))
+        ids = [pair.ids for pair in pairs]
+        if self._head.weight is None:
+            return TextBatch(ids, types=[pair.types for pair in pairs], classified=True)
+        return TextBatch(ids, ("last",))
 
     def scores(self, made: NDArray[np.float64]) -> NDArray[np.float64]:
         """[n], the higher the better, of what the engine made of the batch."""
-        logits = made @ self._head.weight.astype(np.float64).T
+        weight = self._head.weight
+        logits = made if weight is None else made @ weight.astype(np.float64).T
         if logits.shape[1] == 2:  # a softmax of "yes" and "no"
             return _sigmoid(logits[:, 0] - logits[:, 1])
         return _sigmoid(logits[:, 0]) if self._head.activation == "sigmoid" else logits[:, 0]
