@@ -2,7 +2,8 @@
 
 Both run the same shapes with random weights: llama.cpp from a GGUF file of random blocks with sane scales, written here
 and deleted after its row; lutmac from the weights of `lutmac bench --synthetic`. Embedding and head have about 6 bits
-on both sides. Decode with one thread and more, prefill of 256 tokens with each, in turns.
+on both sides. The row `1.5B-Q4_K_M` is one file of Qwen2.5-Coder-1.5B's shape in Q4_K_M's mix, which both read. Decode
+with one thread and more, prefill of 256 tokens with each, in turns.
 
 Example: python benchmarks/compare.py --rows 2-bit,3-bit --layers 8 --threads 1,2 --json compare.json
 """
@@ -18,15 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lutmac
 from lutmac import _native
 from lutmac.cli.benchmark import measure_all
 from lutmac.cli.engine_contestant import EngineContestant
 from lutmac.cli.llama_cpp_peer import LlamaCpp, check_installed
 from lutmac.cli.measure import Plan, Rates
 from lutmac.engine.measuring.synthetic import SyntheticSpec, make_synthetic
+from lutmac.engine.running.engine import Engine
 from lutmac.errors import LutmacError
 from lutmac.lowbit.target import resolve_target
-from random_gguf import TYPES, write_llama
+from random_gguf import TYPES, write_llama, write_qwen_coder_1_5b
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ ROWS = (
 )
 
 
+FILE_ROW = "1.5B-Q4_K_M"
+ROW_NAMES = (*(row.name for row in ROWS), FILE_ROW)
+
+
 def compare(row: Row, options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """One entry for each of the row's peers."""
     spec = SyntheticSpec(options.shape, row.bits, row.group_size, layers=options.layers, ternary=row.ternary)
@@ -56,34 +63,58 @@ def compare(row: Row, options: argparse.Namespace, folder: Path) -> list[dict[st
     plan = Plan(options.prompt, options.decode, 0, options.repeat)
     target = resolve_target(None)
     model = make_synthetic(spec, target=target, threads=max(counts), context=plan.longest_sequence)
-    own = EngineContestant(model.engine)
+    own = Own(model.engine, target, spec.config.num_hidden_layers, model.bytes_per_token)
     entries = []
     for name in row.peers:
         path = folder / f"{name}.gguf"
         print(f"{row.name} against {name}: writing the file", file=sys.stderr)
         write_llama(path, spec.config, TYPES[name])
-        peer = LlamaCpp(path, plan.longest_sequence)
-        try:
-            print(f"{row.name} against {name}: measuring", file=sys.stderr)
-            rates, memory = measure_all([own, peer], counts, plan, lambda done, total, what: None)
-        finally:
-            peer.close()
-            size = path.stat().st_size
-            path.unlink()
-        entries.append(
-            {
-                "row": row.name,
-                "peer": name,
-                "version": peer.version,
-                "isa": target,
-                "layers": spec.config.num_hidden_layers,
-                "bytes_per_token": model.bytes_per_token,
-                "peer_file_bytes": size,
-                "memory_read_bytes_per_second": memory,
-                "rates": [rate_entry(rate, model.bytes_per_token, memory) for rate in rates],
-            }
-        )
+        entries.append(measured(row.name, name, own, path, counts, plan))
+        path.unlink()
     return entries
+
+
+def compare_file(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """The entry of the file that both read."""
+    counts = [int(part) for part in options.threads.split(",")]
+    plan = Plan(options.prompt, options.decode, 0, options.repeat)
+    path, layers = folder / "qwen2.5-coder-1.5b-q4_k_m.gguf", options.layers or 28
+    print(f"{FILE_ROW}: writing the file", file=sys.stderr)
+    write_qwen_coder_1_5b(path, layers)
+    model = lutmac.load(path, threads=max(counts), context=plan.longest_sequence)
+    info = model.info()
+    return [measured(FILE_ROW, "Q4_K_M", Own(model.engine, info.isa, layers, info.bytes_per_token), path, counts, plan)]
+
+
+@dataclass(frozen=True)
+class Own:
+    """lutmac's model of a row. bytes_per_token: of weights."""
+
+    engine: Engine
+    isa: str
+    layers: int
+    bytes_per_token: int
+
+
+def measured(row: str, peer_name: str, own: Own, path: Path, counts: list[int], plan: Plan) -> dict[str, Any]:
+    """Both engines in turns. path: llama.cpp's file."""
+    peer = LlamaCpp(path, plan.longest_sequence)
+    try:
+        print(f"{row} against {peer_name}: measuring", file=sys.stderr)
+        rates, memory = measure_all([EngineContestant(own.engine), peer], counts, plan, lambda done, total, what: None)
+    finally:
+        peer.close()
+    return {
+        "row": row,
+        "peer": peer_name,
+        "version": peer.version,
+        "isa": own.isa,
+        "layers": own.layers,
+        "bytes_per_token": own.bytes_per_token,
+        "peer_file_bytes": path.stat().st_size,
+        "memory_read_bytes_per_second": memory,
+        "rates": [rate_entry(rate, own.bytes_per_token, memory) for rate in rates],
+    }
 
 
 def rate_entry(rates: Rates, nbytes: int, memory: dict[int, float]) -> dict[str, Any]:
@@ -126,8 +157,12 @@ def markdown(entries: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Every row in turn; the table on stdout."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", default="llama-2-7b", help="a shape of `lutmac bench --synthetic`, columns of 256s")
-    parser.add_argument("--rows", default=",".join(row.name for row in ROWS), help="which rows, by name")
+    parser.add_argument(
+        "--shape",
+        default="llama-2-7b",
+        help="a shape of `lutmac bench --synthetic`, columns of 256s; of all rows but the last",
+    )
+    parser.add_argument("--rows", default=",".join(ROW_NAMES), help=f"which of {', '.join(ROW_NAMES)}")
     parser.add_argument("--layers", type=int, help="fewer layers than the shape has, to save time")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--prompt", type=int, default=256)
@@ -137,14 +172,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
     wanted = options.rows.split(",")
+    if unknown := [name for name in wanted if name not in ROW_NAMES]:
+        parser.error(f"no row is called {unknown[0]!r}; there are {', '.join(ROW_NAMES)}")
     entries: list[dict[str, Any]] = []
     try:
         check_installed()
         if options.folder:
             options.folder.mkdir(parents=True, exist_ok=True)
-        for row in (row for row in ROWS if row.name in wanted):
+        for name in (name for name in ROW_NAMES if name in wanted):
+            row = next((row for row in ROWS if row.name == name), None)
             with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-                entries += compare(row, options, Path(folder))
+                entries += compare_file(options, Path(folder)) if row is None else compare(row, options, Path(folder))
             gc.collect()
             if options.json:
                 options.json.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
