@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
-from terminal import COMMAND
+from warm_process import WarmProcesses
 
 Lutmac = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def lutmac() -> Lutmac:
+def lutmac() -> Iterator[Lutmac]:
     """Runs one command line to its end."""
+    processes = WarmProcesses()
 
     def run(*arguments: object, stdin: str = "", timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        command = [*COMMAND, *map(str, arguments)]
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+        return processes.run([*map(str, arguments)], stdin, timeout)
 
-    return run
+    yield run
+    processes.close()
 
 
 @pytest.fixture(autouse=True)
