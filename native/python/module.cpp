@@ -8,6 +8,7 @@
 #include "runtime/cores.h"
 #include "runtime/last_resort.h"
 #include "runtime/memory.h"
+#include "runtime/clock_rate.h"
 #include "runtime/memory_rate.h"
 #include "runtime/targets.h"
 #include "runtime/tuning.h"
@@ -54,6 +55,7 @@ NB_MODULE(_native, module) {
         set_tuning({spin_microseconds, tasks_per_product, block_kilobytes});
       },
       nb::kw_only(), nb::arg("spin_microseconds"), nb::arg("tasks_per_product"), nb::arg("block_kilobytes"));
+  module.def("clock_rate", &clock_rate, nb::call_guard<nb::gil_scoped_release>());
   module.def(
       "memory_read_rate",
       [](int threads, int megabytes, int passes) {

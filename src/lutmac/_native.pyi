@@ -30,6 +30,9 @@ def set_tuning(*, spin_microseconds: int, tasks_per_product: int, block_kilobyte
 def memory_read_rate(threads: int, megabytes: int, passes: int) -> float:
     """Best rate, in bytes per second, of reading a buffer of that size with that many threads."""
 
+def clock_rate() -> float:
+    """Cycles per second of this thread's core, as it runs now."""
+
 def resident_bytes() -> int:
     """Resident set size of this process now; see peak_resident_bytes for its maximum."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Protocol
 import typer
 
 from lutmac.cli import options
-from lutmac.cli.bench_options import BITS, BenchOptions
+from lutmac.cli.bench_options import ARRAY_GHZ, BITS, BenchOptions
 from lutmac.cli.model_words import complete_model
 from lutmac.cli.output import ProgressBar, print_json
 from lutmac.errors import InvalidRequestError
@@ -99,6 +99,10 @@ def _kernels(given: BenchOptions, bar: ProgressBar) -> _Report:
     from lutmac.cli.kernel_codes import parse_codes  # noqa: PLC0415 - as above
 
     codes = parse_codes(given.bit_widths(BITS), given.weights_per_scale)
+    if given.bounds:
+        from lutmac.cli.kernel_bounds import LutArray, run_bounds  # noqa: PLC0415 - as above
+
+        return run_bounds(codes, LutArray((given.array_clock or ARRAY_GHZ) * 1e9, given.arrays or 1), bar)
     report = run_kernels(KernelPlan(codes, (1, 8, 128), given.repeat), counts, bar)
     if given.plot is not None:
         from lutmac.cli.plots import plot_roofline  # noqa: PLC0415 - an extra

@@ -24,6 +24,7 @@ DECODE_TOKENS: Final = 64
 REPEAT: Final = 5
 BITS: Final = "2"
 GROUP_SIZE: Final = 128
+ARRAY_GHZ: Final = 1.0
 
 
 class Peer(StrEnum):
@@ -90,6 +91,20 @@ Streams = Annotated[
     str | None,
     typer.Option("--streams", metavar="N[,N...]", help="Also decode so many sequences together."),
 ]
+Bounds = Annotated[
+    bool | None,
+    typer.Option("--bounds", help="On each ISA target: what a kernel reaches beside what it could (kernels)."),
+]
+ArrayClock = Annotated[
+    float | None,
+    typer.Option(
+        "--array-clock",
+        metavar="GHZ",
+        min=0.001,
+        help=f"Clock of the LUT Tensor Core array beside --bounds; default: {ARRAY_GHZ:g}.",
+    ),
+]
+Arrays = Annotated[int | None, typer.Option("--arrays", min=1, help="So many such arrays; default: 1.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the JSON to a file, too.")]
 Plot = Annotated[
     Path | None, typer.Option("--plot", metavar="DIR", help="Draw pictures (--synthetic with several bits; kernels).")
@@ -116,6 +131,9 @@ _GOES_WITH: Final[dict[str, tuple[Kind, ...]]] = {
     "group_size": ("--synthetic", "kernels"),
     "layers": ("--synthetic",),
     "plot": ("--synthetic", "kernels"),
+    "bounds": ("kernels",),
+    "array_clock": ("kernels",),
+    "arrays": ("kernels",),
     "trace": ("a model", "--synthetic"),
 }
 
@@ -138,6 +156,9 @@ class BenchOptions(OptionGroup):
     streams: Streams = None
     output: Output = None
     plot: Plot = None
+    bounds: Bounds = None
+    array_clock: ArrayClock = None
+    arrays: Arrays = None
     trace: TraceFile = None
 
     def kind(self, model: str | None) -> Kind:
@@ -148,7 +169,17 @@ class BenchOptions(OptionGroup):
         for name, kinds in _GOES_WITH.items():
             if getattr(self, name) is not None and kind not in kinds:
                 raise InvalidRequestError(f"--{name.replace('_', '-')} goes with {' or '.join(kinds)}, not with {kind}")
+        self._check_bounds()
         return kind
+
+    def _check_bounds(self) -> None:
+        for name, value in (("--array-clock", self.array_clock), ("--arrays", self.arrays)):
+            if value is not None and not self.bounds:
+                raise InvalidRequestError(f"{name} goes with --bounds")
+        if self.bounds:
+            wrong = "--threads" if self.threads is not None else "--plot" if self.plot is not None else None
+            if wrong is not None:
+                raise InvalidRequestError(f"{wrong} does not go with --bounds, which measures one thread in tables")
 
     def check_output(self) -> None:
         """Raises InvalidRequestError where results could not be written: before anything is measured."""
