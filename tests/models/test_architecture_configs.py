@@ -228,6 +228,10 @@ def test_bounds_of_time_steps() -> None:
     ):
         mamba = read("granitemoehybrid", time_step_limit=given).mamba  # type: ignore[attr-defined]
         assert (mamba.time_step_min, mamba.time_step_max) == expected
+    nemotron = {"hybrid_override_pattern": "M*-", "time_step_limit": [0.0, float("inf")]}
+    for keys, least in (({}, 0.001), ({"time_step_min": 0.01}, 0.01), ({"mamba_dt_min": 0.1}, 0.1)):
+        mamba = read("nemotron_h", **nemotron, **keys).mamba  # type: ignore[attr-defined]
+        assert (mamba.time_step_min, mamba.time_step_max) == (least, None)
 
 
 def test_layers_that_guess_further_tokens_are_none_of_the_model() -> None:

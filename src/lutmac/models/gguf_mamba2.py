@@ -89,6 +89,8 @@ class MambaTensors:
 def gguf_form(config: DecoderConfig) -> DecoderConfig:
     """A configuration as GGUF has the same model: multipliers in matrices; without Mamba2 as the older family.
 
+    Nemotron-H's lower bound of time steps is nowhere in GGUF.
+
     Raises UnsupportedModelError where a multiplier has no matrix of its own.
     """
     if isinstance(config, FalconH1Config):
@@ -100,6 +102,8 @@ def gguf_form(config: DecoderConfig) -> DecoderConfig:
     if isinstance(config, GraniteHybridConfig) and len(config.attention_layers) == config.num_hidden_layers:
         older = MixtureConfig if config.num_experts else DecoderConfig
         return older(**{field.name: getattr(config, field.name) for field in fields(older)})
+    if isinstance(config, NemotronHConfig):  # of which llama.cpp's converter, too, leaves out the bound
+        return replace(config, mamba=replace(config.mamba, time_step_min=0.0))
     return config
 
 

@@ -39,7 +39,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
 }  # fmt: skip
 # Newer names of older keys.
 _OLDER: Final = {
-    "mamba_n_groups": "n_groups", "mamba_d_conv": "conv_kernel", "mamba_dt_limit": "time_step_limit",
+    "mamba_n_groups": "n_groups", "mamba_d_conv": "conv_kernel", "mamba_dt_min": "time_step_min",
     "attention_head_dim": "head_dim", "rms_norm_eps": "layer_norm_epsilon",
 }  # fmt: skip
 _MAMBA_KEYS: Final = ("mamba_num_heads", "mamba_head_dim", "n_groups", "ssm_state_size", "conv_kernel")
@@ -158,9 +158,11 @@ def read_config(config: Mapping[str, Any]) -> NemotronHConfig:
         "rms_norm_eps": config["layer_norm_epsilon"],
     }
     decoder = without_rope(read_decoder_config(values))
+    # transformers bounds time steps by time_step_min alone; llama.cpp and its converter do not bound them at all.
+    mamba = read_mamba2({**config, "time_step_limit": [read.number("time_step_min", 0.001), float("inf")]}, _MAMBA_KEYS)
     return NemotronHConfig(
         **vars(_json_experts(decoder, config, kinds)),
-        mamba=read_mamba2(config, _MAMBA_KEYS),
+        mamba=mamba,
         kinds=kinds,
         latent_size=read.integer("moe_latent_size", 0, low=0),
     )
