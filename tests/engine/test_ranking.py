@@ -20,7 +20,7 @@ from lutmac.errors import CheckpointError, ContextOverflowError, InvalidRequestE
 MODELS = Path(__file__).parent / "ranking_models"
 sys.path.insert(0, str(MODELS))
 
-from models import DOCUMENTS, QUERY, write_encoder, write_judge  # noqa: E402
+from random_rerankers import DOCUMENTS, QUERY, write_encoder, write_judge  # noqa: E402
 
 SCORES = json.loads((MODELS / "scores.json").read_text())
 

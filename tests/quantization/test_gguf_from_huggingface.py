@@ -21,9 +21,11 @@ from lutmac.models.gguf_metadata import FAMILIES
 from lutmac.text.gguf_writing import PROBE
 
 MODELS = Path(__file__).parents[1] / "models" / "architectures"
-sys.path.insert(0, str(MODELS))
+RANKING = Path(__file__).parents[1] / "engine" / "ranking_models"
+sys.path[:0] = [str(MODELS), str(RANKING)]
 
 from cases import CASES, TOKENS  # noqa: E402
+from random_rerankers import DOCUMENTS, QUERY, write_encoder  # noqa: E402
 from random_weights import random_weights, write_checkpoint  # noqa: E402
 
 SHAPES = json.loads((MODELS / "shapes.json").read_text())
@@ -78,7 +80,6 @@ USUAL_SHAPES = {
 # Architectures that GGUF does not know, or knows in a form that directories do not have, and why.
 UNWRITTEN = {
     "bailing_moe2": "read from GGUF alone",
-    "bert": "vocabularies of encoders are not written",
     "bitnet": "GGUF's has ternary matrices of Microsoft's or 1bitLLM's own, which quantising does not make",
     "gemma-embedding": "read from GGUF alone",
     "granite_swa": "GGUF has no such architecture here",
@@ -221,3 +222,28 @@ def test_sentencepiece_is_written_with_its_scores(tmp_path: Path, dummy_prefix: 
             assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text))
         assert (ours.bos_id, ours.eos_id) == (theirs.bos_id, theirs.eos_id) == (1, 2)
         assert found.read_templates() == {"default": "{{ messages }}"}
+
+
+def test_an_encoder_is_written_with_its_vocabulary_and_head(tmp_path: Path) -> None:
+    """BERT with a head of one label: positions and types stay floats, as readers take rows of them."""
+    source = write_encoder(tmp_path / "encoder")
+    native = lutmac.quantize_model(source, tmp_path / "native", EIGHT_BITS, threads=1)
+    made = lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
+    expected, found = (lutmac.load(path, precision="exact", threads=1) for path in (native.path, made.path))
+    np.testing.assert_allclose(found.rerank(QUERY, DOCUMENTS), expected.rerank(QUERY, DOCUMENTS), atol=1e-6)
+    np.testing.assert_allclose(
+        found.embed(DOCUMENTS[:2], pooling="cls"), expected.embed(DOCUMENTS[:2], pooling="cls"), atol=1e-6
+    )
+    assert found.tokenizer.pair == expected.tokenizer.pair
+    for text in (PROBE, "The FOX eats foxes", "[SEP]"):
+        assert found.tokenizer.encode(text) == expected.tokenizer.encode(text)
+    reader = gguf.GGUFReader(made.path)
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in reader.tensors}
+    assert (kinds["position_embd.weight"], kinds["token_types.weight"], kinds["cls.output.weight"]) == (
+        "F32", "F32", "Q8_0",
+    )  # fmt: skip
+    fields = {name: field.contents() for name, field in reader.fields.items()}
+    assert fields["bert.attention.causal"] is False
+    assert fields["bert.pooling_type"] == 4
+    assert fields["tokenizer.ggml.token_type_count"] == 2
+    assert fields["tokenizer.ggml.tokens"][5] == "\u2581a"

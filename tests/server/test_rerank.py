@@ -19,7 +19,7 @@ from lutmac.server.settings import Limits, Settings
 MODELS = Path(__file__).parents[1] / "engine" / "ranking_models"
 sys.path.insert(0, str(MODELS))
 
-from models import DOCUMENTS, QUERY, write_judge  # noqa: E402
+from random_rerankers import DOCUMENTS, QUERY, write_judge  # noqa: E402
 
 SCORES = json.loads((MODELS / "scores.json").read_text())["judge"]
 BEST = sorted(range(len(SCORES)), key=lambda index: -SCORES[index])

@@ -12,6 +12,7 @@ from lutmac.models.apertus import PARAMETERS, ApertusConfig
 from lutmac.models.config import DecoderConfig, MixtureConfig
 from lutmac.models.delta_attention import DeltaConfig
 from lutmac.models.delta_net import HybridConfig
+from lutmac.models.encoder import EncoderConfig
 from lutmac.models.gemma3n_config import Gemma3nConfig
 from lutmac.models.gemma4_config import Gemma4Config
 from lutmac.models.gemma4_config import gguf_metadata as gemma4_metadata
@@ -24,6 +25,7 @@ from lutmac.models.lfm2 import Lfm2Config
 from lutmac.models.rope import RopeScaling
 from lutmac.models.stablelm import StableLmConfig
 
+RANK: Final = 4  # of llama.cpp's enum llama_pooling_type
 Keys = Callable[[Any], Mapping[str, Any]]
 _SCORES: Final = {"softmax": 1, "sigmoid": 2}  # GGUF's numbers
 
@@ -141,11 +143,21 @@ def _ling(config: DeltaConfig) -> Mapping[str, Any]:
     return {**_delta(config), "kda.safe_gate": True, "kda.gate_lower_bound": config.delta.lower_bound}
 
 
+def _bert(config: EncoderConfig) -> Mapping[str, Any]:
+    return {
+        **_layer_norms(config),
+        "attention.causal": False,
+        "/tokenizer.ggml.token_type_count": config.type_vocab_size,
+        **({"pooling_type": RANK} if config.classifier_rows == 1 else {}),
+    }
+
+
 # By the names of our architectures; those that GGUF does not know are missing.
 FAMILIES: Final[Mapping[str, GGUFFamily]] = {
     "afmoe": GGUFFamily("afmoe", keys=_afmoe, dense_layers=True),
     "apertus": GGUFFamily("apertus", keys=_apertus),
     "bailing_hybrid": GGUFFamily("bailingmoe3", keys=_ling, dense_layers=True),
+    "bert": GGUFFamily("bert", biases=True, keys=_bert),
     "cohere2": GGUFFamily("cohere2", keys=_cohere2),
     "deepseek": GGUFFamily("deepseek2", keys=_latents, dense_layers=True),
     "ernie4_5": GGUFFamily("ernie4_5"),

@@ -19,6 +19,7 @@ from lutmac.models import Architecture, ModelConfig, find_architecture
 from lutmac.models.config import DecoderConfig, MixtureConfig
 from lutmac.models.delta_attention import DeltaConfig
 from lutmac.models.delta_net import HybridConfig
+from lutmac.models.encoder import EncoderConfig
 from lutmac.models.gemma3n_config import Gemma3nConfig
 from lutmac.models.gemma4_config import Gemma4Config
 from lutmac.models.gguf_delta_net import TiledHeads
@@ -45,6 +46,7 @@ class GGUFModel:
     tensors, None where there is none. table_rows: of the table of layers' own embeddings, which may have fewer in a
     directory; 0: as it is. mamba: what becomes of Mamba2's tensors, None where there is none. shared_alone: what is
     the MLP beside experts elsewhere is a layer's only one. latents: the model, where attention has them.
+    first_position: the row of an encoder's positions that GGUF begins with; None of a decoder.
     """
 
     name: str
@@ -59,9 +61,13 @@ class GGUFModel:
     mamba: MambaTensors | None = None
     shared_alone: bool = False
     latents: LatentConfig | None = None
+    first_position: int | None = None
 
     def tensor_name(self, name: str) -> str:
         """GGUF's name of a tensor, by Hugging Face's. Raises UnsupportedModelError where it has none."""
+        head = re.fullmatch(r"(model\.pooler\.dense|classifier)\.(weight|bias)", name)
+        if head is not None and self.first_position is not None:
+            return f"{'cls.output' if head[1] == 'classifier' else 'cls'}.{head[2]}"
         scale = re.fullmatch(r"model\.layers\.(\d+)\.router\.per_expert_scale", name)
         if scale is not None:  # reading multiplies the experts by it
             return f"blk.{scale[1]}.ffn_down_exps.scale"
@@ -119,6 +125,7 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
         mamba,
         shared_alone,
         config if isinstance(config, LatentConfig) else None,
+        config.first_position if isinstance(config, EncoderConfig) else None,
     )
 
 
@@ -139,6 +146,9 @@ def _comparable(config: DecoderConfig, read: DecoderConfig) -> tuple[DecoderConf
         read = replace(read, sparsity=_as_floats(read))
     if isinstance(expected, LatentConfig) and isinstance(read, LatentConfig):  # all norms of a file have one eps
         expected = replace(expected, latents=replace(expected.latents, norm_eps=read.latents.norm_eps))
+    if isinstance(expected, EncoderConfig) and isinstance(read, EncoderConfig):  # tensors tell of its head
+        rows = expected.position_rows - expected.first_position
+        expected = replace(expected, position_rows=rows, first_position=0, classifier_rows=read.classifier_rows)
     if isinstance(expected, DeltaConfig):
         expected = replace(expected, delta=replace(expected.delta, rate_is_log=False))
     if isinstance(expected, HybridConfig):

@@ -7,18 +7,22 @@ directory: it is the one that cuts a text of many kinds of characters as the dir
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lutmac.bounded_json import read_json_object
 from lutmac.errors import UnsupportedModelError
 from lutmac.text.huggingface import SENTENCEPIECE_MODEL, TOKENIZER_JSON, TextFiles
 from lutmac.text.pretokenizers import PRE_TOKENIZERS
 from lutmac.text.template_names import gguf_key
 from lutmac.text.tokenizer import Tokenizer
+from lutmac.text.vocabulary import TokenType
+
+if TYPE_CHECKING:
+    from lutmac.text.tokenizer_json import TokenizerJson
 
 PREFIX: Final = "tokenizer.ggml."
+_OF_ENCODERS: Final = ("bert",)
 USUAL: Final = ("llama-bpe", "qwen2", "smollm", "gpt-2", "tekken", "gpt-4o", "deepseek-v3")  # looked at first
 PROBE: Final = (
     "Hello  World's 3.14159 1234567 it's IT'S we'll\n\n\tdef f(x):\r\n   return x**2 + camelCase  # !?\n HTTPServer_2"
@@ -51,7 +55,10 @@ def gguf_tokenizer(files: TextFiles, tokenizer: Tokenizer) -> dict[str, Any]:
     for own in _candidates(files, tokenizer):
         made = Tokenizer.from_gguf(common | own)
         if made.encode(PROBE) == tokenizer.encode(PROBE):
-            if made.end_of_generation != tokenizer.end_of_generation:
+            if own[f"{PREFIX}model"] in _OF_ENCODERS:
+                if made.pair != tokenizer.pair:
+                    raise UnsupportedModelError(f"{files.directory}: GGUF cannot say what stands between two texts")
+            elif made.end_of_generation != tokenizer.end_of_generation:
                 raise UnsupportedModelError(f"{files.directory}: GGUF has no room for all tokens that end a reply")
             return common | own
     raise UnsupportedModelError(f"{files.directory}: GGUF has no name for how the tokenizer cuts a text into words")
@@ -64,7 +71,10 @@ def _candidates(files: TextFiles, tokenizer: Tokenizer) -> Iterator[dict[str, An
         return
     from lutmac.text.tokenizer_json import TokenizerJson  # noqa: PLC0415 (only what is needed)
 
-    file = TokenizerJson(read_json_object(files.directory / TOKENIZER_JSON))
+    file = TokenizerJson(files.document())
+    if file.normalization is not None:
+        yield _word_pieces(file, tokenizer)
+        return
     if not file.byte_level and file.merges is not None:  # of characters, with spaces written otherwise
         yield {f"{PREFIX}model": "gemma4", f"{PREFIX}merges": file.merges}
     if not file.byte_level or file.merges is None:
@@ -76,6 +86,24 @@ def _candidates(files: TextFiles, tokenizer: Tokenizer) -> Iterator[dict[str, An
         if PRE_TOKENIZERS[name] not in tried:
             tried.append(PRE_TOKENIZERS[name])
             yield {f"{PREFIX}model": "gpt2", f"{PREFIX}pre": name, f"{PREFIX}merges": file.merges}
+
+
+def _word_pieces(file: TokenizerJson, tokenizer: Tokenizer) -> dict[str, Any]:
+    """WordPiece: GGUF marks pieces that begin a word, where tokenizer.json marks those that go on."""
+    from lutmac.text.word_pieces import as_in_gguf  # noqa: PLC0415 (as above)
+
+    vocabulary, normalization = tokenizer.vocabulary, file.normalization
+    assert normalization is not None
+    control = set(vocabulary.of_type(TokenType.CONTROL))
+    texts = (as_in_gguf(text) if text and id not in control else text for id, text in enumerate(vocabulary.tokens))
+    roles = {"cls": tokenizer.before[:1], "seperator": tokenizer.after[-1:]}  # as GGUF spells it
+    return {
+        f"{PREFIX}model": "bert",
+        f"{PREFIX}tokens": [text or f"[PAD{id}]" for id, text in enumerate(texts)],
+        f"{PREFIX}normalizer.lowercase": normalization.lower_cases,
+        f"{PREFIX}normalizer.strip_accents": normalization.strips_accents,
+        **{f"{PREFIX}{role}_token_id": ids[0] for role, ids in roles.items() if ids},
+    }
 
 
 def _sentence_pieces(files: TextFiles, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -56,6 +56,12 @@ class TextFiles:
             f"{self.directory}: has no tokenizer: neither {TOKENIZER_JSON} nor {SENTENCEPIECE_MODEL} is there"
         )
 
+    def document(self) -> dict[str, Any]:
+        """tokenizer.json, or what stands for it where there is vocab.txt alone. Raises CheckpointError."""
+        if (self.directory / TOKENIZER_JSON).is_file() or not (self.directory / VOCAB_TXT).is_file():
+            return read_json_object(self.directory / TOKENIZER_JSON)
+        return word_piece_document(_read_text(self.directory / VOCAB_TXT), self._settings)
+
     def chat_templates(self) -> dict[str, str]:
         """The sources of the chat templates, by name; one alone is "default"."""
         found: dict[str, object] = {

@@ -24,6 +24,7 @@ from lutmac.text.encoder import Part, SpacePrefix, join_texts
 from lutmac.text.framing import Json, pair_frame, single_frame, stages
 from lutmac.text.spm import BYTE_PIECES, SPACE
 from lutmac.text.vocabulary import TokenType, Vocabulary
+from lutmac.text.word_pieces import WordPieceNormalization
 
 MODELS: Final = ("BPE", "Unigram", "WordPiece")
 CONTINUING: Final = "##"  # what marks a piece that goes on from another one
@@ -136,6 +137,15 @@ class TokenizerJson:
         model["vocab"] = {names.get(text, text): id for text, id in vocabulary.items()}
         if model.get("unk_token") is not None:
             model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
+
+    @property
+    def normalization(self) -> WordPieceNormalization | None:
+        """What WordPiece does to a text first, as BERT's normalizer has it; None of another model."""
+        if not self._is_word_piece:
+            return None
+        found = next((s for s in stages(self._document.get("normalizer")) if s.get("type") == "BertNormalizer"), {})
+        lower_cases, accents = found.get("lowercase", True) is True, found.get("strip_accents")
+        return WordPieceNormalization(lower_cases, lower_cases if accents is None else accents is True)
 
     def _decoding(self) -> Callable[[str], str]:
         """From a token to its text."""

@@ -60,6 +60,11 @@ class WordPieces:
         return self._vocabulary.tokens[id].replace(SPACE, " ").encode(errors="surrogateescape")
 
 
+def as_in_gguf(piece: str) -> str:
+    """A piece of WordPiece's as GGUF has it."""
+    return piece[len(CONTINUING) :] if piece.startswith(CONTINUING) else SPACE + piece
+
+
 def _as_trained(piece: str) -> str:
     """A piece of GGUF's as WordPiece has it."""
     return piece.removeprefix(SPACE) if piece.startswith(SPACE) else CONTINUING + piece

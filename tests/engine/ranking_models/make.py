@@ -12,10 +12,9 @@ import tempfile
 from pathlib import Path
 
 import torch
+from random_rerankers import DOCUMENTS, QUERY, write_encoder, write_judge
 from sentence_transformers import CrossEncoder
 from transformers import AutoModelForCausalLM, AutoTokenizer
-
-from models import DOCUMENTS, QUERY, write_encoder, write_judge
 
 INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 

@@ -31,6 +31,9 @@ from lutmac.text.huggingface import TextFiles
 
 T = TypeVar("T")
 Floats = NDArray[np.float32]
+POSITIONS: Final = "model.embeddings.position_embeddings.weight"
+FLOATS: Final = frozenset({POSITIONS, "model.embeddings.token_type_embeddings.weight"})
+"""Tables that readers such as llama.cpp take rows of without a product, and so as floats."""
 TABLE: Final = "model.embed_tokens_per_layer.weight"
 
 
@@ -84,7 +87,7 @@ def gguf_contents(opened: OpenedModel) -> Contents:
         "general.name": opened.name,
         **model.metadata,
         **gguf_tokenizer(files, opened.read_tokenizer()),
-        **gguf_pooling(opened.embedding, model.name),
+        **(gguf_pooling(opened.embedding, model.name) if f"{model.name}.pooling_type" not in model.metadata else {}),
         **gguf_sampling_metadata(opened.sampling),
     }
     added = {name: np.array(values, np.float32) for name, values in model.rope_factors.items()}
@@ -137,6 +140,8 @@ def _matrix(model: GGUFModel, name: str, matrix: LowBitMatrix) -> LowBitMatrix:
     if factors is not None:
         matrix = _with_rows_times(matrix, factors)
     order = model.heads.rows(name) if model.heads else None
+    if model.first_position and name == POSITIONS:
+        order = np.arange(model.first_position, matrix.rows)
     if model.table_rows > matrix.rows and name == TABLE:  # further tokens are as the first
         order = np.where(np.arange(model.table_rows) < matrix.rows, np.arange(model.table_rows), 0)
     if _is_rotated(model, name):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,15 @@ from lutmac.checkpoints.gguf_encoding import FILE_TYPES, block_bytes, encode, fi
 from lutmac.checkpoints.gguf_types import TENSOR_TYPES
 from lutmac.checkpoints.gguf_writer import GGUFEntry, GGUFWriter
 from lutmac.engine.loading.opened import OpenedModel
-from lutmac.engine.quantization.gguf_contents import Contents, gguf_contents
+from lutmac.engine.quantization.gguf_contents import FLOATS, Contents, gguf_contents
 from lutmac.engine.quantization.settings import END_GROUP_SIZE, QuantizationSettings
 from lutmac.errors import InvalidRequestError, UnsupportedModelError
 from lutmac.lowbit.matrix import LowBitMatrix, TwoLevel
+from lutmac.lowbit.reference import dequantize
 from lutmac.lowbit.two_level import K_QUANTS, SUPER_BLOCK
 
 F32: Final = 0
+FLOAT: Final = "F32"
 QUANTIZATION_VERSION: Final = 2  # of the block layouts, as GGUF counts them
 _NUMBERS: Final = {kind.name: number for number, kind in TENSOR_TYPES.items()}
 
@@ -64,17 +66,21 @@ def write_gguf(
     contents = gguf_contents(opened)
     vectors = {name: read for name, read in vectors.items() if name not in contents.left_out}
     made = {name: partial(_converted, contents, name, read) for name, read in matrices.items()}
-    kinds = {name: _type_of(opened, name, read()) for name, read in matrices.items()}
+    kinds = {name: FLOAT if name in FLOATS else _type_of(opened, name, read()) for name, read in matrices.items()}
     shapes = {name: _size(read()) for name, read in made.items()} | {
         name: contents.shape(name, _shape(opened, name)) for name in vectors
     }
-    sizes = {name: block_bytes(kinds[name], *shapes[name]) for name in matrices}
+    sizes = {
+        name: 4 * prod(shapes[name]) if kinds[name] == FLOAT else block_bytes(kinds[name], *shapes[name])
+        for name in matrices
+    }
     tensors = [_Tensor.of(contents, names, shapes) for names in _grouped(contents, (*matrices, *vectors))]
     entries = [tensor.entry(kinds, sizes) for tensor in tensors]
     entries += [
         GGUFEntry(contents.name(name), values.shape, F32, values.nbytes) for name, values in contents.added.items()
     ]
-    common = max(kinds.values(), key=lambda kind: sum(other == kind for other in kinds.values()))
+    low_bit = [kind for kind in kinds.values() if kind != FLOAT]
+    common = max(low_bit, key=low_bit.count)
     metadata = contents.metadata | {
         "general.file_type": FILE_TYPES[common],
         "general.quantization_version": QUANTIZATION_VERSION,
@@ -83,7 +89,7 @@ def write_gguf(
         for tensor in tensors:
             for name in tensor.parts:
                 if name in matrices:
-                    writer.add_part(encode(kinds[name], made[name]()))
+                    writer.add_part(_encoded(kinds[name], made[name]()))
                 else:
                     writer.add_part(contents.vector(name, vectors[name]()).astype("<f4"))
             writer.end()
@@ -140,6 +146,10 @@ def _place(name: str) -> int:
     """Where in a tensor something lies: ``[3]`` in a stack, ``[64:128]`` in a joint matrix."""
     place = re.search(r"\[(\d+)(:\d+)?\]$", name)
     return int(place[1]) if place else 0
+
+
+def _encoded(kind: str, matrix: LowBitMatrix) -> NDArray[Any]:
+    return dequantize(matrix).astype("<f4") if kind == FLOAT else encode(kind, matrix)
 
 
 def _converted(contents: Contents, name: str, read: Callable[[], LowBitMatrix]) -> LowBitMatrix:
