@@ -18,8 +18,8 @@ from lutmac.models import Architecture
 from lutmac.models.config_gguf import read_gguf_decoder_config
 from lutmac.models.config_json import read_decoder_config, read_rope
 from lutmac.models.config_mixture import Unsaid, gguf_mixture, json_dense_layers, json_mixture
-from lutmac.models.delta_attention import GGUF_NAMES as DELTA_NAMES
 from lutmac.models.delta_attention import (
+    GGUF_GATE,
     Delta,
     DeltaConfig,
     DeltaDecoder,
@@ -28,6 +28,7 @@ from lutmac.models.delta_attention import (
     read_layer_types,
     usual_names,
 )
+from lutmac.models.delta_attention import GGUF_NAMES as DELTA_NAMES
 from lutmac.models.gguf_names import MIXTURE_NAMES, gguf_names
 from lutmac.models.latent_attention import (
     GGUF_NAMES,
@@ -40,7 +41,6 @@ from lutmac.models.latent_attention import (
 from lutmac.models.metadata import MetadataReader
 
 _GGUF: Final = "bailingmoe3"
-_GGUF_GATE: Final = "gate_proj"  # of attention: directories call it as they do that of the delta rule
 DEFAULTS: Final[Mapping[str, Any]] = {
     "vocab_size": 157184, "hidden_size": 2560, "intermediate_size": 6144, "num_hidden_layers": 42,
     "num_attention_heads": 32, "max_position_embeddings": 262144, "rms_norm_eps": 1e-6, "hidden_act": "silu",
@@ -60,7 +60,7 @@ class BailingHybrid(DeltaDecoder):
     def gated_attention(self, layer: int, x: Value, attended: Value) -> Value:
         """What the heads' gates leave of it."""
         hf, name = f"model.layers.{layer}.self_attn", f"layers.{layer}.attended_gate"
-        product = f"{hf}.{_GGUF_GATE if self.has(f'{hf}.{_GGUF_GATE}.weight') else 'g_proj'}"
+        product = f"{hf}.{GGUF_GATE if self.has(f'{hf}.{GGUF_GATE}.weight') else 'g_proj'}"
         gate = self.linear(product, x, self.config.num_attention_heads, name)
         return self.gated_by("sigmoid", gate, attended, name)
 
@@ -132,6 +132,6 @@ _NAMES: Final = {
     **DELTA_NAMES,
     "self_attn.f_proj": "ssm_f_a",
     "self_attn.g_proj": "ssm_g_a",
-    f"self_attn.{_GGUF_GATE}": "attn_gate",
+    f"self_attn.{GGUF_GATE}": "attn_gate",
 }
 ARCHITECTURE = Architecture("bailing_hybrid", read_config, read_gguf_config, gguf_names(_NAMES), build)

@@ -33,6 +33,7 @@ GGUF_NAMES: Final = {
     "self_attn.g_b_proj": "ssm_g_b",
     "self_attn.o_norm": "ssm_norm",
 }
+GGUF_GATE: Final = "gate_proj"  # of Ling's attention: directories call it as they do that of the delta rule
 # What these families' configurations call what others do by another name.
 _OTHER_NAMES: Final = {
     "model_max_length": "max_position_embeddings",

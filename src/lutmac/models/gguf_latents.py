@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lutmac.models.delta_attention import DeltaConfig
+from lutmac.models.delta_attention import GGUF_GATE, DeltaConfig
 from lutmac.models.latent_attention import LatentConfig, Latents
 from lutmac.models.rope import RopeScaling
 
@@ -59,6 +59,14 @@ def stacked_part(name: str, latents: Latents) -> str:
         return name
     head = int(part[2]) // (latents.nope_dim + latents.value_dim)
     return f"{part[1]}.{'k' if part[3] else 'v'}_b_proj.heads.{head}.weight"
+
+
+def name_to_write(name: str, config: LatentConfig) -> str:
+    """A tensor of a directory by the name for which GGUF has one: Ling's gates of attention are no delta rule's."""
+    gate = re.fullmatch(r"model\.layers\.(\d+)\.self_attn\.g_proj\.weight", name)
+    if gate is not None and isinstance(config, DeltaConfig) and int(gate[1]) in config.attention_layers:
+        return name.replace(".g_proj.", f".{GGUF_GATE}.")
+    return stacked_part(name, config.latents)
 
 
 def delta_vector(config: LatentConfig, name: str, values: Floats) -> Floats:

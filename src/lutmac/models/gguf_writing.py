@@ -23,7 +23,7 @@ from lutmac.models.encoder import EncoderConfig
 from lutmac.models.gemma3n_config import Gemma3nConfig
 from lutmac.models.gemma4_config import Gemma4Config
 from lutmac.models.gguf_delta_net import TiledHeads
-from lutmac.models.gguf_latents import stacked_part
+from lutmac.models.gguf_latents import name_to_write
 from lutmac.models.gguf_mamba2 import MambaTensors, gguf_form, mamba_tensors
 from lutmac.models.gguf_metadata import FAMILIES, GGUFFamily, attention_scale, gguf_metadata
 from lutmac.models.gguf_names import ROPE_FACTORS, ROPE_FACTORS_LONG, ROPE_FACTORS_SHORT
@@ -71,7 +71,7 @@ class GGUFModel:
         scale = re.fullmatch(r"model\.layers\.(\d+)\.router\.per_expert_scale", name)
         if scale is not None:  # reading multiplies the experts by it
             return f"blk.{scale[1]}.ffn_down_exps.scale"
-        in_parts = _in_parts(name if self.latents is None else stacked_part(name, self.latents.latents))
+        in_parts = _in_parts(name if self.latents is None else name_to_write(name, self.latents))
         if self.shared_alone:
             in_parts = in_parts.replace(".shared_mlp.output_linear.", ".mlp.down_proj.").replace(
                 ".shared_mlp.", ".mlp."
