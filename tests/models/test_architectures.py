@@ -133,7 +133,7 @@ def test_calibration_computes_what_the_model_does(checkpoint: Path, tmp_path: Pa
         "mixtral",
         "afmoe",
         "gpt-oss",
-        "kimi-linear",
+        "deepseek-v3",
         "qwen3.5-27b",
         "granite-4-h",
         "nemotron-3",
