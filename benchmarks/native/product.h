@@ -42,7 +42,7 @@ inline lutmac::PackedMatrix random_matrix(const lutmac::TargetEntry& entry, cons
   source.bytes = codes.data();
   source.row_bytes = shape.columns;
   source.block_weights = source.block_bytes = 32;
-  source.codes = BlockNumbers({BitFields{0, 32, 0, 0, 8, 0, 8, {}}});
+  source.codes = BlockNumbers({BitFields{0, 32, 0, 0, 8, 0, 8, {}, {}}});
   if (kind.kind == CodeKind::ternary) source.zero_point = 1.0f;
   source.scale.kind = ParamKind::f16;
   source.scale_array.values = scales.data();
