@@ -155,3 +155,8 @@ def _as_sent(message: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in message.items() if key != "name"}
     function = {"name": "get_weather", "arguments": '{"city": "Paris"}'}
     return {**message, "tool_calls": [{**CALLED[0], "function": function}]}
+
+
+def test_nemotron_nano_2_is_switched_by_words(templates: Path) -> None:
+    source = (templates / "NVIDIA-Nemotron-Nano-v2.jinja").read_text()
+    assert ChatTemplate(source).abilities.thinking_words == ("/no_think", "/think")

@@ -19,7 +19,7 @@ from lutmac.server.tools import FAMILIES, Part, ReplyParser, Tool
 from lutmac.server.tools.thoughts import THINK
 from lutmac.server.turn import TurnEvent
 from lutmac.text import ChatTemplate
-from lutmac.text.chat import CHATML
+from lutmac.text.chat import CHATML, chat_prompt
 from lutmac.text.template_abilities import TemplateAbilities
 
 OPENED = CHATML.replace("assistant\\n' }}", "assistant\\n<think>\\n' }}")
@@ -27,6 +27,14 @@ GREEDY = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 8, "tem
 SWITCHED = (
     "{{ messages[0].content }}{% if add_generation_prompt %}:"
     "{% if enable_thinking is not defined or enable_thinking %}<think>{% endif %}{% endif %}"
+)
+# As Nemotron Nano 2 has it: words of the messages are the switch, and are not in the prompt.
+SWITCHED_BY_WORDS = (
+    "{% set ns = namespace(on=true) %}{% for message in messages %}{% if message.role == 'user' %}"
+    "{% if '/think' in message.content %}{% set ns.on = true %}"
+    "{% elif '/no_think' in message.content %}{% set ns.on = false %}{% endif %}{% endif %}"
+    "{{ message.role }}: {{ message.content.replace('/think', '').replace('/no_think', '').strip() }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: <think>{{ '' if ns.on else '</think>' }}{% endif %}"
 )
 HI = [{"role": "user", "content": "hi"}]
 ADD = Tool("add", None, {"type": "object", "properties": {"a": {"type": "integer"}}})
@@ -141,6 +149,19 @@ def test_a_template_is_switched_as_far_as_it_can_be() -> None:
     assert Thinking(on=True, budget=64).variables(both) == {"enable_thinking": True, "thinking_budget": 64}
     assert Thinking(on=False).variables(thinking) == {"thinking": False}
     assert Thinking(on=False, effort="high").variables(none) == {}
+
+
+def test_thinking_is_switched_by_words_of_the_user(tiny_model: lutmac.Model) -> None:
+    template = ChatTemplate(SWITCHED_BY_WORDS)
+    assert template.abilities.thinking_words == ("/no_think", "/think")
+    chat = [*HI, {"role": "assistant", "content": "Hello."}, {"role": "user", "content": "Why?"}]
+    for on, end in ((None, "<think>"), (True, "<think>"), (False, "<think></think>")):
+        variables = Thinking(on=on).variables(template.abilities)
+        ids = chat_prompt(tiny_model.tokenizer, template, chat, variables=variables).ids
+        expected = f"user: hi\nassistant: Hello.\nuser: Why?\nassistant: {end}"
+        assert tiny_model.tokenizer.decode(ids, skip_special=False) == expected
+    for other in (CHATML, OPENED, SWITCHED, "{# /no_think #}" + CHATML):
+        assert ChatTemplate(other).abilities.thinking_words == ()
 
 
 @pytest.mark.parametrize(

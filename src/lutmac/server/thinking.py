@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lutmac.text.template_abilities import TemplateAbilities
+from lutmac.text.template_abilities import THINKING_WORD, TemplateAbilities
 
 _OFF: Final = frozenset({"none", "off", "disabled"})
 _EFFORTS: Final = {"minimal": "low", "xhigh": "high", "max": "high"}  # what templates do not know, as what they do
@@ -30,6 +30,8 @@ class Thinking:
         """The variables for the template; empty if it has none for this."""
         on = self.wanted
         found: dict[str, Any] = {} if on is None else dict.fromkeys(abilities.thinking_switches, on)
+        if on is not None and abilities.thinking_words:
+            found[THINKING_WORD] = abilities.thinking_words[on]
         if self.effort is not None and self.effort not in _OFF and "reasoning_effort" in abilities.variables:
             found["reasoning_effort"] = _EFFORTS.get(self.effort, self.effort)
         if "thinking_budget" in abilities.variables:

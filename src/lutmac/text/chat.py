@@ -12,13 +12,13 @@ from functools import cached_property
 from typing import Any
 
 from lutmac.errors import CheckpointError, InvalidRequestError, UnsupportedModelError
-from lutmac.text.chat_fitting import Message, fit_messages
+from lutmac.text.chat_fitting import Message, fit_messages, with_word
 from lutmac.text.chat_writer import ChatWriter
 from lutmac.text.foreign_text import ForeignText
 from lutmac.text.length import check_segments
 from lutmac.text.rendered import Rendered
 from lutmac.text.reply_spans import Span, reply_spans
-from lutmac.text.template_abilities import TemplateAbilities, find_abilities
+from lutmac.text.template_abilities import THINKING_WORD, TemplateAbilities, find_abilities
 from lutmac.text.template_names import DEFAULT, TOOL_USE, gguf_templates
 from lutmac.text.tokenizer import Tokenizer
 
@@ -207,7 +207,7 @@ def chat_prompt(  # noqa: PLR0913 (what transformers' apply_chat_template has, a
     """
     _check(messages)
     template = template.for_chat(with_tools=bool(tools))
-    fitted = fit_messages(messages, template.abilities)
+    fitted = with_word(fit_messages(messages, template.abilities), (variables or {}).get(THINKING_WORD))
     foreign = ForeignText(tokenizer)
     writer = ChatWriter(template, foreign, {**(variables or {}), **template.abilities.inputs(tools)})
     beginning = ""

@@ -36,6 +36,18 @@ def fit_messages(messages: Sequence[Message], abilities: TemplateAbilities) -> l
     return [_fit_message(message, abilities) for message in found]
 
 
+def with_word(messages: Sequence[Message], word: str | None) -> list[Message]:
+    """The chat with a word behind the user's last message, by which a template turns thinking off or on."""
+    found = list(messages)
+    place = max((place for place, message in enumerate(found) if message["role"] == "user"), default=None)
+    if word is None or place is None:
+        return found
+    content = found[place].get("content") or ""
+    with_it = f"{content} {word}" if isinstance(content, str) else [*content, {"type": "text", "text": f" {word}"}]
+    found[place] = {**found[place], "content": with_it}
+    return found
+
+
 def _known_role(message: Message, abilities: TemplateAbilities) -> Message:
     return {**message, "role": "system"} if message["role"] == "developer" and not abilities.developer else message
 

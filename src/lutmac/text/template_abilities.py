@@ -19,6 +19,8 @@ _KEY, _VALUE, _ID = "lutmackey", "lutmacvalue", "lutmacid0"  # some templates wa
 _TOOL_VARIABLES: Final = ("tools", "xml_tools", "functions")
 _THOUGHT_KEYS: Final = ("reasoning_content", "thinking", "reasoning")
 _THINKING_SWITCHES: Final = ("enable_thinking", "thinking")
+_THINKING_WORDS: Final = ("/no_think", "/think")
+THINKING_WORD: Final = "thinking_word"  # the variable that carries one of them to `fit_messages`
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class TemplateAbilities:
     message, or "". needs_tools: it fails without any. calls: the assistant's calls; several_calls: in one message;
     results: what they gave back. arguments_as_text: of calls. calls_without_content: content has to be None beside
     calls. thought_key: under which it reads a message's thoughts, "" for none; thought_parts: it reads them from a part
-    of the content; thoughts_or_content: it takes only one of them beside calls. variables: all that it reads.
+    of the content; thoughts_or_content: it takes only one of them beside calls. thinking_words: what turns thinking
+    off and on in a user's message. variables: all that it reads.
     """
 
     text: bool = True
@@ -51,6 +54,7 @@ class TemplateAbilities:
     thought_key: str = ""
     thought_parts: bool = False
     thoughts_or_content: bool = False
+    thinking_words: tuple[str, ...] = ()
     variables: frozenset[str] = frozenset()
 
     def inputs(self, tools: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
@@ -100,6 +104,7 @@ def find_abilities(source: str, variables: frozenset[str], render: Render) -> Te
         thought_key=next((key for key in _THOUGHT_KEYS if key in source and probe.takes_thoughts(key, calls)), ""),
         thought_parts=probe.takes_thought_parts(),
         thoughts_or_content=calls is not None and not probe.takes_all(calls),
+        thinking_words=probe.thinking_words(source),
         variables=variables,
     )
 
@@ -174,6 +179,17 @@ class _Probe:
         """Whether thoughts may be a part of the content."""
         content = [{"type": "thinking", "thinking": _THOUGHT}, *_parts(_REPLY)]
         return self.shows([_user(), {"role": "assistant", "content": content}, _user(_AGAIN)], _THOUGHT, _REPLY)
+
+    def thinking_words(self, source: str) -> tuple[str, ...]:
+        """Words of a user's message by which it turns thinking off and on, without a trace of them in the prompt."""
+        off, on = _THINKING_WORDS
+        if off not in source or not self._variables.isdisjoint(_THINKING_SWITCHES):
+            return ()
+        without, with_off, with_on = (
+            self.rendered([_user(f"{_USER}{word}")], add_generation_prompt=True) for word in ("", f" {off}", f" {on}")
+        )
+        hidden = with_off is not None and off not in with_off and with_on is not None and on not in with_on
+        return _THINKING_WORDS if hidden and with_off != with_on and without in (with_off, with_on) else ()
 
     def takes_all(self, calls: _Calls) -> bool:
         """Whether thoughts, content and calls go together."""
