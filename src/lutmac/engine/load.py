@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Generic, Self, TypeVar, get_args
 
 from lutmac.engine.default_context import SHORT_CONTEXT, default_context
+from lutmac.engine.embedding.ranking import RankingHead
 from lutmac.engine.embedding.ranking_head import ranking_tensors, read_ranking_head
 from lutmac.engine.loading.binding import Bound, bind
 from lutmac.engine.loading.info import LeftOut, ModelInfo, bytes_per_token
@@ -119,7 +120,7 @@ def load(  # noqa: PLR0913 (a public call; all but the model by keyword)
             loaded.compiled,
             _info(loaded, opened),
             opened.read_templates(),
-            read_ranking_head(opened, loaded.tokenizer),
+            loaded.ranking_head or read_ranking_head(opened, loaded.tokenizer),
         )
 
 
@@ -133,6 +134,7 @@ class _Loaded:
     parameters: Parameters
     left_out: tuple[LeftOut, ...]
     tokenizer: Tokenizer
+    ranking_head: RankingHead | None
 
 
 def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | None) -> _Loaded:
@@ -147,8 +149,10 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
         )
         bound = bind(graph, packing)
         with _InBackground(packing.finish):
-            ranking = ranking_tensors(opened.source)
-            unread = left_out(opened, (*graph.weights(), *graph.vectors(), *ROPE_TENSORS, *ranking))
+            own = ranking_tensors(opened.source)
+            ranking_head = read_ranking_head(opened, tokenizer.result()) if own else None
+            read = own if ranking_head is not None else ()
+            unread = left_out(opened, (*graph.weights(), *graph.vectors(), *ROPE_TENSORS, *read))
             compiled = _compiled(bound, options, limits)
             engine = Engine(
                 compiled,
@@ -159,7 +163,7 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
             engine.prompt_threads = options.prompt_thread_count
         if progress is not None:  # large vocabularies take longer than their models' packing
             progress(opened.source.nbytes, opened.source.nbytes, "reading the tokenizer")
-        return _Loaded(config, compiled, engine, bound.parameters, unread, tokenizer.result())
+        return _Loaded(config, compiled, engine, bound.parameters, unread, tokenizer.result(), ranking_head)
 
 
 def _limits(opened: OpenedModel, options: LoadOptions) -> Limits:

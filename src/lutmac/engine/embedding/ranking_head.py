@@ -19,7 +19,6 @@ from lutmac.engine.embedding.ranking import JUDGE_PROMPT, RankingHead
 from lutmac.engine.loading.opened import OpenedModel
 from lutmac.engine.loading.sources import EMBEDDING
 from lutmac.engine.loading.tensor_source import HEAD, TensorSource
-from lutmac.errors import CheckpointError
 from lutmac.lowbit.reference import dequantize
 from lutmac.lowbit.rows import rows_of
 from lutmac.models.encoder import EncoderConfig
@@ -65,10 +64,7 @@ def _activation(config: Mapping[str, Any]) -> str:
 
 
 def read_ranking_head(opened: OpenedModel, tokenizer: Tokenizer) -> RankingHead | None:
-    """What a model ranks by, None where it ranks nothing.
-
-    Raises CheckpointError where a head does not fit the model.
-    """
+    """What a model ranks by, None where it ranks nothing, also where a head of TENSORS has labels of another kind."""
     if opened.config.bidirectional:  # its head is in its graph
         return _of_encoder(opened, tokenizer)
     template = opened.read_templates().get(_TEMPLATE)
@@ -77,7 +73,9 @@ def read_ranking_head(opened: OpenedModel, tokenizer: Tokenizer) -> RankingHead 
         return None
     own = ranking_tensors(opened.source)
     if own:
-        return RankingHead(_checked(opened, own[0], _matrix(opened.source, own[0])), prompt)
+        weight = _matrix(opened.source, own[0])
+        labels = 2 if own[0] == TENSORS[0] else 1
+        return RankingHead(weight, prompt) if len(weight) <= labels else None
     answers = [tokenizer.token_id(text) for text in ("yes", "no")]
     if None in answers or not _is_reranker(opened, template):
         return None
@@ -91,12 +89,6 @@ def _matrix(source: TensorSource, name: str) -> NDArray[np.float32]:
     if entry is not None and len(entry.shape) == 1:
         return source.vector(name)[None]
     return np.asarray(dequantize(source.matrix(name)), np.float32)
-
-
-def _checked(opened: OpenedModel, name: str, weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    if weight.shape[0] > (2 if name == TENSORS[0] else 1):
-        raise CheckpointError(f"{opened.path}: {name} has {weight.shape[0]} labels; a score needs one, or yes and no")
-    return weight
 
 
 def _is_reranker(opened: OpenedModel, template: object) -> bool:
