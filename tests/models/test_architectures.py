@@ -135,9 +135,7 @@ def test_calibration_computes_what_the_model_does(checkpoint: Path, tmp_path: Pa
         "gpt-oss",
         "deepseek-v3",
         "qwen3.5-27b",
-        "granite-4-h",
-        "nemotron-3",
-        "falcon-h1",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("granite-4-h", "nemotron-3", "falcon-h1")),
     ],
     indirect=True,
 )
