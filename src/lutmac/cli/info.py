@@ -127,6 +127,8 @@ def _context(figures: ModelInfo) -> str:
 
 def _cache(figures: ModelInfo) -> str:
     """What the cache takes for one sequence, and for how many there is room."""
+    if not figures.sequence_cache_bytes:
+        return "none: a text is read at once, and nothing is kept"
     one, whole = format_bytes(figures.sequence_cache_bytes), format_bytes(figures.cache_bytes)
     room = f"room for {figures.full_sequences} ({whole}), taken as it is used"
     return f"{one} for a sequence of {figures.context} tokens; {room}"

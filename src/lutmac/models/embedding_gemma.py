@@ -1,4 +1,7 @@
-"""EmbeddingGemma in GGUF (Vera et al., 2025, https://arxiv.org/abs/2509.20354): Gemma 3 in both directions."""
+"""EmbeddingGemma in GGUF (Vera et al., 2025): Gemma 3 in both directions.
+
+https://arxiv.org/abs/2509.20354
+"""
 
 from __future__ import annotations
 

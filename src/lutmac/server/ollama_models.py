@@ -135,9 +135,11 @@ def _template(served: ServedModel, found: Mapping[ServedModel, Forecast | None])
 
 def _capabilities(served: ServedModel, template: str) -> list[str]:
     """Whether it fills in is in its vocabulary, which is read when it is loaded."""
+    backend = served.backend
+    if backend is not None and backend.model.engine.reads_whole_texts:
+        return ["embedding"]
     found = ["completion", "embedding"]
     found += ["tools"] if template else []
-    backend = served.backend
     fills = backend is not None and backend.model.tokenizer.vocabulary.fill_marks is not None
     found += ["insert"] if fills else []
     return [*found, "thinking"] if "enable_thinking" in template or "<think>" in template else found
