@@ -73,8 +73,7 @@ def test_each_role_has_its_own_pace() -> None:
 def test_earlier_replies_that_are_computed_again_get_fewer_tokens_of_a_step() -> None:
     prompt = Sequence(range(200), 201, roles=bytes([PROMPT]) * 200)
     replayed = Sequence(range(200), 201, roles=bytes([GENERATED]) * 200)
-    for sequence in (prompt, replayed):
-        counts = [
-            slice.count for price in (1.0, 4.0) for slice in StepPlanner(512, 512).next([sequence], Room(64, 8, price))
-        ]
-        assert counts == ([64, 64] if sequence is prompt else [64, 16])
+    for sequence, counts in ((prompt, [64, 64]), (replayed, [64, 16])):
+        planner = StepPlanner(512, 512, 16)
+        batches = [planner.next([sequence], Room(64, 8, price)) for price in (1.0, 4.0)]
+        assert [slice.count for batch in batches for slice in batch] == counts

@@ -117,6 +117,17 @@ def test_after_preemption_the_bits_are_equal(model: AnyModel) -> None:
     assert engine.stats().preemptions > 0 or engine.num_slots == 1
 
 
+def test_roles_alone_change_no_bit(model: AnyModel) -> None:
+    """Where both have one arithmetic: steps have many slices of a prompt, generated ones first."""
+    if isinstance(model, Path):
+        pytest.skip("by models of all states")
+    prompt = TOKENS[:230]
+    for spans in (((0, 30), (35, 36), (64, 128), (140, 230)), ((10, 20), (30, 100), (101, 200))):
+        engine = model.engine(threads=2)
+        engine.by_role = True
+        assert reply(engine, prompt, DRAWN, spans) == reply(model.engine(), prompt, DRAWN)
+
+
 class Serving(RuleBasedStateMachine):
     """Requests with common beginnings in any roles, cancelled or not, in memory of any size."""
 

@@ -212,7 +212,7 @@ def test_a_step_keeps_its_limits_and_makes_progress(
     batch = scheduler.next_batch(ALL)
     assert bool(batch) == bool(sequences)
     assert sum(slice.count for slice in batch) <= max_tokens
-    assert sum(len(slice.sequence.output_rows(slice.count)) for slice in batch) <= max_rows
+    assert sum(len(slice.output_rows) for slice in batch) <= max_rows
     assert all(0 < slice.count <= slice.sequence.pending for slice in batch)
     assert len({slice.sequence for slice in batch}) == len(batch)
 

@@ -74,7 +74,7 @@ class Cache:
 
     def step(self, sequence: Sequence, count: int) -> bool:
         """Runs up to so many tokens; False where pages run out. The last token of a prompt draws one."""
-        count = min(count, sequence.runnable)
+        count = min(count, sequence.runnable(sequence.computed))
         if not self.residency.grow(sequence, count):
             return False
         self.check(sequence)
@@ -317,10 +317,11 @@ def test_a_slice_has_one_role() -> None:
         sequence._append(token, np.empty(0, np.float32))
     slices = []
     while sequence.pending:
-        slices.append((sequence.role, sequence.runnable))
-        sequence.computed += sequence.runnable
+        count = sequence.runnable(sequence.computed)
+        slices.append((sequence.role_at(sequence.computed), count))
+        sequence.computed += count
     assert slices == [(PROMPT, 3), (GENERATED, 4), (PROMPT, 5), (GENERATED, 2)]
-    assert Sequence(range(12), 20).runnable == 12
+    assert Sequence(range(12), 20).runnable(0) == 12
 
 
 def test_roles_in_models_without_slots() -> None:

@@ -2,7 +2,7 @@
 
 Where the build has a target of two arithmetics that runs here, that is taken. Else two programs with one cache stand in
 for it. The one for prompts has weights that are rounded to bfloat16 or, of a model in a file, is of target `portable`,
-which adds up in another order. A step is cut in two, as such a target cuts its products.
+which adds up in another order. They run a step slice by slice.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _of_file(path: Path, max_tokens: int) -> tuple[Compiled, int]:
 
 
 class _TwoPrograms:
-    """A step of generated tokens by one program, of prompts by the other."""
+    """Slices of generated tokens by one program, of prompts by the other."""
 
     def __init__(self, generated: _native.Program, prompt: _native.Program) -> None:
         self._programs = generated, prompt
@@ -79,24 +79,23 @@ class _TwoPrograms:
         hidden: None = None,
         **options: Any,
     ) -> None:
-        rows = sequence_start.tolist()
-        between = rows.index(generated_rows)  # a sequence has tokens of one role
-        outputs = int(np.searchsorted(output_rows >= generated_rows, True))
-        assert (output_rows[outputs:] >= generated_rows).all()
-        parts = (slice(0, between), slice(0, outputs)), (slice(between, None), slice(outputs, None))
-        for program, (sequences, wanted) in zip(self._programs, parts, strict=True):
-            starts = sequence_start[sequences.start : None if sequences.stop is None else sequences.stop + 1]
-            if len(starts) > 1:
-                program.step(
-                    cache,
-                    tokens=tokens[starts[0] : starts[-1]],
-                    sequence_start=starts - starts[0],
-                    first_position=first_position[sequences],
-                    page_tables=[table[sequences] for table in page_tables],
-                    output_rows=output_rows[wanted] - starts[0],
-                    logits=None if logits is None or not len(logits[wanted]) else logits[wanted],
-                    **options,
-                )
+        assert generated_rows in sequence_start  # a slice has tokens of one role
+        generated_outputs = np.count_nonzero(output_rows < generated_rows)
+        assert (output_rows[generated_outputs:] >= generated_rows).all()
+        for place in np.argsort(first_position, kind="stable"):  # of one sequence what comes first
+            begin, end = sequence_start[place : place + 2]
+            wanted = np.flatnonzero((output_rows >= begin) & (output_rows < end))
+            found = None if logits is None or not len(wanted) else logits[wanted[0] : wanted[-1] + 1]
+            self._programs[int(begin >= generated_rows)].step(
+                cache,
+                tokens=tokens[begin:end],
+                sequence_start=np.array([0, end - begin], np.int32),
+                first_position=first_position[place : place + 1],
+                page_tables=[table[place : place + 1] for table in page_tables],
+                output_rows=output_rows[wanted] - begin,
+                logits=found,
+                **options,
+            )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from functools import partial
 from threading import Condition
@@ -308,9 +308,11 @@ class Engine:
 
     def _with_pages(self, batch: list[Slice]) -> list[Slice]:
         """The slices that get their pages; where there are too few, the youngest sequences give theirs up."""
-        if all(slice.sequence.page_table.lacks(slice.sequence.computed + slice.count) == 0 for slice in batch):
+        if all(slice.sequence.page_table.lacks(slice.end) == 0 for slice in batch):
             return batch
-        counts = {slice.sequence: slice.count for slice in batch}
+        counts: Counter[Sequence] = Counter()
+        for slice in batch:
+            counts[slice.sequence] += slice.count
         for sequence in tuple(self._scheduler.running):
             while sequence in counts and not self._residency.grow(sequence, counts[sequence]):
                 victim = self._scheduler.preempt()
@@ -319,14 +321,18 @@ class Engine:
         return [slice for slice in batch if slice.sequence in counts]
 
     def _record(self, batch: list[Slice], seconds: float) -> None:
-        deepest = max(slice.sequence.computed + slice.count for slice in batch)
-        generated = sum(slice.count for slice in batch if slice.sequence.role == GENERATED)
+        deepest = max(slice.end for slice in batch)
+        generated = sum(slice.count for slice in batch if slice.role == GENERATED)
         self._pace.record(sum(slice.count for slice in batch), seconds, deepest, generated=generated)
-        self._counters.batch_size, self._counters.step_seconds = len(batch), seconds
+        self._counters.batch_size = len({slice.sequence for slice in batch})
+        self._counters.step_seconds = seconds
 
     def _postprocess(self, batch: list[Slice], rows: Iterable[NDArray[np.float32]]) -> None:
-        for slice, wanted in zip(batch, rows, strict=True):
+        ended: set[Sequence] = set()
+        for slice, wanted in _in_order(batch, rows):
             sequence = slice.sequence
+            if sequence in ended:
+                continue
             length = sequence.length
             try:
                 sequence.advance(slice.count, wanted)
@@ -336,8 +342,17 @@ class Engine:
             self._counters.generated_tokens += sequence.length - length
             if sequence.finished:
                 self._end(sequence)
+                ended.add(sequence)
             else:
                 self._residency.commit(sequence)
+
+
+def _in_order(batch: list[Slice], rows: Iterable[NDArray[np.float32]]) -> list[tuple[Slice, NDArray[np.float32]]]:
+    """Slices with their rows; those of one sequence together, by position."""
+    places: dict[Sequence, int] = {}
+    for slice in batch:
+        places.setdefault(slice.sequence, len(places))
+    return sorted(zip(batch, rows, strict=True), key=lambda pair: (places[pair[0].sequence], pair[0].first))
 
 
 class _PageCopier:

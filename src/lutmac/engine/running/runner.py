@@ -46,7 +46,6 @@ class Runner:
 
         batch: slices of generated tokens come first.
         """
-        sequences = [slice.sequence for slice in batch]
         starts = np.cumsum([0, *(slice.count for slice in batch)], dtype=np.int32)
         outputs = _Outputs(batch, starts.tolist())
         logits, hidden = outputs.logits, len(outputs.rows) if outputs.hidden else 0
@@ -54,21 +53,21 @@ class Runner:
             self._logits = np.empty((logits, self._logits.shape[1]), dtype=np.float32)
         if hidden > len(self._hidden):
             self._hidden = np.empty((hidden, self.hidden_size), dtype=np.float32)
-        pieces = [s.sequence.tokens[s.sequence.computed : s.sequence.computed + s.count] for s in batch]
+        pieces = [slice.sequence.tokens[slice.first : slice.end] for slice in batch]
         self.computing = True
         try:
             self._program.step(
                 self._cache,
                 tokens=pieces[0] if len(pieces) == 1 else np.concatenate(pieces),
                 sequence_start=starts,
-                first_position=np.array([sequence.computed for sequence in sequences], dtype=np.int32),
+                first_position=np.array([slice.first for slice in batch], dtype=np.int32),
                 page_tables=self._page_tables(batch),
                 output_rows=np.array(outputs.rows, dtype=np.int32),
                 logits=self._logits[:logits] if logits else None,
                 hidden=self._hidden[:hidden] if hidden else None,
                 threads=self.prompt_threads if _reads_a_prompt(batch) else self.threads,
                 interruptible=current_thread() is main_thread(),
-                generated_rows=sum(slice.count for slice in batch if slice.sequence.role == GENERATED),
+                generated_rows=sum(slice.count for slice in batch if slice.role == GENERATED),
                 token_types=_token_types(batch),
             )
         finally:
@@ -105,7 +104,7 @@ class _Outputs:
     """
 
     def __init__(self, batch: list[Slice], starts: list[int]) -> None:
-        wanted = [slice.sequence.output_rows(slice.count) for slice in batch]
+        wanted = [slice.output_rows for slice in batch]
         self.rows: list[int] = []
         self.places = [slice(0)] * len(batch)
         counts = []
@@ -124,7 +123,7 @@ def _token_types(batch: list[Slice]) -> NDArray[np.int32] | None:
     if all(slice.sequence.types is None for slice in batch):
         return None
     return np.concatenate(
-        [np.zeros(s.count, np.int32) if s.sequence.types is None else s.sequence.types[: s.count] for s in batch]
+        [np.zeros(s.count, np.int32) if s.sequence.types is None else s.sequence.types[s.first : s.end] for s in batch]
     )
 
 
@@ -134,7 +133,7 @@ def _slots(batch: list[Slice]) -> NDArray[np.int32]:
 
 def _page_table(batch: list[Slice], group: int) -> NDArray[np.int32]:
     """[sequences, pages] int32; what a sequence has no use for is 0."""
-    counts = [pages_for(slice.sequence.computed + slice.count) for slice in batch]
+    counts = [pages_for(slice.end) for slice in batch]
     if len(batch) == 1:
         return batch[0].sequence.page_table.pages(group)[None, : counts[0]]
     table = np.zeros((len(batch), max(counts)), dtype=np.int32)

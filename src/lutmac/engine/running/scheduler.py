@@ -37,7 +37,7 @@ class Scheduler:
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # as they were admitted, the oldest first
         self._admitted = 0
-        self._planner = StepPlanner(max_batch_tokens, max_output_rows)
+        self._planner = StepPlanner(max_batch_tokens, max_output_rows, max_sequences)
 
     def add(self, sequence: Sequence) -> None:
         """Queues a sequence."""

@@ -147,21 +147,19 @@ class Sequence:
         """The keys of the tokens whose keys and values are in the cache: a view."""
         return self._keys[: self.computed]
 
-    @property
-    def runnable(self) -> int:
-        """Tokens that one step may compute: of one role, up to the next position at which a snapshot is taken."""
+    def runnable(self, first: int) -> int:
+        """Tokens from a position on that a slice may have: of one role, up to the next position of a snapshot."""
         end = self.length
         if self.places is not None:
-            end = min(end, self.places.behind(self.computed))
+            end = min(end, self.places.behind(first))
         if self._role_ends:
-            later = bisect_right(self._role_ends, self.computed)
+            later = bisect_right(self._role_ends, first)
             end = min([end, *self._role_ends[later : later + 1]])
-        return end - self.computed
+        return end - first
 
-    @property
-    def role(self) -> int:
-        """Of the next token to be computed."""
-        return int(self._keys[self.computed]) >> ROLE_SHIFT
+    def role_at(self, position: int) -> int:
+        """PROMPT or GENERATED."""
+        return int(self._keys[position]) >> ROLE_SHIFT
 
     @property
     def heading(self) -> object | None:
@@ -175,20 +173,18 @@ class Sequence:
             self._heading = place, self._keys[:place].tobytes()
         return self._heading[1]
 
-    def output_rows(self, count: int) -> range:
-        """Those of the next ``count`` tokens, counted from ``computed``, whose logits or hidden states are wanted."""
-        first = count if self.sink is None else min(count, max(0, self.sink_from - self.computed))
-        if count == self.pending and (self.sink is None or self.sampler is not None):
-            first = min(first, count - 1)
-        return range(
-            first, count if self.sink_until is None else max(first, min(count, self.sink_until - self.computed))
-        )
+    def output_rows(self, first: int, count: int) -> range:
+        """Those of ``count`` tokens from ``first`` on, counted from there, whose logits or hidden states are wanted."""
+        begin = count if self.sink is None else min(count, max(0, self.sink_from - first))
+        if first + count == self.length and (self.sink is None or self.sampler is not None):
+            begin = min(begin, count - 1)
+        return range(begin, count if self.sink_until is None else max(begin, min(count, self.sink_until - first)))
 
     def advance(self, count: int, rows: NDArray[np.float32]) -> None:
-        """Records that ``count`` tokens were computed. rows: the results for output_rows(count)."""
+        """Records that ``count`` tokens were computed. rows: the results for their output rows."""
         done = count == self.pending
         if self.sink is not None:
-            first = self.computed + self.output_rows(count).start
+            first = self.computed + self.output_rows(self.computed, count).start
             scored = rows if self.sampler is None else rows[: max(0, self.prompt_length - first)]
             if len(scored):
                 self.sink(first, scored)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence as List
 from dataclasses import dataclass
-from math import ceil
 from typing import Final
 
 from lutmac.engine.running.batch import Batch, Slice
-from lutmac.engine.running.sequence import GENERATED, Sequence
+from lutmac.engine.running.sequence import Sequence
 from lutmac.engine.running.served_tokens import ServedTokens
 
 SHORT_PROMPT: Final = 16  # tokens: always few enough for a newcomer's step
@@ -37,7 +36,7 @@ class Room:
 
 
 class StepPlanner:
-    """Makes steps of up to ``max_tokens`` tokens and ``max_rows`` rows of logits.
+    """Makes steps of up to ``max_tokens`` tokens, ``max_rows`` rows of logits and ``max_slices`` slices.
 
     A step first takes the sequences that wait for the next token of a reply, then pieces of prompts. The prompt whose
     client, and then whose request, has had the fewest tokens goes first, so a short prompt does not wait for the end of
@@ -51,10 +50,12 @@ class StepPlanner:
     If a client has many replies and others were there lately, its replies take turns.
     """
 
-    def __init__(self, max_tokens: int, max_rows: int) -> None:
+    def __init__(self, max_tokens: int, max_rows: int, max_slices: int) -> None:
         """Nothing has run yet."""
         self.max_tokens = max_tokens
         self.max_rows = max_rows
+        self.max_slices = max_slices
+        self._further = 0  # slices that a step may have beside one for each sequence
         self._served = ServedTokens()
         self._alone: list[set[str]] = []  # clients whose newcomers had the last steps to themselves
         self._since_reply = self._since_others = COMPANY_STEPS
@@ -65,6 +66,7 @@ class StepPlanner:
 
         running: the oldest first. room: None if steps need not be short.
         """
+        self._further = self.max_slices - len(running)
         clients = {sequence.share.client for sequence in running}
         self._served.enter(clients)
         self._since_others = 0 if len(clients) > 1 else self._since_others + 1
@@ -82,7 +84,7 @@ class StepPlanner:
             slices = self._of_all(writing, prompts, room)
         for slice in slices:
             self._served.serve(slice.sequence.share.client, slice.count)
-        return sorted(slices, key=lambda slice: slice.sequence.role)  # as a step wants them: generated tokens first
+        return sorted(slices, key=lambda slice: slice.role)  # as a step wants them: generated tokens first
 
     def _of_newcomers(self, writing: List[Sequence], prompts: List[Sequence], room: Room) -> list[Slice]:
         """A step for newcomers; empty if there are none, or if a step for all delays them as little."""
@@ -118,9 +120,8 @@ class StepPlanner:
             if sequence is oldest:
                 reserved = 0
             most = left - reserved if sequence.generates else min(left - reserved, texts)
-            price = room.price if room is not None and sequence.role == GENERATED else 1.0
-            count = batch.add(sequence, most if most <= 1 else max(1, int(most / price)))
-            left -= ceil(count * price)
+            count = batch.add(sequence, most, 1.0 if room is None else room.price)
+            left -= count
             texts -= 0 if sequence.generates else count
         return batch.slices
 
@@ -148,7 +149,7 @@ class StepPlanner:
         return self._served.of(sequence.share.client), sequence.share.served
 
     def _batch(self) -> Batch:
-        return Batch(self.max_tokens, self.max_rows)
+        return Batch(self.max_tokens, self.max_rows, self._further)
 
 
 def _prompts(running: List[Sequence]) -> list[Sequence]:
