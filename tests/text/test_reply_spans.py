@@ -108,7 +108,7 @@ def test_a_long_chat_without_control_tokens_takes_no_square_of_its_length(bpe: T
 def with_control_tokens(metadata: Metadata, template: str) -> Tokenizer:
     """A vocabulary with the control tokens that a template writes."""
     names = re.findall(
-        r"<\|[^|>\s]{1,30}\|>|<｜[^｜>]{1,30}｜>|<(?:start|end)_of_turn>|<turn\|>|<\|turn>|\[/?INST\]|<seed:[a-z_]+>",  # noqa: RUF001
+        r"<\|[^|>\s]{1,30}\|>|<｜[^｜>]{1,30}｜>|<(?:start|end)_of_turn>|<[a-z_]+\|>|<\|[a-z_]+>|\[/?INST\]|<seed:[a-z_]+>",  # noqa: RUF001
         template,
     )
     known = metadata["tokenizer.ggml.tokens"]
@@ -155,7 +155,7 @@ def test_real_templates_show_where_the_assistant_speaks(templates: list[Path], b
         called = spoken(tokenizer, prompt_of(tokenizer, source, [ASKED, CALL, RESULT, REPLY, AGAIN], tools=TOOLS))
         assert [words_of(text) for text in called] == ["get_weather", "It is fine."], path.stem
         assert not any(word in text for text in called for word in ("What", "tomorrow")), path.stem
-        assert path.stem == "google-gemma-4-31B-it" or not any("18 degrees" in text for text in called), path.stem
+        assert not any("18 degrees" in text for text in called), path.stem
 
 
 def words_of(text: str) -> str:

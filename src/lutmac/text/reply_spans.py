@@ -46,8 +46,9 @@ def _own(text: str, place: MessagePlace, beginnings: Iterable[str], ends: Iterab
     if place.open:
         return place.begin + header, place.end
     # What users wrote cannot be taken for a mark: such texts are replaced as long as a chat is being rendered.
-    marks = [found + len(mark) for mark in ends if (found := written.rfind(mark, header)) >= 0]
-    return place.begin + header, place.begin + max([header, *(marks or [len(written.rstrip())])])
+    # A reply that is drawn ends at the first mark; behind it some templates write the results of calls.
+    marks = [found + len(mark) for mark in ends if (found := written.find(mark, header)) >= 0]
+    return place.begin + header, place.begin + max(header, min(marks, default=len(written.rstrip())))
 
 
 def _header(written: str, beginning: str) -> int:
