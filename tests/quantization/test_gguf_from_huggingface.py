@@ -25,6 +25,7 @@ RANKING = Path(__file__).parents[1] / "engine" / "ranking_models"
 sys.path[:0] = [str(MODELS), str(RANKING)]
 
 from cases import CASES, TOKENS  # noqa: E402
+from encoder_cases import CASES as ENCODERS  # noqa: E402
 from random_rerankers import DOCUMENTS, QUERY, write_encoder  # noqa: E402
 from random_weights import random_weights, write_checkpoint  # noqa: E402
 
@@ -85,9 +86,7 @@ UNWRITTEN = {
     "granite_swa": "GGUF has no such architecture here",
     "lfm3": "GGUF has no such architecture",
     "maple": "read from GGUF alone",
-    "modernbert": "vocabularies of encoders are not written",
     "muse_glimmer": "GGUF has the scale of queries in a tensor that directories lack",
-    "nomic_bert": "vocabularies of encoders are not written",
 }
 # What a model's architecture is there, where a family has several.
 OF_SOME = {"granite-4-micro": "granite", "nemotron-3": "nemotron_h_moe"}
@@ -222,6 +221,32 @@ def test_sentencepiece_is_written_with_its_scores(tmp_path: Path, dummy_prefix: 
             assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text))
         assert (ours.bos_id, ours.eos_id) == (theirs.bos_id, theirs.eos_id) == (1, 2)
         assert found.read_templates() == {"default": "{{ messages }}"}
+
+
+REFUSED_ENCODERS = {
+    "bert-thin": "GGUF's bert cannot say that activation is gelu_tanh",
+    "embedding-gemma": "GGUF's gemma3 cannot say that bidirectional is True",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "modernbert" else pytest.mark.slow) for name in ENCODERS]
+)
+def test_states_of_encoders_are_those_of_the_native_format(name: str, tmp_path: Path) -> None:
+    config, shapes = ENCODERS[name].config, json.loads((MODELS / "encoder_shapes.json").read_text())[name]
+    source = tmp_path / "source"
+    write_checkpoint(source, config, random_weights(config, shapes))
+    if name in REFUSED_ENCODERS:
+        with pytest.raises(UnsupportedModelError, match=REFUSED_ENCODERS[name]):
+            lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
+        return
+    native = lutmac.quantize_model(source, tmp_path / "native", EIGHT_BITS, threads=1)
+    made = lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
+    expected, found = (
+        lutmac.load(path, precision="exact", threads=1).embed([range(3, 90), range(5, 9)], pooling="mean")
+        for path in (native.path, made.path)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_an_encoder_is_written_with_its_vocabulary_and_head(tmp_path: Path) -> None:

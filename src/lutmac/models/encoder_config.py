@@ -14,7 +14,7 @@ from lutmac.models.metadata import MetadataReader
 from lutmac.models.stablelm import with_layer_norm_eps
 
 # llama.cpp's enum llama_pooling_type, which `<architecture>.classifier.pooling_type` is of.
-_CLASSIFIER_POOLING: Mapping[int, ClassifierPooling] = {1: "mean", 2: "cls"}
+CLASSIFIER_POOLING: Mapping[int, ClassifierPooling] = {1: "mean", 2: "cls"}
 
 
 def json_encoder_config(config: Mapping[str, Any], **different: Any) -> EncoderConfig:
@@ -54,7 +54,7 @@ def gguf_encoder_config(
             "bidirectional": True,
             "activation": "gelu",
             "type_vocab_size": MetadataReader({"token_type_count": types}, "").integer("token_type_count", low=0),
-            "classifier_pooling": _CLASSIFIER_POOLING.get(pooling, unsaid),
+            "classifier_pooling": CLASSIFIER_POOLING.get(pooling, unsaid),
             **different,
         }
     )

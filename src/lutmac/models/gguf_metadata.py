@@ -10,9 +10,11 @@ import numpy as np
 
 from lutmac.models.apertus import PARAMETERS, ApertusConfig
 from lutmac.models.config import DecoderConfig, MixtureConfig
+from lutmac.models.config_json import ACTIVATIONS
 from lutmac.models.delta_attention import DeltaConfig
 from lutmac.models.delta_net import HybridConfig
 from lutmac.models.encoder import EncoderConfig
+from lutmac.models.encoder_config import CLASSIFIER_POOLING
 from lutmac.models.gemma3n_config import Gemma3nConfig
 from lutmac.models.gemma4_config import Gemma4Config
 from lutmac.models.gemma4_config import gguf_metadata as gemma4_metadata
@@ -143,7 +145,7 @@ def _ling(config: DeltaConfig) -> Mapping[str, Any]:
     return {**_delta(config), "kda.safe_gate": True, "kda.gate_lower_bound": config.delta.lower_bound}
 
 
-def _bert(config: EncoderConfig) -> Mapping[str, Any]:
+def _encoder(config: EncoderConfig) -> Mapping[str, Any]:
     return {
         **_layer_norms(config),
         "attention.causal": False,
@@ -152,12 +154,23 @@ def _bert(config: EncoderConfig) -> Mapping[str, Any]:
     }
 
 
+def _modernbert(config: EncoderConfig) -> Mapping[str, Any]:
+    return {
+        **_encoder(config),
+        **_pattern(config),
+        "classifier.pooling_type": next(
+            n for n, kind in CLASSIFIER_POOLING.items() if kind == config.classifier_pooling
+        ),
+        "hidden_act": next((name for name, kind in ACTIVATIONS.items() if kind == config.activation), "gelu"),
+    }
+
+
 # By the names of our architectures; those that GGUF does not know are missing.
 FAMILIES: Final[Mapping[str, GGUFFamily]] = {
     "afmoe": GGUFFamily("afmoe", keys=_afmoe, dense_layers=True),
     "apertus": GGUFFamily("apertus", keys=_apertus),
     "bailing_hybrid": GGUFFamily("bailingmoe3", keys=_ling, dense_layers=True),
-    "bert": GGUFFamily("bert", biases=True, keys=_bert),
+    "bert": GGUFFamily("bert", biases=True, keys=_encoder),
     "cohere2": GGUFFamily("cohere2", keys=_cohere2),
     "deepseek": GGUFFamily("deepseek2", keys=_latents, dense_layers=True),
     "ernie4_5": GGUFFamily("ernie4_5"),
@@ -185,6 +198,8 @@ FAMILIES: Final[Mapping[str, GGUFFamily]] = {
     "mistral": GGUFFamily("llama"),
     "mixtral": GGUFFamily("llama"),
     "nemotron_h": GGUFFamily("nemotron_h", keys=nemotron_keys),
+    "modernbert": GGUFFamily("modern-bert", biases=True, keys=_modernbert),
+    "nomic_bert": GGUFFamily("nomic-bert", biases=True, keys=_encoder),
     "olmo2": GGUFFamily("olmo2", keys=_pattern),
     "olmoe": GGUFFamily("olmoe"),
     "phi": GGUFFamily("phi2", biases=True, keys=_layer_norms),

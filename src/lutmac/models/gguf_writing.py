@@ -31,6 +31,7 @@ from lutmac.models.granite_hybrid import GraniteHybridConfig
 from lutmac.models.latent_attention import LatentConfig
 from lutmac.models.mamba2 import Mamba2Config
 from lutmac.models.nemotron_h import NemotronHConfig
+from lutmac.models.nomic_bert import transformers_name
 from lutmac.models.rope import RopeConfig, RopeScaling
 
 _TOLD_BY_TENSORS: Final = ("optional", "gates_heads", "laurel_rank", "keys_are_values")
@@ -76,7 +77,7 @@ class GGUFModel:
             in_parts = in_parts.replace(".shared_mlp.output_linear.", ".mlp.down_proj.").replace(
                 ".shared_mlp.", ".mlp."
             )
-        found = self.architecture.gguf_tensor_name(in_parts)
+        found = self.architecture.gguf_tensor_name(transformers_name(in_parts))
         if found.startswith("model."):
             raise UnsupportedModelError(f"GGUF's {self.name} has no tensor like {name}")
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -73,6 +74,17 @@ class FirstNomicBert(NomicBert):
         "down": "mlp.fc2",
         "mlp_norm": "norm2",
     }
+
+
+def transformers_name(name: str) -> str:
+    """What transformers calls a tensor of the hub's repositories; another name as it is."""
+    if name.startswith(f"{FirstNomicBert.EMBEDDING_NORM}."):
+        return name.replace(FirstNomicBert.EMBEDDING_NORM, NomicBert.EMBEDDING_NORM)
+    for part, first in FirstNomicBert.NAMES.items():
+        found = re.fullmatch(rf"{re.escape(FirstNomicBert.LAYERS)}\.(\d+)\.{re.escape(first)}\.(.+)", name)
+        if found is not None:
+            return f"{NomicBert.LAYERS}.{found[1]}.{NomicBert.NAMES[part]}.{found[2]}"
+    return name
 
 
 def read_config(config: Mapping[str, Any]) -> EncoderConfig:
