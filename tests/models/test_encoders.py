@@ -166,3 +166,19 @@ def test_a_text_beyond_the_positions_is_refused_or_cut(tmp_path: Path) -> None:
     with pytest.raises(lutmac.ContextOverflowError):
         model.embed([text])
     assert np.array_equal(model.embed([text], truncate=True), model.embed([text[:318]]))
+
+
+def test_norms_of_the_first_berts_have_older_names(tmp_path: Path) -> None:
+    config, weights = CASES["bert"].config, random_weights(CASES["bert"].config, SHAPES["bert"])
+    older = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    renamed = {}
+    for name, values in weights.items():
+        end = next((end for end in older if name.endswith(end)), "")
+        renamed[f"bert.{name.removesuffix(end)}{older.get(end, '')}"] = values
+    renamed["cls.predictions.transform.LayerNorm.gamma"] = np.ones(64, np.float32)
+    write_checkpoint(tmp_path / "older", config, renamed)
+    older_model, model = (
+        lutmac.load(path, threads=1) for path in (tmp_path / "older", write(tmp_path / "bert", "bert"))
+    )
+    assert np.array_equal(older_model.embed([TOKENS]), model.embed([TOKENS]))
+    assert [part.what for part in older_model.info().left_out] == ["heads that it was trained with"]

@@ -65,3 +65,14 @@ def test_low_bit_vectors_do_not_depend_on_neighbours(name: str, tmp_path: Path) 
     texts = [TOKENS[:length] for length in (3, 200, 1, 40)]
     each = np.concatenate([model.embed([text]) for text in texts])
     assert np.array_equal(model.embed(texts), each)
+
+
+def test_dense_layers_of_embedding_gemma_are_tensors_of_its_file(tmp_path: Path) -> None:
+    config, draw = CASES["embedding-gemma"].config, np.random.default_rng(0)
+    weights = random_weights(config, SHAPES["embedding-gemma"])
+    up, down = (draw.standard_normal(shape).astype(np.float32) for shape in ((96, 64), (64, 96)))
+    plain = lutmac.load(write_encoder(tmp_path / "plain.gguf", config, weights, "F32"), threads=1)
+    more = {"dense_2.weight": up, "dense_3.weight": down}
+    dense = lutmac.load(write_encoder(tmp_path / "dense.gguf", config, weights, "F32", more), threads=1)
+    pooled = plain.embed([TOKENS], normalize=False).astype(np.float64)
+    np.testing.assert_allclose(dense.embed([TOKENS], normalize=False), pooled @ up.T @ down.T, rtol=1e-5, atol=1e-5)

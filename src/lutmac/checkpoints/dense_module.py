@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.bounded_json import read_json_object, shown
+from lutmac.checkpoints.gguf import GGUFFile
 from lutmac.checkpoints.tensor_files import TensorFiles
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.lowbit.reference import dequantize
@@ -26,6 +27,7 @@ _ACTIVATIONS: Final[Mapping[str, Callable[[Vectors], Vectors]]] = {
     "SiLU": lambda x: x / (1 + np.exp(-x)),
 }
 _INPUT: Final = "sentence_embedding"
+GGUF_DENSE: Final = ("dense_2.weight", "dense_3.weight")  # in this order behind the pooling
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,3 +78,12 @@ def read_dense_module(directory: Path) -> DenseModule:
     if bias is not None and len(bias) != len(weight):
         raise CheckpointError(f"{directory}: linear.bias has {len(bias)} values, expected {len(weight)}")
     return DenseModule(weight, bias, name)
+
+
+def gguf_dense_modules(file: GGUFFile) -> tuple[DenseModule, ...]:
+    """The layers that EmbeddingGemma's files may have as tensors; they have no bias and no activation."""
+    return tuple(
+        DenseModule(np.asarray(dequantize(file.matrix(name)), np.float32), None, "Identity")
+        for name in GGUF_DENSE
+        if name in file.tensors
+    )

@@ -19,6 +19,7 @@ NEMOTRON_EMBEDDING: Final = "embeddings."
 _EMBEDDING: Final = r"(.*\.)?(embed_tokens\.|embeddings\.weight$|embeddings\.(word|tok)_embeddings\.)"
 # What a model's own tensors begin with, without a prefix.
 _BARE: Final = r"(embed_tokens\w*|layers|norm\w*|(per_layer|altup)_\w+|embeddings|encoder|emb_ln|pooler|final_norm)\."
+_OLDER: Final = {"gamma": "weight", "beta": "bias"}  # BERT's, as its first files have them
 # What has embeddings of its own and is not the text model.
 _OTHER_PARTS: Final = re.compile(r"(^|\.)(v|a|mm|mtp|\w*(vision|visual|image|audio|speech|talker|draft)\w*)\.")
 # Ling's names (transformers' conversion_mapping.py), and what others call the same; the first that is found counts.
@@ -52,6 +53,7 @@ class TensorNames:
 
     def of_model(self, name: str) -> str:
         """What a model asks for; a tensor of another part keeps its name."""
+        name = re.sub(r"LayerNorm\.(gamma|beta)$", lambda match: f"LayerNorm.{_OLDER[match[1]]}", name)
         name = self._usual(name)
         if name.startswith(self.head):
             return HEAD + name.removeprefix(self.head)

@@ -27,8 +27,14 @@ PREFIXES = ("bert.", "roberta.", "model.")
 POOLING = {"mean": 1, "cls": 2}
 
 
-def write_encoder(path: Path, config: Mapping[str, Any], weights: Mapping[str, np.ndarray], kind: str) -> Path:
-    """kind: tensor type of the layers' matrices; all else is F32."""
+def write_encoder(
+    path: Path,
+    config: Mapping[str, Any],
+    weights: Mapping[str, np.ndarray],
+    kind: str,
+    more: Mapping[str, np.ndarray] | None = None,
+) -> Path:
+    """kind: tensor type of the layers' matrices; all else is F32. more: tensors by GGUF's names."""
     architecture = ARCHITECTURES[config["model_type"]]
     writer = gguf.GGUFWriter(str(path), architecture)
     for key, value in metadata(config).items():
@@ -37,7 +43,7 @@ def write_encoder(path: Path, config: Mapping[str, Any], weights: Mapping[str, n
     if config.get("num_labels", 1) > 1:
         writer.add_classifier_output_labels([f"label {label}" for label in range(config["num_labels"])])
     add_tokenizer(writer, unused=config["vocab_size"] - 260)
-    for name, values in tensors(config, weights).items():
+    for name, values in {**tensors(config, weights), **(more or {})}.items():
         quantised = name.startswith("blk.") and values.ndim > 1
         tensor_type = gguf.GGMLQuantizationType[kind if quantised else "F32"]
         writer.add_tensor(name, gguf.quants.quantize(values, tensor_type), raw_dtype=tensor_type)

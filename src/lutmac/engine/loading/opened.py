@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from lutmac.bounded_json import read_optional_json
+from lutmac.checkpoints.dense_module import gguf_dense_modules
 from lutmac.checkpoints.embedding_config import EmbeddingConfig, gguf_embedding_config
 from lutmac.checkpoints.gguf import GGUFFile, open_gguf
 from lutmac.checkpoints.gguf_types import PRISM_TYPES
@@ -127,7 +128,7 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
             layers_key=f"{file.architecture}.block_count",
             read_tokenizer=_named(path, lambda: text.tokenizer(config.vocab_size)),
             read_templates=text.chat_templates,
-            embedding=gguf_embedding_config(file.metadata, file.architecture),
+            embedding=replace(gguf_embedding_config(file.metadata, file.architecture), dense=gguf_dense_modules(file)),
             sampling=gguf_sampling(file.metadata),
         )
 
