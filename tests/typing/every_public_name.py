@@ -37,6 +37,8 @@ async def together(model: lutmac.Model) -> list[str]:
 def numbers(model: lutmac.Model) -> NDArray[np.float32]:
     keywords: lutmac.EmbeddingKeywords = {"normalize": False}
     vectors: NDArray[np.float32] = model.embed(["a", "b"], **keywords)
+    scores: NDArray[np.float64] = model.rerank("a", ["b", "c"], instruction="d")
+    print(scores, model.sampling_defaults.get("temperature"))
     measured: lutmac.Perplexity = model.perplexity("text" * 100)
     info: lutmac.ModelInfo = model.info()
     print(measured.perplexity, info.name)

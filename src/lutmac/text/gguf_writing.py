@@ -19,10 +19,10 @@ from lutmac.text.tokenizer import Tokenizer
 from lutmac.text.vocabulary import TokenType
 
 if TYPE_CHECKING:
-    from lutmac.text.tokenizer_json import TokenizerJson
+    from lutmac.text.tokenizer_json import TokenizerJson, Unigrams
 
 PREFIX: Final = "tokenizer.ggml."
-_OF_ENCODERS: Final = ("bert",)
+_OF_ENCODERS: Final = ("bert", "t5")
 USUAL: Final = ("llama-bpe", "qwen2", "smollm", "gpt-2", "tekken", "gpt-4o", "deepseek-v3")  # looked at first
 PROBE: Final = (
     "Hello  World's 3.14159 1234567 it's IT'S we'll\n\n\tdef f(x):\r\n   return x**2 + camelCase  # !?\n HTTPServer_2"
@@ -75,6 +75,9 @@ def _candidates(files: TextFiles, tokenizer: Tokenizer) -> Iterator[dict[str, An
     if file.normalization is not None:
         yield _word_pieces(file, tokenizer)
         return
+    if file.unigrams is not None:
+        yield _unigrams(file.unigrams, tokenizer)
+        return
     if not file.byte_level and file.merges is not None:  # of characters, with spaces written otherwise
         yield {f"{PREFIX}model": "gemma4", f"{PREFIX}merges": file.merges}
     if not file.byte_level or file.merges is None:
@@ -102,6 +105,30 @@ def _word_pieces(file: TokenizerJson, tokenizer: Tokenizer) -> dict[str, Any]:
         f"{PREFIX}tokens": [text or f"[PAD{id}]" for id, text in enumerate(texts)],
         f"{PREFIX}normalizer.lowercase": normalization.lower_cases,
         f"{PREFIX}normalizer.strip_accents": normalization.strips_accents,
+        **{f"{PREFIX}{role}_token_id": ids[0] for role, ids in roles.items() if ids},
+    }
+
+
+def _unigrams(file: Unigrams, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Unigrams, as XLM-RoBERTa has them; two separators between texts are EOS and one more."""
+    types = tokenizer.vocabulary.types.astype(np.int32)
+    if file.unknown_id is not None:
+        types[file.unknown_id] = TokenType.UNKNOWN
+    scores = np.full(tokenizer.vocab_size, -1000.0, np.float32)
+    scores[: len(file.scores)] = file.scores[: tokenizer.vocab_size]
+    unknown = [] if file.unknown_id is None else [file.unknown_id]
+    roles = {"bos": tokenizer.before[:1], "seperator": tokenizer.after[-1:], "unknown": unknown}
+    return {
+        f"{PREFIX}model": "t5",
+        f"{PREFIX}pre": "default",
+        f"{PREFIX}scores": scores,
+        f"{PREFIX}token_type": types,
+        f"{PREFIX}add_space_prefix": True,
+        f"{PREFIX}remove_extra_whitespaces": file.removes_spaces,
+        f"{PREFIX}precompiled_charsmap": np.frombuffer(file.characters, np.uint8),
+        f"{PREFIX}add_bos_token": bool(tokenizer.before),
+        f"{PREFIX}add_eos_token": bool(tokenizer.after),
+        f"{PREFIX}add_sep_token": len(tokenizer.pair.between) > len(tokenizer.after),
         **{f"{PREFIX}{role}_token_id": ids[0] for role, ids in roles.items() if ids},
     }
 

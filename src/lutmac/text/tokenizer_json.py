@@ -5,10 +5,11 @@ Control tokens are found by lutmac, so that nobody's text ever turns into one; a
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -28,6 +29,16 @@ from lutmac.text.word_pieces import WordPieceNormalization
 
 MODELS: Final = ("BPE", "Unigram", "WordPiece")
 CONTINUING: Final = "##"  # what marks a piece that goes on from another one
+
+
+@dataclass(frozen=True)
+class Unigrams:
+    """What GGUF wants of a model of unigrams. removes_spaces: runs of white space are as one."""
+
+    scores: list[float]
+    characters: bytes
+    unknown_id: int | None
+    removes_spaces: bool
 
 
 class TokenizerJson:
@@ -137,6 +148,20 @@ class TokenizerJson:
         model["vocab"] = {names.get(text, text): id for text, id in vocabulary.items()}
         if model.get("unk_token") is not None:
             model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
+
+    @property
+    def unigrams(self) -> Unigrams | None:
+        """Of a model of unigrams; None of another, and where its texts are prepared otherwise than XLM-RoBERTa's."""
+        if self._model["type"] != "Unigram" or self._model.get("byte_fallback"):
+            return None
+        normalizers = stages(self._document.get("normalizer"))
+        cuts = [stage.get("type") for stage in stages(self._document.get("pre_tokenizer"))]
+        kinds = [stage.get("type") for stage in normalizers]
+        if kinds not in (["Precompiled"], ["Precompiled", "Replace"]) or "Metaspace" not in cuts:
+            return None
+        characters = base64.b64decode(normalizers[0]["precompiled_charsmap"])
+        scores = [float(score) for _, score in self._model["vocab"]]
+        return Unigrams(scores, characters, self._model.get("unk_id"), "WhitespaceSplit" in cuts or len(kinds) > 1)
 
     @property
     def normalization(self) -> WordPieceNormalization | None:
