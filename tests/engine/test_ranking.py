@@ -37,6 +37,7 @@ def judge(folder: Path) -> lutmac.Model:
 
 def test_a_decoder_gives_the_probability_of_yes(judge: lutmac.Model) -> None:
     np.testing.assert_allclose(judge.rerank(QUERY, DOCUMENTS), SCORES["judge"], atol=1e-5)
+    assert judge.info().ranks
     found = judge.rerank(QUERY, DOCUMENTS, instruction="Find the animals")
     np.testing.assert_allclose(found, SCORES["instructed"], atol=1e-5)
     np.testing.assert_array_equal(asyncio.run(judge.arerank(QUERY, DOCUMENTS)), judge.rerank(QUERY, DOCUMENTS))
@@ -98,6 +99,7 @@ def test_other_decoders_rank_nothing(tiny_model: lutmac.Model, folder: Path, tmp
         (copied / file.name).write_bytes(file.read_bytes())
     with pytest.raises(InvalidRequestError, match="this model ranks nothing"):
         tiny_model.rerank(QUERY, DOCUMENTS)
+    assert not tiny_model.info().ranks
     with lutmac.load(copied, threads=1) as model, pytest.raises(InvalidRequestError, match="this model ranks nothing"):
         model.rerank(QUERY, DOCUMENTS)
     (copied / "README.md").write_text("---\nx: y\n---\n# Qwen3-Reranker-0.6B\n")

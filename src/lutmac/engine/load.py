@@ -115,14 +115,9 @@ def load(  # noqa: PLR0913 (a public call; all but the model by keyword)
     )
     with open_model(path) as opened:
         loaded = _assemble(opened, options, progress)
-        return Model(
-            loaded.engine,
-            loaded.tokenizer,
-            loaded.compiled,
-            _info(loaded, opened),
-            opened.read_templates(),
-            loaded.ranking_head or read_ranking_head(opened, loaded.tokenizer),
-        )
+        head = loaded.ranking_head or read_ranking_head(opened, loaded.tokenizer)
+        info = replace(_info(loaded, opened), ranks=head is not None)
+        return Model(loaded.engine, loaded.tokenizer, loaded.compiled, info, opened.read_templates(), head)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class ModelInfo:
     context: positions that this model was loaded for, of trained_context; rope_scaling: how it reaches them, which for
     "longrope" depends on context. left_out: what stands in the files and is not read. embedding: how the file wants
     vectors of texts to be made. sampling: options of sampling that the file recommends, which hold where a caller says
-    nothing.
+    nothing. ranks: whether it scores documents for a query.
     """
 
     path: str
@@ -80,6 +80,7 @@ class ModelInfo:
     embedding: EmbeddingConfig
     sampling: Mapping[str, float]
     tensors: tuple[TensorInfo, ...]
+    ranks: bool = False
 
     @property
     def full_sequences(self) -> int:
