@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import lutmac
+from lutmac import _native
 from lutmac.engine.embedding.embedding import TextBatch, embed
 from lutmac.engine.loading.listing import list_weights
 from lutmac.engine.loading.opened import open_model
@@ -182,3 +183,11 @@ def test_norms_of_the_first_berts_have_older_names(tmp_path: Path) -> None:
     )
     assert np.array_equal(older_model.embed([TOKENS]), model.embed([TOKENS]))
     assert [part.what for part in older_model.info().left_out] == ["heads that it was trained with"]
+
+
+@pytest.mark.parametrize("isa", _native.available_targets())
+@pytest.mark.parametrize("name", ["bert-thin", "bert-odd", "modernbert", "modernbert-classifier", "embedding-gemma"])
+def test_every_target_computes_the_same(name: str, isa: str, references: dict[str, np.ndarray], tmp_path: Path) -> None:
+    """Heads of less than a vector, windows, tiles that are not full."""
+    model = lutmac.load(write(tmp_path / name, name), threads=1, isa=isa)
+    assert np.abs(outcome(model, name) - references[name]).max() < 1e-4
