@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -191,3 +192,15 @@ def test_every_target_computes_the_same(name: str, isa: str, references: dict[st
     """Heads of less than a vector, windows, tiles that are not full."""
     model = lutmac.load(write(tmp_path / name, name), threads=1, isa=isa)
     assert np.abs(outcome(model, name) - references[name]).max() < 1e-4
+
+
+@pytest.mark.parametrize("method", ["rtn", "gptq", "awq"])
+@pytest.mark.parametrize("name", ["bert-classifier", "modernbert", "nomic", "embedding-gemma"])
+def test_every_kind_is_quantised(name: str, method: Literal["rtn", "gptq", "awq"], tmp_path: Path) -> None:
+    """To 8 bits, tables of positions and types too; what is put in the wrong place would be seen, at about 1."""
+    checkpoint = write(tmp_path / name, name)
+    settings = lutmac.QuantizationSettings(bits=8, group_size=32, method=method, sequences=2, length=48)
+    text = "".join(map(chr, np.random.default_rng(0).integers(32, 127, 400)))
+    made = lutmac.quantize_model(checkpoint, tmp_path / "made", settings, calibration=text, evaluation=[], threads=1)
+    before, after = (outcome(lutmac.load(path, precision="exact", threads=1), name) for path in (checkpoint, made.path))
+    assert np.abs(after - before).max() < 0.15

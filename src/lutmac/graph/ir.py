@@ -151,6 +151,7 @@ class Op:
     - JOINS: it runs side by side with neighbours of its kind that do not depend on it.
     - MOVES: it copies rows of the first of these fields to the second, in whatever form they are.
     - STORES: states that it writes; others it reads.
+    - LOOKS_UP: its matrix is a table of which rows are taken, and it multiplies with none.
     - IDEAL: what it makes is what it reads, but for a rounding that default precision leaves out.
     """
 
@@ -163,6 +164,7 @@ class Op:
     MOVES: ClassVar[tuple[str, str] | None] = None
     STORES: ClassVar[tuple[str, ...]] = ()
     IDEAL: ClassVar[bool] = False
+    LOOKS_UP: ClassVar[bool] = False
 
     @classmethod
     def name(cls) -> str:

@@ -17,7 +17,6 @@ from lutmac.engine.quantization.settings import QuantizationSettings
 from lutmac.engine.quantization.state import QuantizationState
 from lutmac.engine.quantization.walk import walk
 from lutmac.graph.ir import Graph, Value
-from lutmac.graph.operations.embed import Embed
 from lutmac.graph.operations.logits import Logits
 from lutmac.graph.operations.matmul import MatMul
 from lutmac.lowbit.rounding import Moments
@@ -71,7 +70,7 @@ class LayerQuantizer:
     @property
     def names(self) -> list[str]:
         """The matrices, in the order in which they are quantised."""
-        ops = [op for op in self.graph.ops if not isinstance(op, Embed | Logits)]
+        ops = [op for op in self.graph.ops if not (op.LOOKS_UP or isinstance(op, Logits))]
         return list(dict.fromkeys(weight.name for op in ops for weight in op.matrices()))
 
     def before(self, name: str, x: Value, forward: Forward, moments: Moments) -> None:

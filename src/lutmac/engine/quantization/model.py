@@ -29,7 +29,6 @@ from lutmac.engine.quantization.settings import CALIBRATED, QuantizationSettings
 from lutmac.engine.quantization.state import QuantizationState
 from lutmac.errors import InvalidRequestError
 from lutmac.graph.ir import Graph
-from lutmac.graph.operations.embed import Embed
 from lutmac.graph.operations.logits import Logits
 from lutmac.lowbit.target import resolve_target
 
@@ -150,12 +149,13 @@ def _fingerprint(path: Path, settings: QuantizationSettings, calibration: str | 
 
 
 def _quantize_ends(graph: Graph, weights: CurrentWeights, settings: QuantizationSettings) -> None:
-    """The embedding and the head; one matrix that is both gets the larger bits."""
+    """The embeddings and the head; one matrix that is both gets the larger bits."""
     bits: dict[str, int] = {}
     for op in graph.ops:
-        if isinstance(op, Embed | Logits):
-            wanted = settings.embedding_bits if isinstance(op, Embed) else settings.head_bits
-            bits[op.weight.name] = max(wanted, bits.get(op.weight.name, 0))
+        if op.LOOKS_UP or isinstance(op, Logits):
+            wanted = settings.embedding_bits if op.LOOKS_UP else settings.head_bits
+            for weight in op.matrices():
+                bits[weight.name] = max(wanted, bits.get(weight.name, 0))
     for name, count in bits.items():
         if not weights.state.has(name):
             w = weights.source(name)

@@ -20,6 +20,7 @@ class Embed(Op):
     out: Value
     scale: float = 1.0
     WRITES = ("out",)
+    LOOKS_UP = True
 
     def describe(self) -> str:
         """The matrix."""

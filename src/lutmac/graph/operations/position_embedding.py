@@ -18,6 +18,7 @@ class PositionEmbedding(Op):
     out: Value
     first: int = 0
     WRITES = ("out",)
+    LOOKS_UP = True
     ROWWISE = True
     ADDS = True
 

@@ -18,6 +18,7 @@ class TypeEmbedding(Op):
     weight: Weight
     out: Value
     WRITES = ("out",)
+    LOOKS_UP = True
     ROWWISE = True
     ADDS = True
 
