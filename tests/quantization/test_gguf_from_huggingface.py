@@ -160,6 +160,22 @@ def test_hybrids_are_written_of_gguf_files(name: str, tmp_path: Path) -> None:
     assert fields[f"{fields['general.architecture']}.block_count"] == {"granitehybrid": 3, "falcon_h1": 2}.get(name, 4)
 
 
+@pytest.mark.parametrize("name", ["gemma4_moe", "gemma3n", pytest.param("gpt_oss", marks=pytest.mark.slow)])
+def test_stacks_of_gguf_files_are_written(name: str, tmp_path: Path) -> None:
+    """Of experts, with gate and up in one matrix of each, and of what mixes Gemma 3n's streams."""
+    source = MODELS.parent / "converted" / f"{name}.gguf"
+    made = [
+        lutmac.quantize_model(source, tmp_path / output, EIGHT_BITS, output=output, threads=1).path  # type: ignore[arg-type]
+        for output in ("native", "gguf")
+    ]
+    expected, found = (lutmac.load(path, precision="exact", threads=1).logits(list(range(40))) for path in made)
+    assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
+    before, after = ({t.name: t.shape.tolist() for t in gguf.GGUFReader(path).tensors} for path in (source, made[1]))
+    stacks = {name: shape for name, shape in before.items() if name.endswith(".weight") and len(shape) == 3}
+    assert stacks
+    assert {name: after.get(name) for name in stacks} == stacks
+
+
 def test_value_heads_that_do_not_hold_whole_groups_are_refused_at_once(tmp_path: Path) -> None:
     """GGUF has them in another order, and groups move as a whole."""
     settings = QuantizationSettings(tensor_type="Q4_K")

@@ -114,12 +114,17 @@ class _Tensor:
         first = shapes[parts[0]]
         if not place:
             return cls(name, tuple(parts), first)
-        if ":" in place:
-            return cls(name, tuple(parts), (sum(shapes[part][0] for part in parts), *first[1:]))
-        places = [_place(contents.name(part)) for part in parts]
-        if places != list(range(len(parts))) or any(shapes[part] != first for part in parts):
+        of_each: dict[
+            int, list[tuple[int, ...]]
+        ] = {}  # in a stack, the shapes of what each of its matrices consists of
+        for part in parts:
+            of_each.setdefault(_place(contents.name(part))[0], []).append(shapes[part])
+        joint = [(sum(shape[0] for shape in found), *found[0][1:]) for found in of_each.values()]
+        if list(of_each) != list(range(len(of_each))) or len(set(joint)) > 1:
             raise UnsupportedModelError(f"{name}: GGUF has stacks of as many as there are, all of one size")
-        return cls(name, tuple(parts), (len(parts), *first))
+        is_stack = "[" in place or ":" not in place
+        whole = joint[0] if ":" in place else first
+        return cls(name, tuple(parts), (len(of_each), *whole) if is_stack else whole)
 
     def entry(self, kinds: Mapping[str, str], sizes: Mapping[str, int]) -> GGUFEntry:
         """The file's entry. kinds, sizes: type and bytes of each matrix."""
@@ -142,10 +147,10 @@ def _grouped(contents: Contents, names: Iterable[str]) -> list[list[str]]:
     return [sorted(group, key=lambda name: _place(contents.name(name))) for group in found.values()]
 
 
-def _place(name: str) -> int:
-    """Where in a tensor something lies: ``[3]`` in a stack, ``[64:128]`` in a joint matrix."""
-    place = re.search(r"\[(\d+)(:\d+)?\]$", name)
-    return int(place[1]) if place else 0
+def _place(name: str) -> tuple[int, int]:
+    """Where in a tensor something lies: which of a stack (``[3]``), and from which row on (``[64:128]``)."""
+    index, rows = re.search(r"\[(\d+)\]$", name), re.search(r"\[(\d+):\d+\]", name)
+    return int(index[1]) if index else 0, int(rows[1]) if rows else 0
 
 
 def _encoded(kind: str, matrix: LowBitMatrix) -> NDArray[Any]:
