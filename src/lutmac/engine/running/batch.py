@@ -69,13 +69,13 @@ class Batch:
             if self.slices:
                 return 0
             count = sequence.pending
-        return count - max(0, _logits_rows(Slice(sequence, first, count)) - self._rows) if count > 0 else 0
+        return count - max(0, _logits_rows(sequence, first, count) - self._rows) if count > 0 else 0
 
     def _append(self, slice: Slice) -> None:
         self.slices.append(slice)
         self._tokens -= slice.count
-        self._rows -= _logits_rows(slice)
+        self._rows -= _logits_rows(slice.sequence, slice.first, slice.count)
 
 
-def _logits_rows(slice: Slice) -> int:
-    return 0 if slice.sequence.wants_hidden else len(slice.output_rows)
+def _logits_rows(sequence: Sequence, first: int, count: int) -> int:
+    return 0 if sequence.wants_hidden else len(sequence.output_rows(first, count))

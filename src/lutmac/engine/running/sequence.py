@@ -159,7 +159,7 @@ class Sequence:
 
     def role_at(self, position: int) -> int:
         """PROMPT or GENERATED."""
-        return int(self._keys[position]) >> ROLE_SHIFT
+        return int(self._keys[position]) >> ROLE_SHIFT if self._role_ends else GENERATED
 
     @property
     def heading(self) -> object | None:
