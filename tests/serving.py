@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import os
+import atexit
 import re
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass, field
+from functools import cache
 from queue import Empty, Queue
 from threading import Thread
 
 import httpx
+
+from warm_process import SERVER, WarmProcess, WarmProcesses
 
 
 @dataclass
 class Served:
     """A running `lutmac serve`. lines: what it has written to its error stream."""
 
-    process: subprocess.Popen[str]
+    process: WarmProcess
     url: str = ""
     lines: list[str] = field(default_factory=list)
 
@@ -31,10 +32,16 @@ class Served:
         return self.process.wait(patience)
 
 
+@cache
+def _processes() -> WarmProcesses:
+    processes = WarmProcesses(SERVER)
+    atexit.register(processes.close)
+    return processes
+
+
 def start(*arguments: object, environment: dict[str, str] | None = None, patience: float = 60) -> Served:
     """Starts a server on a free port; patience: seconds within which it has to listen."""
-    command = [sys.executable, "-m", "lutmac.cli.main", "serve", *map(str, arguments), "--port", "0", "--log", "json"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})})
+    process = _processes().start(["serve", *map(str, arguments), "--port", "0", "--log", "json"], environment or {})
     served = Served(process)
     found: Queue[str] = Queue()
 

@@ -6,7 +6,8 @@ import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
-from warm_process import WarmProcesses
+
+from warm_process import COMMANDS, WarmProcesses
 
 Lutmac = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -14,7 +15,7 @@ Lutmac = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="session")
 def lutmac() -> Iterator[Lutmac]:
     """Runs one command line to its end."""
-    processes = WarmProcesses()
+    processes = WarmProcesses(COMMANDS)
 
     def run(*arguments: object, stdin: str = "", timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return processes.run([*map(str, arguments)], stdin, timeout)
