@@ -5,6 +5,9 @@ from __future__ import annotations
 import atexit
 import re
 import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from queue import Empty, Queue
@@ -19,7 +22,7 @@ from warm_process import SERVER, WarmProcess, WarmProcesses
 class Served:
     """A running `lutmac serve`. lines: what it has written to its error stream."""
 
-    process: WarmProcess
+    process: WarmProcess | subprocess.Popen[str]
     url: str = ""
     lines: list[str] = field(default_factory=list)
 
@@ -41,7 +44,20 @@ def _processes() -> WarmProcesses:
 
 def start(*arguments: object, environment: dict[str, str] | None = None, patience: float = 60) -> Served:
     """Starts a server on a free port; patience: seconds within which it has to listen."""
-    process = _processes().start(["serve", *map(str, arguments), "--port", "0", "--log", "json"], environment or {})
+    return _listening(_processes().start([*_words(arguments)], environment or {}), patience)
+
+
+def start_cold(*arguments: object, patience: float) -> Served:
+    """The same from Python's start on: for a server that starts further processes by its own command, as Ray does."""
+    command = [sys.executable, "-m", "lutmac.cli.main", *_words(arguments)]
+    return _listening(subprocess.Popen(command, stderr=subprocess.PIPE, text=True), patience)
+
+
+def _words(arguments: Iterable[object]) -> Iterator[str]:
+    yield from ("serve", *map(str, arguments), "--port", "0", "--log", "json")
+
+
+def _listening(process: WarmProcess | subprocess.Popen[str], patience: float) -> Served:
     served = Served(process)
     found: Queue[str] = Queue()
 

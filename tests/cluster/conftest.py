@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from serving import Served, start
+from serving import Served, start_cold
 
 STARTING_SECONDS = 180
 
@@ -34,7 +34,7 @@ def serve_replicas(cluster: Cluster, smollm2_path: Path) -> Iterator[ServeReplic
 
     def run(*arguments: object) -> Served:
         place = ("--ray", "--ray-address", cluster.address, "--drain", 5, "--name", "smollm2")
-        servers.append(start(smollm2_path, *place, *arguments, patience=STARTING_SECONDS))
+        servers.append(start_cold(smollm2_path, *place, *arguments, patience=STARTING_SECONDS))
         return servers[-1]
 
     yield run
