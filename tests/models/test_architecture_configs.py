@@ -24,7 +24,7 @@ CONFIG = {
 }
 
 
-def read(model_type: str, **changes: Any) -> DecoderConfig:
+def read(model_type: str, /, **changes: Any) -> DecoderConfig:
     config = find_architecture(model_type).read_config({**CONFIG, **changes})
     assert isinstance(config, DecoderConfig)
     return config
