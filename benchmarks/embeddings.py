@@ -69,8 +69,11 @@ import sys, torch
 from transformers import AutoModel
 model = AutoModel.from_pretrained(sys.argv[1], attn_implementation="eager").eval()
 class States(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = model
     def forward(self, *given):
-        return model(**dict(zip(names, given))).last_hidden_state
+        return self.model(**dict(zip(names, given))).last_hidden_state
 names = ["input_ids", "attention_mask", "token_type_ids"]
 given = tuple(torch.ones(2, 9, dtype=torch.long) for _ in names)
 axes = {name: {0: "texts", 1: "tokens"} for name in (*names, "states")}
@@ -118,7 +121,9 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     runs["torch"] = lambda: run_peer(options.peer, [model, "torch", *given], folder)
     if options.onnx:
         file = str(folder / "model.onnx")
-        subprocess.run([options.peer, "-c", EXPORT, model, file], check=True, stderr=subprocess.DEVNULL)
+        export = subprocess.run([options.peer, "-c", EXPORT, model, file], capture_output=True, text=True, check=False)
+        if export.returncode != 0:
+            sys.exit(f"the export failed:\n{export.stderr[-2000:]}")
         runs["onnxruntime"] = lambda: run_peer(options.peer, [model, "onnxruntime", *given, file], folder)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     vectors: dict[str, np.ndarray[Any, Any]] = {}
