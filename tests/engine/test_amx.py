@@ -142,9 +142,9 @@ def test_every_kind_of_chat_finds_its_reply(environment: dict[str, str], smollm2
     served = serving.start(smollm2_path, "--context", 1024, environment=environment)
     try:
         with served.client() as http:
-            for path, key, limit, reply_of in CHATS:
+            for path, key, limits, reply_of in CHATS:
                 history: list[dict[str, str]] = [{"role": "user", "content": f"At {path}: tell me about the sea."}]
-                body = {"model": "smollm2", "temperature": 0, "stream": False, limit: 24}
+                body = {"model": "smollm2", "temperature": 0, "stream": False, **limits}
                 before = figures(http)
                 reply = reply_of(http.post(path, json={**body, key: history}).json())
                 prompt, drawn = (after - was for after, was in zip(figures(http)[:2], before[:2], strict=True))
@@ -157,11 +157,12 @@ def test_every_kind_of_chat_finds_its_reply(environment: dict[str, str], smollm2
         served.stop()
 
 
-CHATS: list[tuple[str, str, str, Callable[[Any], str]]] = [
-    ("/v1/chat/completions", "messages", "max_tokens", lambda body: body["choices"][0]["message"]["content"]),
-    ("/v1/messages", "messages", "max_tokens", lambda body: body["content"][0]["text"]),
-    ("/v1/responses", "input", "max_output_tokens", lambda body: body["output"][-1]["content"][0]["text"]),
-    ("/api/chat", "messages", "max_tokens", lambda body: body["message"]["content"]),
+OLLAMA = {"options": {"num_predict": 24, "temperature": 0}}
+CHATS: list[tuple[str, str, dict[str, Any], Callable[[Any], str]]] = [
+    ("/v1/chat/completions", "messages", {"max_tokens": 24}, lambda body: body["choices"][0]["message"]["content"]),
+    ("/v1/messages", "messages", {"max_tokens": 24}, lambda body: body["content"][0]["text"]),
+    ("/v1/responses", "input", {"max_output_tokens": 24}, lambda body: body["output"][-1]["content"][0]["text"]),
+    ("/api/chat", "messages", OLLAMA, lambda body: body["message"]["content"]),
 ]
 
 

@@ -139,15 +139,25 @@ def test_what_looks_odd_and_is_right_is_answered(http: httpx.Client, body: dict[
     assert reply.status_code == 200, reply.text
 
 
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded", "text/plain"])
+def test_programs_need_not_say_that_they_send_json(http: httpx.Client, kind: str | None) -> None:
+    """As Ollama's documentation does: curl says that it sends a form."""
+    headers = {} if kind is None else {"content-type": kind}
+    chat = [{"role": "user", "content": "Hi"}]
+    body = {"messages": chat, "stream": False, "max_tokens": 4, "options": {"num_predict": 4}}
+    for path in (CHAT, "/api/chat"):
+        reply = http.post(path, content=json.dumps(body).encode(), headers=headers)
+        assert reply.status_code == 200, reply.text
+
+
 def test_statuses_of_paths_methods_and_types(http: httpx.Client) -> None:
     assert http.get("/nowhere").status_code == 404
     assert http.get(CHAT).status_code == 405
-    assert (
-        http.post(CHAT, content=b"a=b", headers={"content-type": "application/x-www-form-urlencoded"}).status_code
-        == 415
-    )
-    assert http.post(CHAT, content=b"{}").status_code == 415
-    for reply in (http.get("/nowhere"), http.get(CHAT), http.post(CHAT, content=b"{}")):
+    form = {"content-type": "application/x-www-form-urlencoded", "origin": "https://elsewhere.example"}
+    assert http.post(CHAT, content=b"a=b", headers=form).status_code == 415
+    assert http.post(CHAT, content=b"{}", headers={"origin": "null"}).status_code == 415
+    assert http.post(CHAT, content=b"a=b").status_code == 400
+    for reply in (http.get("/nowhere"), http.get(CHAT), http.post(CHAT, files={"file": b"x"})):
         assert reply.json()["error"]["type"] == "invalid_request_error"
         assert reply.headers["x-request-id"]
 

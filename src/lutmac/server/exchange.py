@@ -164,7 +164,8 @@ class Exchange:
                 check_origin(headers, self._settings.origins)
                 if kind != b"multipart/form-data":
                     raise ApiError(415, "the body has to be a form: send Content-Type: multipart/form-data")
-            elif kind != b"application/json":  # also what keeps forms on web pages of other origins out
+            elif kind != b"application/json" and (b"origin" in headers or kind == b"multipart/form-data"):
+                # Forms of web pages, which browsers send without asking; programs that do not name a type are taken.
                 raise ApiError(415, "the body has to be JSON: send Content-Type: application/json")
         return key
 
@@ -200,7 +201,12 @@ class Exchange:
             small = len(body) <= SMALL_BODY
             value = read_json(body) if small else await self._preparation.run(lambda: read_json(body), len(body))
             scope["state"]["json"] = value
-        scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"content-encoding"]
+        replaced = {b"content-encoding"}
+        if scope["path"] not in FORM_PATHS:
+            replaced.add(b"content-type")
+        scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in replaced]
+        if b"content-type" in replaced:
+            scope["headers"].append((b"content-type", b"application/json"))
         return body
 
     async def _refuse(self, error: Exception, scope: Scope, record: RequestRecord, answer: _Answer) -> None:
