@@ -92,7 +92,8 @@ class LoneBlocks {
                                                 Sums<kNumber, kParts>& sums) {
 #pragma GCC unroll 7
     for (int plane = 0; plane < kBits; ++plane, at += Codes::kPlaneBytes) {
-      const Bytes weight = Bytes{} + static_cast<uint8_t>(1 << plane);
+      const uint8_t plane_weight = static_cast<uint8_t>(1 << plane);
+      const Bytes weight = Bytes{} + plane_weight;
       Bytes low[kVectors], high[kVectors];
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
