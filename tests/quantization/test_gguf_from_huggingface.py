@@ -145,16 +145,22 @@ def test_logits_are_those_of_the_native_format(name: str, tmp_path: Path) -> Non
     assert np.linalg.norm(found - expected) < (1e-3 if name == "falcon-h1" else 1e-4) * np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("name", ["lfm2", "qwen3_5", "granitehybrid", "falcon_h1"])
-def test_hybrids_are_written_of_gguf_files(name: str, tmp_path: Path) -> None:
-    """Convolutions have weights of two dimensions. A layer that guesses further tokens is left out, and not counted."""
-    source = MODELS.parent / "converted" / f"{name}.gguf"
+def written_both_ways(source: Path, folder: Path) -> list[Path]:
+    """A GGUF file in the native format and as GGUF, at 8 bits; both give the same logits."""
     made = [
-        lutmac.quantize_model(source, tmp_path / output, EIGHT_BITS, output=output, threads=1).path  # type: ignore[arg-type]
+        lutmac.quantize_model(source, folder / output, EIGHT_BITS, output=output, threads=1).path  # type: ignore[arg-type]
         for output in ("native", "gguf")
     ]
     expected, found = (lutmac.load(path, precision="exact", threads=1).logits(list(range(40))) for path in made)
     assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
+    return made
+
+
+@pytest.mark.parametrize("name", ["lfm2", "qwen3_5", "granitehybrid", "falcon_h1"])
+def test_hybrids_are_written_of_gguf_files(name: str, tmp_path: Path) -> None:
+    """Convolutions have weights of two dimensions. A layer that guesses further tokens is left out, and not counted."""
+    source = MODELS.parent / "converted" / f"{name}.gguf"
+    made = written_both_ways(source, tmp_path)
     fields = {field: value.contents() for field, value in gguf.GGUFReader(made[1]).fields.items()}
     assert "qwen35.nextn_predict_layers" not in fields
     assert fields[f"{fields['general.architecture']}.block_count"] == {"granitehybrid": 3, "falcon_h1": 2}.get(name, 4)
@@ -164,12 +170,7 @@ def test_hybrids_are_written_of_gguf_files(name: str, tmp_path: Path) -> None:
 def test_stacks_of_gguf_files_are_written(name: str, tmp_path: Path) -> None:
     """Of experts, with gate and up in one matrix of each, and of what mixes Gemma 3n's streams."""
     source = MODELS.parent / "converted" / f"{name}.gguf"
-    made = [
-        lutmac.quantize_model(source, tmp_path / output, EIGHT_BITS, output=output, threads=1).path  # type: ignore[arg-type]
-        for output in ("native", "gguf")
-    ]
-    expected, found = (lutmac.load(path, precision="exact", threads=1).logits(list(range(40))) for path in made)
-    assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
+    made = written_both_ways(source, tmp_path)
     before, after = ({t.name: t.shape.tolist() for t in gguf.GGUFReader(path).tensors} for path in (source, made[1]))
     stacks = {name: shape for name, shape in before.items() if name.endswith(".weight") and len(shape) == 3}
     assert stacks

@@ -53,6 +53,12 @@ def unequal_widths(out: Value, *read: Value) -> Iterator[str]:
         yield f"it makes {out.width} floats of {' and '.join(str(value.width) for value in read)}"
 
 
+def unequal_columns(weight: Weight, value: Value) -> Iterator[str]:
+    """What is wrong where a matrix's rows have another width than a value's; for ``Op.faults``."""
+    if weight.columns != value.width:
+        yield f"its matrix has {weight.columns} columns, not {value.width}"
+
+
 @dataclass(frozen=True)
 class Part:
     """Some rows of a matrix that is stored as one: its name, the first of the rows, and how many it has.

@@ -201,12 +201,9 @@ class Exchange:
             small = len(body) <= SMALL_BODY
             value = read_json(body) if small else await self._preparation.run(lambda: read_json(body), len(body))
             scope["state"]["json"] = value
-        replaced = {b"content-encoding"}
-        if scope["path"] not in FORM_PATHS:
-            replaced.add(b"content-type")
-        scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in replaced]
-        if b"content-type" in replaced:
-            scope["headers"].append((b"content-type", b"application/json"))
+            named = [pair for pair in scope["headers"] if pair[0] != b"content-type"]
+            scope["headers"] = [*named, (b"content-type", b"application/json")]  # also where the client did not say so
+        scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"content-encoding"]
         return body
 
     async def _refuse(self, error: Exception, scope: Scope, record: RequestRecord, answer: _Answer) -> None:

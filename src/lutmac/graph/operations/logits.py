@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lutmac.graph.ir import Floats, Op, Reference, Value, Vector, Weight
+from lutmac.graph.ir import Floats, Op, Reference, Value, Vector, Weight, unequal_columns
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,7 @@ class Logits(Op):
 
     def faults(self) -> Iterator[str]:
         """A width that is not the matrix's."""
-        if self.x.width != self.weight.columns:
-            yield f"its matrix has {self.weight.columns} columns, not {self.x.width}"
+        yield from unequal_columns(self.weight, self.x)
         if self.bias is not None and self.bias.width != self.weight.rows:
             yield f"its bias is {self.bias.width} wide, not {self.weight.rows}"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lutmac.graph.ir import Floats, Op, Reference, Value, Weight
+from lutmac.graph.ir import Floats, Op, Reference, Value, Weight, unequal_columns
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,7 @@ class PositionEmbedding(Op):
 
     def faults(self) -> Iterator[str]:
         """Another width than the matrix's."""
-        if self.weight.columns != self.out.width:
-            yield f"its matrix has {self.weight.columns} columns, not {self.out.width}"
+        yield from unequal_columns(self.weight, self.out)
 
     def describe(self) -> str:
         """The matrix."""
