@@ -11,6 +11,7 @@ import gguf
 import numpy as np
 import pytest
 import sentencepiece
+from safetensors.numpy import load_file, save_file
 
 import lutmac
 from lutmac import QuantizationSettings
@@ -22,12 +23,13 @@ from lutmac.text.gguf_writing import PROBE
 
 MODELS = Path(__file__).parents[1] / "models" / "architectures"
 RANKING = Path(__file__).parents[1] / "engine" / "ranking_models"
-sys.path[:0] = [str(MODELS), str(RANKING)]
+sys.path[:0] = [str(MODELS), str(MODELS.parent), str(RANKING)]
 
 from cases import CASES, TOKENS  # noqa: E402
 from encoder_cases import CASES as ENCODERS  # noqa: E402
 from random_rerankers import DOCUMENTS, QUERY, write_encoder  # noqa: E402
 from random_weights import random_weights, write_checkpoint  # noqa: E402
+from test_structures import directory  # noqa: E402
 
 SHAPES = json.loads((MODELS / "shapes.json").read_text())
 EIGHT_BITS = QuantizationSettings(bits=8, group_size=32, symmetric=True)
@@ -43,20 +45,18 @@ REFUSED = {
     "gemma2-tight": "GGUF's gemma2 cannot say that attention_scale is",
     "gemma2-no-caps": "GGUF's gemma2 cannot say that attention_softcap is 0.0",
     "gemma3-270m": "GGUF's gemma3 cannot say that windows is",
-    "qwen3.5": "GGUF's qwen35 has keys and values of one size, and this model of 12 and 16",
+    "qwen3.5": "GGUF's DeltaNets have keys and values of one size, and this model of 12 and 16",
     "qwen3.5-tied": "GGUF's qwen35 has no biases",
     "ernie4-5-biases": "GGUF's ernie4_5 has no biases",
-    "bitnet-1bitllm": "a directory of 'bitnet'",
-    "bitnet-1bitllm-3b": "a directory of 'bitnet'",
     "smollm3-interval": "GGUF's smollm3 cannot say that no_rope_layers is",
     "qwen3-moe-some-dense": "GGUF's qwen3moe cannot say that dense_layers is",
-    "qwen3-next": "GGUF's qwen35 has keys and values of one size",
-    "qwen3-next-hub": "GGUF's qwen35 has keys and values of one size",
+    "qwen3-next-hub": "GGUF's DeltaNets have keys and values of one size",
     "starcoder2-window": "GGUF's starcoder2 cannot say that windows is",
     "lfm2-hub": "GGUF's lfm2 has no biases",
     "granite-4-h-dense": "GGUF's granitehybrid has no biases",
     "nemotron-h": "GGUF's nemotron_h has no biases",
-    "nemotron-3-latent": "GGUF's nemotron_h_moe cannot say that intermediate_size is 96",
+    "nemotron-3-latent": "GGUF's nemotron_h_moe has no layers of MLPs",
+    "bitnet-plain": "GGUF's bitnet-b1.58 cannot say that round_activations is False",
     "falcon-h1-norm-first": "GGUF's falcon-h1 has no biases",
     "deepseek-v2": "GGUF's deepseek2 has no biases",
     "deepseek-v3-one-head": "GGUF's deepseek2 cannot rotate a part of a head alone",
@@ -71,25 +71,35 @@ USUAL = {
     "gpt-oss": {"swiglu_limit": 7.0},
     "lfm2-moe": {"routed_scaling_factor": 1.0},
     "qwen3.5-moe": {"linear_key_head_dim": 32, "linear_value_head_dim": 32},
+    "qwen3-next": {"linear_key_head_dim": 32, "linear_value_head_dim": 32},
+    "granite-swa": {"layer_rope_theta": [0, 1e4, 1e4, 1e4, 1e4]},
+    "bitnet-1bitllm": {"tie_word_embeddings": True},
+    "bitnet-1bitllm-3b": {"tie_word_embeddings": True},
 }
 USUAL_SHAPES = {
     "qwen3.5-moe": {
         "in_proj_qkv.weight": (320, 64), "conv1d.weight": (320, 1, 4), "in_proj_z.weight": (192, 64),
         "linear_attn.out_proj.weight": (64, 192), "linear_attn.norm.weight": (32,),
     },
+    "qwen3-next": {
+        "in_proj_qkvz.weight": (512, 64), "conv1d.weight": (320, 1, 4), "linear_attn.out_proj.weight": (64, 192),
+        "linear_attn.norm.weight": (32,),
+    },
+    "bitnet-1bitllm": {"lm_head.weight": ()},
+    "bitnet-1bitllm-3b": {"lm_head.weight": ()},
 }  # fmt: skip
 # Architectures that GGUF does not know, or knows in a form that directories do not have, and why.
 UNWRITTEN = {
     "bailing_moe2": "read from GGUF alone",
-    "bitnet": "GGUF's has ternary matrices of Microsoft's or 1bitLLM's own, which quantising does not make",
     "gemma-embedding": "read from GGUF alone",
-    "granite_swa": "GGUF has no such architecture here",
     "lfm3": "GGUF has no such architecture",
     "maple": "read from GGUF alone",
-    "muse_glimmer": "GGUF has the scale of queries in a tensor that directories lack",
 }
 # What a model's architecture is there, where a family has several.
-OF_SOME = {"granite-4-micro": "granite", "nemotron-3": "nemotron_h_moe"}
+OF_SOME = {
+    "granite-4-micro": "granite", "nemotron-3": "nemotron_h_moe", "qwen3-next": "qwen3next",
+    "bitnet-2b-4t": "bitnet-b1.58", "bitnet-1bitllm": "bitnet", "bitnet-1bitllm-3b": "bitnet",
+}  # fmt: skip
 WRITTEN = [name for name, case in CASES.items() if find_architecture(case.config["model_type"]).name in FAMILIES]
 
 
@@ -99,6 +109,7 @@ def make(directory: Path, name: str) -> Path:
     shapes = {
         tensor: next((tuple(new) for end, new in other.items() if tensor.endswith(end)), tuple(shape))
         for tensor, shape in SHAPES[name].items()
+        if other.get(tensor) != ()
     }
     write_checkpoint(directory, config, random_weights(config, shapes))
     return directory
@@ -112,9 +123,9 @@ def test_every_architecture_is_written_or_known_not_to_be() -> None:
 
 
 SLOW = [name for name in WRITTEN if name.startswith((
-    "afmoe", "apertus", "deepseek-v2-lite", "ernie4-5-moe", "falcon-h1", "gemma4-", "glm4", "gpt-oss", "granite-4",
-    "granite-moe", "laguna", "lfm2", "mellum", "nemotron", "olmo", "phi-", "phi3-128k-short", "phi4", "qwen2-moe",
-    "qwen3-next", "qwen3.5-", "smollm3", "stablelm", "starcoder2",
+    "afmoe", "apertus", "bitnet-1bitllm-3b", "deepseek-v2-lite", "ernie4-5-moe", "falcon-h1", "gemma4-", "glm4",
+    "gpt-oss", "granite-4", "granite-moe", "granite-swa", "laguna", "lfm2", "mellum", "nemotron", "olmo", "phi-",
+    "phi3-128k-short", "phi4", "qwen2-moe", "qwen3-next", "qwen3.5-", "smollm3", "stablelm", "starcoder2",
 ))]  # fmt: skip
 
 
@@ -143,6 +154,61 @@ def test_logits_are_those_of_the_native_format(name: str, tmp_path: Path) -> Non
         for path in (native.path, made.path)
     )
     assert np.linalg.norm(found - expected) < (1e-3 if name == "falcon-h1" else 1e-4) * np.linalg.norm(expected)
+
+
+def test_ternary_weights_of_bitnet_are_written_as_they_are(tmp_path: Path) -> None:
+    """A scale of a matrix becomes one of each block, in half precision: the codes are those of the source."""
+    wider = {64: 256, 96: 512, 32: 128}
+    config = {**CASES["bitnet-1bitllm"].config, "hidden_size": 256, "intermediate_size": 512}
+    shapes = {
+        tensor: tuple(wider.get(size, size) for size in shape)
+        for tensor, shape in SHAPES["bitnet-1bitllm"].items()
+        if tensor != "lm_head.weight"
+    }
+    source = tmp_path / "source"
+    write_checkpoint(source, {**config, "tie_word_embeddings": True}, random_weights(config, shapes))
+    settings = QuantizationSettings(method="ternary", group_size=None, embedding_bits=8, head_bits=8)
+    made = lutmac.quantize_model(source, tmp_path / "out.gguf", settings, output="gguf", threads=1)
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(made.path).tensors}
+    assert {kind for name, kind in kinds.items() if "norm" not in name and "embd" not in name} == {"TQ2_0"}
+    assert max(tensor.error for tensor in made.tensors if "embed" not in tensor.name) < 1e-3
+    assert kinds["blk.0.attn_sub_norm.weight"] == kinds["blk.0.ffn_sub_norm.weight"] == "F32"
+
+
+def test_muse_glimmer_is_written_with_norms_of_heads(tmp_path: Path) -> None:
+    """Its directories have these without weights; GGUF's scale the queries."""
+    source = directory(tmp_path / "source", "muse_glimmer")
+    native = lutmac.quantize_model(source, tmp_path / "native", EIGHT_BITS, threads=1)
+    made = lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
+    expected, found = (
+        lutmac.load(path, precision="exact", kv_cache="f32", threads=1).logits(TOKENS[:60])
+        for path in (native.path, made.path)
+    )
+    assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
+    tensors = {tensor.name: tensor.data for tensor in gguf.GGUFReader(made.path).tensors}
+    np.testing.assert_allclose(tensors["blk.0.attn_q_norm.weight"], 3.87, rtol=1e-6)
+    np.testing.assert_array_equal(tensors["blk.0.attn_k_norm.weight"], 1)
+
+
+def test_a_head_that_readers_want_is_the_embedding_again(tmp_path: Path) -> None:
+    """llama.cpp loads no file of OLMo 2 without one."""
+    source = make(tmp_path / "source", "olmo2")
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": True}))
+    tensors = load_file(source / "model.safetensors")
+    del tensors["lm_head.weight"]
+    save_file(tensors, source / "model.safetensors")
+    made = lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
+    found = {tensor.name: tensor.data for tensor in gguf.GGUFReader(made.path).tensors}
+    np.testing.assert_array_equal(found["output.weight"], found["token_embd.weight"])
+
+
+def test_a_head_of_its_own_that_readers_do_not_read_is_refused(tmp_path: Path) -> None:
+    config = {**CASES["bitnet-1bitllm"].config}
+    source = tmp_path / "source"
+    write_checkpoint(source, config, random_weights(config, SHAPES["bitnet-1bitllm"]))
+    with pytest.raises(UnsupportedModelError, match="GGUF's bitnet has no head but its embedding"):
+        lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
 
 
 def written_both_ways(source: Path, folder: Path) -> list[Path]:

@@ -17,7 +17,12 @@ from lutmac.models.config_json import read_decoder_config
 from lutmac.models.decoder import Decoder
 from lutmac.models.gguf_names import gguf_names
 
-GGUF_NAMES = {"self_attn.attn_sub_norm": "attn_sub_norm", "mlp.ffn_sub_norm": "ffn_sub_norm"}
+GGUF_NAMES = {
+    "self_attn.attn_sub_norm": "attn_sub_norm",
+    "self_attn.inner_attn_ln": "attn_sub_norm",
+    "mlp.ffn_sub_norm": "ffn_sub_norm",
+    "mlp.ffn_layernorm": "ffn_sub_norm",
+}
 
 DEFAULTS = {
     "vocab_size": 128256,

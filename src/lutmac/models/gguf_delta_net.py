@@ -1,12 +1,14 @@
-"""A gated DeltaNet as GGUF files of Qwen3.5 have it: its metadata, and the order of value heads in its tensors.
+"""A gated DeltaNet as GGUF files have it: its metadata, and the order of heads in its tensors.
 
-There the value heads that share a key head do not lie side by side: each group of neighbours has one of every key head.
-https://github.com/ggml-org/llama.cpp/pull/19468
+In those of Qwen3.5 the value heads that share a key head do not lie side by side: each group of neighbours has one of
+every key head. https://github.com/ggml-org/llama.cpp/pull/19468
+Those of Qwen3-Next have them in the order of directories, but all queries first, then all keys, values and gates:
+directories have these in one matrix, by key heads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +27,7 @@ def delta_net_metadata(config: HybridConfig) -> dict[str, Any]:
     net, layers = config.delta_net, config.num_hidden_layers
     if net.key_dim != net.value_dim:
         raise UnsupportedModelError(
-            f"GGUF's qwen35 has keys and values of one size, and this model of {net.key_dim} and {net.value_dim}"
+            f"GGUF's DeltaNets have keys and values of one size, and this model of {net.key_dim} and {net.value_dim}"
         )
     every = config.attention_layers[0] + 1 if config.attention_layers else layers + 1
     found: dict[str, Any] = {
@@ -51,10 +53,25 @@ def _sections(pairs: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class TiledHeads:
-    """What becomes of the tensors of a DeltaNet whose value heads lie in groups, by their Hugging Face names."""
+class HeadOrder:
+    """What becomes of the tensors of a DeltaNet whose value heads lie in groups, by their Hugging Face names.
+
+    tiled: whether each group of neighbours has one of every key head in the file.
+    """
 
     net: DeltaNet
+    tiled: bool
+
+    def parts(self, name: str) -> Mapping[str, Order] | None:
+        """The matrices as which a joint one is written, and which of its rows each has; None: it is none."""
+        if not name.endswith(".linear_attn.in_proj_qkvz.weight"):
+            return None
+        net = self.net
+        shared = net.values // net.key_heads
+        sizes = (net.key_dim, net.key_dim, shared, shared)
+        rows = np.arange(2 * net.keys + 2 * net.values).reshape(net.key_heads, -1)
+        *mixed, gates = (part.reshape(-1) for part in np.split(rows, np.cumsum(sizes)[:-1], axis=1))
+        return {name.replace("qkvz", "qkv"): np.concatenate(mixed), name.replace("qkvz", "z"): gates}
 
     def rows(self, name: str) -> Order | None:
         """The order in which a tensor's rows are written; None: as they are."""
@@ -78,7 +95,7 @@ class TiledHeads:
         group: of rows of so many weights.
         """
         net, group_size = self.net, group(self.net.values)
-        if net.key_heads < net.value_heads and net.value_dim % group_size:
+        if self.tiled and net.key_heads < net.value_heads and net.value_dim % group_size:
             raise UnsupportedModelError(
                 f"GGUF's qwen35 has value heads in another order, and groups of {group_size} weights are not within "
                 f"heads of {net.value_dim}: choose a format with smaller groups"
@@ -94,5 +111,7 @@ class TiledHeads:
 
     def _of_heads(self, size: int) -> Order:
         net = self.net
+        if not self.tiled:
+            return np.arange(net.value_heads * size)
         grouped = np.arange(net.value_heads * size).reshape(net.key_heads, -1, size)
         return np.ascontiguousarray(grouped.swapaxes(0, 1)).reshape(-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class GGUFFamily:
     name: its architecture there. biases: whether products may have them. keys: of a configuration, those that only this
     family has, or has otherwise; None: it lacks a key that others have. dense_layers: whether the first layers may be
     without experts. scales_experts: whether the weights of experts may be scaled. long_rope: whether there may be
-    factors for each frequency.
+    factors for each frequency. head: whose weights the head has: the file's tensor for it, the embedding's, or either.
     """
 
     name: str
@@ -52,6 +52,7 @@ class GGUFFamily:
     dense_layers: bool = False
     scales_experts: bool = True
     long_rope: bool = False
+    head: Literal["own", "embedding", "either"] = "either"
 
 
 def _pattern(config: DecoderConfig) -> Mapping[str, Any]:
@@ -77,6 +78,15 @@ def _granite(config: DecoderConfig) -> Mapping[str, Any]:
 
 def _granite_hybrid(config: GraniteHybridConfig) -> Mapping[str, Any]:
     return {**_granite(config), **granite_hybrid_keys(config)}
+
+
+def _granite_swa(config: DecoderConfig) -> Mapping[str, Any]:
+    rotated = ~np.isin(np.arange(config.num_hidden_layers), config.no_rope_layers)
+    return {**_granite(config), **_pattern(config), "attention.rope_pattern": rotated}
+
+
+def _muse_glimmer(config: DecoderConfig) -> Mapping[str, Any]:
+    return {**_pattern(config), "logit_scale": config.logits_scale}
 
 
 def _stablelm(config: StableLmConfig) -> Mapping[str, Any]:
@@ -168,51 +178,54 @@ def _modernbert(config: EncoderConfig) -> Mapping[str, Any]:
 # By the names of our architectures; those that GGUF does not know are missing.
 FAMILIES: Final[Mapping[str, GGUFFamily]] = {
     "afmoe": GGUFFamily("afmoe", keys=_afmoe, dense_layers=True),
-    "apertus": GGUFFamily("apertus", keys=_apertus),
+    "apertus": GGUFFamily("apertus", keys=_apertus, head="own"),
     "bailing_hybrid": GGUFFamily("bailingmoe3", keys=_ling, dense_layers=True),
     "bert": GGUFFamily("bert", biases=True, keys=_encoder),
-    "cohere2": GGUFFamily("cohere2", keys=_cohere2),
+    "bitnet": GGUFFamily("bitnet", head="embedding"),
+    "cohere2": GGUFFamily("cohere2", keys=_cohere2, head="embedding"),
     "deepseek": GGUFFamily("deepseek2", keys=_latents, dense_layers=True),
     "ernie4_5": GGUFFamily("ernie4_5"),
     "ernie4_5_moe": GGUFFamily("ernie4_5-moe", keys=_ernie_moe, dense_layers=True),
     "exaone4": GGUFFamily("exaone4", keys=_pattern),
     "falcon_h1": GGUFFamily("falcon-h1", keys=mamba_keys),
-    "gemma2": GGUFFamily("gemma2"),
+    "gemma2": GGUFFamily("gemma2", head="embedding"),
     "gemma3": GGUFFamily("gemma3"),
     "gemma3n": GGUFFamily("gemma3n", keys=_gemma3n),
     "gemma4": GGUFFamily("gemma4"),
     "glm4": GGUFFamily("glm4", biases=True),
     "glm4_moe": GGUFFamily("glm4moe", biases=True, keys=_shared_count, dense_layers=True),
-    "gpt_oss": GGUFFamily("gpt-oss", biases=True),
+    "gpt_oss": GGUFFamily("gpt-oss", biases=True, head="own"),
     "granite": GGUFFamily("granite", keys=_granite),
     "granitemoe": GGUFFamily("granitemoe", keys=_granite),
+    "granite_swa": GGUFFamily("granite_swa", keys=_granite_swa),
     "granitemoehybrid": GGUFFamily("granitehybrid", keys=_granite_hybrid),
-    "hunyuan_v1_dense": GGUFFamily("hunyuan-dense"),
-    "kimi_linear": GGUFFamily("kimi-linear", keys=_delta, dense_layers=True),
+    "hunyuan_v1_dense": GGUFFamily("hunyuan-dense", head="embedding"),
+    "kimi_linear": GGUFFamily("kimi-linear", keys=_delta, dense_layers=True, head="own"),
     "laguna": GGUFFamily("laguna", keys=_pattern, dense_layers=True),
     "lfm2": GGUFFamily("lfm2", keys=_lfm2),
     "lfm2_moe": GGUFFamily("lfm2moe", keys=_lfm2, dense_layers=True, scales_experts=False),
     "llama": GGUFFamily("llama", biases=True),
-    "mellum": GGUFFamily("mellum", keys=_pattern),
+    "mellum": GGUFFamily("mellum", keys=_pattern, head="own"),
     "ministral3": GGUFFamily("mistral3"),
     "mistral": GGUFFamily("llama"),
     "mixtral": GGUFFamily("llama"),
+    "muse_glimmer": GGUFFamily("muse-glimmer", keys=_muse_glimmer, head="own"),
     "nemotron_h": GGUFFamily("nemotron_h", keys=nemotron_keys),
     "modernbert": GGUFFamily("modern-bert", biases=True, keys=_modernbert),
     "nomic_bert": GGUFFamily("nomic-bert", biases=True, keys=_encoder),
-    "olmo2": GGUFFamily("olmo2", keys=_pattern),
-    "olmoe": GGUFFamily("olmoe"),
-    "phi": GGUFFamily("phi2", biases=True, keys=_layer_norms),
+    "olmo2": GGUFFamily("olmo2", keys=_pattern, head="own"),
+    "olmoe": GGUFFamily("olmoe", head="own"),
+    "phi": GGUFFamily("phi2", biases=True, keys=_layer_norms, head="own"),
     "phi3": GGUFFamily("phi3", long_rope=True),
     "qwen2": GGUFFamily("qwen2", biases=True),
-    "qwen2_moe": GGUFFamily("qwen2moe", biases=True),
+    "qwen2_moe": GGUFFamily("qwen2moe", biases=True, head="own"),
     "qwen3": GGUFFamily("qwen3"),
     "qwen3_5": GGUFFamily("qwen35"),
     "qwen3_moe": GGUFFamily("qwen3moe"),
     "qwen3_next": GGUFFamily("qwen35moe"),
     "seed_oss": GGUFFamily("seed_oss", biases=True),
     "smollm3": GGUFFamily("smollm3"),
-    "stablelm": GGUFFamily("stablelm", biases=True, keys=_stablelm),
+    "stablelm": GGUFFamily("stablelm", biases=True, keys=_stablelm, head="own"),
     "starcoder2": GGUFFamily("starcoder2", biases=True, keys=_layer_norms),
 }
 

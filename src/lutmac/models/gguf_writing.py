@@ -13,16 +13,19 @@ from math import isclose
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lutmac.errors import UnsupportedModelError
 from lutmac.models import Architecture, ModelConfig, find_architecture
+from lutmac.models.bitnet import BitNetConfig
 from lutmac.models.config import DecoderConfig, MixtureConfig
 from lutmac.models.delta_attention import DeltaConfig
 from lutmac.models.delta_net import HybridConfig
 from lutmac.models.encoder import EncoderConfig
 from lutmac.models.gemma3n_config import Gemma3nConfig
 from lutmac.models.gemma4_config import Gemma4Config
-from lutmac.models.gguf_delta_net import TiledHeads
+from lutmac.models.gguf_attention import attention_form, norms_of_heads
+from lutmac.models.gguf_delta_net import HeadOrder
 from lutmac.models.gguf_latents import name_to_write
 from lutmac.models.gguf_mamba2 import MambaTensors, gguf_form, mamba_tensors
 from lutmac.models.gguf_metadata import FAMILIES, GGUFFamily, attention_scale, gguf_metadata
@@ -30,10 +33,15 @@ from lutmac.models.gguf_names import ROPE_FACTORS, ROPE_FACTORS_LONG, ROPE_FACTO
 from lutmac.models.granite_hybrid import GraniteHybridConfig
 from lutmac.models.latent_attention import LatentConfig
 from lutmac.models.mamba2 import Mamba2Config
+from lutmac.models.muse_glimmer import MuseGlimmerConfig
 from lutmac.models.nemotron_h import NemotronHConfig
 from lutmac.models.nomic_bert import transformers_name
+from lutmac.models.qwen3_next import HybridMixtureConfig, has_joint_projections
 from lutmac.models.rope import RopeConfig, RopeScaling
 
+EMBEDDING: Final = "model.embed_tokens.weight"
+HEAD: Final = "lm_head.weight"
+LAST_NORM: Final = "model.norm.weight"
 _TOLD_BY_TENSORS: Final = ("optional", "gates_heads", "laurel_rank", "keys_are_values")
 
 
@@ -43,11 +51,12 @@ class GGUFModel:
 
     name: of the architecture in GGUF. metadata: without tokenizer. architecture: what reads it. neighbours: rows of q
     and k come in the order of a rope that pairs neighbours. norm_weight_bias: what is added to norms' weights, but for
-    those behind a delta rule. rope_factors: tensors, by their names in `gguf_names`. heads: the order of a DeltaNet's
-    tensors, None where there is none. table_rows: of the table of layers' own embeddings, which may have fewer in a
-    directory; 0: as it is. mamba: what becomes of Mamba2's tensors, None where there is none. shared_alone: what is
-    the MLP beside experts elsewhere is a layer's only one. latents: the model, where attention has them.
-    first_position: the row of an encoder's positions that GGUF begins with; None of a decoder.
+    those behind a delta rule, and the last one where last_norm_is_whole. added: vectors that directories lack, by their
+    names in `gguf_names`. heads: the order of a DeltaNet's tensors, None where there is none. copies_head: the
+    embedding is written a second time, as head, which readers want. table_rows: of the table of layers' own embeddings,
+    which may have fewer in a directory; 0: as it is. mamba: what becomes of Mamba2's tensors, None where there is none.
+    shared_alone: what is the MLP beside experts elsewhere is a layer's only one. latents: the model, where attention
+    has them. first_position: the row of an encoder's positions that GGUF begins with; None of a decoder.
     """
 
     name: str
@@ -56,8 +65,10 @@ class GGUFModel:
     head_dim: int
     neighbours: bool
     norm_weight_bias: float
-    rope_factors: Mapping[str, tuple[float, ...]]
-    heads: TiledHeads | None = None
+    added: Mapping[str, tuple[float, ...]]
+    heads: HeadOrder | None = None
+    copies_head: bool = False
+    last_norm_is_whole: bool = False
     table_rows: int = 0
     mamba: MambaTensors | None = None
     shared_alone: bool = False
@@ -72,7 +83,7 @@ class GGUFModel:
         scale = re.fullmatch(r"model\.layers\.(\d+)\.router\.per_expert_scale", name)
         if scale is not None:  # reading multiplies the experts by it
             return f"blk.{scale[1]}.ffn_down_exps.scale"
-        in_parts = _in_parts(name if self.latents is None else name_to_write(name, self.latents))
+        in_parts = self._in_parts(name if self.latents is None else name_to_write(name, self.latents))
         if self.shared_alone:
             in_parts = in_parts.replace(".shared_mlp.output_linear.", ".mlp.down_proj.").replace(
                 ".shared_mlp.", ".mlp."
@@ -81,6 +92,24 @@ class GGUFModel:
         if found.startswith("model."):
             raise UnsupportedModelError(f"GGUF's {self.name} has no tensor like {name}")
         return found
+
+    def _in_parts(self, name: str) -> str:
+        """Of a matrix that GGUF does not have as one, the names of its parts: those of Granite's MLP beside experts."""
+        joint = re.fullmatch(r"(.*\.shared_mlp)\.input_linear\.weight\[(\d+):\d+\]", name)
+        if joint is None or not self.architecture.gguf_tensor_name(name).startswith("model."):
+            return name
+        return f"{joint[1]}.{'up' if int(joint[2]) else 'gate'}_proj.weight"
+
+    def norm_bias(self, name: str) -> float:
+        """What is added to a vector."""
+        whole = not name.endswith("norm.weight") or (self.last_norm_is_whole and name == LAST_NORM)
+        return 0.0 if whole else self.norm_weight_bias
+
+    def parts(self, name: str) -> Mapping[str, NDArray[np.intp] | None]:
+        """The names under which a matrix is written, and the rows of it that each has; None: all."""
+        if self.copies_head and name == EMBEDDING:
+            return {name: None, HEAD: None}
+        return (self.heads and self.heads.parts(name)) or {name: None}
 
 
 def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
@@ -92,9 +121,12 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
         known = ", ".join(FAMILIES)
         raise UnsupportedModelError(f"GGUF cannot be written from a directory of {own!r}; it can from {known}")
     shared_alone = isinstance(config, GraniteHybridConfig) and not config.num_experts
-    mamba, config = mamba_tensors(config), gguf_form(config)
+    mamba, norms = mamba_tensors(config), norms_of_heads(config)
+    config = attention_form(gguf_form(config))
     family = gguf_family(own, config)
     name = family.name
+    if family.head == "embedding" and HEAD in config.optional:
+        raise UnsupportedModelError(f"GGUF's {name} has no head but its embedding, and this model has")
     if biases and not family.biases:
         raise UnsupportedModelError(f"GGUF's {name} has no biases, and this model has")
     architecture = find_architecture(name)
@@ -112,7 +144,9 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
     if neighbours and config.rope.rotary_dim != config.head_dim:
         raise UnsupportedModelError(f"GGUF's {name} cannot rotate a part of a head alone")
     rounded = {key: float(np.float32(value)) if isinstance(value, float) else value for key, value in metadata.items()}
-    heads = TiledHeads(config.delta_net) if isinstance(config, HybridConfig) else None
+    heads = None
+    if isinstance(config, HybridConfig) and isinstance(read, HybridConfig):
+        heads = HeadOrder(config.delta_net, read.delta_net.tiled)
     return GGUFModel(
         name,
         rounded,
@@ -120,8 +154,10 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
         config.head_dim,
         neighbours,
         config.norm_weight_bias,
-        _factors(config.rope),
+        {**_factors(config.rope), **norms},
         heads,
+        family.head == "own" and HEAD not in config.optional,
+        isinstance(config, MuseGlimmerConfig),
         config.vocab_size if isinstance(config, Gemma3nConfig) else 0,
         mamba,
         shared_alone,
@@ -152,8 +188,9 @@ def _comparable(config: DecoderConfig, read: DecoderConfig) -> tuple[DecoderConf
         expected = replace(expected, position_rows=rows, first_position=0, classifier_rows=read.classifier_rows)
     if isinstance(expected, DeltaConfig):
         expected = replace(expected, delta=replace(expected.delta, rate_is_log=False))
-    if isinstance(expected, HybridConfig):
-        expected = replace(expected, delta_net=replace(expected.delta_net, tiled=True, rate_is_log=False))
+    if isinstance(expected, HybridConfig) and isinstance(read, HybridConfig):
+        tiled = read.delta_net.tiled
+        expected = replace(expected, delta_net=replace(expected.delta_net, tiled=tiled, rate_is_log=False))
     if isinstance(expected, Mamba2Config):
         expected = replace(expected, mamba=replace(expected.mamba, rate_is_log=False))
     return expected, read
@@ -161,17 +198,17 @@ def _comparable(config: DecoderConfig, read: DecoderConfig) -> tuple[DecoderConf
 
 def gguf_family(own: str, config: DecoderConfig) -> GGUFFamily:
     """How GGUF has a model. own: its architecture's name here. config: as GGUF has it."""
+    if isinstance(config, BitNetConfig) and config.activation != "silu":
+        return replace(FAMILIES[own], name="bitnet-b1.58", head="either")
+    if isinstance(config, HybridMixtureConfig) and has_joint_projections(config):
+        return replace(FAMILIES[own], name="qwen3next")
     if isinstance(config, NemotronHConfig) and config.num_experts:
+        if "mlp" in config.kinds:
+            raise UnsupportedModelError("GGUF's nemotron_h_moe has no layers of MLPs, and this model has")
         return replace(FAMILIES[own], name="nemotron_h_moe")
     if own == "granitemoehybrid" and not isinstance(config, GraniteHybridConfig):
         return FAMILIES["granitemoe" if isinstance(config, MixtureConfig) else "granite"]
     return FAMILIES[own]
-
-
-def _in_parts(name: str) -> str:
-    """Of a matrix that GGUF does not have as one, the names of its parts: Granite's MLP beside experts."""
-    joint = re.fullmatch(r"(.*\.shared_mlp)\.input_linear\.weight\[(\d+):\d+\]", name)
-    return name if joint is None else f"{joint[1]}.{'up' if int(joint[2]) else 'gate'}_proj.weight"
 
 
 def _as_floats(config: Gemma3nConfig) -> tuple[float | None, ...]:

@@ -24,6 +24,13 @@ from lutmac.models.metadata import MetadataReader
 
 PERIOD = 4
 _GGUF = "granite_swa"
+# Gate and up of the MLP beside experts are one matrix.
+NAMES = {
+    **{name: gguf for name, gguf in GGUF_NAMES.items() if not name.startswith("shared_mlp.")},
+    "self_attn.sinks": "attn_sinks.weight",
+    "shared_mlp.input_linear": "ffn_up_shexp",
+    "shared_mlp.output_linear": "ffn_down_shexp",
+}
 DEFAULTS: Mapping[str, Any] = {
     "vocab_size": 100352, "hidden_size": 2560, "intermediate_size": 8192, "num_hidden_layers": 24,
     "num_attention_heads": 20, "num_key_value_heads": 4, "max_position_embeddings": 8192, "rms_norm_eps": 1e-5,
@@ -91,6 +98,6 @@ ARCHITECTURE = Architecture(
     "granite_swa",
     read_config,
     read_gguf_config,
-    gguf_names({**GGUF_NAMES, "self_attn.sinks": "attn_sinks.weight"}),
+    gguf_names(NAMES),
     build,
 )

@@ -57,6 +57,12 @@ class Qwen3Next(MixtureDecoder, NormedHeads, HybridDecoder):
         super().__init__(config)
 
 
+def has_joint_projections(config: HybridMixtureConfig) -> bool:
+    """Whether queries, keys, values and gates of a DeltaNet are one matrix, as in directories of Qwen3-Next."""
+    layers = (layer for layer in range(config.num_hidden_layers) if layer not in config.attention_layers)
+    return any(f"model.layers.{layer}.linear_attn.in_proj_qkvz.weight" in config.optional for layer in layers)
+
+
 def read_config(config: Mapping[str, Any]) -> HybridMixtureConfig:
     """The keys of a config.json; norms' weights are stored less 1, but for those behind the delta rule."""
     is_next = config.get("model_type") == "qwen3_next"

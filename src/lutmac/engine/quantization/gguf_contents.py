@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -41,6 +41,7 @@ TABLE: Final = "model.embed_tokens_per_layer.weight"
 class Contents:
     """Metadata and names.
 
+    parts: the names under which a matrix is written, and the rows of it that each has (None: all).
     matrix, vector: what becomes of a tensor by its Hugging Face name; shape: of its shape. added: further vectors.
     left_out: tensors that metadata say. check: raises UnsupportedModelError where matrices cannot be written whose
     groups are so wide in rows of so many weights as a function says (1: no groups).
@@ -54,6 +55,7 @@ class Contents:
     check: Callable[[Callable[[int], int]], None] = lambda _: None
     left_out: frozenset[str] = frozenset()
     shape: Callable[[str, tuple[int, ...]], tuple[int, ...]] = lambda _, shape: shape
+    parts: Callable[[str], Mapping[str, NDArray[np.intp] | None]] = lambda name: {name: None}
 
 
 def gguf_contents(opened: OpenedModel) -> Contents:
@@ -75,8 +77,8 @@ def gguf_contents(opened: OpenedModel) -> Contents:
     config, said = _with_activations(opened)
     model = gguf_model(opened.architecture.name, config, biases=any(map(_is_bias, listed.vectors)))
     for name in (*listed.matrices, *listed.vectors):
-        if name not in said:
-            model.tensor_name(name)
+        for part in model.parts(name) if name not in said else ():
+            model.tensor_name(part)
     files = TextFiles(
         opened.path,
         read_json_object(opened.path / CONFIG_FILE),
@@ -90,7 +92,7 @@ def gguf_contents(opened: OpenedModel) -> Contents:
         **(gguf_pooling(opened.embedding, model.name) if f"{model.name}.pooling_type" not in model.metadata else {}),
         **gguf_sampling_metadata(opened.sampling),
     }
-    added = {name: np.array(values, np.float32) for name, values in model.rope_factors.items()}
+    added = {name: np.array(values, np.float32) for name, values in model.added.items()}
     check = (lambda _: None) if model.heads is None else model.heads.check
     return Contents(
         metadata,
@@ -101,6 +103,7 @@ def gguf_contents(opened: OpenedModel) -> Contents:
         check,
         said,
         partial(_shape, model),
+        model.parts,
     )
 
 
@@ -147,9 +150,14 @@ def _matrix(model: GGUFModel, name: str, matrix: LowBitMatrix) -> LowBitMatrix:
     if _is_rotated(model, name):
         order = _neighbours(matrix.rows, model.head_dim)
     if order is not None:
-        matrix = replace(_each(matrix, lambda values: values[order]), rows=len(order))
+        matrix = with_rows(matrix, order)
     columns = model.heads.columns(name) if model.heads else None
     return matrix if columns is None else _with_columns(matrix, columns)
+
+
+def with_rows(matrix: LowBitMatrix, rows: NDArray[np.intp]) -> LowBitMatrix:
+    """Some of its rows, in that order."""
+    return replace(_each(matrix, lambda values: values[rows]), rows=len(rows))
 
 
 def _with_columns(matrix: LowBitMatrix, order: NDArray[np.intp]) -> LowBitMatrix:
@@ -199,7 +207,7 @@ def _vector(model: GGUFModel, name: str, values: Floats) -> Floats:
         values = model.mamba.vector(name, values)
     if model.latents is not None:
         values = delta_vector(model.latents, name, values)
-    return values + np.float32(model.norm_weight_bias) if name.endswith("norm.weight") else values
+    return values + np.float32(model.norm_bias(name))
 
 
 def _shape(model: GGUFModel, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from lutmac.checkpoints.gguf_encoding import FILE_TYPES, block_bytes, encode, fi
 from lutmac.checkpoints.gguf_types import TENSOR_TYPES
 from lutmac.checkpoints.gguf_writer import GGUFEntry, GGUFWriter
 from lutmac.engine.loading.opened import OpenedModel
-from lutmac.engine.quantization.gguf_contents import FLOATS, Contents, gguf_contents
+from lutmac.engine.quantization.gguf_contents import FLOATS, Contents, gguf_contents, with_rows
 from lutmac.engine.quantization.settings import END_GROUP_SIZE, QuantizationSettings
 from lutmac.errors import InvalidRequestError, UnsupportedModelError
 from lutmac.lowbit.matrix import LowBitMatrix, TwoLevel
@@ -65,16 +65,22 @@ def write_gguf(
     """
     contents = gguf_contents(opened)
     vectors = {name: read for name, read in vectors.items() if name not in contents.left_out}
-    made = {name: partial(_converted, contents, name, read) for name, read in matrices.items()}
-    kinds = {name: FLOAT if name in FLOATS else _type_of(opened, name, read()) for name, read in matrices.items()}
+    parts = {name: contents.parts(name) for name in matrices}
+    made = {
+        part: partial(_converted, contents, part, matrices[name], rows)
+        for name, found in parts.items()
+        for part, rows in found.items()
+    }
+    types = {name: FLOAT if name in FLOATS else _type_of(opened, name, read()) for name, read in matrices.items()}
+    kinds = {part: types[name] for name, found in parts.items() for part in found}
     shapes = {name: _size(read()) for name, read in made.items()} | {
         name: contents.shape(name, _shape(opened, name)) for name in vectors
     }
     sizes = {
         name: 4 * prod(shapes[name]) if kinds[name] == FLOAT else block_bytes(kinds[name], *shapes[name])
-        for name in matrices
+        for name in made
     }
-    tensors = [_Tensor.of(contents, names, shapes) for names in _grouped(contents, (*matrices, *vectors))]
+    tensors = [_Tensor.of(contents, names, shapes) for names in _grouped(contents, (*made, *vectors))]
     entries = [tensor.entry(kinds, sizes) for tensor in tensors]
     entries += [
         GGUFEntry(contents.name(name), values.shape, F32, values.nbytes) for name, values in contents.added.items()
@@ -88,14 +94,14 @@ def write_gguf(
     with GGUFWriter(path, metadata, entries) as writer:
         for tensor in tensors:
             for name in tensor.parts:
-                if name in matrices:
+                if name in made:
                     writer.add_part(_encoded(kinds[name], made[name]()))
                 else:
                     writer.add_part(contents.vector(name, vectors[name]()).astype("<f4"))
             writer.end()
         for values in contents.added.values():
             writer.add(values.astype("<f4"))
-    return sizes
+    return {name: sum(sizes[part] for part in found) for name, found in parts.items()}
 
 
 @dataclass(frozen=True)
@@ -157,8 +163,11 @@ def _encoded(kind: str, matrix: LowBitMatrix) -> NDArray[Any]:
     return dequantize(matrix).astype("<f4") if kind == FLOAT else encode(kind, matrix)
 
 
-def _converted(contents: Contents, name: str, read: Callable[[], LowBitMatrix]) -> LowBitMatrix:
-    return contents.matrix(name, read())
+def _converted(
+    contents: Contents, name: str, read: Callable[[], LowBitMatrix], rows: NDArray[np.intp] | None
+) -> LowBitMatrix:
+    matrix = read()
+    return contents.matrix(name, matrix if rows is None else with_rows(matrix, rows))
 
 
 def _size(matrix: LowBitMatrix) -> tuple[int, ...]:
