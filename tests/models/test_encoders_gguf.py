@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 
@@ -76,3 +77,31 @@ def test_dense_layers_of_embedding_gemma_are_tensors_of_its_file(tmp_path: Path)
     dense = lutmac.load(write_encoder(tmp_path / "dense.gguf", config, weights, "F32", more), threads=1)
     pooled = plain.embed([TOKENS], normalize=False).astype(np.float64)
     np.testing.assert_allclose(dense.embed([TOKENS], normalize=False), pooled @ up.T @ down.T, rtol=1e-5, atol=1e-5)
+
+
+def test_dense_layers_of_embedding_gemma_are_kept_by_all_that_write(tmp_path: Path) -> None:
+    """In the native format they lie beside the metadata, in GGUF where they were."""
+    config, draw = CASES["embedding-gemma"].config, np.random.default_rng(0)
+    more = {
+        name: draw.standard_normal(shape).astype(np.float32)
+        for name, shape in (("dense_2.weight", (96, 64)), ("dense_3.weight", (64, 96)))
+    }
+    weights = random_weights(config, SHAPES["embedding-gemma"])
+    source = write_encoder(tmp_path / "source.gguf", config, weights, "F32", more)
+    settings = lutmac.QuantizationSettings(bits=8, group_size=32, symmetric=True)
+    made = [
+        lutmac.convert(source, tmp_path / "converted", threads=1),
+        lutmac.quantize_model(source, tmp_path / "native", settings, threads=1),
+        lutmac.quantize_model(source, tmp_path / "made.gguf", settings, output="gguf", threads=1),
+    ]
+    again = lutmac.convert(made[2].path, tmp_path / "again", threads=1)
+    expected, converted, *quantised = (
+        lutmac.load(path, precision="exact", threads=1).embed([TOKENS, TOKENS[:5]])
+        for path in (source, *(model.path for model in (*made, again)))
+    )
+    np.testing.assert_array_equal(converted, expected)
+    for found in quantised:
+        assert np.sum(found * expected, axis=1).min() > 0.999
+        np.testing.assert_allclose(found, quantised[0], atol=1e-6)
+    tensors = {tensor.name: tensor.data for tensor in gguf.GGUFReader(made[2].path).tensors}
+    assert all(np.array_equal(tensors[name], values) for name, values in more.items())

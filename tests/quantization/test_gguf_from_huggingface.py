@@ -44,7 +44,6 @@ REFUSED = {
     "gemma2-27b": "GGUF's gemma2 cannot say that attention_scale is",
     "gemma2-tight": "GGUF's gemma2 cannot say that attention_scale is",
     "gemma2-no-caps": "GGUF's gemma2 cannot say that attention_softcap is 0.0",
-    "gemma3-270m": "GGUF's gemma3 cannot say that windows is",
     "qwen3.5": "GGUF's DeltaNets have keys and values of one size, and this model of 12 and 16",
     "qwen3.5-tied": "GGUF's qwen35 has no biases",
     "ernie4-5-biases": "GGUF's ernie4_5 has no biases",
@@ -91,7 +90,6 @@ USUAL_SHAPES = {
 # Architectures that GGUF does not know, or knows in a form that directories do not have, and why.
 UNWRITTEN = {
     "bailing_moe2": "read from GGUF alone",
-    "gemma-embedding": "read from GGUF alone",
     "lfm3": "GGUF has no such architecture",
     "maple": "read from GGUF alone",
 }
@@ -308,7 +306,6 @@ def test_sentencepiece_is_written_with_its_scores(tmp_path: Path, dummy_prefix: 
 
 REFUSED_ENCODERS = {
     "bert-thin": "GGUF's bert cannot say that activation is gelu_tanh",
-    "embedding-gemma": "GGUF's gemma3 cannot say that bidirectional is True",
 }
 
 
@@ -330,6 +327,42 @@ def test_states_of_encoders_are_those_of_the_native_format(name: str, tmp_path: 
         for path in (native.path, made.path)
     )
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_embedding_gemma_is_written_with_its_dense_layers(tmp_path: Path) -> None:
+    """Modules of sentence-transformers are tensors there, whose sizes are in the metadata."""
+    config, shapes = ENCODERS["embedding-gemma"].config, json.loads((MODELS / "encoder_shapes.json").read_text())
+    source, draw = tmp_path / "source", np.random.default_rng(0)
+    write_checkpoint(source, config, random_weights(config, shapes["embedding-gemma"]))
+    modules = [{"type": "sentence_transformers.models.Transformer", "path": ""}]
+    dense = {"bias": False, "activation_function": "torch.nn.modules.linear.Identity"}
+    for folder, settings in {
+        "1_Pooling": {"pooling_mode_mean_tokens": True},
+        "2_Dense": {"in_features": 64, "out_features": 96, **dense},
+        "3_Dense": {"in_features": 96, "out_features": 64, **dense},
+    }.items():
+        (source / folder).mkdir()
+        if "out_features" in settings:
+            weight = draw.standard_normal((settings["out_features"], settings["in_features"])).astype(np.float32)
+            save_file({"linear.weight": weight}, source / folder / "model.safetensors")
+        (source / folder / "config.json").write_text(json.dumps(settings))
+        modules.append({"type": f"sentence_transformers.models.{folder[2:]}", "path": folder})
+    modules.append({"type": "sentence_transformers.models.Normalize", "path": "4_Normalize"})
+    (source / "modules.json").write_text(json.dumps(modules))
+    native = lutmac.quantize_model(source, tmp_path / "native", EIGHT_BITS, threads=1)
+    made = lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
+    expected, found = (
+        lutmac.load(path, precision="exact", threads=1).embed([range(3, 90), range(5, 9)])
+        for path in (native.path, made.path)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    fields = {name: field.contents() for name, field in gguf.GGUFReader(made.path).fields.items()}
+    assert fields["general.architecture"] == "gemma-embedding"
+    assert [fields[f"gemma-embedding.dense_{which}"] for which in ("2_feat_in", "2_feat_out", "3_feat_in")] == [
+        64, 96, 96,
+    ]  # fmt: skip
+    assert fields["gemma-embedding.attention.causal"] is False
+    assert fields["gemma-embedding.pooling_type"] == 1
 
 
 def test_an_encoder_is_written_with_its_vocabulary_and_head(tmp_path: Path) -> None:

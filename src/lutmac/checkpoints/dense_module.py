@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -87,3 +87,19 @@ def gguf_dense_modules(file: GGUFFile) -> tuple[DenseModule, ...]:
         for name in GGUF_DENSE
         if name in file.tensors
     )
+
+
+def gguf_dense_tensors(modules: Sequence[DenseModule]) -> dict[str, NDArray[np.float32]]:
+    """The layers as tensors of such a file. Raises UnsupportedModelError for those that it cannot have."""
+    if len(modules) > len(GGUF_DENSE) or any(m.bias is not None or m.activation != "Identity" for m in modules):
+        raise UnsupportedModelError("GGUF has two dense layers behind the pooling, without biases and activations")
+    return {name: module.weight for name, module in zip(GGUF_DENSE, modules, strict=False)}
+
+
+def gguf_dense_sizes(modules: Sequence[DenseModule]) -> dict[str, int]:
+    """Their sizes, by keys without the architecture's prefix."""
+    return {
+        f"{name.removesuffix('.weight')}_feat_{side}": size
+        for name, module in zip(GGUF_DENSE, modules, strict=False)
+        for side, size in (("in", module.in_features), ("out", module.out_features))
+    }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from lutmac.bounded_json import shown
-from lutmac.checkpoints.dense_module import DenseModule
+from lutmac.checkpoints.dense_module import DenseModule, gguf_dense_sizes
 from lutmac.errors import UnsupportedModelError
 
 Pooling = Literal["mean", "last", "cls", "max", "mean_sqrt_len_tokens", "weightedmean"]
@@ -18,6 +18,9 @@ _GGUF_PROBLEMS: Final[Mapping[int, str]] = {
     0: "pooling_type is 0, a vector for each token and none for the text; choose a pooling",
     4: "pooling_type is 4, the model ranks pairs of texts",
 }
+
+
+_GGUF_DENSE: Final = ("gemma-embedding",)  # whose files may have dense layers
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ def gguf_pooling(config: EmbeddingConfig, architecture: str) -> dict[str, int]:
     if not config.stated or config.problem is not None:
         return {}
     kinds = [kind for kind, pooling in _GGUF_POOLING.items() if (pooling,) == config.pooling]
-    if not kinds or config.dense or not config.include_prompt:
+    if not kinds or (config.dense and architecture not in _GGUF_DENSE) or not config.include_prompt:
         raise UnsupportedModelError(f"GGUF cannot say how this model makes embeddings ({config})")
-    return {f"{architecture}.pooling_type": kinds[0]}
+    found = {"pooling_type": kinds[0], **gguf_dense_sizes(config.dense)}
+    return {f"{architecture}.{key}": value for key, value in found.items()}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lutmac.closable import Closable
 
 ALIGNMENT: Final = 32
+F32: Final = 0  # ggml's number of the type
 _STRING, _ARRAY, _BOOL = 8, 9, 7
 _NUMBERS: Final = {"u1": 0, "i1": 1, "u2": 2, "i2": 3, "u4": 4, "i4": 5, "f4": 6, "b1": 7, "u8": 10, "i8": 11, "f8": 12}
 

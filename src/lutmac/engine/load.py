@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from threading import Thread
 from typing import Generic, Self, TypeVar, get_args
 
-from lutmac.checkpoints.dense_module import GGUF_DENSE
 from lutmac.engine.default_context import SHORT_CONTEXT, default_context
 from lutmac.engine.embedding.ranking import RankingHead
 from lutmac.engine.embedding.ranking_head import ranking_tensors, read_ranking_head
@@ -147,7 +146,7 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
         with _InBackground(packing.finish):
             own = ranking_tensors(opened.source)
             ranking_head = read_ranking_head(opened, tokenizer.result()) if own else None
-            read = (*(own if ranking_head is not None else ()), *(GGUF_DENSE if opened.embedding.dense else ()))
+            read = own if ranking_head is not None else ()
             unread = left_out(opened, (*graph.weights(), *graph.vectors(), *ROPE_TENSORS, *read))
             compiled = _compiled(bound, options, limits)
             engine = Engine(

@@ -164,6 +164,10 @@ def _encoder(config: EncoderConfig) -> Mapping[str, Any]:
     }
 
 
+def _embedding_gemma(config: DecoderConfig) -> Mapping[str, Any]:
+    return {**_pattern(config), "attention.causal": False}
+
+
 def _modernbert(config: EncoderConfig) -> Mapping[str, Any]:
     return {
         **_encoder(config),
@@ -189,7 +193,8 @@ FAMILIES: Final[Mapping[str, GGUFFamily]] = {
     "exaone4": GGUFFamily("exaone4", keys=_pattern),
     "falcon_h1": GGUFFamily("falcon-h1", keys=mamba_keys),
     "gemma2": GGUFFamily("gemma2", head="embedding"),
-    "gemma3": GGUFFamily("gemma3"),
+    "gemma-embedding": GGUFFamily("gemma-embedding", keys=_embedding_gemma),
+    "gemma3": GGUFFamily("gemma3", keys=_pattern),
     "gemma3n": GGUFFamily("gemma3n", keys=_gemma3n),
     "gemma4": GGUFFamily("gemma4"),
     "glm4": GGUFFamily("glm4", biases=True),

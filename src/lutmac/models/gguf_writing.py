@@ -206,6 +206,8 @@ def gguf_family(own: str, config: DecoderConfig) -> GGUFFamily:
         if "mlp" in config.kinds:
             raise UnsupportedModelError("GGUF's nemotron_h_moe has no layers of MLPs, and this model has")
         return replace(FAMILIES[own], name="nemotron_h_moe")
+    if own == "gemma3" and config.bidirectional:
+        return FAMILIES["gemma-embedding"]
     if own == "granitemoehybrid" and not isinstance(config, GraniteHybridConfig):
         return FAMILIES["granitemoe" if isinstance(config, MixtureConfig) else "granite"]
     return FAMILIES[own]

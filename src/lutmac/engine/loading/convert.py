@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from lutmac.bounded_json import read_json_object
 from lutmac.checkpoints import sentence_transformers
+from lutmac.checkpoints.dense_module import gguf_dense_tensors
 from lutmac.checkpoints.destination import Destination
 from lutmac.checkpoints.gguf import GGUFFile, open_gguf
-from lutmac.checkpoints.gguf_writer import GGUFWriter
+from lutmac.checkpoints.gguf_writer import F32, GGUFEntry, GGUFWriter
 from lutmac.checkpoints.native import CONFIG_FILE, GGUF_METADATA_FILE
 from lutmac.checkpoints.native_writer import NativeWriter, copy_files, write_config
 from lutmac.engine.loading.listing import list_weights
@@ -105,10 +106,13 @@ def write_text_files(opened: OpenedModel, directory: Path) -> None:
         return
     with open_gguf(opened.path) as file:
         kept = gguf_metadata(file)
+    dense = gguf_dense_tensors(opened.embedding.dense)
+    entries = [GGUFEntry(name, values.shape, F32, values.nbytes) for name, values in dense.items()]
     trained = opened.config.max_position_embeddings
     write_config(directory, {"model_type": opened.architecture_name, "max_position_embeddings": trained})
-    with GGUFWriter(directory / GGUF_METADATA_FILE, kept):
-        pass
+    with GGUFWriter(directory / GGUF_METADATA_FILE, kept, entries) as writer:
+        for values in dense.values():
+            writer.add(values.astype("<f4"))
 
 
 def gguf_metadata(file: GGUFFile) -> dict[str, Any]:

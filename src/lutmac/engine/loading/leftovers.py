@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from lutmac.checkpoints.dense_module import GGUF_DENSE
 from lutmac.engine.loading.info import LeftOut
 from lutmac.engine.loading.opened import OpenedModel
 from lutmac.engine.loading.tensor_source import HEAD, shown_name
@@ -46,7 +47,8 @@ def left_out(opened: OpenedModel, read: Iterable[str]) -> tuple[LeftOut, ...]:
 
     Raises CheckpointError, naming the first of them, where tensors are left that could change logits.
     """
-    used = {opened.source.tensor_of(name) for name in read}
+    dense = GGUF_DENSE if opened.embedding.dense else ()  # of the embedder
+    used = {opened.source.tensor_of(name) for name in (*read, *dense)}
     if not opened.path.is_dir():  # parts of BitNet's and NVFP4's matrices in GGUF
         used |= {f"{name.removesuffix('.weight')}.scale" for name in used}
     spare = {opened.source.tensor_of(name) for name in opened.config.spare_tensors}

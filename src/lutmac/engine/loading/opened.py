@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lutmac.bounded_json import read_optional_json
-from lutmac.checkpoints.dense_module import gguf_dense_modules
+from lutmac.checkpoints.dense_module import DenseModule, gguf_dense_modules
 from lutmac.checkpoints.embedding_config import EmbeddingConfig, gguf_embedding_config
 from lutmac.checkpoints.gguf import GGUFFile, open_gguf
 from lutmac.checkpoints.gguf_types import PRISM_TYPES
@@ -66,9 +66,19 @@ class OpenedModel:
 
 @dataclass(frozen=True)
 class _GGUFText:
-    """What a GGUF file's metadata says about text."""
+    """What a GGUF file says about text, and about embeddings of it."""
 
     metadata: Mapping[str, Any]
+    dense: tuple[DenseModule, ...]
+
+    @classmethod
+    def of(cls, file: GGUFFile) -> _GGUFText:
+        """That of an open file."""
+        return cls(file.metadata, gguf_dense_modules(file))
+
+    def embedding(self, architecture: str) -> EmbeddingConfig:
+        """How vectors are made."""
+        return replace(gguf_embedding_config(self.metadata, architecture), dense=self.dense)
 
     def tokenizer(self, vocab_size: int) -> Tokenizer:
         """The tokenizer; its size is in the metadata."""
@@ -108,7 +118,7 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
     with open_gguf(path) as file:
         check_is_model(path, file.metadata.get("general.type", "model"))
         architecture = find_architecture(file.architecture)
-        source, text = GGUFSource(file, architecture.gguf_tensor_name), _GGUFText(file.metadata)
+        source, text = GGUFSource(file, architecture.gguf_tensor_name), _GGUFText.of(file)
         with _naming(file.path):
             _check_layers(file.metadata, f"{file.architecture}.block_count", len(file.tensors))
             config = architecture.complete(architecture.read_gguf_config(file.metadata), SourceTensors(source))
@@ -128,7 +138,7 @@ def _open_gguf(path: Path) -> Iterator[OpenedModel]:
             layers_key=f"{file.architecture}.block_count",
             read_tokenizer=_named(path, lambda: text.tokenizer(config.vocab_size)),
             read_templates=text.chat_templates,
-            embedding=replace(gguf_embedding_config(file.metadata, file.architecture), dense=gguf_dense_modules(file)),
+            embedding=text.embedding(file.architecture),
             sampling=gguf_sampling(file.metadata),
         )
 
@@ -184,7 +194,7 @@ def _open_native(path: Path) -> Iterator[OpenedModel]:
         text: _GGUFText | TextFiles
         tensors = len(checkpoint.tensors)
         if (path / GGUF_METADATA_FILE).is_file():
-            text = _GGUFText(open_gguf(path / GGUF_METADATA_FILE).metadata)
+            text = _GGUFText.of(open_gguf(path / GGUF_METADATA_FILE))
             with _naming(path / GGUF_METADATA_FILE):
                 _check_layers(text.metadata, f"{checkpoint.model_type}.block_count", tensors)
                 config = architecture.read_gguf_config(text.metadata)
@@ -218,9 +228,7 @@ def _opened_directory(
         layers_key="num_hidden_layers",
         read_tokenizer=_named(path, lambda: text.tokenizer(config.vocab_size)),
         read_templates=text.chat_templates,
-        embedding=gguf_embedding_config(text.metadata, checkpoint.model_type)
-        if isinstance(text, _GGUFText)
-        else read_embedding_config(path),
+        embedding=text.embedding(checkpoint.model_type) if isinstance(text, _GGUFText) else read_embedding_config(path),
         sampling=gguf_sampling(text.metadata)
         if isinstance(text, _GGUFText)
         else generation_config_sampling(text.generation_config),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutmac.bounded_json import read_json_object, read_optional_json
+from lutmac.checkpoints.dense_module import gguf_dense_tensors
 from lutmac.checkpoints.embedding_config import gguf_pooling
 from lutmac.checkpoints.gguf import open_gguf
 from lutmac.checkpoints.huggingface import CONFIG_FILE, GENERATION_CONFIG_FILE
@@ -63,12 +64,13 @@ def gguf_contents(opened: OpenedModel) -> Contents:
     if not opened.path.is_dir():
         with open_gguf(opened.path) as file:
             metadata = _without_guessing(opened, gguf_metadata(file))
+        dense = gguf_dense_tensors(opened.embedding.dense)
         file_name = opened.source.file_name
         if isinstance(opened.config, LatentConfig):
             latents = opened.config.latents
             metadata = with_stacks(metadata, opened.architecture_name, latents)
             return Contents(metadata, lambda own: file_name(stacked_part(own, latents)), _same, _same, {})
-        return Contents(metadata, file_name, _same, _same, {})
+        return Contents(metadata, file_name, _same, _same, dense)
     if is_native(opened.path):
         raise InvalidRequestError(
             f"{opened.path}: GGUF is written from GGUF files and Hugging Face directories; use what this was made of"
@@ -93,6 +95,7 @@ def gguf_contents(opened: OpenedModel) -> Contents:
         **gguf_sampling_metadata(opened.sampling),
     }
     added = {name: np.array(values, np.float32) for name, values in model.added.items()}
+    added |= gguf_dense_tensors(opened.embedding.dense)
     check = (lambda _: None) if model.heads is None else model.heads.check
     return Contents(
         metadata,

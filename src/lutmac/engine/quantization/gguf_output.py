@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lutmac.checkpoints.gguf_blocks import BLOCK_TYPES
 from lutmac.checkpoints.gguf_encoding import FILE_TYPES, block_bytes, encode, find_type
 from lutmac.checkpoints.gguf_types import TENSOR_TYPES
-from lutmac.checkpoints.gguf_writer import GGUFEntry, GGUFWriter
+from lutmac.checkpoints.gguf_writer import F32, GGUFEntry, GGUFWriter
 from lutmac.engine.loading.opened import OpenedModel
 from lutmac.engine.quantization.gguf_contents import FLOATS, Contents, gguf_contents, with_rows
 from lutmac.engine.quantization.settings import END_GROUP_SIZE, QuantizationSettings
@@ -25,7 +25,6 @@ from lutmac.lowbit.matrix import LowBitMatrix, TwoLevel
 from lutmac.lowbit.reference import dequantize
 from lutmac.lowbit.two_level import K_QUANTS, SUPER_BLOCK
 
-F32: Final = 0
 FLOAT: Final = "F32"
 QUANTIZATION_VERSION: Final = 2  # of the block layouts, as GGUF counts them
 _NUMBERS: Final = {kind.name: number for number, kind in TENSOR_TYPES.items()}
