@@ -12,9 +12,16 @@ namespace lutmac::LUTMAC_TARGET {
 // Tokens whose sums are held at once, in 32 KB of L2 cache. They share the work of turning a block into floats.
 inline constexpr int kFloatTokens = 128;
 
+// Vectors of rows, then what is left.
 inline void store_rows(const MatmulArgs& args, int64_t token, int64_t row, int count, const float* sum) {
   float* y = args.y + token * args.y_stride + row;
-  for (int r = 0; r < count; ++r) {
+  int r = 0;
+  for (; r + kLanes <= count; r += kLanes) {
+    Floats value = load(sum + r);
+    if (args.bias) value += load(args.bias + row + r);
+    store(y + r, args.accumulate ? load(y + r) + value : value);
+  }
+  for (; r < count; ++r) {
     float value = sum[r];
     if (args.bias) value += args.bias[row + r];
     y[r] = args.accumulate ? y[r] + value : value;
@@ -48,13 +55,13 @@ template <int kTileRows, int kTokens>
   }
 }
 
-// fill(tile, block, weights) writes weights[32][kTileRows].
+// fill(tile, block, room) returns weights[32][kTileRows]: in the room that it is given, or where they lie as they are.
 template <int kTileRows, typename Fill>
 void float_product(int64_t rows, int64_t columns, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
                    int64_t token_begin, int64_t token_end, Fill fill) {
   // Sums of 4 or 2 tokens and 4 vectors of rows take half of the registers, or all but what a load needs.
   constexpr int kTogether = kRegisters == 32 ? 4 : 2;
-  alignas(64) float weights[32 * kTileRows];
+  alignas(64) float room[32 * kTileRows];
   alignas(64) float sums[kFloatTokens * kTileRows];
   const int64_t x_stride = args.x_stride / 4;
   for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
@@ -65,7 +72,7 @@ void float_product(int64_t rows, int64_t columns, const MatmulArgs& args, int64_
       for (int i = 0; i < count * kTileRows; ++i) sums[i] = 0.0f;
       const float* x = reinterpret_cast<const float*>(args.x + first * args.x_stride);
       for (int64_t block = 0; block < columns / 32; ++block, x += 32) {
-        fill(tile, block, weights);
+        const float* weights = fill(tile, block, room);
         int n = 0;
         for (; n + kTogether <= count; n += kTogether) {
           add_block<kTileRows, kTogether>(weights, x + n * x_stride, x_stride, sums + n * kTileRows);
@@ -82,13 +89,19 @@ inline void dense_to_floats(DenseType type, const uint8_t* data, int64_t at, int
   read_values(kind, data + at * format_of(kind).bytes, count, out);
 }
 
+// Weights as floats: in the room, or where they lie.
+inline const float* dense_block(const Dense& w, int64_t at, int count, float* room) {
+  if (w.type == DenseType::f32) return reinterpret_cast<const float*>(w.data) + at;
+  dense_to_floats(w.type, w.data, at, count, room);
+  return room;
+}
+
 template <int kTileRows>
 void dense_product(const Dense& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
                    int64_t token_end) {
   float_product<kTileRows>(w.rows, w.columns, args, tile_begin, tile_end, token_begin, token_end,
-                           [&](int64_t tile, int64_t block, float* weights) {
-                             dense_to_floats(w.type, w.data, (tile * w.columns + block * 32) * kTileRows,
-                                             32 * kTileRows, weights);
+                           [&](int64_t tile, int64_t block, float* room) {
+                             return dense_block(w, (tile * w.columns + block * 32) * kTileRows, 32 * kTileRows, room);
                            });
 }
 
@@ -115,7 +128,7 @@ void exact_product(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, 
   const int64_t segment = w.group_size < 32 ? w.group_size : 32;
   float_product<kTileRows>(
       w.rows, w.columns, args, tile_begin, tile_end, token_begin, token_end,
-      [&](int64_t tile, int64_t block, float* weights) {
+      [&](int64_t tile, int64_t block, float* weights) -> const float* {
         uint8_t codes[kTileRows * 32];
         float scale[kTileRows], offset[kTileRows];
         unpack_block<Codes>(w, tile, block, codes);
@@ -127,6 +140,7 @@ void exact_product(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, 
             }
           }
         }
+        return weights;
       });
 }
 
@@ -146,7 +160,7 @@ void float8_product(const LowBit& w, const MatmulArgs& args, int64_t tile_begin,
   const int64_t segment = w.group_size < 32 ? w.group_size : 32;
   float_product<kTileRows>(
       w.rows, w.columns, args, tile_begin, tile_end, token_begin, token_end,
-      [&](int64_t tile, int64_t block, float* weights) {
+      [&](int64_t tile, int64_t block, float* weights) -> const float* {
         float scale[kTileRows], offset[kTileRows];
         uint16_t halves[32 * kTileRows];
         e4m3_to_halves(w.codes + (tile * w.columns + block * 32) * kTileRows, 32 * kTileRows, halves);
@@ -159,6 +173,7 @@ void float8_product(const LowBit& w, const MatmulArgs& args, int64_t tile_begin,
             }
           }
         }
+        return weights;
       });
 }
 

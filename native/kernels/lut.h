@@ -30,7 +30,8 @@ enum class Form {
   tables,    // for 1 to 7 bits
   integers,  // for 8 bits and for codebooks
   ternary,   // for ternary codes
-  bf16,      // for rows of prompts on targets with a matrix unit: takes the place of the three before, and less room than any
+  bf16,      // for rows of prompts on targets with a matrix unit: takes the place of the three before, and less room than any;
+             // for dense matrices whose product may round, on targets that multiply bf16
 };
 
 // What codes mean, and how they are packed.
@@ -239,6 +240,10 @@ struct Kernels {
   // arithmetic for all rows.
   void (*matmul_prompt)(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
                         int64_t token_end);
+
+  // The product of a dense matrix on the form bf16, with weights rounded to bf16. Null: the target multiplies floats only.
+  void (*matmul_dense_bfloat16)(const Dense& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,
+                                int64_t token_begin, int64_t token_end);
 
   // One row as f32.
   void (*unpack_row_lowbit)(const LowBit& w, int64_t row, float* out);

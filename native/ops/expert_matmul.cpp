@@ -31,8 +31,7 @@ class ExpertMatmul final : public Operation {
     const PackedMatrix& first = *matrices_.front();
     for (const MatrixPtr& matrix : matrices_) {
       fields.require(matrix->rows() == out_.width && matrix->columns() == x_.width, "the experts' matrices differ in shape");
-      fields.require(x_.form == Form::plain || matrix->form() == x_.form,
-                     "the experts' matrices want different forms of their input");
+      fields.require(matrix->reads(x_.form), "the experts' matrices want different forms of their input");
     }
     fields.require(x_.rows == out_.rows && !x_.rows.outputs_only &&
                        starts_.width == 2 * static_cast<int64_t>(matrices_.size()) + 1,

@@ -28,7 +28,7 @@ class HeadMatmul final : public ProductOperation {
     for (int64_t head = 0; head < heads; ++head) {
       const MatrixPtr& matrix = matrices[head];
       fields.require(matrix->columns() == x.width && matrix->rows() <= each, "its matrices have other shapes");
-      fields.require(x.form == Form::plain || x.form == matrix->form(), "its matrices do not read that form");
+      fields.require(matrix->reads(x.form), "its matrices do not read that form");
       Product product;
       product.matrix = matrix;
       product.x = x;

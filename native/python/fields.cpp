@@ -16,6 +16,7 @@ Form parse_form(const std::string& form) {
   if (form == "tables") return Form::tables;
   if (form == "integers") return Form::integers;
   if (form == "ternary") return Form::ternary;
+  if (form == "bf16") return Form::bf16;
   throw std::invalid_argument("unknown form '" + form + "'");
 }
 

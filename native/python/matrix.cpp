@@ -93,7 +93,7 @@ auto unpack_rows(const PackedMatrix& matrix, const IntArray& ids) {
   return result;
 }
 
-auto matmul(const PackedMatrix& matrix, const FloatMatrix& x, bool exact, bool prompt, int threads) {
+auto matmul(const PackedMatrix& matrix, const FloatMatrix& x, bool exact, bool prompt, bool rounded, int threads) {
   require(!matrix.streamed(), "the matrix is not in memory");
   require(static_cast<int64_t>(x.shape(1)) == matrix.columns(), "x must have as many columns as the matrix");
   const int64_t tokens = static_cast<int64_t>(x.shape(0)), columns = matrix.columns();
@@ -101,7 +101,8 @@ auto matmul(const PackedMatrix& matrix, const FloatMatrix& x, bool exact, bool p
   auto result = new_matrix(tokens, matrix.rows(), y);
   const nb::gil_scoped_release release;
   const Kernels& kernels = *matrix.target().kernels;
-  const Form of_matrix = exact ? Form::plain : matrix.form(), form = prompt ? prompt_form(kernels, of_matrix) : of_matrix;
+  const Form of_matrix = exact ? Form::plain : rounded ? matrix.rounded_form() : matrix.form();
+  const Form form = prompt ? prompt_form(kernels, of_matrix) : of_matrix;
   MatmulArgs args;
   std::unique_ptr<uint8_t, decltype(&std::free)> forms(nullptr, &std::free);
   if (form == Form::plain) {
@@ -132,7 +133,8 @@ const char* form_name(Form form) {
     case Form::plain: return "plain";
     case Form::tables: return "tables";
     case Form::integers: return "integers";
-    default: return "ternary";
+    case Form::ternary: return "ternary";
+    default: return "bf16";
   }
 }
 
@@ -168,14 +170,15 @@ void bind_matrix(nb::module_& module) {
       .def_prop_ro("target", [](const PackedMatrix& m) { return m.target().name; })
       .def_prop_ro("nbytes", &PackedMatrix::bytes)
       .def_prop_ro("form", [](const PackedMatrix& m) { return form_name(m.form()); })
+      .def_prop_ro("rounded_form", [](const PackedMatrix& m) { return form_name(m.rounded_form()); })
       .def("unpack_rows", &unpack_rows, nb::arg("ids"))
       .def("matmul", &matmul, nb::arg("x"), nb::kw_only(), nb::arg("exact"), nb::arg("prompt") = false,
-           nb::arg("threads"));
+           nb::arg("rounded") = false, nb::arg("threads"));
   module.def(
       "form_stride",
       [](const std::string& form, int64_t width) {
         require(width > 0, "width must be positive");
-        for (Form f : {Form::plain, Form::tables, Form::integers, Form::ternary}) {
+        for (Form f : {Form::plain, Form::tables, Form::integers, Form::ternary, Form::bf16}) {
           if (form == form_name(f)) return form_stride(f, width);
         }
         throw std::invalid_argument("unknown form '" + form + "'");

@@ -216,6 +216,10 @@ Form PackedMatrix::form() const {
   return lowbit_.kind == CodeKind::codebook || lowbit_.bits == 8 ? Form::integers : Form::tables;
 }
 
+Form PackedMatrix::rounded_form() const {
+  return is_dense() && target_->kernels->matmul_dense_bfloat16 != nullptr ? Form::bf16 : form();
+}
+
 void PackedMatrix::unpack_row(int64_t row, float* out) const {
   if (low_bit_rows_) return unpack_only_row<LowBitSource, LowBitShape>(*target_, low_bit_rows_->row(row), out);
   if (dense_rows_) {
@@ -243,6 +247,10 @@ void PackedMatrix::matmul(const MatmulArgs& args, bool exact, int64_t tile_begin
   }
 }
 
+void PackedMatrix::matmul_bfloat16(const MatmulArgs& args, const ProductPart& part) const {
+  target_->kernels->matmul_dense_bfloat16(dense_, args, part.tile_begin, part.tile_end, part.token_begin, part.token_end);
+}
+
 void PackedMatrix::matmul_prompt(const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
                                  int64_t token_end) const {
   if (prompt_form(*target_->kernels, form()) != Form::bf16) return matmul(args, false, tile_begin, tile_end, token_begin, token_end);
@@ -250,7 +258,9 @@ void PackedMatrix::matmul_prompt(const MatmulArgs& args, int64_t tile_begin, int
 }
 
 void multiply(const PackedMatrix& matrix, const MatmulArgs& args, Form form, bool prompt, const ProductPart& part) {
-  if (prompt && form != Form::plain) {
+  if (matrix.is_dense() && form == Form::bf16) {
+    matrix.matmul_bfloat16(args, part);
+  } else if (prompt && form != Form::plain) {
     matrix.matmul_prompt(args, part.tile_begin, part.tile_end, part.token_begin, part.token_end);
   } else {
     matrix.matmul(args, form == Form::plain, part.tile_begin, part.tile_end, part.token_begin, part.token_end);

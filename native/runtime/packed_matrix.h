@@ -34,6 +34,11 @@ struct PackedBytes {
   std::shared_ptr<const void> owner;  // keeps them; null: the matrix gets memory of its own
 };
 
+// Tiles and tokens of a product.
+struct ProductPart {
+  int64_t tile_begin, tile_end, token_begin, token_end;
+};
+
 class PackedMatrix {
  public:
   // Allocates the memory. The caller then calls fill_tile for every tile, with the same source.
@@ -67,11 +72,17 @@ class PackedMatrix {
   const std::vector<Span>& parts() const { return parts_; }
   // The form that the default product takes; where the row's arithmetic depends on its role, that of generated tokens.
   Form form() const;
+  // That of the fastest product, which may round what the default one does not: floats to bf16.
+  Form rounded_form() const;
+  // Whether there is a product on activations in this form.
+  bool reads(Form form) const { return form == Form::plain || form == this->form() || form == rounded_form(); }
 
   void unpack_row(int64_t row, float* out) const;
   void matmul(const MatmulArgs& args, bool exact, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
               int64_t token_end) const;
-  // The same of a prompt's rows, on the form that prompt_form names for form().
+  // Of a dense matrix, on the form bf16.
+  void matmul_bfloat16(const MatmulArgs& args, const ProductPart& part) const;
+  // The default product of a prompt's rows, on the form that prompt_form names for form().
   void matmul_prompt(const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin, int64_t token_end) const;
 
  private:
@@ -96,11 +107,6 @@ class PackedMatrix {
 inline Form prompt_form(const Kernels& kernels, Form form) {
   return kernels.matmul_prompt != nullptr && form != Form::plain ? Form::bf16 : form;
 }
-
-// Tiles and tokens of a product.
-struct ProductPart {
-  int64_t tile_begin, tile_end, token_begin, token_end;
-};
 
 // Of rows that lie in a buffer of this form, in exact mode plain. prompt: of a prompt, else of generated tokens.
 void multiply(const PackedMatrix& matrix, const MatmulArgs& args, Form form, bool prompt, const ProductPart& part);

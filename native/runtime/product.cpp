@@ -9,8 +9,7 @@ Product ProductOperation::read_product(Fields& fields) {
   product.matrix = fields.matrix("weight");
   product.x = fields.reads_form("x");
   fields.require(product.x.width == product.matrix->columns(), "its matrix has another number of columns");
-  fields.require(product.x.form == Form::plain || product.x.form == product.matrix->form(),
-                 "its matrix does not read that form");
+  fields.require(product.matrix->reads(product.x.form), "its matrix does not read that form");
   return product;
 }
 

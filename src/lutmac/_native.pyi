@@ -115,11 +115,21 @@ class Matrix:
     def form(self) -> str:
         """Form of activations that the default product takes: "tables", "integers", "ternary" or "plain"."""
 
+    @property
+    def rounded_form(self) -> str:
+        """That of the fastest product, which may round what the default one does not: "bf16" where it is dense and the
+        target multiplies bf16, else ``form``.
+        """
+
     def unpack_rows(self, ids: NDArray[Any]) -> NDArray[Any]:
         """ids: [n] int32 -> [n, columns] float32."""
 
-    def matmul(self, x: NDArray[Any], *, exact: bool, prompt: bool = False, threads: int) -> NDArray[Any]:
-        """x: [n, columns] float32 -> [n, rows] float32. prompt: in the arithmetic of prompts' rows."""
+    def matmul(
+        self, x: NDArray[Any], *, exact: bool, prompt: bool = False, rounded: bool = False, threads: int
+    ) -> NDArray[Any]:
+        """x: [n, columns] float32 -> [n, rows] float32. prompt: in the arithmetic of prompts' rows. rounded: on
+        activations in ``rounded_form``.
+        """
 
 class MatrixShape:
     """What a packed matrix is, apart from its bytes; LowBitMatrix of lutmac.lowbit.matrix says what the words mean.

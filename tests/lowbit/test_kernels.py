@@ -172,6 +172,12 @@ def test_dense_products(target, dtype, rows, blocks, tokens, seed):
     assert (packed.unpack_rows(np.arange(rows, dtype=np.int32)) == weights).all()
     first = packed.matmul(x[:1], exact=False, threads=1)
     assert first.tobytes() == product[:1].tobytes()
+    rounded = packed.matmul(x, exact=False, rounded=True, threads=2)
+    # Of bf16 each factor is off by 2^-9 of itself at most.
+    allowed = 2.0**-7 if packed.rounded_form == "bf16" else EPSILON * (blocks * 32)
+    assert (np.abs(rounded - x.astype(np.float64) @ weights.T) <= allowed * magnitude).all()
+    first = packed.matmul(x[:1], exact=False, rounded=True, threads=1)
+    assert first.tobytes() == rounded[:1].tobytes()
 
 
 def test_halves_of_every_value_come_back_exactly():

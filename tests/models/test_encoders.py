@@ -1,7 +1,8 @@
 """Every encoder against transformers, hidden state by hidden state, and the heads that classify texts.
 
 architectures/make_encoder_references.py wrote the references. Nothing is kept in half precision, so that only the order
-of sums differs in exact precision. Plain floats are multiplied in default precision, too.
+of sums differs in exact precision. In default precision some targets round to bf16 what a product multiplies, others
+nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from encoder_cases import CASES, KEPT, SECOND, TOKENS  # noqa: E402
 from random_weights import random_weights, write_checkpoint  # noqa: E402
 
 SHAPES = json.loads((ROOT / "encoder_shapes.json").read_text())
+BFLOAT16_BOUND = 0.05  # 0.034 of EmbeddingGemma's, in two layers, is the largest
 HEADS = [name for name, case in CASES.items() if case.head]
 PLAIN = [name for name in CASES if name not in HEADS]
 
@@ -72,13 +74,18 @@ def outcome(model: lutmac.Model, name: str) -> np.ndarray:
     return embed(model.engine, TextBatch([TOKENS], types=types, classified=True))[0]
 
 
+def allowed(model: lutmac.Model) -> float:
+    """From the reference, in standard deviations of hidden states, which are normed; logits are of about their size."""
+    return BFLOAT16_BOUND if " as bf16" in model.program() else 1e-4
+
+
 @pytest.mark.parametrize("precision", ["exact", "default"])
 def test_states_and_logits_are_those_of_transformers(
     checkpoint: Path, references: dict[str, np.ndarray], precision: str
 ) -> None:
-    """In standard deviations of hidden states, which are normed; logits are of about their size."""
     model = lutmac.load(checkpoint, precision=precision, threads=2)
-    assert np.abs(outcome(model, checkpoint.name) - references[checkpoint.name]).max() < 1e-4
+    assert precision == "default" or allowed(model) == 1e-4
+    assert np.abs(outcome(model, checkpoint.name) - references[checkpoint.name]).max() < allowed(model)
 
 
 def test_neighbours_and_threads_change_no_bit(checkpoint: Path) -> None:
@@ -191,7 +198,7 @@ def test_norms_of_the_first_berts_have_older_names(tmp_path: Path) -> None:
 def test_every_target_computes_the_same(name: str, isa: str, references: dict[str, np.ndarray], tmp_path: Path) -> None:
     """Heads of less than a vector, windows, tiles that are not full."""
     model = lutmac.load(write(tmp_path / name, name), threads=1, isa=isa)
-    assert np.abs(outcome(model, name) - references[name]).max() < 1e-4
+    assert np.abs(outcome(model, name) - references[name]).max() < allowed(model)
 
 
 @pytest.mark.parametrize("method", ["rtn", "gptq", "awq"])

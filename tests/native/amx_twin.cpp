@@ -5,6 +5,7 @@
 #define LUTMAC_TARGET amx_twin
 #define LUTMAC_TWIN_OF_AVX512
 #include "kernels/amx/prompt_product.h"
+#include "kernels/bfloat16_product.h"
 #include "kernels/kernel_table.h"
 
 namespace lutmac::amx_twin {
@@ -19,7 +20,7 @@ void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, 
   kVbmiTwin.kernels->matmul_lowbit(w, args, tile_begin, tile_end, token_begin, token_end);
 }
 
-const Kernels kKernels = kernel_table<Codes>(prepare, matmul_lowbit, matmul_prompt);
+const Kernels kKernels = kernel_table<Codes>(prepare, matmul_lowbit, {matmul_prompt, dense_bfloat16_product<Codes::kTileRows>});
 
 }  // namespace
 }  // namespace lutmac::amx_twin

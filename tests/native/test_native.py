@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = [
     ["kernels_test"],
     ["prompt_test"],
+    ["bfloat16_test"],
     ["ops_test"],
     ["recurrence_test"],
     ["rowwise_test"],

@@ -2,17 +2,9 @@
 // these are what unpacking comes by with the fewest instructions.
 #pragma once
 
-#include "simd/bfloat16.h"
+#include "kernels/bfloat16_pairs.h"
 
 namespace lutmac::LUTMAC_TARGET {
-
-// 32 k, of which a tile takes pairs: k and k + 16 of them are pair k.
-inline constexpr int kStepColumns = 32, kStepPairs = 16;
-
-// 32 bf16 in pairs.
-inline void store_pairs(const float* x, uint8_t* out) {
-  store(reinterpret_cast<int32_t*>(out), (Ints)join_bfloat16(load(x), load(x + kStepPairs)));
-}
 
 // 16 rows of the matrix, whose place in a tile of weights and in the sums is this.
 alignas(64) inline constexpr int32_t kPlaceOfRow[16] = {0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15};

@@ -186,8 +186,4 @@ inline void matmul_prompt(const LowBit& w, const MatmulArgs& args, int64_t tile_
   }
 }
 
-inline void prepare_bfloat16(const float* x, int64_t k, uint8_t* out) {
-  for (int64_t at = 0; at < k; at += kStepColumns) store_pairs(x + at, out + at * 2);
-}
-
 }  // namespace lutmac::LUTMAC_TARGET

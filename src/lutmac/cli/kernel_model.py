@@ -144,7 +144,8 @@ def _bound_of_tiles(work: Work, machine: Microarchitecture, rates: Rates) -> tup
 def _instructions(work: Work) -> tuple[Counts, Counts] | None:
     """Of a product alone, and with the forms of its activations; None where they were not counted."""
     table, kind = counted(), work.kind
-    target = "avx512vbmi" if work.target == "amx" else work.target  # which computes what is no prompt
+    # Which computes what is no prompt of amx, and no dense matrix.
+    target = "avx512vbmi" if work.target in ("amx", "avx512bf16") else work.target
     groups = sorted(group for found, name, group, tokens in table if (found, name, tokens) == (target, kind, 1))
     if not groups:
         return None

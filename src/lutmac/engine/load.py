@@ -142,7 +142,7 @@ def _assemble(opened: OpenedModel, options: LoadOptions, progress: Progress | No
         packing = CheckpointPacking(
             opened.source, target=options.target, threads=options.prompt_thread_count, progress=progress
         )
-        bound = bind(graph, packing)
+        bound = bind(graph, packing, rounded=config.bidirectional)
         with _InBackground(packing.finish):
             own = ranking_tensors(opened.source)
             ranking_head = read_ranking_head(opened, tokenizer.result()) if own else None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lutmac.graph.states import State
 
 Rows = Literal["tokens", "outputs"]
-Form = Literal["plain", "tables", "integers", "ternary"]
+Form = Literal["plain", "tables", "integers", "ternary", "bf16"]
 Floats = NDArray[np.float32]
 
 

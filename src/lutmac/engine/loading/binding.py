@@ -14,7 +14,7 @@ from lutmac.graph.ir import Form, Graph, Vector, Weight
 from lutmac.graph.lowering import Parameters
 
 _FORMS: Final[dict[str, Form]] = {
-    "plain": "plain", "tables": "tables", "integers": "integers", "ternary": "ternary",
+    "plain": "plain", "tables": "tables", "integers": "integers", "ternary": "ternary", "bf16": "bf16",
 }  # fmt: skip
 
 
@@ -39,9 +39,10 @@ class Bound:
     parameters: Parameters
 
 
-def bind(graph: Graph, packing: Packing) -> Bound:
+def bind(graph: Graph, packing: Packing, *, rounded: bool = False) -> Bound:
     """Hands what the graph names to the packing, each once. The matrices have their contents when ``packing.finish()``
-    has returned. Raises what the packing raises.
+    has returned. rounded: dense matrices want their input rounded, on targets that are faster so. Raises what the
+    packing raises.
     """
     parameters, known = Parameters(), {}
     for vector in graph.vectors().values():  # little to read, before there is much
@@ -52,7 +53,7 @@ def bind(graph: Graph, packing: Packing) -> Bound:
         parameters.matrices[weight.name] = packed
         known[weight.name] = replace(
             weight,
-            form=_FORMS[packed.form],
+            form=_FORMS[packed.rounded_form if rounded else packed.form],
             bits=packed.bits,
             group_size=packed.group_size,
             nbytes=packed.nbytes,
