@@ -157,6 +157,21 @@ def _as_sent(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "tool_calls": [{**CALLED[0], "function": function}]}
 
 
+def test_all_templates_take_tools_and_calls_without_content(templates: Path, tiny_model: lutmac.Model) -> None:
+    """Calls are as OpenAI's clients send them back: content is null, and arguments are text."""
+    calls = [{"id": f"abcdef12{i}", "type": "function", "function": {"name": "get_weather", "arguments": text}}
+             for i, text in enumerate(('{"city": "Paris"}', '{"city": "Rome"}'))]  # fmt: skip
+    results = [{"role": "tool", "tool_call_id": call["id"], "content": f"fine {i}"} for i, call in enumerate(calls)]
+    chat = [USER, {"role": "assistant", "content": None, "tool_calls": calls}, *results]
+    files = sorted(templates.glob("*.jinja"))
+    assert len(files) > 50
+    for file in files:
+        template = ChatTemplate(file.read_text(encoding="utf-8"), bos_token="<s>", eos_token="</s>")
+        prompt = chat_prompt(tiny_model.tokenizer, template, chat, tools=TOOLS)
+        written = tiny_model.tokenizer.decode(prompt.ids, skip_special=False)
+        assert [word for word in ("get_weather", "Rome", "fine 1") if word not in written] == [], file.stem
+
+
 def test_nemotron_nano_2_is_switched_by_words(templates: Path) -> None:
     source = (templates / "NVIDIA-Nemotron-Nano-v2.jinja").read_text()
     assert ChatTemplate(source).abilities.thinking_words == ("/no_think", "/think")

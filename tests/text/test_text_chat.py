@@ -108,6 +108,28 @@ def test_templates_have_what_transformers_gives_them() -> None:
     assert ChatTemplate("{{ bos_token + eos_token }}", bos_token="<s>", eos_token="</s>").render(USER) == "<s></s>"
 
 
+def test_what_a_filter_gives_is_a_list_in_json() -> None:
+    """As llama.cpp has it; transformers raises an error."""
+    tools = [{"function": {"name": name}} for name in ("one", "two")]
+    written = render("{{ tools | map(attribute='function') | tojson }}", tools=tools)
+    assert json.loads(written) == [{"name": "one"}, {"name": "two"}]
+    with pytest.raises(InvalidRequestError, match="Object of type Namespace is not JSON serializable"):
+        render("{{ namespace() | tojson }}")
+
+
+def test_null_content_beside_calls_is_no_content(bpe: Tokenizer) -> None:
+    """As OpenAI's API has a reply that only calls; Qwen 3's template and others look into content."""
+    template = ChatTemplate(
+        "{% for m in messages %}{{ '</think>' in m.content }}{{ m.content }}"
+        "{% for call in m.tool_calls %}{{ call | tojson }}{% endfor %}{% endfor %}"
+    )
+    calls = [{"type": "function", "function": {"name": "look", "arguments": "{}"}}]
+    chat = [*USER, {"role": "assistant", "content": None, "tool_calls": calls}]
+    ids = encode_chat(bpe, template, chat, add_generation_prompt=False)
+    written = bpe.decode(ids, skip_special=False)
+    assert written == 'FalseHelloFalse{"type": "function", "function": {"name": "look", "arguments": {}}}'
+
+
 def test_a_template_that_refuses_the_messages_says_why() -> None:
     with pytest.raises(InvalidRequestError, match=r"no system role here$"):
         render("{{ raise_exception('no system\n role here') }}")

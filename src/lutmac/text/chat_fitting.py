@@ -144,6 +144,8 @@ def _joined_content(first: Any, second: Any) -> Any:
 def _fit_message(message: Message, abilities: TemplateAbilities) -> Message:
     content = message.get("content")
     found = dict(message)
+    if content is None and message.get("tool_calls"):  # as OpenAI's API has it, and few templates
+        found["content"] = content = ""
     if isinstance(found.get("tool_calls"), list | tuple):
         found["tool_calls"] = _fit_calls(found["tool_calls"], as_text=abilities.arguments_as_text)
     thoughts = next((found[key] for key in THOUGHT_KEYS if isinstance(found.get(key), str) and found[key]), None)
