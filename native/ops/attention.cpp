@@ -111,7 +111,7 @@ LUTMAC_LOOPS(attention, AttentionLoops,
 namespace lutmac {
 namespace {
 
-class Attention final : public Operation {
+class Attention final : public Operation, public KeyHeadTasks {
  public:
   explicit Attention(Fields& fields)
       : loops_(fields.loops<AttentionLoops>()),
@@ -139,6 +139,8 @@ class Attention final : public Operation {
     program.reserve_scratch(
         loops_.scratch_bytes(program.max_tokens(), program.max_context(), args_.num_heads, args_.value_dim));
   }
+
+  int state_index() const override { return cache_.index; }
 
   int phases() const override { return 2; }
 

@@ -105,7 +105,7 @@ LUTMAC_LOOPS(rope_store, RopeStoreLoops, {rope_store_tasks, rope_store});
 namespace lutmac {
 namespace {
 
-class RopeStore final : public Operation {
+class RopeStore final : public Operation, public KeyHeadTasks {
  public:
   explicit RopeStore(Fields& fields)
       : loops_(fields.loops<RopeStoreLoops>()),
@@ -138,6 +138,8 @@ class RopeStore final : public Operation {
     args_.k_stride = float_stride(k_.width);
     args_.v_stride = float_stride(v_.width);
   }
+
+  int state_index() const override { return cache_.index; }
 
   int64_t tasks(const Step& step, int) const override { return loops_.tasks(args_for(step)); }
 

@@ -1,6 +1,7 @@
 #include "runtime/program.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "runtime/operation_list.h"
 #include "runtime/require.h"
@@ -9,6 +10,11 @@ namespace lutmac {
 namespace {
 
 constexpr std::chrono::milliseconds kInterruptEvery{20};
+
+bool share_key_heads(const Operation& a, const Operation& b) {
+  const auto *first = dynamic_cast<const KeyHeadTasks*>(&a), *second = dynamic_cast<const KeyHeadTasks*>(&b);
+  return first && second && first->state_index() == second->state_index();
+}
 
 }  // namespace
 
@@ -72,7 +78,9 @@ void Program::add(const std::string& name, FieldMap given, bool together) {
   if (together) {
     operations_.back()->join(*operation);
   } else {
+    if (!operations_.empty()) continued_.back() = share_key_heads(*operations_.back(), *operation);
     operations_.push_back(std::move(operation));
+    continued_.push_back(false);
   }
 }
 
@@ -92,20 +100,12 @@ void Program::reserve_scratch(int64_t bytes) {
 }
 
 void Program::prepare_walk(int threads) {
-  size_t phases = 0;
-  for (const auto& operation : operations_) phases += static_cast<size_t>(operation->phases());
-  if (progress_.size() != phases) {
-    progress_ = std::vector<Progress>(phases);
-  }
-  for (Progress& progress : progress_) {
-    progress.claimed.store(0, std::memory_order_relaxed);
-    progress.done.store(0, std::memory_order_relaxed);
-  }
   // Small pages: only one row of each form is written in a thread's own arena.
   while (static_cast<int>(own_arenas_.size()) < threads - 1) {
     own_arenas_.push_back(std::make_unique<Mapping>(static_cast<size_t>(arena_bytes_), false));
   }
-  threads_ = step_.threads = threads;
+  step_.threads = threads;
+  shares_.begin_step(threads);
   if (trace_) trace_->make_room(threads);
   if (static_cast<int>(steps_.size()) < threads) steps_.resize(threads);
   for (int thread = 0; thread < threads; ++thread) {
@@ -132,41 +132,50 @@ void Program::walk(int thread) {
 
 void Program::walk_operations(int thread) {
   const Step& step = steps_[thread];
-  Progress* progress = progress_.data();
+  TaskShares::Place place{.thread = thread};
+  const Operation* follower = nullptr;
   for (size_t index = 0; index < operations_.size(); ++index) {
     const Operation& operation = *operations_[index];
     // Threads may leave between two operations: those that are in an operation do all of its remaining tasks.
     if (thread == 0 && is_interrupted_ && ask_to_leave()) left_.store(true, std::memory_order_relaxed);
     if (left_.load(std::memory_order_relaxed)) return;
-    const int phases = operation.phases();
-    for (int phase = 0; phase < phases; ++phase, ++progress) {
+    const bool begun = std::exchange(follower, nullptr) != nullptr;
+    for (int phase = begun ? 1 : 0; phase < operation.phases(); ++phase) {
       const uint32_t tasks = static_cast<uint32_t>(operation.tasks(step, phase));
       if (tasks == 0) continue;
+      place.enter_phase(tasks);
+      follower = follower_of(index, step, tasks);
+      const Phase parts{operation, phase, follower};
       if (!trace_) {
-        run_phase(operation, phase, tasks, step, *progress, nullptr);
+        run_phase(parts, place, nullptr);
         continue;
       }
-      TraceEvent event{thread, static_cast<int64_t>(index), phase, 0, trace_clock(), 0, 0};
-      event.tasks = run_phase(operation, phase, tasks, step, *progress, &event.end);
+      TraceEvent event{thread, static_cast<int64_t>(follower ? index + 1 : index), phase, 0, trace_clock(), 0, 0};
+      event.tasks = run_phase(parts, place, &event.end);
       event.released = trace_clock();
       trace_->add(event);
     }
   }
 }
 
-uint32_t Program::run_phase(const Operation& operation, int phase, uint32_t tasks, const Step& step, Progress& progress,
-                            int64_t* end) {
+const Operation* Program::follower_of(size_t index, const Step& step, uint32_t tasks) const {
+  if (!continued_[index] || step.batch.num_tokens > 1) return nullptr;
+  const Operation* next = operations_[index + 1].get();
+  return next->tasks(step, 0) == tasks ? next : nullptr;  // else attention is cut finer than by key heads
+}
+
+uint32_t Program::run_phase(const Phase& phase, const TaskShares::Place& place, int64_t* end) {
+  const Step& step = steps_[place.thread];
   uint32_t own = 0;
-  for (Progress::TaskRange range; (range = progress.claim(tasks, threads_)).begin < tasks; own += range.end - range.begin) {
-    if (own == 0) operation.begin(step);
-    for (uint32_t task = range.begin; task < range.end; ++task) operation.run(step, phase, task);
+  for (TaskShares::TaskRange range; (range = shares_.claim(place)).begin < range.end; own += range.end - range.begin) {
+    if (own == 0) phase.operation.begin(step);
+    for (uint32_t task = range.begin; task < range.end; ++task) {
+      phase.operation.run(step, phase.number, task);
+      if (phase.follower) phase.follower->run(step, 0, task);
+    }
   }
   if (end) *end = trace_clock();
-  if (own > 0 && progress.done.fetch_add(own, std::memory_order_acq_rel) + own == tasks) {
-    progress.done.notify_all();
-  } else {
-    wait_until(progress.done, tasks);
-  }
+  shares_.finish_phase(place, own);
   return own;
 }
 

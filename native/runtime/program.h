@@ -1,8 +1,10 @@
 // A program: the flat list of operations for one step, and the executor that walks it.
 //
-// Every thread walks the whole list. An operation has one or two phases. A phase is a number of tasks, which threads claim from
-// a counter. The next phase begins when all tasks are done, not when all threads arrive: so a thread that the system has
-// suspended delays no other while it has no task. Nothing is allocated while a step runs.
+// Every thread walks the whole list. An operation has one or two phases. A phase is a number of tasks, of which each thread has a
+// share (see task_shares.h). The next phase begins when all tasks are done, not when all threads arrive: so a thread that the system
+// has suspended delays no other while it has no task. Nothing is allocated while a step runs.
+//
+// Of a step of one token the store of keys and values and the attention behind it are one phase (see KeyHeadTasks).
 //
 // If a step has one row, the operation that turns it into a form for a product (norm, activation, preparation) may leave that
 // to the product: each thread that has tasks of the product first makes its own copy of the form. Otherwise the threads would wait
@@ -21,7 +23,7 @@
 #include "runtime/fields.h"
 #include "runtime/memory.h"
 #include "runtime/operation.h"
-#include "runtime/thread_pool.h"
+#include "runtime/task_shares.h"
 #include "runtime/trace.h"
 
 namespace lutmac {
@@ -43,6 +45,14 @@ struct ProgramState {
     cache.page_stride = step.cache->page_stride(group);
     return cache;
   }
+};
+
+// An operation that has a task for each key head of a state, if a step has one token: task i works on key head i and its queries
+// alone. So two such operations of one state are one phase, without a wait between them.
+class KeyHeadTasks {
+ public:
+  virtual ~KeyHeadTasks() = default;
+  virtual int state_index() const = 0;
 };
 
 class Program {
@@ -97,31 +107,19 @@ class Program {
   std::vector<TraceEvent> take_trace();
 
  private:
-  // Of each phase of each operation, on a cache line of its own.
-  struct alignas(64) Progress {
-    std::atomic<uint32_t> claimed{0};
-    std::atomic<uint32_t> done{0};
-
-    // Claims the next tasks in order; an empty range at the end. Several at once: neighbours lie next to each other in memory,
-    // and the prefetch at the end of one reaches the next. Ranges shrink, so that fast and slow threads end together.
-    struct TaskRange {
-      uint32_t begin, end;
-    };
-    TaskRange claim(uint32_t tasks, int threads) {
-      uint32_t begin = claimed.load(std::memory_order_relaxed), count;
-      do {
-        if (begin >= tasks) return {tasks, tasks};
-        count = threads == 1 ? tasks - begin : std::max<uint32_t>(1, (tasks - begin) / static_cast<uint32_t>(threads + 1));
-      } while (!claimed.compare_exchange_weak(begin, begin + count, std::memory_order_relaxed));
-      return {begin, begin + count};
-    }
+  struct Phase {
+    const Operation& operation;
+    int number;
+    const Operation* follower;  // each task is also one of its first phase; null: none
   };
 
   void prepare_walk(int threads);
   void walk(int thread);
   void walk_operations(int thread);
+  // The operation behind, if its first phase is part of this one's only phase in this step.
+  const Operation* follower_of(size_t index, const Step& step, uint32_t tasks) const;
   // A thread's tasks of one phase, and its wait for those of the others. Returns how many tasks it ran.
-  uint32_t run_phase(const Operation& operation, int phase, uint32_t tasks, const Step& step, Progress& progress, int64_t* end);
+  uint32_t run_phase(const Phase& phase, const TaskShares::Place& place, int64_t* end);
   bool ask_to_leave();
 
   const TargetEntry& target_;
@@ -129,16 +127,16 @@ class Program {
   std::vector<ProgramState> states_;
   int64_t arena_bytes_, vocab_size_ = 0, logits_size_ = 0, hidden_size_ = 0;
   std::vector<std::unique_ptr<Operation>> operations_;
+  std::vector<bool> continued_;          // of each operation: whether the one behind has its tasks of key heads, too
   const RowOperation* maker_ = nullptr;  // whose forms the threads of the last operation make for themselves
   std::set<int64_t> left_forms_;         // forms that exist only in the arenas of the threads that made them
   std::unique_ptr<Mapping> arena_, scratch_;
   std::vector<int32_t> token_sequence_, token_position_;
-  int threads_ = 1;  // of the step
   bool (*is_interrupted_)() = nullptr;
   std::chrono::steady_clock::time_point asked_;
   std::atomic<bool> left_{false};
   std::unique_ptr<Trace> trace_;  // null: steps are not traced
-  std::vector<Progress> progress_;
+  TaskShares shares_;
   std::vector<std::unique_ptr<Mapping>> own_arenas_;  // of threads 1 and up
   Step step_;
   std::vector<Step> steps_;  // step_ as each thread sees it

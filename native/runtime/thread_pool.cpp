@@ -38,6 +38,14 @@ bool spin(Done done) {
   return false;
 }
 
+// Waits until is_wanted(value): spins briefly, then sleeps until a thread that has changed the value calls notify_all.
+template <typename Wanted>
+void wait_until(const std::atomic<uint32_t>& value, Wanted is_wanted) {
+  const auto arrived = [&] { return is_wanted(value.load(std::memory_order_acquire)); };
+  if (arrived() || spin(arrived)) return;
+  for (uint32_t now; !is_wanted(now = value.load(std::memory_order_acquire));) value.wait(now, std::memory_order_acquire);
+}
+
 std::atomic<ThreadPool*> the_pool{nullptr};
 
 }  // namespace
@@ -48,12 +56,8 @@ void set_spin_microseconds(int microseconds) {
 
 int spin_microseconds() { return spin_for.load(std::memory_order_relaxed); }
 
-void wait_until(const std::atomic<uint32_t>& value, uint32_t wanted) {
-  if (value.load(std::memory_order_acquire) == wanted) return;
-  if (spin([&] { return value.load(std::memory_order_acquire) == wanted; })) return;
-  for (uint32_t now; (now = value.load(std::memory_order_acquire)) != wanted;) {
-    value.wait(now, std::memory_order_acquire);
-  }
+void wait_until_reached(const std::atomic<uint32_t>& value, uint32_t end) {
+  wait_until(value, [end](uint32_t now) { return now >= end; });
 }
 
 // A pool is never destroyed: its workers sleep until the process ends, and in a forked child there is nobody to join.
@@ -111,7 +115,7 @@ void ThreadPool::run(int count, void (*job)(void*, int), void* context) {
   job_number_.notify_all();
   job(context, 0);
   job_number_.fetch_add(1, std::memory_order_seq_cst);
-  wait_until(inside_, 0);
+  wait_until(inside_, [](uint32_t inside) { return inside == 0; });
 }
 
 }  // namespace lutmac

@@ -15,9 +15,9 @@ inline constexpr int kMaxSpinMicroseconds = 50;
 void set_spin_microseconds(int microseconds);
 int spin_microseconds();
 
-// Waits until value is `wanted`: spins briefly, then sleeps, since the thread that will change it may not have a core. A thread
-// that changes the value calls notify_all.
-void wait_until(const std::atomic<uint32_t>& value, uint32_t wanted);
+// Waits until a value that grows is at least `end`: spins briefly, then sleeps, since the thread that will change it may not have a
+// core. The thread that makes it `end` calls notify_all.
+void wait_until_reached(const std::atomic<uint32_t>& value, uint32_t end);
 
 class ThreadPool {
  public:

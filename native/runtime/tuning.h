@@ -7,7 +7,7 @@ struct Tuning {
   // How long a waiting thread spins before it sleeps: see thread_pool.h for the limit.
   int spin_microseconds = 50;
   // No thread should wait long for another's last task, which is half a task on average: each product is cut into about this many.
-  // Threads claim many at once, and few only at the end, so that more tasks cost next to nothing.
+  // A claim costs little, so that more tasks cost next to nothing.
   int tasks_per_product = 64;
   // Forms of a token block that stay in cache while the tiles of a matrix pass by: half of a 1 MB L2 cache, the
   // other half being for the weights.

@@ -27,49 +27,84 @@ void test_pool() {
   for (std::thread& thread : callers) thread.join();
 }
 
-constexpr int kWidth = 96, kVocabulary = 150, kTokens = 9;
+constexpr int kWidth = 96, kHeads = 3, kVocabulary = 150, kTokens = 9;
 
-std::shared_ptr<PackedMatrix> random_matrix(TestRandom& random, const TargetEntry& target, int bits) {
+std::shared_ptr<PackedMatrix> random_matrix(TestRandom& random, const TargetEntry& target, int bits, int rows = kVocabulary) {
   KernelShape shape;
   shape.bits = bits;
-  shape.rows = kVocabulary;
+  shape.rows = rows;
   shape.columns = kWidth;
   shape.tokens = 0;
   const KernelCase test(random, shape, {});
   return std::make_shared<PackedMatrix>(pack(target, test.source()));
 }
 
-// Embedding, norm and head, the smallest program that looks up, prepares and multiplies.
+ProgramState keys_and_values() {
+  ProgramState state;
+  state.num_kv_heads = kHeads;
+  state.head_dim = state.value_dim = kWidth / kHeads;
+  return state;
+}
+
+// Embedding, one layer of attention, norm and head: the smallest program that looks up, prepares, multiplies and remembers.
 class TinyProgram {
  public:
-  TinyProgram(const TargetEntry& target, uint64_t seed) : random_(seed), cache_({}, {}, {}) {
-    const int64_t rows = kTokens * form_stride(Form::plain, kWidth), outputs = rows, tables = 2 * rows;
+  TinyProgram(const TargetEntry& target, uint64_t seed) : random_(seed) {
+    const int64_t row = kTokens * form_stride(Form::plain, kWidth), tables = 6 * row;
     program_ = std::make_unique<Program>(target, kTokens, 1, kTokens, tables + kTokens * form_stride(Form::tables, kWidth));
-    const auto embedding = random_matrix(random_, target, 8), head = random_matrix(random_, target, 4);
-    const Buffer hidden{0, Form::plain, kWidth, {}, {}}, gathered{outputs, Form::plain, kWidth, {true, 1}, {}};
-    const Buffer form{tables, Form::tables, kWidth, {true, 1}, {}};
-    program_->add("embed", {{"weight", embedding}, {"out", hidden}, {"scale", 1.0}}, false);
-    program_->add("gather_outputs", {{"x", hidden}, {"out", gathered}}, false);
-    program_->add("rms_norm",
-                  {{"x", gathered}, {"weight", random_.floats(kWidth)}, {"weight_bias", 0.0}, {"eps", 1e-5},
-                   {"forms", std::vector<Buffer>{form}}, {"own", true}},
+    program_->add_state(keys_and_values());
+    cache_ = std::make_unique<Cache>(std::vector{1}, std::vector{0}, std::vector{program_->states().front().bytes});
+    const auto plain = [&](int64_t place) { return Buffer{place * row, Form::plain, kWidth, {}, {}}; };
+    const Buffer hidden = plain(0), q = plain(1), k = plain(2), v = plain(3), attended = plain(4);
+    const Buffer gathered{5 * row, Form::plain, kWidth, {true, 1}, {}};
+    const Buffer form{tables, Form::tables, kWidth, {}, {}}, last{tables, Form::tables, kWidth, {true, 1}, {}};
+    const auto weight = [&](int bits, int rows) { return random_matrix(random_, target, bits, rows); };
+    program_->add("embed", {{"weight", weight(8, kVocabulary)}, {"out", hidden}, {"scale", 1.0}}, false);
+    add_norm(hidden, form);
+    for (const Buffer& out : {q, k, v}) {
+      program_->add("matmul", {{"weight", weight(4, kWidth)}, {"x", form}, {"out", out}}, out.offset != q.offset);
+    }
+    program_->add("rope_store",
+                  {{"q", q}, {"k", k}, {"v", v}, {"out", q}, {"cache", StateIndex{0}}, {"num_heads", int64_t{kHeads}},
+                   {"style", std::string("half_split")}},
                   false);
-    program_->add("logits", {{"weight", head}, {"x", form}, {"scale", 1.0}, {"softcap", 0.0}}, false);
+    program_->add("attention",
+                  {{"q", q}, {"out", attended}, {"cache", StateIndex{0}}, {"num_heads", int64_t{kHeads}}, {"scale", 0.2},
+                   {"softcap", 0.0}},
+                  false);
+    program_->add("prepare", {{"x", attended}, {"forms", std::vector<Buffer>{form}}, {"own", true}}, false);
+    program_->add("matmul", {{"weight", weight(4, kWidth)}, {"x", form}, {"out", hidden}, {"accumulate", true}}, false);
+    program_->add("gather_outputs", {{"x", hidden}, {"out", gathered}}, false);
+    add_norm(gathered, last);
+    program_->add("logits", {{"weight", weight(4, kVocabulary)}, {"x", last}, {"scale", 1.0}, {"softcap", 0.0}}, false);
     for (int32_t& token : tokens_) token = random_.below(kVocabulary);
   }
 
-  std::vector<float> step(int threads) {
+  // The logits of all tokens. alone: each has a step of its own, else all have one.
+  std::vector<float> run(int threads, bool alone) {
     std::vector<float> logits(kTokens * kVocabulary);
-    const int32_t start[2] = {0, kTokens}, first = 0, rows[kTokens] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
-    program_->step(cache_, {kTokens, 1, kTokens, tokens_, start, &first, rows, {}, logits.data(), nullptr, kTokens}, threads);
+    const int each = alone ? 1 : kTokens;
+    for (int first = 0; first < kTokens; first += each) step(first, each, threads, logits.data() + first * kVocabulary);
     return logits;
   }
 
  private:
   TestRandom random_;
-  Cache cache_;
   std::unique_ptr<Program> program_;
+  std::unique_ptr<Cache> cache_;
   int32_t tokens_[kTokens];
+
+  void add_norm(const Buffer& x, const Buffer& form) {
+    program_->add("rms_norm",
+                  {{"x", x}, {"weight", random_.floats(kWidth)}, {"weight_bias", 0.0}, {"eps", 1e-5},
+                   {"forms", std::vector<Buffer>{form}}, {"own", true}},
+                  false);
+  }
+
+  void step(int first, int count, int threads, float* logits) {
+    const int32_t start[2] = {0, count}, rows[kTokens] = {0, 1, 2, 3, 4, 5, 6, 7, 8}, page = 0;
+    program_->step(*cache_, {count, 1, count, tokens_ + first, start, &first, rows, {{&page, 1}}, logits, nullptr, count}, threads);
+  }
 };
 
 void test_programs(const TargetEntry& target) {
@@ -77,7 +112,7 @@ void test_programs(const TargetEntry& target) {
   std::vector<std::vector<float>> expected;
   for (const uint64_t seed : {1, 2}) {
     programs.push_back(std::make_unique<TinyProgram>(target, seed));
-    expected.push_back(programs.back()->step(1));
+    expected.push_back(programs.back()->run(1, false));
   }
   check(expected[0] != expected[1], "%s: two programs give the same", target.name);
   // 4 callers, two on each program, with 1 to 4 threads each.
@@ -85,9 +120,9 @@ void test_programs(const TargetEntry& target) {
   for (int caller = 0; caller < 4; ++caller) {
     callers.emplace_back([&, caller] {
       for (int round = 0; round < 100; ++round) {
-        const std::vector<float> logits = programs[caller % 2]->step(1 + (round + caller) % 4);
+        const std::vector<float> logits = programs[caller % 2]->run(1 + (round + caller) % 4, round % 3 == 0);
         check(std::memcmp(logits.data(), expected[caller % 2].data(), logits.size() * sizeof(float)) == 0,
-              "%s: a step with %d threads differs from one with 1", target.name, 1 + (round + caller) % 4);
+              "%s: a run with %d threads differs from one with 1", target.name, 1 + (round + caller) % 4);
       }
     });
   }

@@ -1,4 +1,5 @@
-// The thread pool: every task once, whoever runs; asleep when idle; a forked child has its own. And how many threads.
+// The thread pool and the shares of tasks: every task once, whoever runs; asleep when idle; a forked child has its own pool. And how
+// many threads.
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 
 #include "check.h"
 #include "runtime/cores.h"
+#include "runtime/task_shares.h"
 #include "runtime/thread_pool.h"
 
 using namespace lutmac;
@@ -43,6 +45,65 @@ void test_callers() {
   }
   for (auto& caller : callers) caller.join();
   check(wrong == 0, "%d of the jobs of four callers went wrong", wrong.load());
+}
+
+// Of how many tasks a phase consists: none for most of the threads, a few, or many.
+uint32_t tasks_of(int phase) { return phase % 4 == 0 ? 1 : static_cast<uint32_t>(phase * 37 % 90 + 1); }
+
+// Walks phases as a program's threads do. Thread 0 is late in some, and threads beyond `present` never come. In each phase
+// every task has to run once, behind all tasks of the phase before.
+void test_shares(int threads, int present) {
+  constexpr int kPhases = 200;
+  TaskShares shares;
+  std::atomic<int> wrong{0};
+  for (int step = 0; step < 3; ++step) {
+    std::vector<std::vector<std::atomic<int>>> runs;
+    for (int phase = 0; phase < kPhases; ++phase) runs.emplace_back(tasks_of(phase));
+    shares.begin_step(threads);
+    const auto walk = [&](int thread) {
+      TaskShares::Place place{.thread = thread};
+      for (int phase = 0; phase < kPhases; ++phase) {
+        place.enter_phase(tasks_of(phase));
+        uint32_t own = 0;
+        if (thread == 0 && phase % 20 == 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
+        for (TaskShares::TaskRange range; (range = shares.claim(place)).begin < range.end; own += range.end - range.begin) {
+          for (uint32_t task = range.begin; task < range.end; ++task) {
+            for (const auto& before : runs[static_cast<size_t>(phase > 0 ? phase - 1 : 0)]) wrong += phase > 0 && before != 1;
+            runs[static_cast<size_t>(phase)][task].fetch_add(1);
+          }
+        }
+        shares.finish_phase(place, own);
+      }
+    };
+    std::vector<std::thread> others;
+    for (int thread = 1; thread < present; ++thread) others.emplace_back(walk, thread);
+    walk(0);
+    for (auto& other : others) other.join();
+    for (const auto& phase : runs) {
+      for (const auto& count : phase) wrong += count != 1;
+    }
+  }
+  check(wrong == 0, "%d of %d threads: %d tasks ran too early or not once", present, threads, wrong.load());
+}
+
+// A thread's share is one run of neighbours, and those of all threads are about equal.
+void test_order_of_shares() {
+  TaskShares shares;
+  shares.begin_step(3);
+  TaskShares::Place places[3] = {{.thread = 0}, {.thread = 1}, {.thread = 2}};
+  const uint32_t begins[4] = {0, 3, 6, 10};
+  for (TaskShares::Place& place : places) {
+    place.enter_phase(10);
+    for (uint32_t task = begins[place.thread]; task < begins[place.thread + 1]; ++task) {
+      const TaskShares::TaskRange range = shares.claim(place);
+      check(range.begin == task && range.end == task + 1, "thread %d got %u to %u, expected task %u", place.thread, range.begin,
+            range.end, task);
+    }
+  }
+  for (const TaskShares::Place& place : places) {
+    const TaskShares::TaskRange range = shares.claim(place);
+    check(range.begin == range.end, "a task is claimed twice");
+  }
 }
 
 double process_seconds() {
@@ -134,6 +195,10 @@ int main() {
   test_quota();
   test_tasks();
   test_callers();
+  test_order_of_shares();
+  for (const int threads : {1, 2, 3, 7}) {
+    for (const int present : {1, threads}) test_shares(threads, present);
+  }
   test_idle();
 #ifndef __SANITIZE_THREAD__
   test_fork();
