@@ -91,7 +91,8 @@ def load(  # noqa: PLR0913 (a public call; all but the model by keyword)
 
     threads: default, one per physical core that the process may use, or what `lutmac tune` found. context: positions of
     one sequence; default, what the model was trained for, or as many from 8192 on as half of the free memory holds.
-    precision: "exact" computes products in float on the dequantised weights; "uniform" gives prompts the arithmetic of
+    precision: "exact" computes products in float on the dequantised weights; default rounds activations, and floats of
+    encoders to bf16 where the processor multiplies that (docs/design.md); "uniform" gives prompts the arithmetic of
     replies, also on targets that have a faster one for prompts (docs/design.md, "Roles"). isa: an ISA target to force,
     such as "avx2"; docs/design.md lists all. max_batch_tokens: tokens that run together in one step. kv_cache: what
     keys and values are kept as; "int8" takes 0.52 times the memory and the reading of "f16", "f32" twice as much (with
