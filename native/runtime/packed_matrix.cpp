@@ -267,6 +267,17 @@ void multiply(const PackedMatrix& matrix, const MatmulArgs& args, Form form, boo
   }
 }
 
+int64_t generated_block(int64_t rows, int64_t most, int64_t tasks_per_block, int threads) {
+  constexpr int64_t kFewest = 8;  // below, kernels have more to do for each
+  int64_t block = most;
+  const auto idle = [&] {  // more than a sixteenth of the threads' time
+    const int64_t tasks = (rows + block - 1) / block * tasks_per_block, rounds = (tasks + threads - 1) / threads;
+    return (rounds * threads - tasks) * 16 > tasks;
+  };
+  while (std::min(rows, block) > kFewest && idle()) block = ((std::min(rows, block) + 1) / 2 + 3) / 4 * 4;
+  return block;
+}
+
 int64_t prompt_block(int64_t rows, int64_t tasks_per_block, int threads) {
   constexpr int64_t kFewest = 64;  // below, unpacking is more than two thirds of the whole
   int64_t block = kPromptTokens;

@@ -114,6 +114,10 @@ void multiply(const PackedMatrix& matrix, const MatmulArgs& args, Form form, boo
 // Tokens whose forms are worth keeping in cache while the tiles of a matrix pass by.
 int64_t tokens_per_task(int64_t x_stride);
 
+// How many generated rows are a block, of which each makes so many tasks: `most`, or fewer where threads would wait for each other,
+// since the tasks do not divide among them.
+int64_t generated_block(int64_t rows, int64_t most, int64_t tasks_per_block, int threads);
+
 // How many of a prompt's rows are a block, of which each makes so many tasks: as many as share unpacking, or fewer where threads
 // would be without work.
 int64_t prompt_block(int64_t rows, int64_t tasks_per_block, int threads);

@@ -23,7 +23,8 @@ void ProductOperation::add_product(Product product) {
 
 RowBlocks ProductOperation::blocks(const Step& step) const {
   const int64_t rows = token_count(step), generated = std::min(rows, generated_row_count(step, counted()));
-  return {generated, rows, block_tokens_, prompt_block(rows - generated, tasks_per_block_, step.threads)};
+  return {generated, rows, generated_block(generated, block_tokens_, tasks_per_block_, step.threads),
+          prompt_block(rows - generated, tasks_per_block_, step.threads)};
 }
 
 int64_t ProductOperation::tasks(const Step& step, int) const { return blocks(step).count() * tasks_per_block_; }

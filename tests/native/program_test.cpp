@@ -129,6 +129,21 @@ void test_programs(const TargetEntry& target) {
   for (std::thread& thread : callers) thread.join();
 }
 
+// 16 rows of a matrix of 9 tiles would leave one of two threads without work for a tenth of the time.
+void test_blocks() {
+  struct Case {
+    int64_t rows, most, tasks_per_block;
+    int threads;
+    int64_t expected;
+  };
+  for (const Case& c : {Case{16, 160, 9, 2, 8}, Case{16, 160, 9, 1, 160}, Case{16, 160, 64, 2, 160}, Case{1, 160, 9, 2, 160},
+                        Case{128, 160, 15, 2, 64}, Case{11, 160, 9, 2, 8}, Case{8, 160, 1, 64, 160}, Case{100, 32, 1, 3, 8}}) {
+    const int64_t found = generated_block(c.rows, c.most, c.tasks_per_block, c.threads);
+    check(found == c.expected, "%d rows for %d threads: blocks of %d rows, expected %d", static_cast<int>(c.rows), c.threads,
+          static_cast<int>(found), static_cast<int>(c.expected));
+  }
+}
+
 // What a program cannot be made of is refused by name, whoever makes it.
 void test_refusals(const TargetEntry& target) {
   TestRandom random(3);
@@ -205,6 +220,7 @@ void test_left_forms(const TargetEntry& target) {
 
 int main() {
   test_pool();
+  test_blocks();
   for (const TargetEntry& target : runnable_kernels()) {
     test_refusals(target);
     test_left_forms(target);
