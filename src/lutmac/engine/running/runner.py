@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 from threading import current_thread, main_thread
 
 import numpy as np
@@ -46,8 +47,8 @@ class Runner:
 
         batch: slices of generated tokens come first.
         """
-        starts = np.cumsum([0, *(slice.count for slice in batch)], dtype=np.int32)
-        outputs = _Outputs(batch, starts.tolist())
+        starts = [0, *accumulate(slice.count for slice in batch)]
+        outputs = _Outputs(batch, starts)
         logits, hidden = outputs.logits, len(outputs.rows) if outputs.hidden else 0
         if logits > len(self._logits):
             self._logits = np.empty((logits, self._logits.shape[1]), dtype=np.float32)
@@ -59,7 +60,7 @@ class Runner:
             self._program.step(
                 self._cache,
                 tokens=pieces[0] if len(pieces) == 1 else np.concatenate(pieces),
-                sequence_start=starts,
+                sequence_start=np.array(starts, dtype=np.int32),
                 first_position=np.array([slice.first for slice in batch], dtype=np.int32),
                 page_tables=self._page_tables(batch),
                 output_rows=np.array(outputs.rows, dtype=np.int32),
