@@ -11,7 +11,7 @@
 #pragma once
 
 #include "kernels/bytewise_layout.h"
-#include "kernels/integer_product.h"
+#include "kernels/fetch.h"
 #include "simd.h"
 
 namespace lutmac::LUTMAC_TARGET {

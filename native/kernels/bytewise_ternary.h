@@ -10,7 +10,7 @@
 
 #include "kernels/chunks.h"
 #include "kernels/float_product.h"
-#include "kernels/integer_product.h"
+#include "kernels/fetch.h"
 #include "kernels/lut.h"
 #include "kernels/prepare_ternary.h"
 #include "kernels/ternary_code.h"

@@ -163,6 +163,9 @@ template <int kTileRows>
     const uint16_t* super = reinterpret_cast<const uint16_t*>(packed.super) + super_at;
     prefetch(packed.values + at + kParamPrefetch);
     for (int r = 0; r < kTileRows; r += kLanes) store(out + r, load_signed(packed.values + at + r) * load_half(super + r));
+  } else if (shape.kind == ParamKind::e8m0 || shape.kind == ParamKind::e4m3) {
+    prefetch(packed.values + at + kParamPrefetch);
+    shape.kind == ParamKind::e8m0 ? read_e8m0(packed.values + at, kTileRows, out) : read_e4m3(packed.values + at, kTileRows, out);
   } else {
     load_params(w, shape, packed, kTileRows, tile, group, out);
   }

@@ -1,28 +1,16 @@
 // The integers of 8-bit codes and of codebooks: weights as bytes or words, times the activations' integers.
 //
 // A target says in FOLDER/integers.h how it makes weights of packed codes (ByteReader, CodebookReader) and how it sums their
-// products (IntegerSum): as 256 * high + low, or as words. A piece of a tile has four vectors of rows, and
-// each of them kUnits vectors of weights, of IntegerSum::kColumns k each.
+// products (IntegerSum): as 256 * high + low, or as words; and how they are fetched for one token (Reader::kFetch). A piece of a tile has four vectors of rows, and
+// each of them kUnits vectors of weights, of IntegerSum::kColumns k each. Here are products of several tokens; those of one are in
+// one_token_integers.h.
 #pragma once
 
+#include "kernels/fetch.h"
 #include "kernels/lut.h"
 #include "simd.h"
 
 namespace lutmac::LUTMAC_TARGET {
-
-// How far ahead of the loads weights are fetched: a page, so that the prefetch crosses into the next one in time.
-inline constexpr int kWeightPrefetch = 4096;
-
-// Weights of a product of one token, which waits for memory, are fetched into the second cache first, so far ahead that memory
-// answers in time (at 32 GB/s 16 KB take half a microsecond): a prefetch into the first cache alone holds one of its few miss buffers
-// until then. On Zen 4 avx512 reads up to twice as fast for it (Q6_K: 14 and 27 GB/s).
-inline constexpr int kFarPrefetch = 16384;
-
-template <int kTokens>
-[[gnu::always_inline]] inline void fetch(const uint8_t* weights) {
-  if constexpr (kTokens == 1) prefetch_far(weights + kFarPrefetch);
-  if constexpr (kTokens < 8) prefetch(weights + kWeightPrefetch);  // eight take so long that the processor's own come in time
-}
 
 // sums[n, row] = sum of weight * integer over `columns` k. x: the integers of the first token, stride bytes from one token to
 // the next. activations[n]: the sum of its integers.
@@ -43,10 +31,9 @@ template <int kTokens, typename IntegerSum, typename Reader>
       typename IntegerSum::Weight weights[kTogether][kUnits];
 #pragma GCC unroll 8
       for (int t = 0; t < kTogether; ++t) reader.load(at + t * kVectorBytes, weights[t]);
-      if constexpr (kTokens == 1 || kVectorBytes == 64) {
-        constexpr int kLines = kTogether == 4 ? Reader::kPieceBytes : kTogether * kVectorBytes;
+      if constexpr (kVectorBytes == 64) {
 #pragma GCC unroll 4
-        for (int line = 0; line < kLines; line += 64) prefetch(at + line + kWeightPrefetch);
+        for (int t = 0; t < kTogether; ++t) prefetch(at + t * 64 + kWeightPrefetch);
       }
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n) {

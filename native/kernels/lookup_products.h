@@ -13,6 +13,7 @@
 #include "kernels/float_product.h"
 #include "kernels/integer_product.h"
 #include "kernels/one_token.h"
+#include "kernels/one_token_integers.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
@@ -182,11 +183,15 @@ struct LookupProducts {
   // kBits: 0 is a codebook.
   template <int kBits, int kTokens>
   static void any_product(const LowBit& w, const MatmulArgs& args, int64_t tile, int tiles, int64_t token) {
-    if constexpr (kBits > 0 && (kTokens > 1 || kBits == 8)) return product<kBits, kTokens>(w, args, tile, tiles, token);
+    if constexpr (kBits > 0 && kTokens > 1) return product<kBits, kTokens>(w, args, tile, tiles, token);
     for (int64_t one = tile; one < tile + tiles; ++one) {
-      if constexpr (kBits == 0) {
+      if constexpr (kTokens > 1) {
         book_product<kTokens>(w, args, one, token);
-      } else if constexpr (kTokens == 1 && kBits < 8) {
+      } else if constexpr (kBits == 0) {
+        OneTokenIntegers<Target>::book_product(w, args, one, token);
+      } else if constexpr (kBits == 8) {
+        OneTokenIntegers<Target>::byte_product(w, args, one, token);
+      } else {
         OneToken<Lookup, Codes, kBits>::product(w, args, one, token);
       }
     }

@@ -7,49 +7,56 @@
 
 namespace lutmac::LUTMAC_TARGET {
 
+// Of a tile and group. Apart from the totals, which would be kept in memory with them: some kinds are read by a call.
+struct Scales {
+  static constexpr int kTileRows = 4 * kLanes;
+  alignas(64) float scale[kTileRows], offset[kTileRows];
+
+  [[gnu::always_inline]] void read(const LowBit& w, int64_t tile, int64_t group) { load_scales<kTileRows>(w, tile, group, scale, offset); }
+};
+
+// A tile's results.
+inline void store_totals(const LowBit& w, const MatmulArgs& args, int64_t tile, int64_t token, const Floats (&totals)[4]) {
+  constexpr int kTileRows = 4 * kLanes;
+  alignas(64) float rows[kTileRows];
+  for (int t = 0; t < 4; ++t) store(rows + t * kLanes, totals[t]);
+  const int64_t left = w.rows - tile * kTileRows;
+  store_rows(args, token, tile * kTileRows, static_cast<int>(left < kTileRows ? left : kTileRows), rows);
+}
+
 template <typename Lookup, typename Codes, int kBits>
 struct OneToken {
-  static constexpr int kTileRows = 4 * kLanes;
 
   static void product(const LowBit& w, const MatmulArgs& args, int64_t tile, int64_t token) {
     w.group_size < 32 ? sum_chunks<true>(w, args, tile, token) : sum_chunks<false>(w, args, tile, token);
   }
 
  private:
-  struct Tile {
-    alignas(64) float scale[kTileRows], offset[kTileRows];
-    Floats total[4];
-  };
 
   // kHalves: groups are of 16.
   template <bool kHalves>
   [[gnu::noinline]] static void sum_chunks(const LowBit& w, const MatmulArgs& args, int64_t tile, int64_t token) {
     const uint8_t* codes = w.codes + tile * Codes::packed_tile_bytes(CodeKind::affine, kBits, w.columns);
     const uint8_t* x = args.x + token * args.x_stride;
-    Tile state;
-    for (Floats& total : state.total) total = Floats{};
-    const auto group = [&](int64_t at) __attribute__((always_inline)) {
-      load_scales<kTileRows>(w, tile, at, state.scale, state.offset);
-    };
+    Scales scales;
+    Floats totals[4] = {};
+    const auto group = [&](int64_t at) __attribute__((always_inline)) { scales.read(w, tile, at); };
     const auto add = [&](const Chunk& chunk) __attribute__((always_inline)) {
-      if constexpr (!kHalves) return add_chunk<Part::whole>(w, codes, x, chunk, state);
-      chunk.part == Part::first ? add_chunk<Part::first>(w, codes, x, chunk, state)
-                                : add_chunk<Part::second>(w, codes, x, chunk, state);
+      if constexpr (!kHalves) return add_chunk<Part::whole>(w, codes, x, chunk, scales, totals);
+      chunk.part == Part::first ? add_chunk<Part::first>(w, codes, x, chunk, scales, totals)
+                                : add_chunk<Part::second>(w, codes, x, chunk, scales, totals);
     };
     if constexpr (kHalves) {
       each_half_block(w, group, add);
     } else {
       each_span(w, kUnitBlocks, group, add);
     }
-    alignas(64) float totals[kTileRows];
-    for (int t = 0; t < 4; ++t) store(totals + t * kLanes, state.total[t]);
-    const int64_t left = w.rows - tile * kTileRows;
-    store_rows(args, token, tile * kTileRows, static_cast<int>(left < kTileRows ? left : kTileRows), totals);
+    store_totals(w, args, tile, token, totals);
   }
 
   template <Part part>
   [[gnu::always_inline]] static inline void add_chunk(const LowBit& w, const uint8_t* codes, const uint8_t* x, const Chunk& chunk,
-                                                      Tile& state) {
+                                                      const Scales& scales, Floats (&totals)[4]) {
     ChunkForms<1> forms;
     const int32_t* multiples = forms.read_tables(w.columns, x, 0, chunk).first;
     const uint8_t *at = codes + chunk.block * Codes::block_bytes(kBits), *tables = x + chunk.block * 128;
@@ -68,8 +75,8 @@ struct OneToken {
     const ToFloats floats(*forms.unit.first, *forms.activations.first, broadcast(center_of(kBits) - w.zero_point));
 #pragma GCC unroll 4
     for (int t = 0; t < 4; ++t) {
-      state.total[t] = floats.add(sums[t], load(state.scale + t * kLanes), state.total[t]);
-      if (with_offset) state.total[t] = floats.add_offset(load(state.offset + t * kLanes), state.total[t]);
+      totals[t] = floats.add(sums[t], load(scales.scale + t * kLanes), totals[t]);
+      if (with_offset) totals[t] = floats.add_offset(load(scales.offset + t * kLanes), totals[t]);
     }
   }
 };

@@ -20,11 +20,24 @@ inline void read_bfloats(const uint8_t* values, int count, float* out) {
   const uint16_t* bits = reinterpret_cast<const uint16_t*>(values);
   for (int i = 0; i < count; ++i) out[i] = bfloat16_to_float(bits[i]);
 }
+// As e8m0_to_float and e4m3_to_float.
 inline void read_e8m0(const uint8_t* values, int count, float* out) {
-  for (int i = 0; i < count; ++i) out[i] = e8m0_to_float(values[i]);
+  int i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const Ints bits = (Ints)(load_unsigned(values + i) << 23 & 0x7f800000u);
+    store(out + i, (Floats)(bits > 0x400000 ? bits : Ints{} + 0x400000));
+  }
+  for (; i < count; ++i) out[i] = e8m0_to_float(values[i]);
 }
 inline void read_e4m3(const uint8_t* values, int count, float* out) {
-  for (int i = 0; i < count; ++i) out[i] = e4m3_to_float(values[i]);
+  int i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const Bits bytes = load_unsigned(values + i), magnitude = bytes & 0x7fu;
+    const Bits bits = (Bits)((Floats)(magnitude << 20) * 0x1p120f);
+    const Bits special = (Bits)(magnitude == 0x7fu) & 0x7fc00000u;
+    store(out + i, (Floats)(bits | special | (bytes & 0x80u) << 24));
+  }
+  for (; i < count; ++i) out[i] = e4m3_to_float(values[i]);
 }
 inline void read_int8(const uint8_t* values, int count, float* out) {
   for (int i = 0; i < count; ++i) out[i] = static_cast<float>(static_cast<int8_t>(values[i]));

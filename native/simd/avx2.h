@@ -22,6 +22,7 @@ inline void store_half(uint16_t* to, Floats x) {
 inline Floats load_signed(const uint8_t* from) {
   return to_floats((Ints)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)from)));
 }
+inline Bits load_unsigned(const uint8_t* from) { return (Bits)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)from)); }
 inline __m256i rounded_words(const Floats* values) {
   const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(values[0]), _mm256_cvtps_epi32(values[1]));
   return _mm256_permute4x64_epi64(words, 0xd8);

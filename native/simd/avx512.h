@@ -28,6 +28,10 @@ inline void store_half(uint16_t* to, Floats x) {
 inline Floats load_signed(const uint8_t* from) {
   return to_floats((Ints)_mm512_maskz_cvtepi8_epi32(0xffff, _mm_loadu_si128((const __m128i*)from)));
 }
+// kLanes u8, one to a lane.
+inline Bits load_unsigned(const uint8_t* from) {
+  return (Bits)_mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128((const __m128i*)from));
+}
 // 16 values from 0 to 255, rounded to bytes; each byte xor-ed with `flip`.
 inline void store_rounded(uint8_t* to, const Floats* values, int flip) {
   const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(values[0]));

@@ -28,6 +28,11 @@ inline Floats load_signed(const uint8_t* from) {
   __builtin_memcpy(&bytes, from, 4);
   return to_floats(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(bytes))))));
 }
+inline Bits load_unsigned(const uint8_t* from) {
+  uint32_t bytes;
+  __builtin_memcpy(&bytes, from, 4);
+  return (Bits)vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(bytes)))));
+}
 inline void store_rounded(uint8_t* to, const Floats* values, int flip) {
   uint16x4_t words[4];
   for (int i = 0; i < 4; ++i) words[i] = vmovn_u32(vcvtnq_u32_f32(values[i]));

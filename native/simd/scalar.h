@@ -46,6 +46,11 @@ inline Floats load_signed(const uint8_t* from) {
   for (int i = 0; i < kLanes; ++i) x[i] = static_cast<int8_t>(from[i]);
   return x;
 }
+inline Bits load_unsigned(const uint8_t* from) {
+  Bits x;
+  for (int i = 0; i < kLanes; ++i) x[i] = from[i];
+  return x;
+}
 inline void store_rounded(uint8_t* to, const Floats* values, int flip) {
   for (int i = 0; i < 16; ++i) to[i] = static_cast<uint8_t>(nearest_integers(values[i / kLanes])[i % kLanes] ^ flip);
 }

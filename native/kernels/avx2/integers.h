@@ -1,6 +1,7 @@
 // 8-bit codes and codebooks by vpmaddwd: weights widened to words, times integers of 16 bits.
 #pragma once
 
+#include "kernels/fetch.h"
 #include "simd.h"
 
 namespace lutmac::LUTMAC_TARGET {
@@ -28,12 +29,14 @@ struct IntegerSum {
 
 struct ByteReader {
   static constexpr int kUnits = 1, kVectorBytes = 16, kPieceBytes = 64;
+  static constexpr Fetch kFetch = Fetch::near;
   void load(const uint8_t* codes, Words* weights) const { weights[0] = load_widened(reinterpret_cast<const int8_t*>(codes)); }
 };
 
 // By lookup of a codebook's values. Of 4 codes even bytes are the first two, odd bytes the last two.
 struct CodebookReader {
   static constexpr int kUnits = 4, kVectorBytes = 32, kPieceBytes = 128;
+  static constexpr Fetch kFetch = Fetch::near;
   Bytes values;
   explicit CodebookReader(const int8_t* book) : values(load_table(book)) {}
   void load(const uint8_t* at, Words* weights) const {

@@ -1,6 +1,7 @@
 // 8-bit codes and codebooks by vpdpbusd: unsigned weights around 128, times the high and the low halves of the integers.
 #pragma once
 
+#include "kernels/fetch.h"
 #include "simd.h"
 
 namespace lutmac::LUTMAC_TARGET {
@@ -49,12 +50,14 @@ struct IntegerSum {
 
 struct ByteReader {
   static constexpr int kUnits = 1, kVectorBytes = 64, kPieceBytes = 256;
+  static constexpr Fetch kFetch = Fetch::quarter;
   void load(const uint8_t* codes, Bytes* weights) const { weights[0] = LUTMAC_TARGET::load(codes); }
 };
 
 // By lookup of a codebook's values; the first 4 codes are the low nibbles.
 struct CodebookReader {
   static constexpr int kUnits = 2, kVectorBytes = 64, kPieceBytes = 256;
+  static constexpr Fetch kFetch = Fetch::near_and_quarter;
   Bytes values;
   explicit CodebookReader(const int8_t* book) : values(load_table(book) ^ 128) {}
   void load(const uint8_t* at, Bytes* weights) const {

@@ -3,9 +3,9 @@
 // a lone block's tables is 1, so that the weights of all planes, at most 64, fit s8.
 #pragma once
 
-#include "kernels/avx512vbmi/fetch.h"
 #include "kernels/avx512vbmi/indices.h"
 #include "kernels/avx512vbmi/scale_reader.h"
+#include "kernels/fetch.h"
 
 namespace lutmac::LUTMAC_TARGET {
 

@@ -8,12 +8,11 @@
 // Integers are exact in any order, and their way to floats is that of avx512: so are the results, to the bit.
 #pragma once
 
-#include "kernels/avx512vbmi/fetch.h"
 #include "kernels/avx512vbmi/indices.h"
 #include "kernels/avx512vbmi/lone_blocks.h"
 #include "kernels/avx512vbmi/packing.h"
 #include "kernels/chunks.h"
-#include "kernels/integer_product.h"
+#include "kernels/fetch.h"
 
 namespace lutmac::LUTMAC_TARGET {
 

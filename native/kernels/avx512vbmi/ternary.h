@@ -10,11 +10,10 @@
 // so are the results, to the bit.
 #pragma once
 
-#include "kernels/avx512vbmi/fetch.h"
 #include "kernels/avx512vbmi/indices.h"
 #include "kernels/avx512vbmi/packing.h"
 #include "kernels/chunks.h"
-#include "kernels/integer_product.h"
+#include "kernels/fetch.h"
 
 namespace lutmac::LUTMAC_TARGET {
 

@@ -10,6 +10,7 @@
 // would have to weight the same entries by other plane weights, and there are none.
 #pragma once
 
+#include "kernels/fetch.h"
 #include "simd.h"
 
 namespace lutmac::LUTMAC_TARGET {
@@ -75,6 +76,7 @@ struct IntegerSum {
 
 struct ByteReader {
   static constexpr int kUnits = 1, kVectorBytes = 16, kPieceBytes = 128;
+  static constexpr Fetch kFetch = Fetch::near;
   void load(const uint8_t* codes, IntegerSum::Weight* weights) const {
     weights[0] = {LUTMAC_TARGET::load(codes), LUTMAC_TARGET::load(codes + 64)};
   }
@@ -83,6 +85,7 @@ struct ByteReader {
 // By lookup of a codebook's values; the first 4 codes are the low nibbles.
 struct CodebookReader {
   static constexpr int kUnits = 1, kVectorBytes = 16, kPieceBytes = 64;
+  static constexpr Fetch kFetch = Fetch::near;
   Bytes values;
   explicit CodebookReader(const int8_t* book) : values(load_table(book)) {}
   void load(const uint8_t* at, IntegerSum::Weight* weights) const {

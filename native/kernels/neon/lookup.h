@@ -20,7 +20,7 @@
 #pragma once
 
 #include "kernels/chunks.h"
-#include "kernels/integer_product.h"
+#include "kernels/fetch.h"
 #include "kernels/neon/packing.h"
 
 namespace lutmac::LUTMAC_TARGET {
