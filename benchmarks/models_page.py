@@ -46,8 +46,8 @@ NEWER_GGUF: Final = frozenset({"laguna", "mellum"})
 ONLY_GGUF: Final = frozenset({
     "bailingmoe2", "bailingmoe3", "bitnet-25", "bitnet-b1.58", "deepseek2", "ernie4_5-moe", "falcon-h1",
     "gemma-embedding", "glm4moe", "gpt-oss", "granitehybrid", "hunyuan-dense", "kimi-linear", "lfm2moe", "maple",
-    "modern-bert", "muse-glimmer", "nemotron_h_moe", "nomic-bert", "phi2", "qwen2moe", "qwen2vl", "qwen35",
-    "qwen35moe", "qwen3moe", "qwen3next", "qwen3vl", "qwen3vlmoe",
+    "modern-bert", "muse-glimmer", "nemotron_h_moe", "nomic-bert", "nomic-bert-moe", "phi2", "qwen2moe", "qwen2vl",
+    "qwen35", "qwen35moe", "qwen3moe", "qwen3next", "qwen3vl", "qwen3vlmoe",
 })  # fmt: skip
 
 

@@ -314,6 +314,7 @@ REFUSED_ENCODERS = {
 )
 def test_states_of_encoders_are_those_of_the_native_format(name: str, tmp_path: Path) -> None:
     config, shapes = ENCODERS[name].config, json.loads((MODELS / "encoder_shapes.json").read_text())[name]
+    shapes = {tensor: shape for tensor, shape in shapes.items() if not tensor.endswith("experts.bias")}
     source = tmp_path / "source"
     write_checkpoint(source, config, random_weights(config, shapes))
     if name in REFUSED_ENCODERS:
@@ -327,6 +328,22 @@ def test_states_of_encoders_are_those_of_the_native_format(name: str, tmp_path: 
         for path in (native.path, made.path)
     )
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_bias_that_experts_share_is_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """GGUF has none, and other converters leave it out of nomic-embed-text-v2-moe."""
+    config, shapes = ENCODERS["nomic-moe"].config, json.loads((MODELS / "encoder_shapes.json").read_text())
+    source = tmp_path / "source"
+    write_checkpoint(source, config, random_weights(config, shapes["nomic-moe"]))
+    made = lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
+    assert "GGUF has no bias of experts" in caplog.text
+    reader = gguf.GGUFReader(made.path)
+    assert reader.fields["general.architecture"].contents() == "nomic-bert-moe"
+    assert {tensor.name: tensor.shape.tolist() for tensor in reader.tensors}["blk.1.ffn_down_exps.weight"] == [
+        96,
+        64,
+        6,
+    ]
 
 
 def test_embedding_gemma_is_written_with_its_dense_layers(tmp_path: Path) -> None:

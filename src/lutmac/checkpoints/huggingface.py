@@ -85,7 +85,7 @@ class HuggingFaceCheckpoint(Closable):
         return value
 
     def matrix(self, name: str) -> AnyMatrix:
-        """The matrix of that name, [M, K]. Raises CheckpointError if there is none, or it is no matrix."""
+        """The matrix of that name, [M, K]; a vector is one row. Raises CheckpointError if there is none."""
         tensor = self._tensor(name)
         module = tensor.name.removesuffix(".weight")
         if self._format and module in self._modules:
@@ -93,7 +93,7 @@ class HuggingFaceCheckpoint(Closable):
         if name in self._experts:
             self._files.check_floats(tensor.name)
             return DenseMatrix(self._experts[name].of(self._files.array(tensor.name)))
-        if len(tensor.shape) != 2:
+        if len(tensor.shape) not in (1, 2):
             raise CheckpointError(
                 f"{self.path}: tensor {shown(tensor.name)} has shape {tensor.shape}, not that of a matrix"
             )

@@ -80,6 +80,7 @@ REGISTRY = {
     "nemotron_h": "lutmac.models.nemotron_h",
     "nemotron_h_moe": "lutmac.models.nemotron_h",
     "nomic-bert": "lutmac.models.nomic_bert",
+    "nomic-bert-moe": "lutmac.models.nomic_bert",
     "nomic_bert": "lutmac.models.nomic_bert",
     "olmo2": "lutmac.models.olmo2",
     "olmo3": "lutmac.models.olmo2",

@@ -48,7 +48,7 @@ class Bert(Encoder):
     """Learned positions, biases, and an MLP without a gate."""
 
     LAYERS = LAYERS
-    NAMES: ClassVar[Mapping[str, str]] = {
+    PARTS: ClassVar[Mapping[str, str]] = {
         "qkv": "attention.self.qkv",
         "q": "attention.self.query",
         "k": "attention.self.key",

@@ -18,6 +18,7 @@ from lutmac.graph.operations.hidden_states import HiddenStates
 from lutmac.graph.operations.logits import Logits
 from lutmac.graph.operations.position_embedding import PositionEmbedding
 from lutmac.graph.operations.sequence_means import SequenceMeans
+from lutmac.graph.operations.slice import Slice
 from lutmac.graph.operations.type_embedding import TypeEmbedding
 from lutmac.models import Tensors
 from lutmac.models.config import DecoderConfig
@@ -66,7 +67,7 @@ class Encoder(LayerNormDecoder):
     """Writes down the operations of one step: of an encoder whose norms follow attention and MLP.
 
     EMBEDDINGS: what the names of the embeddings begin with; WORDS: that of tokens; EMBEDDING_NORM: of the norm over
-    their sum. LAYERS: what the names of layers begin with. NAMES: of the parts of a layer, by what they are; a family
+    their sum. LAYERS: what the names of layers begin with. PARTS: of the parts of a layer, by what they are; a family
     lacks what it has no name for. HEAD_ACTIVATION: of the first layer of a head for whole texts.
     """
 
@@ -74,7 +75,7 @@ class Encoder(LayerNormDecoder):
     WORDS: ClassVar[str] = "word_embeddings"
     EMBEDDING_NORM: ClassVar[str] = "model.embeddings.LayerNorm"
     LAYERS: ClassVar[str]
-    NAMES: ClassVar[Mapping[str, str]]
+    PARTS: ClassVar[Mapping[str, str]]
     HEAD_ACTIVATION: ClassVar[ActivationKind] = "tanh"
     config: EncoderConfig
 
@@ -120,7 +121,7 @@ class Encoder(LayerNormDecoder):
 
     def encoder_layer(self, layer: int, hidden: Value) -> Value:
         """Attention and MLP, each added to what it reads and then normed."""
-        name, names = f"layers.{layer}", self.NAMES
+        name, names = f"layers.{layer}", self.PARTS
         changed = self.add(hidden, self.attention(layer, hidden), f"{name}.with_attention")
         hidden = self.norm(self.of_layer(layer, names["attention_norm"]), changed, f"{name}.hidden_after_attention")
         changed = self.add(hidden, self.mlp(layer, hidden), f"{name}.with_mlp")
@@ -136,10 +137,15 @@ class Encoder(LayerNormDecoder):
 
     def queries_keys_values(self, layer: int, x: Value) -> tuple[Value, Value, Value]:
         """One product or three."""
-        name, names = f"layers.{layer}", self.NAMES
+        name, names = f"layers.{layer}", self.PARTS
         width, kv_width = self.query_width(layer), self.config.kv_heads(layer) * self.config.head_size(layer)
         widths = {f"{name}.q": width, f"{name}.k": kv_width, f"{name}.v": kv_width}
         joint = self.of_layer(layer, names["qkv"])
+        if self.has(f"{joint}.bias"):  # of all three
+            whole = self.linear(joint, x, sum(widths.values()), f"{name}.qkv")
+            q, k, v = (replace(whole, name=value, width=size) for value, size in widths.items())
+            self.ops += [Slice(whole, 0, q), Slice(whole, width, k), Slice(whole, width + kv_width, v)]
+            return q, k, v
         if self.has(f"{joint}.weight"):
             q, k, v = self.parts(joint, x, widths)
             return q, k, v
@@ -151,12 +157,12 @@ class Encoder(LayerNormDecoder):
 
     def attention_output(self, layer: int, attended: Value) -> Value:
         """What attention adds."""
-        hf = self.of_layer(layer, self.NAMES["output"])
+        hf = self.of_layer(layer, self.PARTS["output"])
         return self.linear(hf, attended, self.config.hidden_size, f"layers.{layer}.attention")
 
     def mlp(self, layer: int, x: Value) -> Value:
         """Two products with an activation between them, or three with a gate."""
-        config, name, names = self.config, f"layers.{layer}", self.NAMES
+        config, name, names = self.config, f"layers.{layer}", self.PARTS
         up = self.linear(self.of_layer(layer, names["up"]), x, config.intermediate_size, f"{name}.up")
         if "gate" in names:
             gate = self.linear(self.of_layer(layer, names["gate"]), x, config.intermediate_size, f"{name}.gate")

@@ -24,6 +24,7 @@ from lutmac.models.gguf_mamba2 import granite_hybrid_keys, mamba_keys, nemotron_
 from lutmac.models.granite_hybrid import GraniteHybridConfig
 from lutmac.models.latent_attention import LatentMixtureConfig
 from lutmac.models.lfm2 import Lfm2Config
+from lutmac.models.nomic_bert import NomicMixtureConfig
 from lutmac.models.rope import RopeScaling
 from lutmac.models.stablelm import StableLmConfig
 
@@ -168,6 +169,14 @@ def _embedding_gemma(config: DecoderConfig) -> Mapping[str, Any]:
     return {**_pattern(config), "attention.causal": False}
 
 
+def _nomic_bert(config: EncoderConfig) -> Mapping[str, Any]:
+    found = dict(_encoder(config))
+    if isinstance(config, NomicMixtureConfig):
+        having = [layer for layer in range(config.num_hidden_layers) if layer not in config.dense_layers]
+        found["moe_every_n_layers"] = having[1] - having[0] if len(having) > 1 else config.num_hidden_layers
+    return found
+
+
 def _modernbert(config: EncoderConfig) -> Mapping[str, Any]:
     return {
         **_encoder(config),
@@ -217,7 +226,7 @@ FAMILIES: Final[Mapping[str, GGUFFamily]] = {
     "muse_glimmer": GGUFFamily("muse-glimmer", keys=_muse_glimmer, head="own"),
     "nemotron_h": GGUFFamily("nemotron_h", keys=nemotron_keys),
     "modernbert": GGUFFamily("modern-bert", biases=True, keys=_modernbert),
-    "nomic_bert": GGUFFamily("nomic-bert", biases=True, keys=_encoder),
+    "nomic_bert": GGUFFamily("nomic-bert", biases=True, keys=_nomic_bert),
     "olmo2": GGUFFamily("olmo2", keys=_pattern, head="own"),
     "olmoe": GGUFFamily("olmoe", head="own"),
     "phi": GGUFFamily("phi2", biases=True, keys=_layer_norms, head="own"),

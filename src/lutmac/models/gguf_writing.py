@@ -35,7 +35,7 @@ from lutmac.models.latent_attention import LatentConfig
 from lutmac.models.mamba2 import Mamba2Config
 from lutmac.models.muse_glimmer import MuseGlimmerConfig
 from lutmac.models.nemotron_h import NemotronHConfig
-from lutmac.models.nomic_bert import transformers_name
+from lutmac.models.nomic_bert import NomicMixtureConfig, transformers_name
 from lutmac.models.qwen3_next import HybridMixtureConfig, has_joint_projections
 from lutmac.models.rope import RopeConfig, RopeScaling
 
@@ -198,19 +198,27 @@ def _comparable(config: DecoderConfig, read: DecoderConfig) -> tuple[DecoderConf
 
 def gguf_family(own: str, config: DecoderConfig) -> GGUFFamily:
     """How GGUF has a model. own: its architecture's name here. config: as GGUF has it."""
-    if isinstance(config, BitNetConfig) and config.activation != "silu":
-        return replace(FAMILIES[own], name="bitnet-b1.58", head="either")
-    if isinstance(config, HybridMixtureConfig) and has_joint_projections(config):
-        return replace(FAMILIES[own], name="qwen3next")
-    if isinstance(config, NemotronHConfig) and config.num_experts:
-        if "mlp" in config.kinds:
-            raise UnsupportedModelError("GGUF's nemotron_h_moe has no layers of MLPs, and this model has")
-        return replace(FAMILIES[own], name="nemotron_h_moe")
     if own == "gemma3" and config.bidirectional:
         return FAMILIES["gemma-embedding"]
     if own == "granitemoehybrid" and not isinstance(config, GraniteHybridConfig):
         return FAMILIES["granitemoe" if isinstance(config, MixtureConfig) else "granite"]
-    return FAMILIES[own]
+    return replace(FAMILIES[own], **_of_its_kind(config))
+
+
+def _of_its_kind(config: DecoderConfig) -> dict[str, Any]:
+    """What is different where GGUF has another architecture for some of a family's models."""
+    if isinstance(config, BitNetConfig) and config.activation != "silu":  # Microsoft's
+        return {"name": "bitnet-b1.58", "head": "either"}
+    name = None
+    if isinstance(config, HybridMixtureConfig) and has_joint_projections(config):
+        name = "qwen3next"
+    elif isinstance(config, NomicMixtureConfig):
+        name = "nomic-bert-moe"
+    elif isinstance(config, NemotronHConfig) and config.num_experts:
+        name = "nemotron_h_moe"
+        if "mlp" in config.kinds:
+            raise UnsupportedModelError("GGUF's nemotron_h_moe has no layers of MLPs, and this model has")
+    return {} if name is None else {"name": name}
 
 
 def _as_floats(config: Gemma3nConfig) -> tuple[float | None, ...]:

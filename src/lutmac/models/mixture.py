@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lutmac.graph.ir import Value, Vector, Weight
+from lutmac.graph.operations.activation import Activation
 from lutmac.graph.operations.add import Add
 from lutmac.graph.operations.expert_gather import ExpertGather
 from lutmac.graph.operations.expert_matmul import ExpertMatMul
@@ -19,7 +20,7 @@ from lutmac.models.decoder import Decoder
 class ExpertNames:
     """Hugging Face's names: of the part in a layer, of an expert's matrices, of the router's product in the part.
 
-    mixture: "" where the layer itself has the experts.
+    mixture: "" where the layer itself has the experts. layers: what the names of layers begin with.
     """
 
     mixture: str
@@ -27,10 +28,11 @@ class ExpertNames:
     up: str
     down: str
     router: str = "gate"
+    layers: str = "model.layers"
 
     def within(self, layer: int) -> str:
         """The name of the part in a layer."""
-        return f"model.layers.{layer}.{self.mixture}".removesuffix(".")
+        return f"{self.layers}.{layer}.{self.mixture}".removesuffix(".")
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,19 @@ class MixtureDecoder(Decoder):
         gated = self.gated_experts(layer, gate, up)
         down = self.of_experts(layer, names.down, gated, starts, config.hidden_size, f"{name}.down")
         out = Value(f"{name}.routed", config.hidden_size)
+        self.ops.append(ExpertSum(down, choices, out))
+        return out
+
+    def routed_without_gates(self, layer: int, x: Value, choices: Value, starts: Value) -> Value:
+        """The same of experts that have no gate; as wide as x."""
+        config, name, names = self.config, f"layers.{layer}", self.names
+        gathered = replace(x, name=f"{name}.gathered", per_token=config.num_experts_per_tok)
+        self.ops.append(ExpertGather(x, choices, gathered))
+        up = self.of_experts(layer, names.up, gathered, starts, config.moe_intermediate_size, f"{name}.experts_up")
+        activated = replace(up, name=f"{name}.experts_activated")
+        self.ops.append(Activation(config.activation, up, activated))
+        down = self.of_experts(layer, names.down, activated, starts, x.width, f"{name}.down")
+        out = Value(f"{name}.routed", x.width)
         self.ops.append(ExpertSum(down, choices, out))
         return out
 
@@ -161,11 +176,15 @@ class MixtureDecoder(Decoder):
         """For the rows of each expert, the product with its matrix, and a bias where the checkpoint has them."""
         stack = f"{self.names.within(layer)}.experts"
         experts = [f"{stack}.{expert}.{matrix}" for expert in range(self.config.num_experts)]
-        weights = tuple(Weight(f"{expert}.weight", width, x.width) for expert in experts)
+        weights = tuple(self.expert_weight(layer, expert, matrix, (width, x.width)) for expert in range(len(experts)))
         biases = tuple(bias for expert in experts if (bias := self.bias(expert, width)) is not None)
         out = replace(x, name=name, width=width)
         self.ops.append(ExpertMatMul(weights, x, starts, out, biases or None))
         return out
+
+    def expert_weight(self, layer: int, expert: int, matrix: str, shape: tuple[int, int]) -> Weight:
+        """An expert's matrix. shape: its rows and columns."""
+        return Weight(f"{self.names.within(layer)}.experts.{expert}.{matrix}.weight", *shape)
 
     def _goes_by(self, layer: int, names: ExpertNames) -> bool:
         hf = names.within(layer)

@@ -52,7 +52,7 @@ class ModernBert(Encoder):
     EMBEDDING_NORM = "model.embeddings.norm"
     HEAD_ACTIVATION: ClassVar[ActivationKind] = "gelu"
     LAYERS = LAYERS
-    NAMES: ClassVar[Mapping[str, str]] = {"qkv": "attn.Wqkv", "output": "attn.Wo"}
+    PARTS: ClassVar[Mapping[str, str]] = {"qkv": "attn.Wqkv", "output": "attn.Wo"}
 
     def encoder_layer(self, layer: int, hidden: Value) -> Value:
         """Attention and MLP, each on the norm of the residual stream and added to it."""

@@ -12,8 +12,6 @@ from typing import Any, Final, Literal
 from lutmac.errors import CheckpointError, UnsupportedModelError
 from lutmac.graph.ir import Graph, Value
 from lutmac.graph.operations.activation import Activation
-from lutmac.graph.operations.expert_gather import ExpertGather
-from lutmac.graph.operations.expert_sum import ExpertSum
 from lutmac.models import Architecture
 from lutmac.models.config import DecoderConfig, MixtureConfig
 from lutmac.models.config_gguf import read_gguf_decoder_config
@@ -117,20 +115,10 @@ class NemotronH(MixtureDecoder, Mamba2Decoder):
     def routed(self, layer: int, x: Value, choices: Value, starts: Value) -> Value:
         """The experts' outputs times their weights; experts have no gate, and may work on fewer numbers."""
         config, name, hf = self.config, f"layers.{layer}", f"model.layers.{layer}.mixer"
-        width = config.latent_size or config.hidden_size
-        if config.latent_size:
-            x = self.linear(f"{hf}.fc1_latent_proj", x, width, f"{name}.latent")
-        gathered = replace(x, name=f"{name}.gathered", per_token=config.num_experts_per_tok)
-        self.ops.append(ExpertGather(x, choices, gathered))
-        inner = config.moe_intermediate_size
-        up = self.of_experts(layer, self.names.up, gathered, starts, inner, f"{name}.experts_up")
-        activated = replace(up, name=f"{name}.experts_activated")
-        self.ops.append(Activation(config.activation, up, activated))
-        down = self.of_experts(layer, self.names.down, activated, starts, width, f"{name}.down")
-        out = Value(f"{name}.routed", width)
-        self.ops.append(ExpertSum(down, choices, out))
         if not config.latent_size:
-            return out
+            return self.routed_without_gates(layer, x, choices, starts)
+        x = self.linear(f"{hf}.fc1_latent_proj", x, config.latent_size, f"{name}.latent")
+        out = self.routed_without_gates(layer, x, choices, starts)
         return self.linear(f"{hf}.fc2_latent_proj", out, config.hidden_size, f"{name}.routed_up")
 
     def shared_mlp(self, layer: int, x: Value) -> Value:

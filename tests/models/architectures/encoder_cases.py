@@ -64,6 +64,17 @@ CASES: Mapping[str, EncoderCase] = {
     ),
     "nomic": case("nomic_bert"),
     "nomic-odd": case("nomic_bert", **ODD),
+    "nomic-moe": case(
+        "nomic_bert",
+        num_hidden_layers=4,
+        moe_every_n_layers=2,
+        num_experts=6,
+        moe_top_k=2,
+        type_vocab_size=1,
+        activation_function="gelu",
+        rotary_emb_base=10000.0,
+        moe_normalize_expert_weights=False,
+    ),
     "modernbert": case("modernbert", **MODERN),
     "modernbert-odd": case("modernbert", **{**MODERN, **ODD}),
     "modernbert-classifier": case(

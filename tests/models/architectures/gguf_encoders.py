@@ -35,7 +35,7 @@ def write_encoder(
     more: Mapping[str, np.ndarray] | None = None,
 ) -> Path:
     """kind: tensor type of the layers' matrices; all else is F32. more: tensors by GGUF's names."""
-    architecture = ARCHITECTURES[config["model_type"]]
+    architecture = architecture_of(config)
     writer = gguf.GGUFWriter(str(path), architecture)
     for key, value in metadata(config).items():
         add = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}[type(value)]
@@ -52,6 +52,10 @@ def write_encoder(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def architecture_of(config: Mapping[str, Any]) -> str:
+    return "nomic-bert-moe" if "num_experts" in config else ARCHITECTURES[config["model_type"]]
 
 
 def first_position(config: Mapping[str, Any]) -> int:
@@ -81,7 +85,10 @@ def metadata(config: Mapping[str, Any]) -> dict[str, bool | int | float]:
         }
     found["attention.layer_norm_epsilon"] = config.get("layer_norm_eps", config.get("norm_eps", 1e-5))
     if kind == "nomic_bert":
-        found["rope.freq_base"] = 1000.0
+        found["rope.freq_base"] = config.get("rotary_emb_base", 1000.0)
+    if "num_experts" in config:
+        found |= {"moe_every_n_layers": config["moe_every_n_layers"], "expert_count": config["num_experts"]}
+        found["expert_used_count"] = config["moe_top_k"]
     if kind == "modernbert":
         found |= {"attention.sliding_window": config["local_attention"], "vocab_size": config["vocab_size"]}
         found |= {"rope.freq_base": 160000.0, "rope.freq_base_swa": 10000.0}
@@ -91,14 +98,16 @@ def metadata(config: Mapping[str, Any]) -> dict[str, bool | int | float]:
 
 
 def tensors(config: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    architecture = ARCHITECTURES[config["model_type"]]
+    architecture = architecture_of(config)
     number = {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
     names = gguf.get_tensor_name_map(number, config["num_hidden_layers"])
     found: dict[str, np.ndarray] = {}
     for name, values in weights.items():
         bare = next((name.removeprefix(prefix) for prefix in PREFIXES if name.startswith(prefix)), name)
-        if bare.startswith("pooler."):
+        if bare.startswith("pooler.") or bare.endswith("experts.bias"):  # the latter is lost there
             continue
+        if "experts.mlp.w" in bare:
+            bare = f"{bare}.weight"
         if architecture == "modern-bert":
             bare = bare.replace("classifier.", "classifier.out_proj.")
         wanted = f"model.{bare}" if architecture == "gemma-embedding" else bare
@@ -109,6 +118,9 @@ def tensors(config: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> dic
 
 
 def converted(config: Mapping[str, Any], name: str, values: np.ndarray) -> np.ndarray:
+    if "experts.mlp.w" in name:
+        stack = values.reshape(config["num_experts"], -1, config["hidden_size"])
+        return stack if "w1" in name else np.ascontiguousarray(stack.swapaxes(1, 2))
     if name == "embeddings.position_embeddings.weight":
         return values[first_position(config) :]
     return values + 1 if config["model_type"] == "gemma3_text" and "norm" in name else values

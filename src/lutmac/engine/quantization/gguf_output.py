@@ -64,6 +64,7 @@ def write_gguf(
     """
     contents = gguf_contents(opened)
     vectors = {name: read for name, read in vectors.items() if name not in contents.left_out}
+    matrices = {name: read for name, read in matrices.items() if name not in contents.left_out}
     parts = {name: contents.parts(name) for name in matrices}
     made = {
         part: partial(_converted, contents, part, matrices[name], rows)
