@@ -12,6 +12,11 @@ constexpr double kUnit = 0x1p-24;
 constexpr int64_t kGroupSizes[] = {16, 32, 64, 128, 256, 0};  // 0: one group per row
 constexpr ParamKind kKinds[] = {ParamKind::f16,  ParamKind::f32,  ParamKind::two_level_f16, ParamKind::two_level_f32,
                                 ParamKind::bf16, ParamKind::e8m0, ParamKind::e4m3,          ParamKind::none};
+#ifdef LUTMAC_TWINS
+const std::vector<TargetEntry> kTwins = {kVbmiTwin};
+#else
+const std::vector<TargetEntry> kTwins;  // of targets of another architecture
+#endif
 
 void check_product(const TargetEntry& target, const KernelCase& test, const std::vector<float>& y, bool exact) {
   for (int token = 0; token < test.shape.tokens; ++token) {
@@ -89,7 +94,9 @@ void test_lowbit(const std::vector<TargetEntry>& targets) {
         shape.zero_point = zero_points[number % 3];
         const KernelCase test(random, shape, make_activations(random, shape));
         for (const TargetEntry& target : targets) check_case(target, test, number % 5 == 0);
-        if (bits < 8) check_case(kVbmiTwin, test, number % 5 == 0);
+        for (const TargetEntry& twin : kTwins) {
+          if (bits < 8) check_case(twin, test, number % 5 == 0);
+        }
         ++number;
       }
     }
@@ -121,7 +128,9 @@ void test_codes(const std::vector<TargetEntry>& targets) {
     }
     const KernelCase test(random, shape, make_activations(random, shape));
     for (const TargetEntry& target : targets) check_case(target, test, number % 3 == 0);
-    if (books == 4) check_case(kVbmiTwin, test, number % 3 == 0);
+    for (const TargetEntry& twin : kTwins) {
+      if (books == 4) check_case(twin, test, number % 3 == 0);
+    }
   }
 }
 
@@ -159,7 +168,8 @@ void test_twins(const std::vector<TargetEntry>& targets) {
     if (std::strcmp(targets[i - 1].name, "avx512vbmi") == 0) compare_twins(targets[i - 1], targets[i]);
   }
   for (const TargetEntry& target : targets) {
-    if (std::strcmp(target.packing, "avx512/2") == 0) compare_twins(target, kVbmiTwin, true);
+    if (std::strcmp(target.packing, "avx512/2") != 0) continue;
+    for (const TargetEntry& twin : kTwins) compare_twins(target, twin, true);
   }
 }
 
