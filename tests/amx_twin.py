@@ -64,10 +64,14 @@ def _sources() -> str:
 
 def _build(where: Path) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps", str(ROOT)]
-    command += ["--wheel-dir", str(where), "--config-settings", f"build-dir={where / 'build'}"]
+    command += ["--wheel-dir", str(where)]
     for name, value in {"LUTMAC_EMULATE": EMULATED, "LUTMAC_TARGETS": TARGETS, "LUTMAC_LTO": "OFF"}.items():
         command += ["--config-settings", f"cmake.define.{name}={value}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    (ROOT / "build").mkdir(exist_ok=True)
+    # As deep as the folder of the package's own build, so that a compiler cache knows the targets that are the same.
+    with tempfile.TemporaryDirectory(dir=ROOT / "build", prefix="amx-twin-") as folder:
+        command += ["--config-settings", f"build-dir={folder}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CannotBuildError((done.stderr.strip() or done.stdout.strip()).splitlines()[-1])
     (wheel,) = where.glob("*.whl")
