@@ -22,10 +22,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # The longest first: as many as there are cores run at a time.
 PROGRAMS = [
+    "ops_test",
     "kernels_test",
     "rowwise_test",
     "recurrence_test",
-    "ops_test",
     "prompt_test",
     "bfloat16_test",
     "program_test",
