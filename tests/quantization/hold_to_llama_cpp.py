@@ -29,7 +29,8 @@ from lutmac.models import find_architecture
 
 TOLERANCE = 5e-5
 GELU = ("gemma", "phi-", "starcoder2")  # which llama.cpp looks up in a table of halves
-NOT_LLAMA_CPPS = ("bitnet-2b-4t",)  # whose activation only Microsoft's fork has
+# An activation that only Microsoft's fork has; three streams, where llama.cpp always has four.
+NOT_LLAMA_CPPS = ("bitnet-2b-4t", "gemma3n")
 MUSE = "muse_glimmer"
 
 

@@ -48,8 +48,8 @@ REFUSED = {
     "qwen3.5-tied": "GGUF's qwen35 has no biases",
     "ernie4-5-biases": "GGUF's ernie4_5 has no biases",
     "smollm3-interval": "GGUF's smollm3 cannot say that no_rope_layers is",
-    "qwen3-moe-some-dense": "GGUF's qwen3moe cannot say that dense_layers is",
-    "qwen3-next-hub": "GGUF's DeltaNets have keys and values of one size",
+    "qwen3-moe-some-dense": "GGUF's qwen3moe cannot say that norm_topk_prob is False",
+    "qwen3-next-hub": "GGUF's qwen3next cannot say that norm_topk_prob is False",
     "starcoder2-window": "GGUF's starcoder2 cannot say that windows is",
     "lfm2-hub": "GGUF's lfm2 has no biases",
     "granite-4-h-dense": "GGUF's granitehybrid has no biases",
@@ -199,6 +199,15 @@ def test_a_head_that_readers_want_is_the_embedding_again(tmp_path: Path) -> None
     made = lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
     found = {tensor.name: tensor.data for tensor in gguf.GGUFReader(made.path).tensors}
     np.testing.assert_array_equal(found["output.weight"], found["token_embd.weight"])
+
+
+def test_weights_of_experts_that_readers_would_take_otherwise_are_refused(tmp_path: Path) -> None:
+    """llama.cpp has it fixed for some families, whatever the file says."""
+    source = make(tmp_path / "source", "qwen3-moe")
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, "norm_topk_prob": False}))
+    with pytest.raises(UnsupportedModelError, match="GGUF's qwen3moe cannot say that norm_topk_prob is False"):
+        lutmac.quantize_model(source, tmp_path / "out.gguf", EIGHT_BITS, output="gguf", threads=1)
 
 
 def test_a_head_of_its_own_that_readers_do_not_read_is_refused(tmp_path: Path) -> None:

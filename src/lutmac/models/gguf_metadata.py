@@ -44,7 +44,9 @@ class GGUFFamily:
     name: its architecture there. biases: whether products may have them. keys: of a configuration, those that only this
     family has, or has otherwise; None: it lacks a key that others have. dense_layers: whether the first layers may be
     without experts. scales_experts: whether the weights of experts may be scaled. long_rope: whether there may be
-    factors for each frequency. head: whose weights the head has: the file's tensor for it, the embedding's, or either.
+    factors for each frequency. norms_experts: whether the weights of the experts that a token goes to sum to 1, where
+    readers have that fixed; None: the file says it. head: whose weights the head has: the file's tensor for it, the
+    embedding's, or either.
     """
 
     name: str
@@ -53,6 +55,7 @@ class GGUFFamily:
     dense_layers: bool = False
     scales_experts: bool = True
     long_rope: bool = False
+    norms_experts: bool | None = None
     head: Literal["own", "embedding", "either"] = "either"
 
 
@@ -198,7 +201,7 @@ FAMILIES: Final[Mapping[str, GGUFFamily]] = {
     "cohere2": GGUFFamily("cohere2", keys=_cohere2, head="embedding"),
     "deepseek": GGUFFamily("deepseek2", keys=_latents, dense_layers=True),
     "ernie4_5": GGUFFamily("ernie4_5"),
-    "ernie4_5_moe": GGUFFamily("ernie4_5-moe", keys=_ernie_moe, dense_layers=True),
+    "ernie4_5_moe": GGUFFamily("ernie4_5-moe", keys=_ernie_moe, dense_layers=True, norms_experts=True),
     "exaone4": GGUFFamily("exaone4", keys=_pattern),
     "falcon_h1": GGUFFamily("falcon-h1", keys=mamba_keys),
     "gemma2": GGUFFamily("gemma2", head="embedding"),
@@ -210,33 +213,33 @@ FAMILIES: Final[Mapping[str, GGUFFamily]] = {
     "glm4_moe": GGUFFamily("glm4moe", biases=True, keys=_shared_count, dense_layers=True),
     "gpt_oss": GGUFFamily("gpt-oss", biases=True, head="own"),
     "granite": GGUFFamily("granite", keys=_granite),
-    "granitemoe": GGUFFamily("granitemoe", keys=_granite),
-    "granite_swa": GGUFFamily("granite_swa", keys=_granite_swa),
-    "granitemoehybrid": GGUFFamily("granitehybrid", keys=_granite_hybrid),
+    "granitemoe": GGUFFamily("granitemoe", keys=_granite, norms_experts=True),
+    "granite_swa": GGUFFamily("granite_swa", keys=_granite_swa, norms_experts=True),
+    "granitemoehybrid": GGUFFamily("granitehybrid", keys=_granite_hybrid, norms_experts=True),
     "hunyuan_v1_dense": GGUFFamily("hunyuan-dense", head="embedding"),
-    "kimi_linear": GGUFFamily("kimi-linear", keys=_delta, dense_layers=True, head="own"),
+    "kimi_linear": GGUFFamily("kimi-linear", keys=_delta, dense_layers=True, norms_experts=True, head="own"),
     "laguna": GGUFFamily("laguna", keys=_pattern, dense_layers=True),
     "lfm2": GGUFFamily("lfm2", keys=_lfm2),
-    "lfm2_moe": GGUFFamily("lfm2moe", keys=_lfm2, dense_layers=True, scales_experts=False),
+    "lfm2_moe": GGUFFamily("lfm2moe", keys=_lfm2, dense_layers=True, scales_experts=False, norms_experts=True),
     "llama": GGUFFamily("llama", biases=True),
-    "mellum": GGUFFamily("mellum", keys=_pattern, head="own"),
+    "mellum": GGUFFamily("mellum", keys=_pattern, norms_experts=True, head="own"),
     "ministral3": GGUFFamily("mistral3"),
     "mistral": GGUFFamily("llama"),
-    "mixtral": GGUFFamily("llama"),
+    "mixtral": GGUFFamily("llama", norms_experts=True),
     "muse_glimmer": GGUFFamily("muse-glimmer", keys=_muse_glimmer, head="own"),
     "nemotron_h": GGUFFamily("nemotron_h", keys=nemotron_keys),
     "modernbert": GGUFFamily("modern-bert", biases=True, keys=_modernbert),
     "nomic_bert": GGUFFamily("nomic-bert", biases=True, keys=_nomic_bert),
     "olmo2": GGUFFamily("olmo2", keys=_pattern, head="own"),
-    "olmoe": GGUFFamily("olmoe", head="own"),
+    "olmoe": GGUFFamily("olmoe", norms_experts=False, head="own"),
     "phi": GGUFFamily("phi2", biases=True, keys=_layer_norms, head="own"),
     "phi3": GGUFFamily("phi3", long_rope=True),
     "qwen2": GGUFFamily("qwen2", biases=True),
-    "qwen2_moe": GGUFFamily("qwen2moe", biases=True, head="own"),
+    "qwen2_moe": GGUFFamily("qwen2moe", biases=True, norms_experts=False, head="own"),
     "qwen3": GGUFFamily("qwen3"),
     "qwen3_5": GGUFFamily("qwen35"),
-    "qwen3_moe": GGUFFamily("qwen3moe"),
-    "qwen3_next": GGUFFamily("qwen35moe"),
+    "qwen3_moe": GGUFFamily("qwen3moe", norms_experts=True),
+    "qwen3_next": GGUFFamily("qwen35moe", norms_experts=True),
     "seed_oss": GGUFFamily("seed_oss", biases=True),
     "smollm3": GGUFFamily("smollm3"),
     "stablelm": GGUFFamily("stablelm", biases=True, keys=_stablelm, head="own"),

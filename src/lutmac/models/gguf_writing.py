@@ -125,10 +125,7 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
     config = attention_form(gguf_form(config))
     family = gguf_family(own, config)
     name = family.name
-    if family.head == "embedding" and HEAD in config.optional:
-        raise UnsupportedModelError(f"GGUF's {name} has no head but its embedding, and this model has")
-    if biases and not family.biases:
-        raise UnsupportedModelError(f"GGUF's {name} has no biases, and this model has")
+    _check_family(family, config, biases=biases)
     architecture = find_architecture(name)
     metadata = gguf_metadata(family, config)
     read = architecture.read_gguf_config({**metadata, "general.architecture": name})
@@ -164,6 +161,18 @@ def gguf_model(own: str, config: ModelConfig, *, biases: bool) -> GGUFModel:
         config if isinstance(config, LatentConfig) else None,
         config.first_position if isinstance(config, EncoderConfig) else None,
     )
+
+
+def _check_family(family: GGUFFamily, config: DecoderConfig, *, biases: bool) -> None:
+    """Raises UnsupportedModelError for what readers of the family do not look for in metadata and tensors."""
+    name = family.name
+    if family.head == "embedding" and HEAD in config.optional:
+        raise UnsupportedModelError(f"GGUF's {name} has no head but its embedding, and this model has")
+    fixed = family.norms_experts
+    if isinstance(config, MixtureConfig) and config.num_experts and fixed not in (None, config.norm_topk_prob):
+        raise UnsupportedModelError(f"GGUF's {name} cannot say that norm_topk_prob is {config.norm_topk_prob}")
+    if biases and not family.biases:
+        raise UnsupportedModelError(f"GGUF's {name} has no biases, and this model has")
 
 
 def _comparable(config: DecoderConfig, read: DecoderConfig) -> tuple[DecoderConfig, DecoderConfig]:
