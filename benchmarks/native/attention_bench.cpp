@@ -76,8 +76,9 @@ double read_memory(int threads, const uint8_t* memory, int64_t bytes) {
 // One sequence's last `tokens` tokens in every layer of a cache.
 class Bench {
  public:
-  Bench(const AttentionLoops& ops, const Shape& shape, CacheType type, int context, int tokens, uint8_t* memory)
-      : ops_(ops), shape_(shape), context_(context), tokens_(tokens), memory_(memory), start_{0, tokens} {
+  Bench(const TargetEntry& target, const Shape& shape, CacheType type, int context, int tokens, uint8_t* memory)
+      : ops_(*static_cast<const AttentionLoops*>(*target.loops[operation_number("attention")])),
+        shape_(shape), context_(context), tokens_(tokens), memory_(memory), start_{0, tokens} {
     page_bytes_ = page_bytes(type, shape.num_kv_heads, shape.head_dim, shape.head_dim);
     const int pages = (context + kPageTokens - 1) / kPageTokens;
     layers_ = static_cast<int>(std::max<int64_t>(1, kCacheBytes / (page_bytes_ * pages)));
@@ -90,6 +91,7 @@ class Bench {
     batch_.num_sequences = 1;
     batch_.sequence_start = start_;
     batch_.first_position = batch_.token_position = position_.data();
+    batch_.generated_rows = tokens == 1 ? 1 : 0;
     batch_.token_sequence = sequence_.data();
     const int64_t width = int64_t{shape.num_heads} * shape.head_dim;
     q_.resize(tokens * width);
@@ -103,8 +105,9 @@ class Bench {
     args_.num_kv_heads = shape.num_kv_heads;
     args_.head_dim = args_.value_dim = shape.head_dim;
     args_.cache_type = type;
+    args_.attend_prompt = target.kernels->attend_prompt;
     args_.scale = 0.125f;
-    args_.scratch_bytes = ops.scratch_bytes(tokens, context, shape.num_heads, shape.head_dim);
+    args_.scratch_bytes = ops_.scratch_bytes(tokens, context, shape.num_heads, shape.head_dim);
     scratch_.resize(args_.scratch_bytes / sizeof(float));
     args_.scratch = reinterpret_cast<uint8_t*>(scratch_.data());
   }
@@ -136,11 +139,10 @@ class Bench {
   AttentionArgs args_;
 };
 
-void report(const char* target, const AttentionLoops& ops, const Shape& shape, CacheType type, int context, int threads,
-            uint8_t* memory) {
+void report(const TargetEntry& target, const Shape& shape, CacheType type, int context, int threads, uint8_t* memory) {
   const char* type_name = type == CacheType::int8 ? "int8" : "f16";
   {
-    Bench bench(ops, shape, type, context, 1, memory);
+    Bench bench(target, shape, type, context, 1, memory);
     std::vector<double> rates, fractions;
     for (int run = 0; run < kRuns; ++run) {
       const double rate = static_cast<double>(bench.cache_bytes()) / bench.layer(run, threads);
@@ -149,15 +151,15 @@ void report(const char* target, const AttentionLoops& ops, const Shape& shape, C
       rates.push_back(rate * 1e-9);
       fractions.push_back(rate / read);
     }
-    std::printf("%-8s %-12s %-4s %dT decode  %6.2f GB/s, %4.2f of memory reads\n", target, shape.name, type_name, threads,
+    std::printf("%-8s %-12s %-4s %dT decode  %6.2f GB/s, %4.2f of memory reads\n", target.name, shape.name, type_name, threads,
                 median(rates), median(fractions));
   }
   for (const int tokens : {8, 128, 512}) {
     if (tokens > context) continue;
-    Bench bench(ops, shape, type, context, tokens, memory);
+    Bench bench(target, shape, type, context, tokens, memory);
     std::vector<double> rates;
     for (int run = 0; run < 5; ++run) rates.push_back(bench.operations() / bench.layer(run, threads) * 1e-9);
-    std::printf("%-8s %-12s %-4s %dT %3d tokens %7.1f GFLOP/s\n", target, shape.name, type_name, threads, tokens,
+    std::printf("%-8s %-12s %-4s %dT %3d tokens %7.1f GFLOP/s\n", target.name, shape.name, type_name, threads, tokens,
                 median(rates));
   }
   std::fflush(stdout);
@@ -178,8 +180,7 @@ int main(int argc, char** argv) {
     for (const CacheType type : {CacheType::f16, CacheType::int8}) {
       for (const TargetEntry& target : targets()) {
         if (std::strstr(wanted, target.name) == nullptr || !target.runs_here()) continue;
-        const auto* loops = static_cast<const AttentionLoops*>(*target.loops[operation_number("attention")]);
-        report(target.name, *loops, shape, type, context, threads, memory.data());
+        report(target, shape, type, context, threads, memory.data());
       }
     }
   }

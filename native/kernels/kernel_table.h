@@ -23,13 +23,15 @@ void prepare(Form form, const float* x, int64_t k, uint8_t* out) {
 struct BfloatProducts {
   decltype(Kernels::matmul_prompt) matmul_prompt = nullptr;
   decltype(Kernels::matmul_dense_bfloat16) matmul_dense = nullptr;
+  decltype(Kernels::attend_prompt) attend_prompt = nullptr;
 };
 
 template <typename Codes>
 constexpr Kernels kernel_table(decltype(Kernels::prepare) prepare, decltype(Kernels::matmul_lowbit) matmul_lowbit,
                                BfloatProducts of_bfloats = {}) {
   return {Codes::table(), prepare, matmul_lowbit, matmul_lowbit_exact<Codes>, dense_product<Codes::kTileRows>,
-          of_bfloats.matmul_prompt, of_bfloats.matmul_dense, lowbit_row<Codes>, dense_row<Codes::kTileRows>};
+          of_bfloats.matmul_prompt, of_bfloats.attend_prompt, of_bfloats.matmul_dense, lowbit_row<Codes>,
+          dense_row<Codes::kTileRows>};
 }
 
 }  // namespace lutmac::LUTMAC_TARGET

@@ -16,6 +16,8 @@
 
 namespace lutmac {
 
+struct AttentionArgs;
+
 inline constexpr int kTableGroup = 32;  // consecutive k that share a table scale; K is a multiple of it
 inline constexpr int kTableUnit = 128;  // consecutive k whose table scales are multiples of one unit
 
@@ -240,6 +242,8 @@ struct Kernels {
   // arithmetic for all rows.
   void (*matmul_prompt)(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end, int64_t token_begin,
                         int64_t token_end);
+  // A task of attention whose rows are of a prompt, see ops/prompt_attention.h. Null where matmul_prompt is.
+  void (*attend_prompt)(const AttentionArgs& args, int task);
 
   // The product of a dense matrix on the form bf16, with weights rounded to bf16. Null: the target multiplies floats only.
   void (*matmul_dense_bfloat16)(const Dense& w, const MatmulArgs& args, int64_t tile_begin, int64_t tile_end,

@@ -32,21 +32,9 @@ void combine_head(const AttentionArgs& args, const SequencePlan& plan, int token
   write_scaled(total, args.value_dim, normalizer(args, state, head), out);
 }
 
-template <class Pages>
-void run_tile(const AttentionArgs& args, const SequencePlan& plan, int task, int span) {
-  const int head_part = task % plan.head_parts;
-  task /= plan.head_parts;
-  AttentionTile<Pages> tile(args, plan, task / args.num_kv_heads, task % args.num_kv_heads, head_part);
-  if (plan.split) {
-    tile.run_partial(span);
-  } else {
-    tile.run_all();
-  }
-}
-
 template <class Pages, class Latents>
-void run_pages(const AttentionArgs& args, const SequencePlan& plan, int task, int span) {
-  args.latent ? run_tile<Latents>(args, plan, task, span) : run_tile<Pages>(args, plan, task, span);
+void run_task(const AttentionArgs& args, const TaskPlan& task) {
+  args.latent ? AttentionTile<Latents>::run(args, task) : AttentionTile<Pages>::run(args, task);
 }
 
 // Room for the partials of any one token, and of as many more as fit in 4 MB.
@@ -65,18 +53,12 @@ int attention_tasks(const AttentionArgs& args) {
 }
 
 void attention(const AttentionArgs& args, int task) {
-  Planner planner(args);
-  SequencePlan plan;
-  while (planner.next(plan) && task >= plan.tasks(args)) task -= plan.tasks(args);
-  int span = 0;
-  if (plan.split) {
-    span = plan.first_span + task % plan.spans;
-    task /= plan.spans;
-  }
+  const TaskPlan plan(args, task);
+  if (plan.sequence.by_matrix) return args.attend_prompt(args, task);
   switch (args.cache_type) {
-    case CacheType::f16: return run_pages<FloatPages<uint16_t>, LatentPages<uint16_t>>(args, plan, task, span);
-    case CacheType::f32: return run_pages<FloatPages<float>, LatentPages<float>>(args, plan, task, span);
-    case CacheType::int8: return run_pages<BytePages, LatentPages<int8_t>>(args, plan, task, span);
+    case CacheType::f16: return run_task<FloatPages<uint16_t>, LatentPages<uint16_t>>(args, plan);
+    case CacheType::f32: return run_task<FloatPages<float>, LatentPages<float>>(args, plan);
+    case CacheType::int8: return run_task<BytePages, LatentPages<int8_t>>(args, plan);
   }
 }
 
@@ -124,6 +106,7 @@ class Attention final : public Operation, public KeyHeadTasks {
     args_.value_dim = cache_.value_dim;
     args_.cache_type = cache_.type;
     args_.latent = cache_.latent;
+    args_.attend_prompt = fields.target().kernels->attend_prompt;
     args_.window = cache_.window;
     args_.scale = fields.number("scale");
     args_.softcap = fields.number("softcap");

@@ -18,6 +18,7 @@ struct AttentionArgs {
   CacheType cache_type = CacheType::f16;
   bool latent = false;  // a value is the first value_dim floats of its key
   LayerCache cache;
+  void (*attend_prompt)(const AttentionArgs& args, int task) = nullptr;  // of prompts' rows, see Kernels; null: as all others
   uint8_t* scratch = nullptr;  // scratch_bytes, 64-byte aligned, shared by all threads of the step
   int64_t scratch_bytes = 0;
 };

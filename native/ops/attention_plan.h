@@ -15,6 +15,13 @@ inline constexpr int kSpanTokens = 256;
 inline constexpr int kTileFloats = 4096;
 inline constexpr int kTaskRows = 64;
 
+// By the matrix unit, whose tiles have 16 rows, the rows are made up to sixteens: 64 as long as heads have up to 144 dimensions, and
+// 16 of the widest. A page of keys or of values of 128 dimensions in bf16 (16 KB), the rows' queries (16 KB) and their scores
+// with a page (16 KB) are 48 KB, the L1 cache of the processors that have the unit.
+inline constexpr int kMatrixRows = 16;
+inline constexpr int kMatrixFloats = kMatrixRows * kMaxHeadDim;
+static_assert(kMatrixFloats >= kTileFloats);
+
 // A sequence with fewer tasks than this has its spans made tasks of their own.
 inline constexpr int kEnoughTasks = 32;
 
@@ -39,6 +46,7 @@ struct SequencePlan {
   int tile_tokens = 0, tiles = 0;
   int first_span = 0, spans = 0;  // that any of its tokens sees
   bool split = false;
+  bool by_matrix = false;  // AttentionArgs::attend_prompt runs its tasks
   float* partials = nullptr;  // [num_tokens, num_heads, spans, partial_floats], where split
 
   int tasks(const AttentionArgs& args) const {
@@ -67,7 +75,11 @@ class Planner {
     plan.num_tokens = batch.sequence_start[sequence_ + 1] - plan.first_token;
     plan.first_position = batch.first_position[sequence_];
     if (plan.num_tokens == 0) return true;
-    const int rows = smaller(kTaskRows, kTileFloats / padded_head_dim(larger(args_.head_dim, args_.value_dim)));
+    // An f32 cache is the reference, and latents are wide: they stay as they are.
+    plan.by_matrix = args_.attend_prompt != nullptr && plan.first_token >= batch.generated_rows && !args_.latent &&
+                     args_.cache_type != CacheType::f32;
+    const int width = padded_head_dim(larger(args_.head_dim, args_.value_dim));
+    const int rows = smaller(kTaskRows, plan.by_matrix ? kMatrixFloats / width / kMatrixRows * kMatrixRows : kTileFloats / width);
     const int group = args_.num_heads / args_.num_kv_heads;
     plan.heads_per_part = smaller(group, rows);
     plan.head_parts = ceil_divide(group, plan.heads_per_part);
@@ -89,6 +101,26 @@ class Planner {
   const AttentionArgs& args_;
   int sequence_ = -1;
   int64_t used_ = 0;
+};
+
+// One task of a step.
+struct TaskPlan {
+  TaskPlan(const AttentionArgs& args, int task) {
+    Planner planner(args);
+    while (planner.next(sequence) && task >= sequence.tasks(args)) task -= sequence.tasks(args);
+    if (sequence.split) {
+      span = sequence.first_span + task % sequence.spans;
+      task /= sequence.spans;
+    }
+    head_part = task % sequence.head_parts;
+    task /= sequence.head_parts;
+    kv_head = task % args.num_kv_heads;
+    tile = task / args.num_kv_heads;
+  }
+
+  SequencePlan sequence;
+  int tile, kv_head, head_part;
+  int span = 0;  // where they are split
 };
 
 }  // namespace lutmac::LUTMAC_TARGET

@@ -39,12 +39,18 @@ inline void merge_span(SoftmaxState& total, float* total_row, SoftmaxState span,
     store(total_row + i, multiply_add(load(total_row + i), broadcast(before), load(span_row + i) * now));
 }
 
-// Pages: FloatPages or BytePages, by what the cache holds.
+// Pages: FloatPages, BytePages or LatentPages, by what the cache holds, or MatrixPages.
 template <class Pages>
 class AttentionTile {
  public:
   AttentionTile(const AttentionArgs& args, const SequencePlan& plan, int tile, int kv_head, int head_part)
       : args_(args), plan_(plan), rows_(args, plan, tile, kv_head, head_part), pages_(rows_) {}
+
+  // A task of the plan.
+  static void run(const AttentionArgs& args, const TaskPlan& task) {
+    AttentionTile tile(args, task.sequence, task.tile, task.kv_head, task.head_part);
+    task.sequence.split ? tile.run_partial(task.span) : tile.run_all();
+  }
 
   // All spans in one go, normalised into args.out.
   void run_all() {
@@ -134,7 +140,7 @@ class AttentionTile {
   TileRows rows_;
   Pages pages_;
   SoftmaxState state_[kTaskRows], total_state_[kTaskRows];
-  alignas(64) float total_[kTileFloats];  // [rows, width] of all spans so far
+  alignas(64) float total_[kMatrixFloats];  // [rows, width] of all spans so far
 };
 
 }  // namespace lutmac::LUTMAC_TARGET

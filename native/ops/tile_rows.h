@@ -73,9 +73,9 @@ struct TileRows {
   int first_token, tokens;        // of the sequence's tokens in this step
   int first_row, first_position;  // of the first token: row in the batch, position in the sequence
   int count;                      // rows: [tokens, heads]
-  alignas(64) float q[kTileFloats];                  // [count, width], times the scale
+  alignas(64) float q[kMatrixFloats];                // [count, width], times the scale
   alignas(64) float score[kTaskRows * kSpanTokens];  // [count, positions of one span]: scores, then weights
-  alignas(64) float weighted[kTileFloats];           // [count, value_width], sum of weighted values of one span
+  alignas(64) float weighted[kMatrixFloats];         // [count, value_width], sum of weighted values of one span
 };
 
 }  // namespace lutmac::LUTMAC_TARGET

@@ -63,6 +63,13 @@ class MatrixTiles {
     if constexpr (i == 1 && j == 1) _tile_loadd(3, from, stride);
   }
   template <int i, int j>
+  void clear_sums() {
+    if constexpr (i == 0 && j == 0) _tile_zero(0);
+    if constexpr (i == 0 && j == 1) _tile_zero(1);
+    if constexpr (i == 1 && j == 0) _tile_zero(2);
+    if constexpr (i == 1 && j == 1) _tile_zero(3);
+  }
+  template <int i, int j>
   void store_sums(float* to, int64_t stride) {
     if constexpr (i == 0 && j == 0) _tile_stored(0, to, stride);
     if constexpr (i == 0 && j == 1) _tile_stored(1, to, stride);
@@ -99,6 +106,10 @@ class MatrixTiles {
   template <int i, int j>
   void load_sums(const float* from, int64_t stride) {
     for (int row = 0; row < tokens_; ++row) __builtin_memcpy(sums_[i][j][row], from + row * (stride / 4), kMatrixTileBytes);
+  }
+  template <int i, int j>
+  void clear_sums() {
+    __builtin_memset(sums_[i][j], 0, sizeof(sums_[i][j]));
   }
   template <int i, int j>
   void store_sums(float* to, int64_t stride) {

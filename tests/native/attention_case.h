@@ -27,6 +27,7 @@ struct TestTarget {
   const lutmac::AttentionLoops* attention;
   const lutmac::RopeStoreLoops* rope_store;
   const lutmac::LatentStoreLoops* latent_store;
+  void (*attend_prompt)(const lutmac::AttentionArgs&, int) = nullptr;  // null: rows of prompts are as those of generated tokens
 };
 
 inline std::vector<TestTarget> runnable_targets() {
@@ -162,6 +163,7 @@ class AttentionCase {
     args.cache_type = shape.cache_type;
     args.latent = shape.latent;
     args.cache = layer;
+    args.attend_prompt = target.attend_prompt;
     std::vector<float> scratch;
     if (splitting == Splitting::on) {
       args.scratch_bytes = target.attention->scratch_bytes(batch.num_tokens, 2048, shape.num_heads, shape.values());
@@ -270,9 +272,10 @@ class AttentionCase {
   }
 };
 
-// The last token of each case (all of the first half of them) in one step; the other tokens are in the cache already.
+// The last token of each case (all of the first half of them) in one step; the other tokens are in the cache already. generated: so
+// many cases, the first, are of generated tokens.
 inline std::vector<std::vector<float>> run_together(const TestTarget& target, std::vector<AttentionCase>& cases,
-                                                    Splitting splitting) {
+                                                    Splitting splitting, size_t generated = 0) {
   const CaseShape& shape = cases[0].shape;
   const int64_t width = int64_t{shape.num_heads} * shape.head_dim;
   const int64_t page_size = cases[0].page_size();
@@ -305,6 +308,7 @@ inline std::vector<std::vector<float>> run_together(const TestTarget& target, st
   batch.first_position = first.data();
   batch.token_sequence = sequence.data();
   batch.token_position = position.data();
+  batch.generated_rows = start[generated];
   std::vector<float> out(q.size());
   const lutmac::LayerCache cache = {memory.data(), table.data(), static_cast<int>(stride), page_size};
   cases[0].attend(target, batch, q.data(), out.data(), cache, splitting);

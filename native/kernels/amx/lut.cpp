@@ -1,8 +1,9 @@
-// AVX-512 with VBMI and the matrix unit AMX: rows of prompts by bf16 tiles, dense matrices as avx512bf16 and all else as avx512vbmi
-// does it.
+// AVX-512 with VBMI and the matrix unit AMX: rows of prompts and their attention by bf16 tiles, dense matrices as avx512bf16 and all
+// else as avx512vbmi does it.
 #include "kernels/amx/prompt_product.h"
 #include "kernels/bfloat16_product.h"
 #include "kernels/kernel_table.h"
+#include "ops/prompt_attention.h"
 
 namespace lutmac::LUTMAC_TARGET {
 namespace {
@@ -18,6 +19,7 @@ void matmul_lowbit(const LowBit& w, const MatmulArgs& args, int64_t tile_begin, 
 
 }  // namespace
 
-const Kernels kKernels = kernel_table<Codes>(prepare, matmul_lowbit, {matmul_prompt, dense_bfloat16_product<Codes::kTileRows>});
+const Kernels kKernels = kernel_table<Codes>(prepare, matmul_lowbit,
+                                            {matmul_prompt, dense_bfloat16_product<Codes::kTileRows>, attend_prompt});
 
 }  // namespace lutmac::LUTMAC_TARGET

@@ -7,7 +7,7 @@
 
 #include "kernels/amx/weights.h"
 #include "kernels/float_product.h"
-#include "simd/tiles.h"
+#include "simd/tile_block.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
@@ -72,33 +72,18 @@ class PromptProduct {
     }
   }
 
-  // One tile of tokens, or both: with four tiles of sums no product waits for the one before it (52 cycles).
   template <int kTiles>
-  [[gnu::noinline]] void multiply(MatrixTiles& tiles, TokenTile first, TokenTile second, int columns) const {
-    tiles.load_sums<0, 0>(first.sums, kSumBytes);
-    tiles.load_sums<0, 1>(first.sums + 16, kSumBytes);
-    if constexpr (kTiles == 2) {
-      tiles.load_sums<1, 0>(second.sums, kSumBytes);
-      tiles.load_sums<1, 1>(second.sums + 16, kSumBytes);
-    }
-    for (int step = 0; step < columns / kStepColumns; ++step) {
-      tiles.load_weights<0>(weights_.step(step));
-      tiles.load_activations<0>(first.x + step * 64, args_.x_stride);
-      tiles.multiply<0, 0>();
-      tiles.load_weights<1>(weights_.step(step) + kTileBytes);
-      tiles.multiply<0, 1>();
-      if constexpr (kTiles == 2) {
-        tiles.load_activations<1>(second.x + step * 64, args_.x_stride);
-        tiles.multiply<1, 0>();
-        tiles.multiply<1, 1>();
-      }
-    }
-    tiles.store_sums<0, 0>(first.sums, kSumBytes);
-    tiles.store_sums<0, 1>(first.sums + 16, kSumBytes);
-    if constexpr (kTiles == 2) {
-      tiles.store_sums<1, 0>(second.sums, kSumBytes);
-      tiles.store_sums<1, 1>(second.sums + 16, kSumBytes);
-    }
+  void multiply(MatrixTiles& tiles, TokenTile first, TokenTile second, int columns) const {
+    TileBlock block;
+    block.activations[0] = first.x;
+    block.activations[1] = second.x;
+    block.activation_stride = args_.x_stride;
+    block.weights = weights_.step(0);
+    block.steps = columns / kStepColumns;
+    block.sums[0] = first.sums;
+    block.sums[1] = second.sums;
+    block.sum_stride = kSumBytes;
+    multiply_tiles<kTiles, 2>(tiles, block, true);
   }
 
   void add_few(int64_t k, int columns) {
