@@ -33,10 +33,8 @@ class TaskShares {
 
   // Not while threads are in a step.
   void begin_step(int threads) {
-    if (threads != threads_) {
-      threads_ = threads;
-      taken_ = std::vector<Taken>(static_cast<size_t>(threads));
-    }
+    threads_ = threads;
+    if (static_cast<int>(taken_.size()) < threads) taken_ = std::vector<Taken>(static_cast<size_t>(threads));
     for (Taken& taken : taken_) taken.value.store(0, std::memory_order_relaxed);
     done_.store(0, std::memory_order_relaxed);
   }
@@ -87,7 +85,7 @@ class TaskShares {
   }
 
   int threads_ = 0;
-  std::vector<Taken> taken_;  // of each thread
+  std::vector<Taken> taken_;  // of each thread, and of those that were in earlier steps
   alignas(64) std::atomic<uint32_t> done_{0};  // tasks of the step
 };
 
