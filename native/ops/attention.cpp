@@ -124,6 +124,8 @@ class Attention final : public Operation, public KeyHeadTasks {
   }
 
   int state_index() const override { return cache_.index; }
+  std::vector<Buffer> buffers_read() const override { return {q_}; }
+  Buffer buffer_written() const override { return out_; }
 
   int phases() const override { return 2; }
 

@@ -140,6 +140,10 @@ class RopeStore final : public Operation, public KeyHeadTasks {
   }
 
   int state_index() const override { return cache_.index; }
+  std::vector<Buffer> buffers_read() const override {
+    return angles_.offset < 0 ? std::vector{k_, v_} : std::vector{k_, v_, angles_};
+  }
+  Buffer buffer_written() const override { return q_; }
 
   int64_t tasks(const Step& step, int) const override { return loops_.tasks(args_for(step)); }
 

@@ -11,9 +11,16 @@ namespace {
 
 constexpr std::chrono::milliseconds kInterruptEvery{20};
 
-bool share_key_heads(const Operation& a, const Operation& b) {
-  const auto *first = dynamic_cast<const KeyHeadTasks*>(&a), *second = dynamic_cast<const KeyHeadTasks*>(&b);
-  return first && second && first->state_index() == second->state_index();
+bool overlap_in_first_row(const Buffer& a, const Buffer& b) {
+  return a.offset < b.offset + b.stride() && b.offset < a.offset + a.stride();
+}
+
+bool are_one_phase(const Operation& before, const Operation& behind) {
+  const auto *first = dynamic_cast<const KeyHeadTasks*>(&before), *second = dynamic_cast<const KeyHeadTasks*>(&behind);
+  if (!first || !second || first->state_index() != second->state_index()) return false;
+  const std::vector<Buffer> read = first->buffers_read();
+  const Buffer written = second->buffer_written();
+  return std::none_of(read.begin(), read.end(), [&](const Buffer& buffer) { return overlap_in_first_row(buffer, written); });
 }
 
 }  // namespace
@@ -78,7 +85,7 @@ void Program::add(const std::string& name, FieldMap given, bool together) {
   if (together) {
     operations_.back()->join(*operation);
   } else {
-    if (!operations_.empty()) continued_.back() = share_key_heads(*operations_.back(), *operation);
+    if (!operations_.empty()) continued_.back() = are_one_phase(*operations_.back(), *operation);
     operations_.push_back(std::move(operation));
     continued_.push_back(false);
   }

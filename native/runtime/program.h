@@ -48,11 +48,14 @@ struct ProgramState {
 };
 
 // An operation that has a task for each key head of a state, if a step has one token: task i works on key head i and its queries
-// alone. So two such operations of one state are one phase, without a wait between them.
+// alone. So two such operations of one state are one phase, without a wait between them, unless the second writes over what the
+// first reads.
 class KeyHeadTasks {
  public:
   virtual ~KeyHeadTasks() = default;
   virtual int state_index() const = 0;
+  virtual std::vector<Buffer> buffers_read() const = 0;
+  virtual Buffer buffer_written() const = 0;
 };
 
 class Program {
