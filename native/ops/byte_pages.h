@@ -5,8 +5,8 @@
 // not depend on the order of sums, and a weight of zero takes a position out for good.
 #pragma once
 
+#include "ops/byte_rows.h"
 #include "ops/integers.h"
-#include "ops/row_product.h"
 #include "ops/tile_rows.h"
 
 namespace lutmac::LUTMAC_TARGET {
@@ -46,7 +46,7 @@ class BytePages {
           .column_scale = scales + block * kPageTokens,
           .next = next == nullptr ? nullptr : reinterpret_cast<const int8_t*>(next) + first * kPageTokens,
       };
-      multiply_rows(product, (end - begin) * rows_.heads, from, to, block > 0);
+      multiply_byte_rows(product, (end - begin) * rows_.heads, from, to, block > 0);
     }
   }
 
@@ -73,7 +73,7 @@ class BytePages {
           .column_scale = nullptr,
           .next = reinterpret_cast<const int8_t*>(next),
       };
-      multiply_rows(product, (end - begin) * rows_.heads, first, smaller(first + kValueBlock, width), true);
+      multiply_byte_rows(product, (end - begin) * rows_.heads, first, smaller(first + kValueBlock, width), true);
     }
   }
 

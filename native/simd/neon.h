@@ -74,6 +74,14 @@ inline Ints multiply_pairs_of_rows(Bytes a, Bytes b, Ints sum) { return vmmlaq_s
 // The first two dwords of a and b in turns, the last two; every other lane of a, then of b.
 inline Bytes low_dwords(Bytes a, Bytes b) { return (Bytes)vzip1q_u32((uint32x4_t)a, (uint32x4_t)b); }
 inline Bytes high_dwords(Bytes a, Bytes b) { return (Bytes)vzip2q_u32((uint32x4_t)a, (uint32x4_t)b); }
+// The first four words of a and b in turns, the last four.
+inline Bytes low_words(Bytes a, Bytes b) { return (Bytes)vzip1q_u16((uint16x8_t)a, (uint16x8_t)b); }
+inline Bytes high_words(Bytes a, Bytes b) { return (Bytes)vzip2q_u16((uint16x8_t)a, (uint16x8_t)b); }
+// 8 words of 256 * high + low + 128: 8 high s8, 8 low s8.
+inline Bytes split_words(const int16_t* from) {
+  static constexpr Bytes kOddThenEven = {1, 3, 5, 7, 9, 11, 13, 15, 0, 2, 4, 6, 8, 10, 12, 14};
+  return vqtbl1q_u8(veorq_u8((uint8x16_t)vld1q_s16(from), (uint8x16_t)vdupq_n_u16(128)), kOddThenEven);
+}
 inline Ints even_lanes(Ints a, Ints b) { return vuzp1q_s32(a, b); }
 inline Ints odd_lanes(Ints a, Ints b) { return vuzp2q_s32(a, b); }
 // To each word the sum of its two u8.
