@@ -25,6 +25,7 @@ PROGRAMS = [
     "ops_test",
     "kernels_test",
     "rowwise_test",
+    "byte_rows_test",
     "recurrence_test",
     "prompt_test",
     "prompt_attention_test",
