@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from lutmac.graph.ir import Op, Value, Weight
 from lutmac.graph.operations.add import Add
+from lutmac.graph.operations.attention import Attention
 from lutmac.graph.operations.embed import Embed
 from lutmac.graph.operations.logits import Logits
 from lutmac.graph.operations.matmul import MatMul
 from lutmac.graph.operations.prepare import Prepare
+from lutmac.graph.operations.rope_store import RopeStore
 from lutmac.graph.placement import ALIGNMENT, lives, place
 from lutmac.graph.schedule import Call, Schedule
+from lutmac.graph.states import Pages
 
 WEIGHT = Weight("w", 8, 8)
 
@@ -86,3 +89,12 @@ def test_what_threads_make_forms_of_lives_until_the_product_is_done() -> None:
         calls = (Call(Embed(WEIGHT, x)), maker, Call(MatMul(WEIGHT, form, out)), Call(Logits(WEIGHT, out)))
         placement = place(Schedule(calls), lambda value: 64)
         assert (placement.offsets[out] == placement.offsets[x]) == (not maker.own)
+
+
+def test_the_result_of_attention_lies_over_nothing_that_is_still_stored() -> None:
+    cache = Pages("layers.0.keys_values", 2, 4, 4)
+    q, k, v, turned, attended = (Value(name, 8) for name in ("q", "k", "v", "turned", "attended"))
+    ops = [Embed(WEIGHT, value) for value in (q, k, v)]
+    ops += [RopeStore(cache, q, k, v, turned, num_heads=2), Attention(cache, turned, attended, num_heads=2, scale=1.0)]
+    offsets = place(scheduled(*ops, Logits(WEIGHT, attended)), lambda value: 64).offsets
+    assert len({offsets[value] for value in (turned, k, v, attended)}) == 4

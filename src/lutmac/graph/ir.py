@@ -157,6 +157,8 @@ class Op:
     - JOINS: it runs side by side with neighbours of its kind that do not depend on it.
     - MOVES: it copies rows of the first of these fields to the second, in whatever form they are.
     - STORES: states that it writes; others it reads.
+    - BY_KEY_HEADS: in steps of one token it has a task for each key head of its state; two neighbours of one state have
+      no wait between them.
     - LOOKS_UP: its matrix is a table of which rows are taken, and it multiplies with none.
     - IDEAL: what it makes is what it reads, but for a rounding that default precision leaves out.
     """
@@ -171,6 +173,7 @@ class Op:
     STORES: ClassVar[tuple[str, ...]] = ()
     IDEAL: ClassVar[bool] = False
     LOOKS_UP: ClassVar[bool] = False
+    BY_KEY_HEADS: ClassVar[bool] = False
 
     @classmethod
     def name(cls) -> str:

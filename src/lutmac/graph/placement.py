@@ -52,14 +52,15 @@ def lives(schedule: Schedule, size: Callable[[Value], int]) -> dict[Value, Life]
     """The life of each buffer. ``size`` gives the bytes of a value.
 
     Calls that run side by side count as one. If a product's threads make their own forms, the values that these are
-    made of live until the product is done.
+    made of live until the product is done. Where there is no wait behind a call, its values live until the next ends.
     """
     buffers = buffer_of_values(schedule)
     found: dict[Value, Life] = {}
     first = 0
     for index, call in enumerate(schedule.calls):
         first = first if call.together else index
-        end = schedule.end_of_phase(index + 1 if call.own else index) - 1
+        reaches = index + 1 if call.own or schedule.has_no_wait_behind(index) else index
+        end = schedule.end_of_phase(reaches) - 1
         for value in call.reads() + call.writes():
             life = found.setdefault(buffers[value], Life(0, first, end))
             life.last = max(life.last, end)

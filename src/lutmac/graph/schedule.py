@@ -92,6 +92,13 @@ class Schedule:
             end += 1
         return end
 
+    def has_no_wait_behind(self, index: int) -> bool:
+        """Whether in steps of one token the next call begins before all tasks of this one are done."""
+        if index + 1 == len(self.calls):
+            return False
+        op, behind = self.calls[index].op, self.calls[index + 1].op
+        return op.BY_KEY_HEADS and behind.BY_KEY_HEADS and op.states() == behind.states()
+
     def states(self) -> dict[str, State]:
         """The states of all operations by name, in the order of the calls."""
         return {state.name: state for call in self.calls for state in call.op.states().values()}

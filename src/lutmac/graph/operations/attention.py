@@ -28,6 +28,7 @@ class Attention(Op):
     sinks: Vector | None = None
     READS = ("q",)
     WRITES = ("out",)
+    BY_KEY_HEADS = True
 
     def faults(self) -> Iterator[str]:
         """Widths that are not those of the heads."""

@@ -31,6 +31,7 @@ class RopeStore(Op):
     WRITES = ("out",)
     IN_PLACE = {"out": "q"}  # noqa: RUF012 (typed in the base class)
     STORES = ("cache",)
+    BY_KEY_HEADS = True
 
     def faults(self) -> Iterator[str]:
         """Widths that are not those of the heads."""
