@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -32,7 +31,6 @@ from lutmac.models.nomic_bert import BIAS
 from lutmac.text.gguf_writing import gguf_tokenizer
 from lutmac.text.huggingface import TextFiles
 
-_log = logging.getLogger(__name__)
 T = TypeVar("T")
 Floats = NDArray[np.float32]
 POSITIONS: Final = "model.embeddings.position_embeddings.weight"
@@ -45,10 +43,11 @@ TABLE: Final = "model.embed_tokens_per_layer.weight"
 class Contents:
     """Metadata and names.
 
-    parts: the names under which a matrix is written, and the rows of it that each has (None: all).
-    matrix, vector: what becomes of a tensor by its Hugging Face name; shape: of its shape. added: further vectors.
-    left_out: tensors that metadata say. check: raises UnsupportedModelError where matrices cannot be written whose
-    groups are so wide in rows of so many weights as a function says (1: no groups).
+    parts: the names under which a matrix is written, and the rows of it that each has (None: all). matrix, vector: what
+    becomes of a tensor by its Hugging Face name; shape: of its shape. added: further vectors. left_out: tensors that
+    metadata say, and those of lost: that no converter writes, as GGUF has no name for them. check: raises
+    UnsupportedModelError where matrices cannot be written whose groups are so wide in rows of so many weights as a
+    function says (1: no groups).
     """
 
     metadata: dict[str, Any]
@@ -60,6 +59,7 @@ class Contents:
     left_out: frozenset[str] = frozenset()
     shape: Callable[[str, tuple[int, ...]], tuple[int, ...]] = lambda _, shape: shape
     parts: Callable[[str], Mapping[str, NDArray[np.intp] | None]] = lambda name: {name: None}
+    lost: frozenset[str] = frozenset()
 
 
 def gguf_contents(opened: OpenedModel) -> Contents:
@@ -81,7 +81,8 @@ def gguf_contents(opened: OpenedModel) -> Contents:
     _, listed = list_weights(opened)
     config, said = _with_activations(opened)
     model = gguf_model(opened.architecture.name, config, biases=any(map(_is_bias, listed.vectors)))
-    said |= _lost(opened, listed.matrices)
+    lost = frozenset(name for name in listed.matrices if name.endswith(f".mlp.{BIAS}"))
+    said |= lost
     for name in (*listed.matrices, *listed.vectors):
         for part in model.parts(name) if name not in said else ():
             model.tensor_name(part)
@@ -111,6 +112,7 @@ def gguf_contents(opened: OpenedModel) -> Contents:
         said,
         partial(_shape, model),
         model.parts,
+        lost,
     )
 
 
@@ -129,14 +131,6 @@ def _with_activations(opened: OpenedModel) -> tuple[ModelConfig, frozenset[str]]
     ]
     values = tuple(tuple(float(source.vector(name)[0]) for name in of_layer) for of_layer in names)
     return replace(config, xielu=values), frozenset(name for of_layer in names for name in of_layer)
-
-
-def _lost(opened: OpenedModel, names: Iterable[str]) -> frozenset[str]:
-    """Tensors that GGUF has not, and that all converters leave out: a bias that Nomic's experts of a token share."""
-    found = frozenset(name for name in names if name.endswith(f".mlp.{BIAS}"))
-    if found and not all(opened.source.is_zero(opened.source.file_name(name)) for name in found):
-        _log.warning("%s: GGUF has no bias of experts, so %s will be missing", opened.path, min(found))
-    return found
 
 
 def _without_guessing(opened: OpenedModel, metadata: dict[str, Any]) -> dict[str, Any]:

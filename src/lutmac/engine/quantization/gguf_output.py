@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from lutmac.lowbit.matrix import LowBitMatrix, TwoLevel
 from lutmac.lowbit.reference import dequantize
 from lutmac.lowbit.two_level import K_QUANTS, SUPER_BLOCK
 
+_log = logging.getLogger(__name__)
 FLOAT: Final = "F32"
 QUANTIZATION_VERSION: Final = 2  # of the block layouts, as GGUF counts them
 _NUMBERS: Final = {kind.name: number for number, kind in TENSOR_TYPES.items()}
@@ -49,7 +51,11 @@ def check_output(opened: OpenedModel, settings: QuantizationSettings) -> None:
             "1 bit in groups of 128, ternary weights in rows, K-quants by their type, and embedding and head of 4, 5 "
             "or 8 bits"
         )
-    gguf_contents(opened).check(lambda columns: _group(settings, columns))
+    contents = gguf_contents(opened)
+    contents.check(lambda columns: _group(settings, columns))
+    lost = [name for name in contents.lost if not opened.source.is_zero(opened.source.file_name(name))]
+    if lost:
+        _log.warning("%s: GGUF has no bias of experts, so %s will be missing", opened.path, min(lost))
 
 
 def write_gguf(
