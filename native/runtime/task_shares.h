@@ -36,7 +36,7 @@ class TaskShares {
     threads_ = threads;
     if (static_cast<int>(taken_.size()) < threads) taken_ = std::vector<Taken>(static_cast<size_t>(threads));
     for (Taken& taken : taken_) taken.value.store(0, std::memory_order_relaxed);
-    done_.store(0, std::memory_order_relaxed);
+    done_.tasks.store(0, std::memory_order_relaxed);
   }
 
   // The next tasks of the phase that a thread is in; an empty range where none are left.
@@ -50,10 +50,10 @@ class TaskShares {
 
   // A thread has run so many tasks of its phase, and found no more. Returns when all tasks of the phase have been run.
   void finish_phase(const Place& place, uint32_t own) {
-    if (own > 0 && done_.fetch_add(own, std::memory_order_acq_rel) + own == place.end) {
-      done_.notify_all();
+    if (own > 0 && done_.tasks.fetch_add(own, std::memory_order_acq_rel) + own == place.end) {
+      done_.tasks.notify_all();
     } else {
-      wait_until_reached(done_, place.end);
+      wait_until_reached(done_.tasks, place.end);
     }
   }
 
@@ -64,7 +64,14 @@ class TaskShares {
     std::atomic<uint64_t> value{0};
   };
 
-  bool is_over(const Place& place) const { return done_.load(std::memory_order_relaxed) >= place.end; }
+  // Of the step. Not the first word of its line: the standard library knows by bits 2 to 5 of an address whether threads may be waiting
+  // there, and the pool's sleeping threads wait at the beginning of a line. So each notification would be a system call (0.5 us).
+  struct alignas(64) Done {
+    [[maybe_unused]] uint32_t first_word = 0;
+    std::atomic<uint32_t> tasks{0};
+  };
+
+  bool is_over(const Place& place) const { return done_.tasks.load(std::memory_order_relaxed) >= place.end; }
 
   TaskRange take(const Place& place, int thread, bool helping) {
     const auto first_task = [&](int64_t share) { return static_cast<uint32_t>(place.tasks * share / threads_); };
@@ -86,7 +93,7 @@ class TaskShares {
 
   int threads_ = 0;
   std::vector<Taken> taken_;  // of each thread, and of those that were in earlier steps
-  alignas(64) std::atomic<uint32_t> done_{0};  // tasks of the step
+  Done done_;
 };
 
 }  // namespace lutmac
