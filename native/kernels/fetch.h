@@ -30,7 +30,7 @@ inline constexpr int kFarPrefetch = 16384;
 template <int kTokens>
 [[gnu::always_inline]] inline void fetch(const uint8_t* weights) {
   if constexpr (kTokens == 1) fetch_far(weights);
-  if constexpr (kTokens > 1 && kTokens < 8) prefetch(weights + kWeightPrefetch);  // eight take so long that the processor's own come in time
+  if constexpr (kTokens > 1 && kTokens < 8) prefetch(weights + kWeightPrefetch);  // of eight the processor's own come in time
 }
 
 // For little work: a page ahead, so that the processor, which foresees loads within a page, crosses into the next one in time.

@@ -1,9 +1,9 @@
 // The integers of 8-bit codes and of codebooks: weights as bytes or words, times the activations' integers.
 //
-// A target says in FOLDER/integers.h how it makes weights of packed codes (ByteReader, CodebookReader) and how it sums their
-// products (IntegerSum): as 256 * high + low, or as words; and how they are fetched for one token (Reader::kFetch). A piece of a tile has four vectors of rows, and
-// each of them kUnits vectors of weights, of IntegerSum::kColumns k each. Here are products of several tokens; those of one are in
-// one_token_integers.h.
+// A target says in FOLDER/integers.h how it makes weights of packed codes (ByteReader, CodebookReader), how one token's are fetched
+// (kFetch), and how their products are summed (IntegerSum): as 256 * high + low, or as words. A piece of a tile has four vectors of
+// rows, and each of them kUnits vectors of weights, of IntegerSum::kColumns k each. Here are products of several tokens; those of
+// one are in one_token_integers.h.
 #pragma once
 
 #include "kernels/fetch.h"

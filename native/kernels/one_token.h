@@ -26,13 +26,13 @@ inline void store_totals(const LowBit& w, const MatmulArgs& args, int64_t tile, 
 
 template <typename Lookup, typename Codes, int kBits>
 struct OneToken {
-
+  // Lookup, Codes: as of LookupProducts' target.
   static void product(const LowBit& w, const MatmulArgs& args, int64_t tile, int64_t token) {
     w.group_size < 32 ? sum_chunks<true>(w, args, tile, token) : sum_chunks<false>(w, args, tile, token);
   }
 
  private:
-
+  // All chunks of a tile.
   // kHalves: groups are of 16.
   template <bool kHalves>
   [[gnu::noinline]] static void sum_chunks(const LowBit& w, const MatmulArgs& args, int64_t tile, int64_t token) {
