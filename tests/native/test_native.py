@@ -12,9 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -44,73 +42,54 @@ BUILDS = {
     "aarch64": [name for name in PROGRAMS if "prompt" not in name and name not in ("bfloat16_test", "threads_test")],
 }
 CROSS_COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
+EMULATED = "avxvnni;avx512vbmi;amx-tile;amx-bf16"
+TARGETS_NAMED = {"kernels_test", "ops_test", "recurrence_test", "rowwise_test"}  # they print each that they check
 CORES = len(os.sched_getaffinity(0))
 # cmake and ninja as the Makefile installs them beside Python, else the system's.
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
-@dataclass(frozen=True)
-class NativeBuild:
-    """What each program printed, and the targets that must have been among those they checked."""
+def options_of(build: str) -> list[str]:
+    """How CMake is called for it, beside what all builds have."""
+    if build == "release":
+        return []
+    if build == "aarch64":
+        return ["--toolchain", str(ROOT / "cmake" / "aarch64.cmake")]
+    # What threads do is the same on every target.
+    more = "-DLUTMAC_TARGETS=avx2;portable" if build == "thread" else f"-DLUTMAC_EMULATE={EMULATED}"
+    return [f"-DLUTMAC_SANITIZE={build}", more]
 
-    done: dict[str, Future[subprocess.CompletedProcess[str]]]
-    targets: tuple[str, ...] = ("portable",)
 
-
-def configure_and_build(folder: Path, programs: list[str], *options: str) -> None:
+def make(build: str, folder: str) -> None:
     generator = ["-G", "Ninja"] if shutil.which("ninja", path=PATH) else []
-    configure = ["cmake", "-S", str(ROOT), "-B", str(folder), *generator, "-DLUTMAC_BUILD_TESTS=ON", *options]
-    for command in (configure, ["cmake", "--build", str(folder), "--parallel", str(CORES), "--target", *programs]):
+    configure = ["cmake", "-S", str(ROOT), "-B", folder, *generator, "-DLUTMAC_BUILD_TESTS=ON", *options_of(build)]
+    for command in (configure, ["cmake", "--build", folder, "--parallel", str(CORES), "--target", *BUILDS[build]]):
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PATH": PATH})
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="session")
-def native_build(request: pytest.FixtureRequest) -> Iterator[NativeBuild]:
-    cross = request.param == "aarch64"
+@pytest.mark.slow
+@pytest.mark.parametrize("build", BUILDS)
+def test_native_programs_pass(build: str) -> None:
+    cross = build == "aarch64"
     needed = ["cmake", CROSS_COMPILER, EMULATOR] if cross else ["cmake", "c++"]
     missing = [command for command in needed if shutil.which(command, path=PATH) is None]
     if missing:
         pytest.skip(f"not found: {', '.join(missing)} (Debian: g++-aarch64-linux-gnu, qemu-user)")
-    options = []
-    if cross:
-        options += ["--toolchain", str(ROOT / "cmake" / "aarch64.cmake")]
-    elif request.param != "release":
-        options += [f"-DLUTMAC_SANITIZE={request.param}"]
-    if request.param == "address":
-        options += ["-DLUTMAC_EMULATE=avxvnni;avx512vbmi;amx-tile;amx-bf16"]
-    if request.param == "thread":  # what threads do is the same on every target
-        options += ["-DLUTMAC_TARGETS=avx2;portable"]
+
+    def run(program: str) -> subprocess.CompletedProcess[str]:
+        command = [EMULATOR, "-cpu", "max"] if cross else []
+        command += [f"{folder}/{program}", *([FUZZ_SECONDS] if program == "kernels_fuzz" else [])]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
     (ROOT / "build").mkdir(exist_ok=True)
     # As deep as the folder in which the package is built: a compiler cache then knows the objects by their paths.
-    with tempfile.TemporaryDirectory(dir=ROOT / "build", prefix=f"native-{request.param}-") as folder:
-        configure_and_build(Path(folder), BUILDS[request.param], *options)
-        pool = ThreadPoolExecutor(CORES)
-        emulator = [EMULATOR, "-cpu", "max"] if cross else []
-        try:
-            done = {
-                name: pool.submit(run, [*emulator, f"{folder}/{name}", *([FUZZ_SECONDS] if "fuzz" in name else [])])
-                for name in BUILDS[request.param]
-            }
-            yield NativeBuild(done, ("neon", "neon_i8mm") if cross else ("portable",))
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("native_build", "program"),
-    [(build, program) for build, programs in BUILDS.items() for program in programs],
-    indirect=["native_build"],
-    scope="session",
-)
-def test_native_program_passes(native_build: NativeBuild, program: str) -> None:
-    result = native_build.done[program].result()
-    assert result.returncode == 0, result.stdout + result.stderr
-    if program in ("kernels_test", "ops_test", "recurrence_test", "rowwise_test"):
-        for target in native_build.targets:
-            assert f"{target}: checked" in result.stdout
+    with tempfile.TemporaryDirectory(dir=ROOT / "build", prefix=f"native-{build}-") as folder:
+        make(build, folder)
+        with ThreadPoolExecutor(CORES) as pool:
+            done = dict(zip(BUILDS[build], pool.map(run, BUILDS[build]), strict=True))
+    failed = {program: each.stdout + each.stderr for program, each in done.items() if each.returncode != 0}
+    assert not failed, "\n".join(f"{program}:\n{text}" for program, text in failed.items())
+    for program in TARGETS_NAMED.intersection(BUILDS[build]):
+        for target in ("neon", "neon_i8mm") if cross else ("portable",):
+            assert f"{target}: checked" in done[program].stdout, program
