@@ -115,7 +115,9 @@ def shapes(figures: dict[str, Any]) -> Iterator[list[str]]:
 
 def _rates(measured: dict[str, Any], phase: str) -> str:
     found = measured.get(phase)
-    return "not measured yet" if not found else " / ".join(f"{rate:.3g}" for rate in found.values())
+    if not found:
+        return "not measured yet"
+    return " / ".join(f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}" for rate in found.values())
 
 
 def table(head: list[str], rows: Iterator[list[str]]) -> str:
