@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import lutmac
+from gguf_copies import add_fields, write
 from lutmac.cli.main import run_command
 from lutmac.errors import CheckpointError, UnsupportedModelError
 
@@ -30,11 +31,7 @@ def rewritten(
 ) -> Path:
     """The file GRANITE with further tensors, without some, and with other metadata (``block_count=1``)."""
     reader, writer = gguf.GGUFReader(GRANITE), gguf.GGUFWriter(str(path), "granite")
-    for field in reader.fields.values():
-        key = field.name.removeprefix("granite.")
-        if not field.name.startswith(("GGUF.", "general.architecture")) and key not in metadata:
-            element = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
-            writer.add_key_value(field.name, field.contents(), field.types[0], element)
+    add_fields(reader, writer, dict.fromkeys(f"granite.{key}" for key in metadata))
     for key, value in metadata.items():
         writer.add_uint32(f"granite.{key}", value)
     for tensor in reader.tensors:
@@ -42,10 +39,7 @@ def rewritten(
             writer.add_tensor(tensor.name, np.array(tensor.data))
     for name, values in (added or {}).items():
         writer.add_tensor(name, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    write(writer)
     return path
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import lutmac
+from gguf_copies import add_fields, write
 
 HERE = Path(__file__).parent / "converted"
 
@@ -150,21 +151,13 @@ def rewritten(
     reader = gguf.GGUFReader(HERE / name)
     architecture = reader.fields["general.architecture"].contents()
     writer = gguf.GGUFWriter(str(path), architecture)
-    for field in reader.fields.values():
-        if not field.name.startswith(("GGUF.", "general.architecture")):
-            element = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
-            value = (keys or {}).get(field.name.removeprefix(f"{architecture}."), field.contents())
-            if value is not None:
-                writer.add_key_value(field.name, value, field.types[0], element)
+    add_fields(reader, writer, {f"{architecture}.{key}": value for key, value in (keys or {}).items()})
     tensors = {tensor.name: np.array(tensor.data) for tensor in reader.tensors}
     change(tensors)
     for tensor, values in tensors.items():
         quantised = gguf.GGMLQuantizationType.Q4_0 if values.dtype == np.uint8 else None
         writer.add_tensor(tensor, values, raw_dtype=quantised)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    write(writer)
     return path
 
 

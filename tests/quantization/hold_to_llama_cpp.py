@@ -19,7 +19,6 @@ from typing import Any
 from unittest.mock import patch
 
 import gguf
-import llama_cpp
 import numpy as np
 from test_gguf_from_huggingface import EIGHT_BITS, REFUSED, TOKENS, WRITTEN, make
 from test_structures import directory
@@ -27,6 +26,10 @@ from test_structures import directory
 import lutmac
 from lutmac.engine.loading import opened
 from lutmac.models import find_architecture
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from gguf_copies import add_fields, write
+from llama_cpp_logits import logits_of_llama_cpp
 
 TOLERANCE = 5e-5
 GELU = ("gemma", "phi-", "starcoder2")
@@ -46,25 +49,11 @@ def as_floats(source: Path, destination: Path) -> None:
     """The same file with all tensors in F32."""
     reader = gguf.GGUFReader(source)
     writer = gguf.GGUFWriter(str(destination), reader.fields["general.architecture"].contents())
-    for field in reader.fields.values():
-        if not field.name.startswith(("GGUF.", "general.architecture")):
-            element = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
-            writer.add_key_value(field.name, field.contents(), field.types[0], element)
+    add_fields(reader, writer)
     for tensor in reader.tensors:
         values = gguf.dequantize(tensor.data, tensor.tensor_type)
         writer.add_tensor(tensor.name, np.ascontiguousarray(values, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def logits_of_llama_cpp(file: Path) -> np.ndarray:
-    model = llama_cpp.Llama(
-        str(file), n_ctx=512, logits_all=True, type_k=0, type_v=0, verbose=False, n_threads=1, flash_attn=False
-    )
-    model.eval(TOKENS)
-    return np.array(model.scores[: len(TOKENS)])
+    write(writer)
 
 
 def as_llama_cpp_has_it(name: str) -> Any:
@@ -95,7 +84,7 @@ def main() -> None:
             with patch.object(opened, "find_architecture", as_llama_cpp_has_it):
                 expected = lutmac.load(file, precision="exact", kv_cache="f32", threads=1).logits(TOKENS)
             eight, floats = (
-                np.abs(logits_of_llama_cpp(path) - expected).max(axis=1) / expected.std()
+                np.abs(logits_of_llama_cpp(path, TOKENS) - expected).max(axis=1) / expected.std()
                 for path in (file, place / "floats.gguf")
             )
             most, common = floats.max(), np.median(eight)

