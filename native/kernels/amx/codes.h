@@ -6,7 +6,7 @@
 
 #include "kernels/amx/packing.h"
 #include "kernels/chunks.h"
-#include "kernels/integer_product.h"
+#include "kernels/fetch.h"
 
 namespace lutmac::LUTMAC_TARGET {
 

@@ -3,7 +3,7 @@
 
 #include "kernels/amx/columns.h"
 #include "kernels/amx/packing.h"
-#include "kernels/integer_product.h"
+#include "kernels/fetch.h"
 
 namespace lutmac::LUTMAC_TARGET {
 
